@@ -48,6 +48,7 @@ export class Region implements RegionProperties {
   readonly #access: RegionAccess;
   /** The window that held the last access: drivers stay in one. */
   #last: Window | undefined;
+  #revoked = false;
 
   constructor(properties: RegionProperties, access: RegionAccess, windows: readonly MappedWindow[]) {
     this.index = properties.index;
@@ -136,8 +137,6 @@ export class Region implements RegionProperties {
     this.#last = undefined;
     this.#revoked = true;
   }
-
-  #revoked = false;
 
   #find(offset: number, sizeBytes: number, alignment = sizeBytes): Window | undefined {
     const last = this.#last;
