@@ -9,7 +9,6 @@ const libc = koffi.load('libc.so.6');
 
 const C = {
   mmap: libc.func('void *mmap(void *addr, size_t length, int prot, int flags, int fd, int64_t offset)'),
-  munmap: libc.func('int munmap(void *addr, size_t length)'),
   memfdCreate: libc.func('int memfd_create(const char *name, uint32_t flags)'),
   eventfd: libc.func('int eventfd(uint32_t initval, int flags)'),
   ioctlPtr: libc.func('ioctl', 'int', ['int', 'unsigned long', 'void *']),
@@ -24,11 +23,15 @@ const MAP_FAILED = 0xffffffffffffffffn;
 export const PROT_READ = 1;
 export const PROT_WRITE = 2;
 export const MAP_SHARED = 0x01;
-export const MAP_LOCKED = 0x2000;
 export const MAP_POPULATE = 0x8000;
+const MAP_PRIVATE = 0x02;
+const MAP_FIXED = 0x10;
+const MAP_ANONYMOUS = 0x20;
+const MAP_NORESERVE = 0x4000;
 
 /** memfd_create(2) flags (linux/memfd.h). The page size is the power of two in bits 26 and up. */
 export const MFD_CLOEXEC = 0x1;
+export const MFD_ALLOW_SEALING = 0x2;
 export const MFD_HUGETLB = 0x4;
 export const MFD_HUGE_2MB = (21 << 26) >>> 0;
 export const MFD_HUGE_1GB = (30 << 26) >>> 0;
@@ -73,9 +76,16 @@ export function mmap(
   return { address, buffer: koffi.view(address, sizeBytes), sizeBytes };
 }
 
-/** @throws NicError `SYSCALL` */
+/**
+ * Gives mapped memory back. Views of it cannot be detached, and touching an unmapped page would kill the process,
+ * so the address range is kept and filled with private zero pages (no memory until written): a stale view reads
+ * zeros and its writes go nowhere. Costs address space only.
+ * @throws NicError `SYSCALL`
+ */
 export function munmap(mapping: Mapping): void {
-  if ((C.munmap(mapping.address, mapping.sizeBytes) as number) < 0) throw failed('munmap');
+  const flags = MAP_PRIVATE | MAP_FIXED | MAP_ANONYMOUS | MAP_NORESERVE;
+  const address = C.mmap(mapping.address, mapping.sizeBytes, PROT_READ | PROT_WRITE, flags, -1, 0) as bigint;
+  if (address === MAP_FAILED) throw failed('mmap');
 }
 
 /** Anonymous file in memory; `flags` as `MFD_*`. @throws NicError `SYSCALL` */

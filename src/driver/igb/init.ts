@@ -1,0 +1,113 @@
+/** Reset and set-up of the 82576 (datasheet 4.5, "Device Initialization"). */
+import { setTimeout as sleep } from 'node:timers/promises';
+import type { RingMemory } from '../intel/rings.js';
+import { redirectionTable, RSS_FIELDS, RSS_KEY_WORDS } from '../intel/rss.js';
+import type { RegisterFile } from '../register-file.js';
+import * as reg from './registers.js';
+
+const ALL = 0xffff_ffff;
+const RESET_TIMEOUT_MS = 1000;
+const QUEUE_TIMEOUT_MS = 1000;
+/** PTHRESH 8, HTHRESH 8, WTHRESH 1: each descriptor is written back at once, as polling needs. */
+const RX_THRESHOLDS = 8 | (8 << 8) | (1 << 16);
+/** PTHRESH 8, HTHRESH 1, WTHRESH 0: not every descriptor asks for a write-back (8.12.13). */
+const TX_THRESHOLDS = 8 | (1 << 8);
+const COLLISION_THRESHOLD = 15 << reg.TCTL_CT_SHIFT;
+
+/** Masks every interrupt and clears what was pending. Writing 0 to EIMS would mask nothing. */
+export function maskAllInterrupts(registers: RegisterFile): void {
+  registers.write(reg.EIMC, ALL);
+  registers.write(reg.IMC, ALL);
+  registers.read(reg.ICR);
+  registers.read(reg.EICR);
+}
+
+/** 4.5.3 and 5.2.4: quiesce bus mastering, reset, wait for the EEPROM, mask again (reset unmasks nothing, but firmware may). */
+export async function reset(registers: RegisterFile): Promise<void> {
+  maskAllInterrupts(registers);
+  registers.write(reg.RCTL, 0);
+  registers.write(reg.TCTL, reg.TCTL_PSP);
+  registers.set(reg.CTRL, reg.CTRL_GIO_MASTER_DISABLE);
+  await registers.waitFor(reg.STATUS, reg.STATUS_GIO_MASTER_ENABLE, 0, 'STATUS.GIO_MASTER_ENABLE', RESET_TIMEOUT_MS);
+  registers.set(reg.CTRL, reg.CTRL_RST);
+  // The registers may not be read for 3 us after RST (8.2.1); the event loop's shortest sleep is longer.
+  await sleep(1);
+  await registers.waitFor(reg.CTRL, reg.CTRL_RST, 0, 'CTRL.RST', RESET_TIMEOUT_MS);
+  await registers.waitFor(reg.EECD, reg.EECD_AUTO_RD, reg.EECD_AUTO_RD, 'EECD.AUTO_RD', RESET_TIMEOUT_MS);
+  maskAllInterrupts(registers);
+}
+
+/** The address that the device loaded from its EEPROM into receive address 0. */
+export function readMac(registers: RegisterFile): Uint8Array {
+  const words = Uint32Array.of(registers.read(reg.ral(0)), registers.read(reg.rah(0)));
+  return new Uint8Array(words.buffer).slice(0, 6);
+}
+
+/** 4.5.9, all but turning queues and receiver on. */
+export function setUpReceive(registers: RegisterFile, rings: RingMemory, bufferSizeBytes: number): void {
+  // Without Address Valid the unicast filter would not know its own address.
+  registers.set(reg.rah(0), reg.RAH_AV);
+  for (let word = 0; word < reg.MTA_WORDS; word++) registers.write(reg.mta(word), 0);
+  registers.write(reg.RCTL, reg.RCTL_BAM | reg.RCTL_SECRC);
+  for (const [q, ring] of rings.rx.entries()) {
+    registers.write(reg.rdbal(q), rings.iovaLow(ring));
+    registers.write(reg.rdbah(q), rings.iovaHigh);
+    registers.write(reg.rdlen(q), ring.sizeBytes);
+    const size = Math.floor(bufferSizeBytes / reg.SRRCTL_BSIZEPACKET_UNIT_BYTES);
+    registers.write(reg.srrctl(q), (reg.SRRCTL_DROP_EN | reg.SRRCTL_DESCTYPE_ADVANCED | size) >>> 0);
+    registers.write(reg.rdh(q), 0);
+    registers.write(reg.rdt(q), 0);
+    registers.write(reg.rxdctl(q), RX_THRESHOLDS);
+  }
+  if (rings.rx.length > 1) setUpRss(registers, rings.rx.length);
+}
+
+/** 7.1.1.7. The hash takes the place of the fragment checksum in the descriptor (RXCSUM.PCSD). */
+function setUpRss(registers: RegisterFile, queues: number): void {
+  redirectionTable(queues).forEach((word, i) => registers.write(reg.RETA + 4 * i, word));
+  RSS_KEY_WORDS.forEach((word, i) => registers.write(reg.RSSRK + 4 * i, word));
+  registers.set(reg.RXCSUM, reg.RXCSUM_PCSD);
+  registers.write(reg.MRQC, reg.MRQC_RSS | RSS_FIELDS);
+}
+
+/** 4.5.10, all but turning the queues and the transmitter on. */
+export function setUpTransmit(registers: RegisterFile, rings: RingMemory): void {
+  for (const [q, ring] of rings.tx.entries()) {
+    registers.write(reg.tdbal(q), rings.iovaLow(ring));
+    registers.write(reg.tdbah(q), rings.iovaHigh);
+    registers.write(reg.tdlen(q), ring.sizeBytes);
+    registers.write(reg.tdh(q), 0);
+    registers.write(reg.tdt(q), 0);
+    registers.write(reg.txdctl(q), TX_THRESHOLDS);
+  }
+  // PSP pads frames of 17 bytes and more (see TX_MIN_FRAME_BYTES) to the Ethernet minimum.
+  const collisions = (registers.read(reg.TCTL) & ~reg.TCTL_CT_MASK) | COLLISION_THRESHOLD;
+  registers.write(reg.TCTL, (collisions | reg.TCTL_PSP) >>> 0);
+}
+
+/** Queues first, then the units behind them, as 4.5.9 and 4.5.10 ask. */
+export async function startQueues(registers: RegisterFile, queuePairs: number): Promise<void> {
+  for (let q = 0; q < queuePairs; q++) {
+    registers.set(reg.rxdctl(q), reg.RXDCTL_ENABLE);
+    const name = `RXDCTL[${q}].ENABLE`;
+    await registers.waitFor(reg.rxdctl(q), reg.RXDCTL_ENABLE, reg.RXDCTL_ENABLE, name, QUEUE_TIMEOUT_MS);
+    registers.set(reg.txdctl(q), reg.TXDCTL_ENABLE);
+    const txName = `TXDCTL[${q}].ENABLE`;
+    await registers.waitFor(reg.txdctl(q), reg.TXDCTL_ENABLE, reg.TXDCTL_ENABLE, txName, QUEUE_TIMEOUT_MS);
+  }
+  registers.set(reg.RCTL, reg.RCTL_RXEN);
+  registers.set(reg.TCTL, reg.TCTL_EN);
+}
+
+/** 4.5.9.2 and 4.5.10.2: the units off, then each queue; waits until the hardware says it has stopped. */
+export async function stopQueues(registers: RegisterFile, queuePairs: number): Promise<void> {
+  registers.clear(reg.RCTL, reg.RCTL_RXEN);
+  registers.clear(reg.TCTL, reg.TCTL_EN);
+  for (let q = 0; q < queuePairs; q++) {
+    registers.clear(reg.rxdctl(q), reg.RXDCTL_ENABLE);
+    registers.clear(reg.txdctl(q), reg.TXDCTL_ENABLE);
+    await registers.waitFor(reg.rxdctl(q), reg.RXDCTL_ENABLE, 0, `RXDCTL[${q}].ENABLE`, QUEUE_TIMEOUT_MS);
+    await registers.waitFor(reg.txdctl(q), reg.TXDCTL_ENABLE, 0, `TXDCTL[${q}].ENABLE`, QUEUE_TIMEOUT_MS);
+  }
+}
+

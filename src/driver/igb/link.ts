@@ -1,0 +1,81 @@
+/** Link of the 82576 with its internal copper PHY (datasheet 3.5.6 and 4.5.7). */
+import type { LinkState } from '../device.js';
+import type { RegisterFile } from '../register-file.js';
+import * as reg from './registers.js';
+
+const MDIC_TIMEOUT_MS = 100;
+const SEMAPHORE_TIMEOUT_MS = 1000;
+const SPEEDS_MBPS = [10, 100, 1000, 1000] as const;
+
+/** Lets the MAC follow the PHY, powers the PHY up and restarts auto-negotiation. Does not wait for the partner. */
+export async function startLink(registers: RegisterFile): Promise<void> {
+  const forced = reg.CTRL_FRCSPD | reg.CTRL_FRCDPLX;
+  registers.write(reg.CTRL, ((registers.read(reg.CTRL) & ~forced) | reg.CTRL_SLU) >>> 0);
+  await withPhy(registers, async () => {
+    const control = await readPhy(registers, reg.PHY_CONTROL);
+    const value =
+      (control & ~reg.PHY_CONTROL_POWER_DOWN) | reg.PHY_CONTROL_AUTONEG | reg.PHY_CONTROL_RESTART_AUTONEG;
+    await mdic(registers, reg.MDIC_OP_WRITE, reg.PHY_CONTROL, value);
+  });
+}
+
+export function linkState(registers: RegisterFile): LinkState {
+  const status = registers.read(reg.STATUS);
+  const up = (status & reg.STATUS_LU) !== 0;
+  return {
+    up,
+    speedMbps: up ? SPEEDS_MBPS[(status >>> reg.STATUS_SPEED_SHIFT) & 3]! : 0,
+    fullDuplex: (status & reg.STATUS_FD) !== 0,
+  };
+}
+
+/** Runs `action` while this function owns its PHY: firmware and the other port's driver use the same wires (4.7). */
+async function withPhy(registers: RegisterFile, action: () => Promise<void>): Promise<void> {
+  const port = (registers.read(reg.STATUS) >>> reg.STATUS_LAN_ID_SHIFT) & reg.STATUS_LAN_ID_MASK;
+  const ours = reg.SW_FW_SYNC_PHY0 << port;
+  const theirs = ours << reg.SW_FW_SYNC_FIRMWARE_SHIFT;
+  await takeSemaphore(registers);
+  try {
+    await registers.waitFor(reg.SW_FW_SYNC, ours | theirs, 0, 'SW_FW_SYNC.PHY', SEMAPHORE_TIMEOUT_MS);
+    registers.set(reg.SW_FW_SYNC, ours);
+  } finally {
+    releaseSemaphore(registers);
+  }
+  try {
+    await action();
+  } finally {
+    await takeSemaphore(registers);
+    registers.clear(reg.SW_FW_SYNC, ours);
+    releaseSemaphore(registers);
+  }
+}
+
+/** 4.7.1: SMBI is taken by a read that finds it 0 (among drivers), SWESMBI by a write that sticks (against firmware). */
+async function takeSemaphore(registers: RegisterFile): Promise<void> {
+  await registers.waitFor(reg.SWSM, reg.SWSM_SMBI, 0, 'SWSM.SMBI', SEMAPHORE_TIMEOUT_MS);
+  registers.set(reg.SWSM, reg.SWSM_SWESMBI);
+  await registers.waitFor(
+    reg.SWSM,
+    reg.SWSM_SWESMBI,
+    reg.SWSM_SWESMBI,
+    'SWSM.SWESMBI',
+    SEMAPHORE_TIMEOUT_MS,
+  );
+}
+
+function releaseSemaphore(registers: RegisterFile): void {
+  registers.clear(reg.SWSM, reg.SWSM_SMBI | reg.SWSM_SWESMBI);
+}
+
+async function readPhy(registers: RegisterFile, register: number): Promise<number> {
+  await mdic(registers, reg.MDIC_OP_READ, register, 0);
+  return registers.read(reg.MDIC) & 0xffff;
+}
+
+/** One PHY access (8.2.4). */
+async function mdic(registers: RegisterFile, operation: number, register: number, data: number): Promise<void> {
+  const address = (register << reg.MDIC_REG_SHIFT) | (reg.MDIC_PHY_ADDRESS << reg.MDIC_PHY_SHIFT);
+  registers.write(reg.MDIC, (operation | address | data) >>> 0);
+  const done = reg.MDIC_READY | reg.MDIC_ERROR;
+  await registers.waitFor(reg.MDIC, done, reg.MDIC_READY, 'MDIC.READY', MDIC_TIMEOUT_MS);
+}

@@ -1,0 +1,189 @@
+/**
+ * Registers of the Intel 82576 (datasheet 8.1 and after), as far as the driver uses them.
+ * Byte offsets as printed; RW read-write, RO read-only, WO write-only, RC cleared by reading, SC clears itself.
+ */
+
+// General (8.2)
+/** Device Control, RW (8.2.1). */
+export const CTRL = 0x0000;
+/** Full duplex. */
+export const CTRL_FD = 1 << 0;
+/** GIO Master Disable: no new bus-master requests. */
+export const CTRL_GIO_MASTER_DISABLE = 1 << 2;
+/** Set Link Up. */
+export const CTRL_SLU = 1 << 6;
+/** Force Speed and Force Duplex: off, so that the PHY's result is used. */
+export const CTRL_FRCSPD = 1 << 11;
+export const CTRL_FRCDPLX = 1 << 12;
+/** Device reset, SC. */
+export const CTRL_RST = 1 << 26;
+/** PHY reset. */
+export const CTRL_PHY_RST = (1 << 31) >>> 0;
+
+/** Device Status, RO (8.2.2). Never all ones: bits 31:20 hold reserved zeros. */
+export const STATUS = 0x0008;
+export const STATUS_FD = 1 << 0;
+/** Link up. */
+export const STATUS_LU = 1 << 1;
+/** Port number of this function. */
+export const STATUS_LAN_ID_SHIFT = 2;
+export const STATUS_LAN_ID_MASK = 3;
+/** 0: 10 Mb/s, 1: 100, 2 and 3: 1000. */
+export const STATUS_SPEED_SHIFT = 6;
+/** 1 while bus-master requests may be under way (8.2.2, GIO Master Enable Status). */
+export const STATUS_GIO_MASTER_ENABLE = 1 << 19;
+
+/** EEPROM/Flash Control, RW (8.4.1). */
+export const EECD = 0x0010;
+/** Auto read done: the device has loaded its configuration. */
+export const EECD_AUTO_RD = 1 << 9;
+
+/** MDI Control: access to PHY registers, RW (8.2.4). */
+export const MDIC = 0x0020;
+export const MDIC_REG_SHIFT = 16;
+export const MDIC_PHY_SHIFT = 21;
+export const MDIC_OP_WRITE = 1 << 26;
+export const MDIC_OP_READ = 2 << 26;
+export const MDIC_READY = 1 << 28;
+export const MDIC_ERROR = 1 << 30;
+/** The internal PHY answers at this address. */
+export const MDIC_PHY_ADDRESS = 1;
+
+// PHY registers (IEEE 802.3 clause 22)
+export const PHY_CONTROL = 0;
+export const PHY_CONTROL_RESTART_AUTONEG = 1 << 9;
+export const PHY_CONTROL_POWER_DOWN = 1 << 11;
+export const PHY_CONTROL_AUTONEG = 1 << 12;
+
+// Semaphores (8.16)
+/** Software Semaphore, RW (8.16.1). Reading SMBI returns its value and sets it. */
+export const SWSM = 0x5b50;
+export const SWSM_SMBI = 1 << 0;
+export const SWSM_SWESMBI = 1 << 1;
+/** Software-Firmware Synchronization, RW (8.16.3): one bit a resource, the firmware's 16 higher. */
+export const SW_FW_SYNC = 0x5b5c;
+export const SW_FW_SYNC_PHY0 = 1 << 1;
+export const SW_FW_SYNC_FIRMWARE_SHIFT = 16;
+
+// Interrupts (8.8). One bit a vector in EICS to EIAM.
+/** Extended Interrupt Cause Set, WO (8.8.2). */
+export const EICS = 0x1520;
+/** Extended Interrupt Mask Set/Read, RW (8.8.3). Writing 0 masks nothing: use EIMC. */
+export const EIMS = 0x1524;
+/** Extended Interrupt Mask Clear, WO (8.8.4). */
+export const EIMC = 0x1528;
+/** Extended Interrupt Auto Clear, RW (8.8.5). */
+export const EIAC = 0x152c;
+/** Extended Interrupt Auto Mask, RW (8.8.6). */
+export const EIAM = 0x1530;
+/** Extended Interrupt Cause, RC (8.8.1). */
+export const EICR = 0x1580;
+/** Interrupt Cause, RC (8.8.9), and Interrupt Mask Clear, WO (8.8.12). */
+export const ICR = 0x1500;
+export const IMC = 0x150c;
+/** General Purpose Interrupt Enable, RW (8.8.14). */
+export const GPIE = 0x1514;
+export const GPIE_NSICR = 1 << 0;
+export const GPIE_MULTIPLE_MSIX = 1 << 4;
+export const GPIE_EIAME = 1 << 30;
+export const GPIE_PBA = (1 << 31) >>> 0;
+/** Interrupt Vector Allocation, RW (8.8.15): queue q and q + 8 share a register, receive and transmit a half. */
+export const ivar = (queue: number): number => 0x1700 + 4 * (queue & 7);
+/** Bit position of a receive queue's entry. */
+export const ivarRxShift = (queue: number): number => (queue < 8 ? 0 : 16);
+export const IVAR_VALID = 1 << 7;
+export const IVAR_ENTRY_MASK = 0xff;
+
+// Receive (8.10)
+/** Receive Control, RW (8.10.1). */
+export const RCTL = 0x0100;
+export const RCTL_RXEN = 1 << 1;
+/** Unicast and multicast promiscuous. */
+export const RCTL_UPE = 1 << 3;
+export const RCTL_MPE = 1 << 4;
+/** Broadcast accept. */
+export const RCTL_BAM = 1 << 15;
+/** Strip Ethernet CRC. */
+export const RCTL_SECRC = 1 << 26;
+/** Receive descriptor base, length, head, tail and control per queue, RW (8.10.5 to 8.10.10). */
+export const rdbal = (queue: number): number => 0xc000 + 0x40 * queue;
+export const rdbah = (queue: number): number => 0xc004 + 0x40 * queue;
+/** Bytes, a multiple of 128. */
+export const rdlen = (queue: number): number => 0xc008 + 0x40 * queue;
+/** Split and Replication Receive Control (8.10.2). */
+export const srrctl = (queue: number): number => 0xc00c + 0x40 * queue;
+/** Packet buffer size in KiB, bits 6:0. */
+export const SRRCTL_BSIZEPACKET_UNIT_BYTES = 1024;
+/** DESCTYPE 001b: advanced, one buffer. */
+export const SRRCTL_DESCTYPE_ADVANCED = 1 << 25;
+/** Drop rather than block the other queues when this one has no descriptors. */
+export const SRRCTL_DROP_EN = (1 << 31) >>> 0;
+export const rdh = (queue: number): number => 0xc010 + 0x40 * queue;
+export const rdt = (queue: number): number => 0xc018 + 0x40 * queue;
+export const rxdctl = (queue: number): number => 0xc028 + 0x40 * queue;
+/** Prefetch, host and write-back thresholds: 5 bits each at 0, 8 and 16. */
+export const RXDCTL_ENABLE = 1 << 25;
+/** Receive Queue Drop Packet Count, RC (8.10.11). */
+export const rqdpc = (queue: number): number => 0xc030 + 0x40 * queue;
+/** Receive Checksum Control, RW (8.10.12). PCSD: the descriptor carries the RSS hash. */
+export const RXCSUM = 0x5000;
+export const RXCSUM_PCSD = 1 << 13;
+/** Multicast Table Array: 128 words (8.10.13). */
+export const mta = (word: number): number => 0x5200 + 4 * word;
+export const MTA_WORDS = 128;
+/** Receive Address Low and High (8.10.14, 8.10.15): the MAC address, little-endian. */
+export const ral = (entry: number): number => 0x5400 + 8 * entry;
+export const rah = (entry: number): number => 0x5404 + 8 * entry;
+/** Address Valid: without it the entry filters nothing. */
+export const RAH_AV = (1 << 31) >>> 0;
+/** Multiple Receive Queues Command (8.10.18). */
+export const MRQC = 0x5818;
+/** MRQE 010b: RSS over the queues of the redirection table. */
+export const MRQC_RSS = 2;
+/** Redirection Table: 128 entries of a byte (8.10.19). */
+export const RETA = 0x5c00;
+/** RSS Random Key: 40 bytes (8.10.20). */
+export const RSSRK = 0x5c80;
+
+// Transmit (8.12)
+/** Transmit Control, RW (8.12.1). */
+export const TCTL = 0x0400;
+export const TCTL_EN = 1 << 1;
+/** Pad Short Packets. */
+export const TCTL_PSP = 1 << 3;
+/** Collision threshold, bits 11:4; 15 is the recommended value. */
+export const TCTL_CT_SHIFT = 4;
+export const TCTL_CT_MASK = 0xff << 4;
+/** Transmit descriptor base, length, head, tail and control per queue, RW (8.12.8 to 8.12.14). */
+export const tdbal = (queue: number): number => 0xe000 + 0x40 * queue;
+export const tdbah = (queue: number): number => 0xe004 + 0x40 * queue;
+export const tdlen = (queue: number): number => 0xe008 + 0x40 * queue;
+export const tdh = (queue: number): number => 0xe010 + 0x40 * queue;
+export const tdt = (queue: number): number => 0xe018 + 0x40 * queue;
+export const txdctl = (queue: number): number => 0xe028 + 0x40 * queue;
+export const TXDCTL_ENABLE = 1 << 25;
+
+// Statistics, all RC (8.19). Octet counters are 64 bits in two registers: low first; reading the high one clears.
+/** CRC errors. */
+export const CRCERRS = 0x4000;
+/** Symbol errors. */
+export const SYMERRS = 0x4008;
+/** Receive errors. */
+export const RXERRC = 0x400c;
+/** Missed packets: no room in the packet buffer. */
+export const MPC = 0x4010;
+/** Receive length errors. */
+export const RLEC = 0x4040;
+/** Good packets received, transmitted. */
+export const GPRC = 0x4074;
+export const GPTC = 0x4080;
+/** Good octets received, transmitted. */
+export const GORCL = 0x4088;
+export const GORCH = 0x408c;
+export const GOTCL = 0x4090;
+export const GOTCH = 0x4094;
+/** Undersize, fragments, oversize, jabber. */
+export const RUC = 0x40a4;
+export const RFC = 0x40a8;
+export const ROC = 0x40ac;
+export const RJC = 0x40b0;

@@ -1,0 +1,56 @@
+/**
+ * Advanced descriptors, the same 16 bytes in the 82576, 82580, I350 and the 82599 family.
+ * Sources: 82576 datasheet 7.1.5 and 7.2.2; 82599 datasheet 7.1.6 and 7.2.3.
+ *
+ * A ring is read as an Int32Array, four words a descriptor, little-endian:
+ *
+ *     receive, as the driver writes it ("read format")
+ *       0  packet buffer address 31:0
+ *       1  packet buffer address 63:32
+ *       2  header buffer address 31:0; its bit 0 is where DD will appear, so it is written as 0
+ *       3  header buffer address 63:32 (not used with one buffer a packet)
+ *     receive, as the hardware leaves it ("write-back format")
+ *       0  RSS type 3:0, packet type 16:4 (82599) or 15:4 (82576), header length and split above
+ *       1  RSS hash, or fragment checksum 31:16 and IP identification 15:0
+ *       2  status 19:0 (DD 0, EOP 1, VP 3, ...), errors 31:20
+ *       3  length 15:0, VLAN tag 31:16
+ *     transmit data
+ *       0  buffer address 31:0
+ *       1  buffer address 63:32
+ *       2  DTALEN 15:0, DTYP 23:20, DCMD 31:24
+ *       3  STA 3:0 (DD 0), IDX 6:4, CC 7, POPTS 13:8, PAYLEN 31:14
+ */
+
+export const DESCRIPTOR_BYTES = 16;
+/** log2 of the words in a descriptor. */
+export const DESCRIPTOR_WORD_SHIFT = 2;
+
+// Receive, write-back format.
+export const RX_STATUS_WORD = 2;
+export const RX_LENGTH_WORD = 3;
+/** Descriptor done: the hardware is finished with it. */
+export const RX_DD = 1 << 0;
+/** End of packet: the last (with one buffer a packet: the only) descriptor of a frame. */
+export const RX_EOP = 1 << 1;
+
+// Transmit data.
+export const TX_COMMAND_WORD = 2;
+export const TX_STATUS_WORD = 3;
+/** DTYP 0011b: advanced transmit data. */
+export const TX_DTYP_DATA = 3 << 20;
+/** End of packet. */
+export const TX_EOP = 1 << 24;
+/** Insert the FCS. */
+export const TX_IFCS = 1 << 25;
+/** Report status: the hardware sets DD in this descriptor after it has fetched the packet. */
+export const TX_RS = 1 << 27;
+/** Descriptor extension: this is an advanced descriptor. */
+export const TX_DEXT = 1 << 29;
+export const TX_DD = 1 << 0;
+export const TX_PAYLEN_SHIFT = 14;
+
+/**
+ * Shortest frame, without FCS, that the hardware pads to the Ethernet minimum (82576 datasheet 8.12.1, TCTL.PSP;
+ * the Linux drivers pad to 17 bytes in software for this reason).
+ */
+export const TX_MIN_FRAME_BYTES = 17;

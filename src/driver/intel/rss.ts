@@ -1,0 +1,26 @@
+/**
+ * Receive Side Scaling: which queue a flow goes to. Same layout in 82576 (datasheet 7.1.1.7) and 82599 (7.1.2.8).
+ */
+
+/**
+ * The key of Microsoft's RSS verification suite: a well-spread published value, and one whose hashes can be checked
+ * against published vectors. Bytes in the order of the RSSRK registers.
+ */
+export const RSS_KEY = Uint8Array.of(
+  0x6d, 0x5a, 0x56, 0xda, 0x25, 0x5b, 0x0e, 0xc2, 0x41, 0x67, 0x25, 0x3d, 0x43, 0xa3, 0x8f, 0xb0, 0xd0, 0xca, 0x2b, 0xcb,
+  0xae, 0x7b, 0x30, 0xb4, 0x77, 0xcb, 0x2d, 0xa3, 0x80, 0x30, 0xf2, 0x0c, 0x6a, 0x42, 0xb7, 0x3b, 0xbe, 0xac, 0x01, 0xfa,
+);
+
+/** Words of the key registers. */
+export const RSS_KEY_WORDS = new Uint32Array(RSS_KEY.buffer);
+
+const RETA_WORDS = 32;
+
+/** MRQC field enables: TCP/IPv4, IPv4, IPv6, TCP/IPv6, UDP/IPv4, UDP/IPv6 (bits 16, 17, 20 to 23). */
+export const RSS_FIELDS = (1 << 16) | (1 << 17) | (1 << 20) | (1 << 21) | (1 << 22) | (1 << 23);
+
+/** The redirection table as 32 words: the 128 entries name the queues in turn. */
+export function redirectionTable(queues: number): Uint32Array {
+  const bytes = Uint8Array.from({ length: RETA_WORDS * 4 }, (_, entry) => entry % queues);
+  return new Uint32Array(bytes.buffer);
+}

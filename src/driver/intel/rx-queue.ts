@@ -1,0 +1,162 @@
+/**
+ * Receive ring of advanced descriptors (82576 datasheet 7.1.6, 82599 datasheet 7.1.5 to 7.1.9).
+ *
+ * Slot i of the ring owns buffer `slots[i]`. A received slot gives its buffer to the application and takes a free
+ * one in its place at once, so the ring is always full of buffers and one tail write a call hands all refilled
+ * slots back.
+ */
+import type { BufferOwners, PacketPool } from '../../hugepage/packet-pool.js';
+import type { RxQueue } from '../device.js';
+import type { Doorbell } from '../register-file.js';
+import { DESCRIPTOR_WORD_SHIFT, RX_DD, RX_EOP, RX_LENGTH_WORD, RX_STATUS_WORD } from './descriptors.js';
+
+/** Indices of `IntelRxQueue.counters`. */
+export const RX_PACKETS = 0;
+export const RX_BYTES = 1;
+export const RX_NO_BUFFER = 2;
+export const RX_TOO_LONG = 3;
+export const RX_DAMAGED = 4;
+const RX_COUNTERS = 5;
+
+export interface IntelRxQueueOptions {
+  /** Four words a descriptor; the number of descriptors is a power of two. */
+  readonly ring: Int32Array;
+  /** The queue's RDT register. */
+  readonly tail: Doorbell;
+  readonly pool: PacketPool;
+  /** Bits of the status word that mean the frame is damaged: they differ between families. */
+  readonly errorMask: number;
+}
+
+export class IntelRxQueue implements RxQueue {
+  readonly size: number;
+  /** Float64 slots: adding to them never allocates, however high they count. */
+  readonly counters = new Float64Array(RX_COUNTERS);
+  readonly #ring: Int32Array;
+  readonly #tail: Doorbell;
+  readonly #pool: PacketPool;
+  readonly #owners: BufferOwners | undefined;
+  readonly #mask: number;
+  /** Buffer index of each slot. */
+  readonly #slots: Int32Array;
+  readonly #errorMask: number;
+  readonly #iovaLow: number;
+  readonly #iovaHigh: number;
+  #nextToUse = 0;
+  /** True between a fragment without EOP and the end of its frame. */
+  #skipping = false;
+  #closed = false;
+
+  /** Takes a buffer for each slot from the pool, which must have that many (see `IntelDevice`). */
+  constructor(options: IntelRxQueueOptions) {
+    const { ring, pool } = options;
+    this.size = ring.length >>> DESCRIPTOR_WORD_SHIFT;
+    this.#ring = ring;
+    this.#tail = options.tail;
+    this.#pool = pool;
+    this.#owners = pool.owners;
+    this.#mask = this.size - 1;
+    this.#errorMask = options.errorMask;
+    this.#iovaLow = pool.iovaLow | 0;
+    this.#iovaHigh = pool.iovaHigh | 0;
+    this.#slots = new Int32Array(this.size);
+    for (let slot = 0; slot < this.size; slot++) {
+      this.#slots[slot] = pool.free[--pool.freeCount]!;
+      this.#arm(slot);
+    }
+  }
+
+  /** Hands all slots but one to the hardware: RDT = RDH would mean an empty ring. Call once the queue is enabled. */
+  start(): void {
+    this.#tail[0] = this.#mask;
+  }
+
+  get pending(): boolean {
+    const word = this.#nextToUse << DESCRIPTOR_WORD_SHIFT;
+    return (this.#ring[word + RX_STATUS_WORD]! & RX_DD) !== 0 && !this.#closed;
+  }
+
+  receive(bufs: Uint32Array, max: number = bufs.length): number {
+    const limit = max < bufs.length ? max : bufs.length;
+    const ring = this.#ring;
+    const slots = this.#slots;
+    const pool = this.#pool;
+    const free = pool.free;
+    const lengths = pool.lengths;
+    const mask = this.#mask;
+    const shift = pool.bufferShift;
+    const bufferSize = pool.bufferSizeBytes;
+    const iovaLow = this.#iovaLow;
+    const iovaHigh = this.#iovaHigh;
+    const testMask = RX_DD | RX_EOP | this.#errorMask;
+    // While a long frame is skipped nothing is good: no masked status equals -1.
+    let good = this.#skipping ? -1 : RX_DD | RX_EOP;
+    const first = this.#nextToUse;
+    let slot = first;
+    let freeCount = pool.freeCount;
+    let received = 0;
+    let bytes = 0;
+    let dropBudget = this.size;
+    while (received < limit) {
+      const word = slot << DESCRIPTOR_WORD_SHIFT;
+      // The hardware sets DD last, and x86 keeps the order of these two loads.
+      const status = ring[word + RX_STATUS_WORD]!;
+      const length = ring[word + RX_LENGTH_WORD]! & 0xffff;
+      if ((status & testMask) !== good || (length - 1) >>> 0 >= bufferSize) {
+        if ((status & RX_DD) === 0 || dropBudget-- === 0) break;
+        good = this.#drop(slot, status) ? -1 : RX_DD | RX_EOP;
+        slot = (slot + 1) & mask;
+        continue;
+      }
+      if (freeCount === 0) {
+        this.counters[RX_NO_BUFFER]! += 1;
+        break;
+      }
+      const buffer = slots[slot]!;
+      const fresh = free[--freeCount]!;
+      slots[slot] = fresh;
+      ring[word] = (iovaLow + (fresh << shift)) | 0;
+      ring[word + 1] = iovaHigh;
+      ring[word + RX_STATUS_WORD] = 0;
+      lengths[buffer] = length;
+      bytes += length;
+      bufs[received++] = buffer;
+      slot = (slot + 1) & mask;
+    }
+    pool.freeCount = freeCount;
+    if (slot !== first) {
+      this.#nextToUse = slot;
+      this.#tail[0] = (slot - 1) & mask;
+      this.counters[RX_PACKETS]! += received;
+      this.counters[RX_BYTES]! += bytes;
+      if (this.#owners !== undefined) this.#owners.taken(bufs, 0, received);
+    }
+    return received;
+  }
+
+  /** Gives every buffer back to the pool. The hardware must have stopped: it may not write to them any more. */
+  close(): void {
+    if (this.#closed) return;
+    this.#closed = true;
+    for (const buffer of this.#slots) this.#pool.free[this.#pool.freeCount++] = buffer;
+    // A device that wrote DD after its reset must find no slot to hand out.
+    this.#ring.fill(0);
+  }
+
+  /** Counts a slot that holds no good frame and returns it to the ring. True while a long frame goes on. */
+  #drop(slot: number, status: number): boolean {
+    const endOfPacket = (status & RX_EOP) !== 0;
+    if (!this.#skipping) this.counters[endOfPacket ? RX_DAMAGED : RX_TOO_LONG]! += 1;
+    this.#skipping = !endOfPacket;
+    this.#arm(slot);
+    return this.#skipping;
+  }
+
+  #arm(slot: number): void {
+    const word = slot << DESCRIPTOR_WORD_SHIFT;
+    this.#ring[word] = (this.#iovaLow + (this.#slots[slot]! << this.#pool.bufferShift)) | 0;
+    this.#ring[word + 1] = this.#iovaHigh;
+    this.#ring[word + 2] = 0;
+    this.#ring[word + 3] = 0;
+  }
+}

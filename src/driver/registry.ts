@@ -1,0 +1,80 @@
+/** Which driver serves which PCI ID, and the way in: `open`. */
+import { NicError } from '../errors.js';
+import { openVfio } from '../vfio/open.js';
+import { PciRegion, type VfioDevice } from '../vfio/types.js';
+import type { DeviceId, Driver, NetDevice, OpenOptions } from './device.js';
+import { igb } from './igb/igb.js';
+
+const DRIVERS: readonly Driver[] = [igb];
+
+/** Offsets in PCI configuration space (PCI Local Bus 3.0, 6.1). */
+const CONFIG_VENDOR_ID = 0x00;
+const CONFIG_DEVICE_ID = 0x02;
+const CONFIG_BASE_CLASS = 0x0b;
+const CLASS_NETWORK = 0x02;
+
+export interface SupportedDevice {
+  readonly vendor: number;
+  readonly device: number;
+  /** `Intel 82576`. */
+  readonly name: string;
+  /** `igb`. */
+  readonly driver: string;
+}
+
+/** Every PCI ID that `open` takes. */
+export function supportedDevices(): readonly SupportedDevice[] {
+  return DRIVERS.flatMap((driver) => driver.ids.map((id) => ({ ...id, driver: driver.name })));
+}
+
+/**
+ * Opens a NIC, resets it, and brings its queues and link up. The link may need some seconds more: see
+ * `NetDevice.waitForLink`.
+ *
+ * @param address `0000:03:00.0`, `03:00.0` (a PCI device bound to vfio-pci) or `vfio-user:/path/to.sock`
+ * @throws NicError; `code` tells the step that failed and `hint` what to do
+ * @example
+ * const nic = await open('0000:03:00.0', { promiscuous: true });
+ * const bufs = new Uint32Array(32);
+ * const count = nic.rxQueues[0].receive(bufs);
+ */
+export async function open(address: string, options: OpenOptions = {}): Promise<NetDevice> {
+  const vfio = openVfio(address);
+  try {
+    const { driver, id } = driverFor(vfio);
+    return await driver.open(vfio, id, options);
+  } catch (error) {
+    vfio.close();
+    throw error;
+  }
+}
+
+/** @throws NicError `NOT_A_NIC`, `UNSUPPORTED_DEVICE`, `DEVICE_GONE` */
+function driverFor(vfio: VfioDevice): { driver: Driver; id: DeviceId } {
+  const config = vfio.region(PciRegion.CONFIG);
+  const vendor = config.read16(CONFIG_VENDOR_ID);
+  const device = config.read16(CONFIG_DEVICE_ID);
+  const name = `${vfio.address} (${hex(vendor)}:${hex(device)})`;
+  if (vendor === 0xffff) {
+    throw new NicError('DEVICE_GONE', `${vfio.address} does not answer: its configuration space reads all ones`, {
+      path: vfio.address,
+      hint: 'The device was removed or is powered down.',
+    });
+  }
+  if (config.read8(CONFIG_BASE_CLASS) !== CLASS_NETWORK) {
+    throw new NicError('NOT_A_NIC', `${name} is not a network controller`, { path: vfio.address });
+  }
+  for (const driver of DRIVERS) {
+    const id = driver.ids.find((entry) => entry.vendor === vendor && entry.device === device);
+    if (id !== undefined) return { driver, id };
+  }
+  const list = supportedDevices().map((entry) => `${entry.name} (${hex(entry.vendor)}:${hex(entry.device)})`);
+  throw new NicError('UNSUPPORTED_DEVICE', `No driver for ${name}`, {
+    path: vfio.address,
+    hint: `Supported: ${list.join(', ')}.`,
+  });
+}
+
+function hex(id: number): string {
+  return id.toString(16).padStart(4, '0');
+}

@@ -1,0 +1,57 @@
+/**
+ * Sleeping until packets come. Under load a port is polled; when nothing has come for a while, its receive interrupts
+ * are unmasked and the event loop sleeps on their eventfds.
+ */
+
+export interface PacketWaitOptions {
+  /** True where a packet is waiting. */
+  readonly pending: () => boolean;
+  /** Unmasks the interrupts. Without it (a device without MSI-X) the wait polls once a millisecond. */
+  readonly arm?: () => void;
+  /** Masks them. */
+  readonly disarm?: () => void;
+}
+
+const POLL_MS = 1;
+
+export class PacketWait {
+  readonly #options: PacketWaitOptions;
+  #finish: ((packets: boolean) => void) | undefined;
+  #current: Promise<boolean> | undefined;
+
+  constructor(options: PacketWaitOptions) {
+    this.#options = options;
+  }
+
+  /** True as soon as packets are there, false after `timeoutMs`. A second call joins the first. */
+  wait(timeoutMs: number): Promise<boolean> {
+    const { pending, arm, disarm } = this.#options;
+    if (pending()) return Promise.resolve(true);
+    this.#current ??= new Promise<boolean>((resolve) => {
+      const timer = setTimeout(() => this.#finish?.(false), timeoutMs);
+      const poll = arm === undefined ? setInterval(() => pending() && this.#finish?.(true), POLL_MS) : undefined;
+      this.#finish = (packets) => {
+        clearTimeout(timer);
+        clearInterval(poll);
+        this.#finish = undefined;
+        this.#current = undefined;
+        disarm?.();
+        resolve(packets);
+      };
+      arm?.();
+      // A packet that came between the last poll and the unmasking may have raised no interrupt.
+      if (pending()) this.#finish(true);
+    });
+    return this.#current;
+  }
+
+  /** An interrupt came. */
+  wake(): void {
+    this.#finish?.(true);
+  }
+
+  /** Ends a wait as if its time were over. */
+  cancel(): void {
+    this.#finish?.(false);
+  }
+}

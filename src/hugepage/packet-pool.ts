@@ -1,0 +1,224 @@
+/**
+ * Packet buffers. A packet is an integer: the index of a buffer in the pool. All buffers lie side by side in one DMA
+ * region, so a buffer's address is `iovaLow + (index << bufferShift)`: no table and no BigInt. What is known of a
+ * packet lies beside the buffers in typed arrays (struct of arrays), not in front of the data as in ixy: the data
+ * starts at a power of two and a cache line per packet is saved.
+ *
+ * Free buffers are a stack of indices: the last one given back is the warmest in the cache.
+ */
+import { NicError } from '../errors.js';
+import type { DmaMapper } from '../vfio/types.js';
+import { DmaRegion, type PageSize } from './dma-region.js';
+
+export interface PacketPoolOptions {
+  /** Number of buffers, 1 to 1,048,576. Default 4096. */
+  readonly buffers?: number;
+  /** Size of each: a power of two, 1024 to 16384 bytes (NICs count buffers in KiB). Default 2048. */
+  readonly bufferSizeBytes?: number;
+  readonly pageSize?: PageSize;
+  /**
+   * Checks on every hand-over who owns a buffer: freeing twice, sending a buffer that is free or already sent, and
+   * using one after it was sent throw `OWNERSHIP` and say where it was given away. Slow: for tests and debugging.
+   */
+  readonly debug?: boolean;
+}
+
+export class PacketPool {
+  readonly capacity: number;
+  readonly bufferSizeBytes: number;
+  /** log2 of the buffer size: buffer i starts at byte `i << bufferShift` of `memory`. */
+  readonly bufferShift: number;
+  /** All buffers side by side. Byte b of packet p is `memory[(p << bufferShift) + b]`. */
+  readonly memory: Uint8Array;
+  /** Bytes in each packet, without the Ethernet FCS. Set by `receive`; set it yourself before `send`. */
+  readonly lengths: Uint16Array;
+  /** Stack of free buffers. For drivers: take with `free[--freeCount]`, give with `free[freeCount++] = i`. */
+  readonly free: Int32Array;
+  freeCount: number;
+  /** Who owns each buffer; undefined unless the pool was made with `debug`. */
+  readonly owners: BufferOwners | undefined;
+  readonly #region: DmaRegion;
+  readonly #views: (Uint8Array | undefined)[];
+  #users = 0;
+
+  /** @throws NicError `BAD_OPTION`, `NO_MEMORY` */
+  constructor(options: PacketPoolOptions = {}) {
+    const { buffers = 4096, bufferSizeBytes = 2048, pageSize = 'auto', debug = false } = options;
+    if (!Number.isInteger(buffers) || buffers < 1 || buffers > 1 << 20) {
+      throw new NicError('BAD_OPTION', `A pool of ${buffers} buffers is not possible`, {
+        hint: 'Give 1 to 1048576 buffers.',
+      });
+    }
+    const shift = Math.log2(bufferSizeBytes);
+    if (!Number.isInteger(shift) || bufferSizeBytes < 1024 || bufferSizeBytes > 16384) {
+      throw new NicError('BAD_OPTION', `Buffers of ${bufferSizeBytes} bytes are not possible`, {
+        hint: 'Give a power of two from 1024 to 16384.',
+      });
+    }
+    this.capacity = buffers;
+    this.bufferSizeBytes = bufferSizeBytes;
+    this.bufferShift = shift;
+    this.#region = new DmaRegion({ sizeBytes: buffers * bufferSizeBytes, pageSize, name: 'packets' });
+    this.memory = new Uint8Array(this.#region.buffer, 0, buffers * bufferSizeBytes);
+    this.lengths = new Uint16Array(buffers);
+    this.free = new Int32Array(buffers);
+    // Lowest index on top of the stack.
+    for (let i = 0; i < buffers; i++) this.free[i] = buffers - 1 - i;
+    this.freeCount = buffers;
+    this.owners = debug ? new BufferOwners(buffers) : undefined;
+    this.#views = new Array<Uint8Array | undefined>(buffers);
+  }
+
+  /** Bits 31:0 of the I/O address of buffer 0. @throws NicError `DMA_MAP` before a device uses the pool */
+  get iovaLow(): number {
+    return this.#region.iovaLow;
+  }
+
+  /** Bits 63:32 of the I/O address of every buffer. @throws NicError `DMA_MAP` before a device uses the pool */
+  get iovaHigh(): number {
+    return this.#region.iovaHigh;
+  }
+
+  get pageSizeBytes(): number {
+    return this.#region.pageSizeBytes;
+  }
+
+  /** Number of free buffers. */
+  get available(): number {
+    return this.freeCount;
+  }
+
+  /**
+   * Takes up to `count` buffers for the caller to fill and send; writes their indices to `out` and returns how many
+   * there were. An empty pool gives 0, never an error.
+   */
+  allocate(out: Uint32Array, count: number = out.length): number {
+    const wanted = Math.min(count, out.length, this.freeCount);
+    for (let i = 0; i < wanted; i++) out[i] = this.free[--this.freeCount]!;
+    this.owners?.taken(out, 0, wanted);
+    return wanted;
+  }
+
+  /**
+   * Gives buffers `bufs[from]` to `bufs[to - 1]` back to the pool; by default all of them.
+   * @throws NicError `OWNERSHIP` for an index outside the pool or more buffers than the pool has (a double free);
+   *   with `debug`, for every buffer that the caller does not own
+   */
+  release(bufs: Uint32Array, from = 0, to: number = bufs.length): void {
+    this.owners?.released(bufs, from, to);
+    for (let i = from; i < to; i++) {
+      const index = bufs[i]!;
+      if (!(index < this.capacity) || this.freeCount >= this.capacity) {
+        throw new NicError(
+          'OWNERSHIP',
+          `Buffer ${index} cannot be given back to a pool of ${this.capacity}`,
+          {
+            hint: 'It was given back before, or is not of this pool. Make the pool with {debug: true} to see where.',
+          },
+        );
+      }
+      this.free[this.freeCount++] = index;
+    }
+  }
+
+  /**
+   * The whole buffer as bytes; the same view at each call (made at the first). The packet is its first
+   * `lengths[index]` bytes. @throws RangeError for an index outside the pool
+   */
+  bytes(index: number): Uint8Array {
+    const view = this.#views[index];
+    if (view !== undefined) return view;
+    if (!(index >= 0 && index < this.capacity)) throw new RangeError(`No buffer ${index} in this pool`);
+    const made = this.memory.subarray(index << this.bufferShift, (index + 1) << this.bufferShift);
+    this.#views[index] = made;
+    return made;
+  }
+
+  /** Lets the devices behind `mapper` access the buffers. Drivers call it at open. */
+  attach(mapper: DmaMapper): void {
+    this.#region.mapInto(mapper);
+    this.#users++;
+  }
+
+  /** Ends one `attach`; the device must have stopped its DMA. */
+  detach(mapper: DmaMapper): void {
+    this.#region.unmapFrom(mapper);
+    this.#users--;
+  }
+
+  /**
+   * Gives the memory back to the system. Close all devices that use the pool first. Views read zeros afterwards.
+   * @throws NicError `OWNERSHIP` while a device uses the pool
+   */
+  close(): void {
+    if (this.#users > 0) {
+      throw new NicError('OWNERSHIP', `The pool is in use by ${this.#users} device(s)`, {
+        hint: 'Close the devices first.',
+      });
+    }
+    this.#region.close();
+  }
+}
+
+/** Book-keeping of `debug` pools: which buffers the application owns, and where it gave the others away. */
+export class BufferOwners {
+  /** 1 where the application owns the buffer. */
+  readonly #owned: Uint8Array;
+  readonly #givenAwayAt: (Error | undefined)[];
+
+  constructor(buffers: number) {
+    this.#owned = new Uint8Array(buffers);
+    this.#givenAwayAt = new Array<Error | undefined>(buffers);
+  }
+
+  /** The application was given these: by `allocate`, `receive`. @throws NicError `OWNERSHIP` if it had one already */
+  taken(bufs: Uint32Array, from: number, to: number): void {
+    for (let i = from; i < to; i++) {
+      const index = bufs[i]!;
+      if (this.#owned[index] !== 0) {
+        throw new NicError('OWNERSHIP', `Buffer ${index} was handed out while the application owned it`);
+      }
+      this.#owned[index] = 1;
+    }
+  }
+
+  released(bufs: Uint32Array, from: number, to: number): void {
+    this.#givenAway(bufs, from, to, 'given back to the pool');
+  }
+
+  sent(bufs: Uint32Array, from: number, to: number): void {
+    this.#givenAway(bufs, from, to, 'sent');
+  }
+
+  /** Throws unless the application owns these. */
+  check(bufs: Uint32Array, from: number, to: number, attempt: string): void {
+    for (let i = from; i < to; i++) {
+      const index = bufs[i]!;
+      if (this.#owned[index] === 1) continue;
+      const before = this.#givenAwayAt[index];
+      throw new NicError(
+        'OWNERSHIP',
+        `Buffer ${index} is to be ${attempt}, but the application does not own it`,
+        {
+          hint:
+            before === undefined
+              ? 'It was never received or allocated.'
+              : `It was ${before.message} before; see cause.`,
+          cause: before,
+        },
+      );
+    }
+  }
+
+  #givenAway(bufs: Uint32Array, from: number, to: number, what: string): void {
+    this.check(bufs, from, to, what);
+    const where = new Error(what);
+    for (let i = from; i < to; i++) {
+      const index = bufs[i]!;
+      // The same buffer twice in one call: the second finds it no longer owned.
+      if (this.#owned[index] === 0) this.check(bufs, i, i + 1, what);
+      this.#owned[index] = 0;
+      this.#givenAwayAt[index] = where;
+    }
+  }
+}
