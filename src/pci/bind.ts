@@ -1,0 +1,421 @@
+/**
+ * Hands a NIC to the vfio-pci driver, and back to the driver it had.
+ *
+ * `driver_override` names the one driver that may take the device, so no other device with the same identifiers is
+ * touched (which writing to `new_id` would do). The order is: override, unbind the present driver, let the kernel
+ * probe again, and look who has the device now. Sysfs accepts a probe that fails, so only that look tells.
+ * Sources: Linux Documentation/ABI/testing/sysfs-bus-pci (driver_override, drivers_probe, bind, unbind) and
+ * Documentation/driver-api/vfio.rst (groups and their viability).
+ */
+import {
+  closeSync,
+  constants,
+  existsSync,
+  mkdirSync,
+  openSync,
+  rmSync,
+  writeFileSync,
+  writeSync,
+} from 'node:fs';
+import type { NetworkInterfaceInfo } from 'node:os';
+import { networkInterfaces } from 'node:os';
+import { dirname, join } from 'node:path';
+import createDebug from 'debug';
+import { NicError, type NicErrorCode } from '../errors.js';
+import { normalizePciAddress } from './address.js';
+import { deviceName } from './ids.js';
+import { interfaceUses } from './interface-use.js';
+import {
+  devicePath,
+  driverOf,
+  isNic,
+  isPciBridge,
+  type PciDevice,
+  readDevice,
+  readText,
+  SYSFS_ROOT,
+} from './sysfs.js';
+import { vfioUsers } from './vfio-users.js';
+
+const debug = createDebug('barewire:pci');
+
+/** The driver that gives a device to userspace. */
+export const VFIO_DRIVER = 'vfio-pci';
+
+const NO_IOMMU_HINT =
+  'switch the IOMMU on: kernel argument intel_iommu=on (AMD: amd_iommu=on) and VT-d or AMD-Vi in the BIOS; ' +
+  "the kernel's no-IOMMU mode is not supported";
+
+/** Places and functions to use instead of the system's, for tests and containers. */
+export interface BindOptions {
+  /** Binds an interface that is in use, and unbinds a device that a process has open. */
+  readonly force?: boolean;
+  /** Default `/sys`. */
+  readonly sysfsRoot?: string;
+  /** Default `/proc`. */
+  readonly procRoot?: string;
+  /** Where the earlier driver is remembered. Default `/run/barewire`: it needs to live no longer than the boot. */
+  readonly stateDir?: string;
+  /** Writes an attribute with one write(2). */
+  readonly writeFile?: (path: string, text: string) => void;
+  /** Default `os.networkInterfaces`. */
+  readonly networkInterfaces?: () => NodeJS.Dict<NetworkInterfaceInfo[]>;
+}
+
+/** Something that did not fail, but that will. */
+export interface BindWarning {
+  readonly message: string;
+  readonly hint: string;
+}
+
+export interface BindResult {
+  /** The device as it was before. */
+  readonly device: PciDevice;
+  /** False where the device was as wanted already. */
+  readonly changed: boolean;
+  /** The driver that has the device now; null where none has. */
+  readonly driver: string | null;
+  readonly warnings: readonly BindWarning[];
+}
+
+export interface VfioBindResult extends BindResult {
+  /** Device node that whoever opens the NIC must be allowed to use: `/dev/vfio/12`; null without an IOMMU group. */
+  readonly groupNode: string | null;
+}
+
+interface Context {
+  readonly force: boolean;
+  readonly sysfsRoot: string;
+  readonly procRoot: string;
+  readonly stateDir: string;
+  readonly write: (path: string, text: string) => void;
+  readonly networkInterfaces: () => NodeJS.Dict<NetworkInterfaceInfo[]>;
+}
+
+/** What is remembered between `bind` and `unbind`. The identifiers tell whether it is still the same card. */
+interface SavedState {
+  readonly driver: string;
+  readonly vendor: number | null;
+  readonly device: number | null;
+}
+
+/**
+ * Binds a NIC to vfio-pci. Does nothing where it is bound already. Where vfio-pci does not take the device, the
+ * kernel is asked to give it to its own driver again before the error is thrown.
+ *
+ * @param address PCI address, with or without the domain
+ * @throws NicError `BAD_ADDRESS`, `NO_SUCH_DEVICE`, `NOT_A_NIC`; `INTERFACE_IN_USE` (not with `force`); `NO_VFIO`
+ *   where vfio-pci is not loaded; `NO_PERMISSION`; `NO_IOMMU` or `BIND_FAILED` where vfio-pci does not take it
+ * @example
+ * const { groupNode } = bindToVfio('03:00.0'); // '/dev/vfio/12'
+ */
+export function bindToVfio(address: string, options: BindOptions = {}): VfioBindResult {
+  const context = withDefaults(options);
+  const device = findNic(address, context);
+  const result = {
+    device,
+    driver: VFIO_DRIVER,
+    groupNode: groupNode(device),
+    warnings: groupWarnings(device),
+  };
+  if (device.driver === VFIO_DRIVER) return { ...result, changed: false };
+  if (!context.force) assertNotInUse(device, context);
+  if (!existsSync(join(context.sysfsRoot, 'bus/pci/drivers', VFIO_DRIVER))) {
+    throw new NicError(
+      'NO_VFIO',
+      `Cannot bind ${describe(device)}: the kernel driver ${VFIO_DRIVER} is not loaded`,
+      {
+        path: device.address,
+        hint: `load it: sudo modprobe ${VFIO_DRIVER}`,
+      },
+    );
+  }
+
+  const dir = devicePath(device.address, context.sysfsRoot);
+  const overridePath = join(dir, 'driver_override');
+  write(context, device, overridePath, VFIO_DRIVER);
+  const warnings = [...result.warnings, ...saveState(device, context)];
+  let failure: unknown;
+  try {
+    if (device.driver !== null) write(context, device, join(dir, 'driver/unbind'), device.address);
+    probe(context, device);
+  } catch (error) {
+    failure = error;
+  }
+  const driver = driverOf(device.address, context.sysfsRoot);
+  debug('%s: driver %s -> %s', device.address, device.driver, driver);
+  if (driver === VFIO_DRIVER) return { ...result, warnings, changed: true };
+
+  rollBack(device, context);
+  const noGroup = device.iommuGroup === null;
+  if (failure !== undefined && !noGroup) throw failure;
+  throw new NicError(
+    noGroup ? 'NO_IOMMU' : 'BIND_FAILED',
+    `${VFIO_DRIVER} did not take ${describe(device)}${noGroup ? ': it is in no IOMMU group' : ''}`,
+    {
+      path: device.address,
+      hint: noGroup ? NO_IOMMU_HINT : 'the kernel log says why: sudo dmesg | tail',
+      cause: failure,
+    },
+  );
+}
+
+/**
+ * Takes a NIC from vfio-pci and gives it to the kernel driver that it belongs to: the one that the kernel chooses,
+ * or the one that it had before `bindToVfio`. Does nothing where another driver has it already.
+ *
+ * @param address PCI address, with or without the domain
+ * @throws NicError `BAD_ADDRESS`, `NO_SUCH_DEVICE`, `NOT_A_NIC`; `GROUP_BUSY` where a process has the device open (not
+ *   with `force`: then the call waits until that process is done); `NO_PERMISSION`; `BIND_FAILED` where the earlier
+ *   driver does not take it
+ */
+export function unbindFromVfio(address: string, options: BindOptions = {}): BindResult {
+  const context = withDefaults(options);
+  const device = findNic(address, context);
+  const dir = devicePath(device.address, context.sysfsRoot);
+  const overridden = readText(join(dir, 'driver_override')) === VFIO_DRIVER;
+  if (device.driver !== null && device.driver !== VFIO_DRIVER && !overridden) {
+    return { device, changed: false, driver: device.driver, warnings: [] };
+  }
+  if (device.driver === VFIO_DRIVER && !context.force) assertNotOpen(device, context);
+
+  clearOverride(context, device);
+  if (device.driver === VFIO_DRIVER) write(context, device, join(dir, 'driver/unbind'), device.address);
+  probe(context, device);
+  let driver = driverOf(device.address, context.sysfsRoot);
+  const saved = loadState(device, context);
+  if (driver === null && saved !== null) {
+    bindExplicitly(device, saved.driver, context);
+    driver = driverOf(device.address, context.sysfsRoot);
+  }
+  debug('%s: driver %s -> %s', device.address, device.driver, driver);
+  if (driver === VFIO_DRIVER) {
+    throw new NicError('BIND_FAILED', `${describe(device)} is still bound to ${VFIO_DRIVER}`, {
+      path: device.address,
+      hint: `its identifiers are claimed for ${VFIO_DRIVER}: look for vfio-pci.ids in /proc/cmdline and /etc/modprobe.d`,
+    });
+  }
+  forgetState(device, context);
+  const warnings: BindWarning[] = [];
+  if (driver === null) {
+    warnings.push({
+      message: `No kernel driver took ${describe(device)}`,
+      hint: 'load its driver with modprobe; "lspci -k" names it',
+    });
+  }
+  return { device, changed: true, driver, warnings };
+}
+
+function withDefaults(options: BindOptions): Context {
+  return {
+    force: options.force ?? false,
+    sysfsRoot: options.sysfsRoot ?? SYSFS_ROOT,
+    procRoot: options.procRoot ?? '/proc',
+    stateDir: options.stateDir ?? '/run/barewire',
+    write: options.writeFile ?? writeAttribute,
+    networkInterfaces: options.networkInterfaces ?? networkInterfaces,
+  };
+}
+
+function findNic(text: string, context: Context): PciDevice {
+  const address = normalizePciAddress(text);
+  const device = readDevice(address, context.sysfsRoot);
+  if (device === null) {
+    throw new NicError('NO_SUCH_DEVICE', `There is no PCI device ${address}`, {
+      path: address,
+      hint: '"barewire list" shows the network controllers of this machine',
+    });
+  }
+  if (!isNic(device)) {
+    const code = device.class === null ? 'unknown' : `0x${device.class.toString(16).padStart(6, '0')}`;
+    throw new NicError('NOT_A_NIC', `${describe(device)} is not a network controller (class ${code})`, {
+      path: address,
+      hint: '"barewire list" shows the network controllers of this machine',
+    });
+  }
+  return device;
+}
+
+function assertNotInUse(device: PciDevice, context: Context): void {
+  const uses = device.interfaces.flatMap((name) => {
+    const reasons = interfaceUses(name, context);
+    return reasons.length === 0 ? [] : [`${name} ${reasons.join(' and ')}`];
+  });
+  if (device.numVfs !== null && device.numVfs > 0)
+    uses.push(`it has ${device.numVfs} virtual functions switched on`);
+  if (uses.length === 0) return;
+  throw new NicError('INTERFACE_IN_USE', `${describe(device)} is in use: ${uses.join('; ')}`, {
+    path: device.address,
+    hint: 'to take it from the kernel all the same, use --force; if you are logged in over it, you lose the connection',
+  });
+}
+
+/** Unbinding waits in the kernel for the last user, and the waiting process cannot be stopped. So look first. */
+function assertNotOpen(device: PciDevice, context: Context): void {
+  const users = vfioUsers(device, context);
+  if (users.length === 0) return;
+  throw new NicError(
+    'GROUP_BUSY',
+    `${describe(device)}, or another device of its IOMMU group, is open in ${users.join(', ')}`,
+    {
+      path: device.address,
+      hint: 'stop that process first; with --force the command waits until it is done',
+    },
+  );
+}
+
+function groupNode(device: PciDevice): string | null {
+  return device.iommuGroup === null ? null : `/dev/vfio/${device.iommuGroup}`;
+}
+
+/**
+ * A group can be used when every function in it is bound to a VFIO driver, to pci-stub, or to none. Bridges may keep
+ * their driver (vfio.rst).
+ */
+function groupWarnings(device: PciDevice): BindWarning[] {
+  if (device.iommuGroup === null) {
+    return [
+      { message: `${device.address} is in no IOMMU group, so it cannot be opened`, hint: NO_IOMMU_HINT },
+    ];
+  }
+  const others = device.groupMembers.filter(
+    (member) =>
+      !isPciBridge(member) && member.driver !== null && !['vfio-pci', 'pci-stub'].includes(member.driver),
+  );
+  if (others.length === 0) return [];
+  const names = others.map((member) => `${member.address} (${member.driver})`).join(', ');
+  return [
+    {
+      message: `IOMMU group ${device.iommuGroup} also holds ${names}; no device of the group can be opened`,
+      hint: `take them from their drivers too (barewire bind ${others.map((m) => m.address).join(' ')}), or use another slot`,
+    },
+  ];
+}
+
+function rollBack(device: PciDevice, context: Context): void {
+  try {
+    clearOverride(context, device);
+    if (driverOf(device.address, context.sysfsRoot) === null) {
+      probe(context, device);
+      if (device.driver !== null && driverOf(device.address, context.sysfsRoot) === null) {
+        bindExplicitly(device, device.driver, context);
+      }
+    }
+    forgetState(device, context);
+  } catch (error) {
+    // The first error is the one to tell. A second one follows from it.
+    debug('%s: could not be given back: %o', device.address, error);
+  }
+}
+
+function bindExplicitly(device: PciDevice, driver: string, context: Context): void {
+  const dir = join(context.sysfsRoot, 'bus/pci/drivers', driver);
+  if (!existsSync(dir)) {
+    throw new NicError(
+      'BIND_FAILED',
+      `The kernel driver ${driver}, which had ${describe(device)}, is not loaded`,
+      {
+        path: device.address,
+        hint: `load it: sudo modprobe ${driver}`,
+      },
+    );
+  }
+  write(context, device, join(dir, 'bind'), device.address);
+}
+
+/** An empty string never reaches the kernel (a write of no bytes); a line end clears the override. */
+function clearOverride(context: Context, device: PciDevice): void {
+  write(context, device, join(devicePath(device.address, context.sysfsRoot), 'driver_override'), '\n');
+}
+
+function probe(context: Context, device: PciDevice): void {
+  write(context, device, join(context.sysfsRoot, 'bus/pci/drivers_probe'), device.address);
+}
+
+function write(context: Context, device: PciDevice, path: string, text: string): void {
+  debug('write %j to %s', text, path);
+  try {
+    context.write(path, text);
+  } catch (error) {
+    const { code, errno } = error as NodeJS.ErrnoException;
+    const details = { path, errno: errno === undefined ? undefined : Math.abs(errno), cause: error };
+    const message = `Cannot write ${path} for ${describe(device)}`;
+    const [nicCode, hint] = explainWrite(code, device);
+    throw new NicError(nicCode, message, { ...details, hint });
+  }
+}
+
+function explainWrite(code: string | undefined, device: PciDevice): [NicErrorCode, string] {
+  if (code === 'EACCES' || code === 'EPERM')
+    return ['NO_PERMISSION', 'changing drivers is for root: use sudo'];
+  if (code === 'EROFS') {
+    return ['NO_PERMISSION', 'sysfs is mounted read-only, as in a container: run this on the host'];
+  }
+  if (code === 'ENODEV')
+    return ['BIND_FAILED', `${device.address} may have been removed; see sudo dmesg | tail`];
+  return ['BIND_FAILED', 'the kernel log says why: sudo dmesg | tail'];
+}
+
+/** Attributes are opened for writing only (many have mode 0200) and must not be created where they are missing. */
+function writeAttribute(path: string, text: string): void {
+  const fd = openSync(path, constants.O_WRONLY);
+  try {
+    writeSync(fd, text);
+  } finally {
+    closeSync(fd);
+  }
+}
+
+function statePath(address: string, context: Context): string {
+  return join(context.stateDir, `${address}.json`);
+}
+
+/** Remembers the driver of before. Binding works without, so a failure is a warning. */
+function saveState(device: PciDevice, context: Context): BindWarning[] {
+  const path = statePath(device.address, context);
+  try {
+    if (device.driver === null) {
+      rmSync(path, { force: true });
+      return [];
+    }
+    const state: SavedState = { driver: device.driver, vendor: device.vendor, device: device.device };
+    mkdirSync(dirname(path), { recursive: true });
+    writeFileSync(path, `${JSON.stringify(state)}\n`);
+    return [];
+  } catch (error) {
+    return [
+      {
+        message: `Could not remember that ${device.address} had driver ${device.driver}: ${(error as Error).message}`,
+        hint: 'unbind will leave the choice of the driver to the kernel, which is right for nearly every NIC',
+      },
+    ];
+  }
+}
+
+/** A file that stays is harmless: the next bind writes it anew. */
+function forgetState(device: PciDevice, context: Context): void {
+  try {
+    rmSync(statePath(device.address, context), { force: true });
+  } catch (error) {
+    debug('%s: state file stays: %o', device.address, error);
+  }
+}
+
+/** Null also for a file that is damaged, or of another card that was in the same slot. */
+function loadState(device: PciDevice, context: Context): SavedState | null {
+  try {
+    const state: unknown = JSON.parse(readText(statePath(device.address, context)) ?? 'null');
+    if (typeof state !== 'object' || state === null) return null;
+    const { driver, vendor, device: id } = state as Partial<SavedState>;
+    // It becomes a part of a path that root writes to.
+    if (typeof driver !== 'string' || !/^[A-Za-z0-9_-]+$/.test(driver)) return null;
+    if (vendor !== device.vendor || id !== device.device) return null;
+    return { driver, vendor, device: id };
+  } catch {
+    return null;
+  }
+}
+
+function describe(device: PciDevice): string {
+  return `${device.address} (${deviceName(device.vendor, device.device)})`;
+}

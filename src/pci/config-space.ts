@@ -1,0 +1,379 @@
+/**
+ * The configuration space of a PCI function: identifiers, command register, BARs and capabilities.
+ *
+ * Section numbers: "PCI" is the PCI Local Bus Specification 3.0, "PCIe" the PCI Express Base Specification 4.0.
+ * Everything is little-endian. A device that has left the bus answers every read with ones, so 0xffff as a vendor
+ * (which no vendor has: PCI 6.2.1) means that it is gone.
+ */
+import { NicError } from '../errors.js';
+
+/** How config space is reached. A `Region` of VFIO is one. */
+export interface ConfigAccess {
+  /** 256 for conventional PCI, 4096 for PCI Express. */
+  readonly sizeBytes: number;
+  /** For messages: `config space of 0000:03:00.0`. */
+  readonly name: string;
+  read8(offset: number): number;
+  read16(offset: number): number;
+  read32(offset: number): number;
+  write8(offset: number, value: number): void;
+  write16(offset: number, value: number): void;
+  write32(offset: number, value: number): void;
+}
+
+/** Offsets of the header, type 0 (PCI 6.1, figure 6-1). */
+export const ConfigOffset = {
+  VENDOR_ID: 0x00,
+  DEVICE_ID: 0x02,
+  COMMAND: 0x04,
+  STATUS: 0x06,
+  REVISION_ID: 0x08,
+  CLASS_CODE: 0x09,
+  HEADER_TYPE: 0x0e,
+  BAR0: 0x10,
+  SUBSYSTEM_VENDOR_ID: 0x2c,
+  SUBSYSTEM_ID: 0x2e,
+  CAPABILITIES: 0x34,
+  INTERRUPT_PIN: 0x3d,
+} as const;
+
+/** Bits of the command register, RW (PCI 6.2.2, table 6-1). */
+export const Command = {
+  /** The device answers accesses to its I/O BARs. */
+  IO_SPACE: 1 << 0,
+  /** The device answers accesses to its memory BARs. */
+  MEMORY_SPACE: 1 << 1,
+  /** The device may start DMA, and may send MSI and MSI-X, which are memory writes. */
+  BUS_MASTER: 1 << 2,
+  /** The device must not assert its INTx line. */
+  INTX_DISABLE: 1 << 10,
+} as const;
+
+/** Bits of the status register (PCI 6.2.3, table 6-2). */
+export const Status = {
+  /** RO: an INTx interrupt is pending in the device. */
+  INTERRUPT: 1 << 3,
+  /** RO: there is a capability list. */
+  CAPABILITIES_LIST: 1 << 4,
+  /** RC (write 1 to clear): the device's own access was answered with master abort. */
+  RECEIVED_MASTER_ABORT: 1 << 13,
+} as const;
+
+/** Capability identifiers (PCI appendix H). */
+export const CapabilityId = {
+  POWER_MANAGEMENT: 0x01,
+  MSI: 0x05,
+  VENDOR: 0x09,
+  PCIE: 0x10,
+  MSIX: 0x11,
+} as const;
+
+/** Extended capability identifiers (PCIe 7.6.3 and the PCI Code and ID Assignment Specification). */
+export const ExtendedCapabilityId = {
+  AER: 0x0001,
+  SERIAL_NUMBER: 0x0003,
+  ARI: 0x000e,
+  SRIOV: 0x0010,
+} as const;
+
+/** An entry of the capability list; `offset` is where its header lies. */
+export interface Capability {
+  readonly id: number;
+  readonly offset: number;
+}
+
+export interface ExtendedCapability extends Capability {
+  readonly version: number;
+}
+
+/** MSI-X capability (PCI 6.8.2). Offsets are in bytes from the start of the BAR. */
+export interface MsixCapability {
+  readonly offset: number;
+  /** Number of vectors: 1 to 2048. */
+  readonly tableSize: number;
+  readonly tableBar: number;
+  readonly tableOffset: number;
+  /** The pending-bit array. */
+  readonly pbaBar: number;
+  readonly pbaOffset: number;
+  readonly enabled: boolean;
+}
+
+/** PCI Express capability (PCIe 7.5.3). */
+export interface PcieCapability {
+  readonly offset: number;
+  readonly version: number;
+  /** Device/port type, for example 0 for an endpoint (PCIe 7.5.3.2). */
+  readonly portType: number;
+  /** The function can be reset on its own (PCIe 7.5.3.3, Function Level Reset Capability). */
+  readonly hasFlr: boolean;
+}
+
+/** A base address register that is in use (PCI 6.2.5.1). */
+export interface Bar {
+  /** 0 to 5; a 64-bit BAR takes two and has the number of the first. */
+  readonly index: number;
+  readonly kind: 'io' | 'mem32' | 'mem64';
+  readonly prefetchable: boolean;
+  /** Bus address the register holds, 0 where none is assigned. */
+  readonly address: bigint;
+}
+
+const HEADER_SIZE_BYTES = 0x40;
+const CONVENTIONAL_SIZE_BYTES = 0x100;
+
+/** Reads and writes the configuration space of one function. For set-up and messages, not for the packet path. */
+export class ConfigSpace {
+  readonly #access: ConfigAccess;
+
+  constructor(access: ConfigAccess) {
+    this.#access = access;
+  }
+
+  /** @throws NicError `DEVICE_GONE` where the device no longer answers */
+  get vendorId(): number {
+    const id = this.#access.read16(ConfigOffset.VENDOR_ID);
+    if (id === 0xffff) throw this.#gone();
+    return id;
+  }
+
+  get deviceId(): number {
+    return this.#access.read16(ConfigOffset.DEVICE_ID);
+  }
+
+  get subsystemVendorId(): number {
+    return this.#access.read16(ConfigOffset.SUBSYSTEM_VENDOR_ID);
+  }
+
+  get subsystemId(): number {
+    return this.#access.read16(ConfigOffset.SUBSYSTEM_ID);
+  }
+
+  get revision(): number {
+    return this.#access.read8(ConfigOffset.REVISION_ID);
+  }
+
+  /** 24 bits: base class, subclass, programming interface. */
+  get classCode(): number {
+    // One aligned word: the class code begins at an odd offset, above the revision.
+    return this.#access.read32(ConfigOffset.REVISION_ID) >>> 8;
+  }
+
+  /** The command register, see `Command`. */
+  get command(): number {
+    return this.#access.read16(ConfigOffset.COMMAND);
+  }
+
+  set command(value: number) {
+    this.#access.write16(ConfigOffset.COMMAND, value);
+  }
+
+  /** The status register, see `Status`. */
+  get status(): number {
+    return this.#access.read16(ConfigOffset.STATUS);
+  }
+
+  /**
+   * Sets or clears bits of the command register and leaves the others.
+   * @throws NicError `DEVICE_GONE`: ones read from a lost device must not be written back to what comes after it
+   */
+  setCommand(mask: number, on: boolean): void {
+    this.assertPresent();
+    const command = this.command;
+    this.command = on ? command | mask : command & ~mask & 0xffff;
+  }
+
+  /** Lets the device start DMA, or forbids it. @throws NicError `DEVICE_GONE` */
+  setBusMaster(on: boolean): void {
+    this.setCommand(Command.BUS_MASTER, on);
+  }
+
+  /** Lets the device answer accesses to its memory BARs, or not. @throws NicError `DEVICE_GONE` */
+  setMemorySpace(on: boolean): void {
+    this.setCommand(Command.MEMORY_SPACE, on);
+  }
+
+  /** Forbids the device to assert its INTx line, or allows it. @throws NicError `DEVICE_GONE` */
+  setIntxDisable(on: boolean): void {
+    this.setCommand(Command.INTX_DISABLE, on);
+  }
+
+  /** @throws NicError `DEVICE_GONE` where the device no longer answers */
+  assertPresent(): void {
+    if (this.#access.read16(ConfigOffset.VENDOR_ID) === 0xffff) throw this.#gone();
+  }
+
+  /**
+   * The capability list (PCI 6.7), in the device's order.
+   * @throws NicError `DEVICE_GONE`; `CONFIG_SPACE` where the list runs in a loop or into the header
+   */
+  capabilities(): Capability[] {
+    this.assertPresent();
+    const found: Capability[] = [];
+    if ((this.status & Status.CAPABILITIES_LIST) === 0) return found;
+    const seen = new Set<number>();
+    // The two low bits of a pointer are reserved and must be masked (PCI 6.7).
+    let offset = this.#access.read8(ConfigOffset.CAPABILITIES) & 0xfc;
+    while (offset !== 0) {
+      this.#assertInList(offset, HEADER_SIZE_BYTES, CONVENTIONAL_SIZE_BYTES, seen);
+      const header = this.#access.read16(offset);
+      if (header === 0xffff) throw this.#ones(offset);
+      found.push({ id: header & 0xff, offset });
+      offset = (header >>> 8) & 0xfc;
+    }
+    return found;
+  }
+
+  /**
+   * The extended capability list (PCIe 7.6.1, header in 7.6.3): empty for a conventional device, and where only
+   * the first 256 bytes can be reached.
+   * @throws NicError `DEVICE_GONE`; `CONFIG_SPACE` where the list runs in a loop or into the conventional part
+   */
+  extendedCapabilities(): ExtendedCapability[] {
+    this.assertPresent();
+    const found: ExtendedCapability[] = [];
+    if (this.#access.sizeBytes <= CONVENTIONAL_SIZE_BYTES) return found;
+    const seen = new Set<number>();
+    let offset = CONVENTIONAL_SIZE_BYTES;
+    do {
+      this.#assertInList(offset, CONVENTIONAL_SIZE_BYTES, this.#access.sizeBytes, seen);
+      const header = this.#access.read32(offset);
+      if (header === 0xffffffff) {
+        // A bridge answers ones for the extended space of a conventional device behind it.
+        if (found.length === 0 && offset === CONVENTIONAL_SIZE_BYTES) {
+          this.assertPresent();
+          return found;
+        }
+        throw this.#ones(offset);
+      }
+      // Zero ends the list at its first place (PCIe 7.6.1). VFIO hides a first entry by giving it the
+      // identifier zero and keeping the pointer (vfio_pci_config.c), so that one is only passed over.
+      const id = header & 0xffff;
+      if (id !== 0) found.push({ id, offset, version: (header >>> 16) & 0xf });
+      offset = (header >>> 20) & 0xffc;
+    } while (offset !== 0);
+    return found;
+  }
+
+  /** The first capability with this identifier (`CapabilityId`). Throws as `capabilities` does. */
+  findCapability(id: number): Capability | undefined {
+    return this.capabilities().find((capability) => capability.id === id);
+  }
+
+  /** The first extended capability with this identifier. Throws as `extendedCapabilities` does. */
+  findExtendedCapability(id: number): ExtendedCapability | undefined {
+    return this.extendedCapabilities().find((capability) => capability.id === id);
+  }
+
+  /**
+   * Where the MSI-X table lies and how many vectors it has (PCI 6.8.2); undefined without MSI-X.
+   * @throws NicError as `capabilities`; `CONFIG_SPACE` where it names a BAR that cannot exist
+   */
+  msix(): MsixCapability | undefined {
+    const offset = this.findCapability(CapabilityId.MSIX)?.offset;
+    if (offset === undefined) return undefined;
+    this.#assertFits('MSI-X', offset, 12);
+    const control = this.#access.read16(offset + 2);
+    const table = this.#access.read32(offset + 4);
+    const pba = this.#access.read32(offset + 8);
+    if ((table & 7) > 5 || (pba & 7) > 5) {
+      throw this.#malformed(`MSI-X capability names BAR ${table & 7} and ${pba & 7}; there are 0 to 5`);
+    }
+    return {
+      offset,
+      // Message Control holds the size minus one in bits 10:0 and the enable bit in bit 15.
+      tableSize: (control & 0x7ff) + 1,
+      tableBar: table & 7,
+      tableOffset: (table & ~7) >>> 0,
+      pbaBar: pba & 7,
+      pbaOffset: (pba & ~7) >>> 0,
+      enabled: (control & 0x8000) !== 0,
+    };
+  }
+
+  /** The PCI Express capability (PCIe 7.5.3); undefined for a conventional device. Throws as `capabilities` does. */
+  pcie(): PcieCapability | undefined {
+    const offset = this.findCapability(CapabilityId.PCIE)?.offset;
+    if (offset === undefined) return undefined;
+    this.#assertFits('PCI Express', offset, 8);
+    const flags = this.#access.read16(offset + 2);
+    return {
+      offset,
+      version: flags & 0xf,
+      portType: (flags >>> 4) & 0xf,
+      hasFlr: (this.#access.read32(offset + 4) & (1 << 28)) !== 0,
+    };
+  }
+
+  /**
+   * The base address registers that are in use (PCI 6.2.5.1). Their sizes are not told here: finding them means
+   * writing to the registers, and VFIO has them as the sizes of its regions. A memory BAR of 32 bits at address 0
+   * that is not prefetchable looks like one that is not there, and is left out.
+   * @throws NicError `DEVICE_GONE`; `CONFIG_SPACE` where a 64-bit BAR has no second half
+   */
+  bars(): Bar[] {
+    this.assertPresent();
+    const bars: Bar[] = [];
+    // A bridge (header type 1) has two; bit 7 of the type is the multi-function flag (PCI 6.2.1).
+    const type = this.#access.read8(ConfigOffset.HEADER_TYPE) & 0x7f;
+    const count = type === 0 ? 6 : type === 1 ? 2 : 0;
+    for (let index = 0; index < count; index++) {
+      const low = this.#access.read32(ConfigOffset.BAR0 + 4 * index);
+      if (low === 0) continue;
+      if ((low & 1) !== 0) {
+        bars.push({ index, kind: 'io', prefetchable: false, address: BigInt((low & ~3) >>> 0) });
+        continue;
+      }
+      const prefetchable = (low & 8) !== 0;
+      const address = BigInt((low & ~0xf) >>> 0);
+      if ((low & 6) !== 4) {
+        bars.push({ index, kind: 'mem32', prefetchable, address });
+        continue;
+      }
+      if (index + 1 === count)
+        throw this.#malformed(`BAR${index} is of 64 bits but there is no BAR${index + 1}`);
+      const high = this.#access.read32(ConfigOffset.BAR0 + 4 * (index + 1));
+      bars.push({ index, kind: 'mem64', prefetchable, address: (BigInt(high) << 32n) | address });
+      index++;
+    }
+    return bars;
+  }
+
+  #assertInList(offset: number, first: number, end: number, seen: Set<number>): void {
+    if (offset < first || offset + 4 > end) {
+      throw this.#malformed(`Capability pointer 0x${offset.toString(16)} is out of range`);
+    }
+    if (seen.has(offset)) throw this.#malformed(`Capability list runs in a loop at 0x${offset.toString(16)}`);
+    seen.add(offset);
+  }
+
+  #assertFits(name: string, offset: number, sizeBytes: number): void {
+    if (offset + sizeBytes > CONVENTIONAL_SIZE_BYTES) {
+      throw this.#malformed(`${name} capability at 0x${offset.toString(16)} does not fit`);
+    }
+  }
+
+  /** A header of ones in the middle of a list: the device has just gone, or the list leads nowhere. */
+  #ones(offset: number): NicError {
+    if (this.#access.read16(ConfigOffset.VENDOR_ID) === 0xffff) return this.#gone();
+    return this.#malformed(`Capability header at 0x${offset.toString(16)} is all ones`);
+  }
+
+  #gone(): NicError {
+    return new NicError(
+      'DEVICE_GONE',
+      `All ones read from ${this.#access.name}: the device does not answer`,
+      {
+        path: this.#access.name,
+        hint: 'it was removed, lost its power or is being reset; "dmesg" may say which',
+      },
+    );
+  }
+
+  #malformed(what: string): NicError {
+    return new NicError('CONFIG_SPACE', `${what} (${this.#access.name})`, {
+      path: this.#access.name,
+      hint: 'the device or its model is faulty; compare with "lspci -xxxx -s ADDRESS"',
+    });
+  }
+}

@@ -1,0 +1,35 @@
+import { suite } from 'uvu';
+import * as assert from 'uvu/assert';
+import { deviceName, formatIds, vendorName } from '../../src/pci/ids.js';
+
+const ids = suite('device names');
+
+// Identifiers from the PCI ID repository (pci-ids.ucw.cz).
+for (const [vendor, device, name] of [
+  [0x8086, 0x10c9, 'Intel 82576'],
+  [0x8086, 0x10ca, 'Intel 82576 VF'],
+  [0x8086, 0x10fb, 'Intel 82599ES (X520)'],
+  [0x8086, 0x10ed, 'Intel 82599 VF'],
+  [0x8086, 0x1528, 'Intel X540'],
+  [0x8086, 0x1563, 'Intel X550'],
+  [0x8086, 0x10d3, 'Intel 82574L'],
+  [0x8086, 0x1521, 'Intel I350'],
+  [0x8086, 0x1533, 'Intel I210'],
+  [0x1af4, 0x1000, 'virtio net (transitional)'],
+  [0x1af4, 0x1041, 'virtio net'],
+  [0x15ad, 0x07b0, 'VMware vmxnet3'],
+] as const) {
+  ids(`${formatIds(vendor, device)} is ${name}`, () => {
+    assert.is(deviceName(vendor, device), name);
+  });
+}
+
+ids('what has no name is shown by its numbers', () => {
+  assert.is(deviceName(0x8086, 0x0001), 'Intel [0001]');
+  assert.is(deviceName(0xabcd, 0x0012), '[abcd:0012]');
+  assert.is(deviceName(0x8086, null), 'unknown');
+  assert.is(formatIds(null, 0x12), '????:0012');
+  assert.is(vendorName(0xabcd), undefined);
+});
+
+ids.run();

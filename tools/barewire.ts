@@ -1,0 +1,25 @@
+#!/usr/bin/env node
+/** The `barewire` command. Each subcommand is a file in `commands/`: one import and one line here. */
+import { readFileSync } from 'node:fs';
+import { Command } from 'commander';
+import { prepareProgram, run, tolerateClosedOutput } from './cli.js';
+import * as bind from './commands/bind.js';
+import * as list from './commands/list.js';
+import * as unbind from './commands/unbind.js';
+
+const manifest: { version: string } = JSON.parse(
+  readFileSync(new URL('../../package.json', import.meta.url), 'utf8'),
+);
+
+const program = prepareProgram(new Command('barewire'))
+  .description('Userspace network drivers: forward, generate and capture packets without the kernel')
+  .version(manifest.version);
+
+list.register(program);
+bind.register(program);
+unbind.register(program);
+
+tolerateClosedOutput();
+const status = await run(program, process.argv.slice(2));
+// After a failure something may still hold the event loop open. After success nothing should.
+if (status !== 0) process.exit(status);

@@ -1,0 +1,77 @@
+/** `barewire list`: the network controllers of this machine, and which of them have a driver here. */
+import type { Command } from 'commander';
+import { type SupportedDevice, supportedDevices } from '../../src/driver/registry.js';
+import { deviceName, formatIds } from '../../src/pci/ids.js';
+import { listDevices, listNics, type PciDevice } from '../../src/pci/sysfs.js';
+import { formatTable, print, sysfsRoot, warn } from '../cli.js';
+
+interface Options {
+  readonly json?: true;
+  readonly all?: true;
+}
+
+export function register(program: Command): void {
+  program
+    .command('list')
+    .description('show the network controllers of this machine')
+    .option('--json', 'print JSON')
+    .option('--all', 'show all PCI devices, not only network controllers')
+    .action((options: Options) => {
+      const root = sysfsRoot();
+      const devices = options.all === true ? listDevices(root) : listNics(root);
+      if (options.json === true) {
+        print(
+          JSON.stringify(
+            devices.map((device) => toJson(device, supportedDevices())),
+            null,
+            2,
+          ),
+        );
+      } else if (devices.length === 0) {
+        warn(
+          `no ${options.all === true ? 'PCI devices' : 'network controllers'} under ${root}/bus/pci/devices`,
+          'commands also take an emulated NIC: vfio-user:/path/to.sock',
+        );
+      } else {
+        print(toTable(devices, supportedDevices()));
+      }
+    });
+}
+
+/** The table that `list` prints, without a line end. */
+export function toTable(devices: readonly PciDevice[], supported: readonly SupportedDevice[]): string {
+  const header = ['ADDRESS', 'IDS', 'NAME', 'DRIVER', 'INTERFACE', 'GROUP', 'NUMA', 'BAREWIRE'];
+  return formatTable([
+    header,
+    ...devices.map((device) => [
+      device.address,
+      formatIds(device.vendor, device.device),
+      nameOf(device, supported),
+      device.driver ?? '-',
+      device.interfaces.join(',') || '-',
+      String(device.iommuGroup ?? '-'),
+      String(device.numaNode ?? '-'),
+      findSupported(device, supported)?.driver ?? '-',
+    ]),
+  ]);
+}
+
+/** One element of what `list --json` prints. */
+export function toJson(device: PciDevice, supported: readonly SupportedDevice[]): object {
+  return {
+    ...device,
+    name: nameOf(device, supported),
+    supportedBy: findSupported(device, supported)?.driver ?? null,
+  };
+}
+
+function findSupported(
+  device: PciDevice,
+  supported: readonly SupportedDevice[],
+): SupportedDevice | undefined {
+  return supported.find((entry) => entry.vendor === device.vendor && entry.device === device.device);
+}
+
+function nameOf(device: PciDevice, supported: readonly SupportedDevice[]): string {
+  return findSupported(device, supported)?.name ?? deviceName(device.vendor, device.device);
+}
