@@ -106,6 +106,8 @@ export interface NetDevice {
   readonly txQueues: readonly TxQueue[];
   /** Six bytes. */
   readonly mac: Uint8Array;
+  /** `52:54:00:12:34:56`. */
+  readonly macAddress: string;
   readonly vfio: VfioDevice;
   linkState(): LinkState;
   /**
@@ -124,6 +126,11 @@ export interface NetDevice {
    * waiting), with false after `timeoutMs`. For idle times: under load poll instead.
    */
   waitForPackets(timeoutMs: number): Promise<boolean>;
+  /**
+   * Waits until the hardware has put every queued frame on the wire. Resolves with false where it has not within
+   * `timeoutMs`: the link is down or the device hangs.
+   */
+  drain(timeoutMs: number): Promise<boolean>;
   /**
    * Stops the queues, gives every buffer back to the pool, resets the device and turns bus mastering off. May be
    * called twice.

@@ -109,6 +109,10 @@ export abstract class IntelDevice implements NetDevice {
     }
   }
 
+  get macAddress(): string {
+    return Array.from(this.mac, (byte) => byte.toString(16).padStart(2, '0')).join(':');
+  }
+
   /** Stops DMA and interrupts and brings every register to its reset value (the datasheet's reset sequence). */
   protected abstract resetHardware(): Promise<void>;
   /** The address that the EEPROM gave, six bytes. */
@@ -154,7 +158,7 @@ export abstract class IntelDevice implements NetDevice {
       // Clear-on-read counters may hold what happened before this open.
       this.readCounters();
       for (const name of Object.keys(this.hardware) as (keyof HardwareCounters)[]) this.hardware[name] = 0;
-      debug('%s: %s is up, MAC %s', this.address, this.model, formatMac(this.mac));
+      debug('%s: %s is up, MAC %s', this.address, this.model, this.macAddress);
       return this;
     } catch (error) {
       await this.close().catch((second: unknown) => debug('%s: close after failure: %o', this.address, second));
@@ -195,6 +199,16 @@ export abstract class IntelDevice implements NetDevice {
   waitForPackets(timeoutMs: number): Promise<boolean> {
     if (this.#wait === undefined || this.#closing !== undefined) return Promise.resolve(false);
     return this.#wait.wait(timeoutMs);
+  }
+
+  async drain(timeoutMs: number): Promise<boolean> {
+    const deadline = performance.now() + timeoutMs;
+    for (;;) {
+      const { wireTxPackets, txPackets } = this.stats();
+      if (wireTxPackets >= txPackets) return true;
+      if (performance.now() >= deadline || this.#closing !== undefined) return false;
+      await new Promise((resolve) => setTimeout(resolve, 1));
+    }
   }
 
   close(): Promise<void> {
@@ -261,11 +275,6 @@ export abstract class IntelDevice implements NetDevice {
       this.#wait = new PacketWait({ pending });
     }
   }
-}
-
-/** `52:54:00:12:34:56`. */
-export function formatMac(mac: Uint8Array): string {
-  return Array.from(mac, (byte) => byte.toString(16).padStart(2, '0')).join(':');
 }
 
 function ownPool(options: OpenOptions, ringSlots: number, pageSize: PageSize): PacketPool {

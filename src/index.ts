@@ -1,0 +1,30 @@
+/**
+ * Barewire: userspace NIC drivers. A process opens a network card through VFIO and reads packets where the card's DMA
+ * put them.
+ *
+ * @example
+ * import { open, pollLoop } from 'barewire';
+ * const nic = await open('0000:03:00.0', { promiscuous: true });
+ * const bufs = new Uint32Array(32);
+ * const stop = new AbortController();
+ * await pollLoop(() => {
+ *   const count = nic.rxQueues[0].receive(bufs);
+ *   for (let i = 0; i < count; i++) console.log(nic.pool.lengths[bufs[i]], 'bytes');
+ *   nic.pool.release(bufs, 0, count);
+ *   return count;
+ * }, { signal: stop.signal, devices: [nic] });
+ */
+export type {
+  LinkState,
+  NetDevice,
+  NetStats,
+  OpenOptions,
+  RxQueue,
+  TxQueue,
+} from './driver/device.js';
+export { Forwarder, type ForwarderOptions } from './driver/forwarder.js';
+export { type PollLoopOptions, pollLoop } from './driver/poll-loop.js';
+export { open, type SupportedDevice, supportedDevices } from './driver/registry.js';
+export { NicError, type NicErrorCode } from './errors.js';
+export { onHugepageWarning, type PageSize } from './hugepage/dma-region.js';
+export { PacketPool, type PacketPoolOptions } from './hugepage/packet-pool.js';
