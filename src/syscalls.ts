@@ -129,6 +129,14 @@ export function tryIoctl(fd: number, request: number, argument: Uint8Array | num
   return result < 0 ? -koffi.errno() : result;
 }
 
+/**
+ * Virtual address of the array's memory, for structures that hold a pointer. The caller keeps the array alive until
+ * the kernel is done with it, and makes it over an ArrayBuffer of its own: that memory does not move.
+ */
+export function addressOf(bytes: Uint8Array): bigint {
+  return koffi.address(bytes);
+}
+
 /** Soft limit of locked memory in bytes; Infinity where there is none. */
 export function memlockLimitBytes(): number {
   const limit = new BigUint64Array(2);

@@ -56,10 +56,14 @@ function driverFor(vfio: VfioDevice): { driver: Driver; id: DeviceId } {
   const device = config.read16(CONFIG_DEVICE_ID);
   const name = `${vfio.address} (${hex(vendor)}:${hex(device)})`;
   if (vendor === 0xffff) {
-    throw new NicError('DEVICE_GONE', `${vfio.address} does not answer: its configuration space reads all ones`, {
-      path: vfio.address,
-      hint: 'The device was removed or is powered down.',
-    });
+    throw new NicError(
+      'DEVICE_GONE',
+      `${vfio.address} does not answer: its configuration space reads all ones`,
+      {
+        path: vfio.address,
+        hint: 'The device was removed or is powered down.',
+      },
+    );
   }
   if (config.read8(CONFIG_BASE_CLASS) !== CLASS_NETWORK) {
     throw new NicError('NOT_A_NIC', `${name} is not a network controller`, { path: vfio.address });

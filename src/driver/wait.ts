@@ -29,7 +29,8 @@ export class PacketWait {
     if (pending()) return Promise.resolve(true);
     this.#current ??= new Promise<boolean>((resolve) => {
       const timer = setTimeout(() => this.#finish?.(false), timeoutMs);
-      const poll = arm === undefined ? setInterval(() => pending() && this.#finish?.(true), POLL_MS) : undefined;
+      const poll =
+        arm === undefined ? setInterval(() => pending() && this.#finish?.(true), POLL_MS) : undefined;
       this.#finish = (packets) => {
         clearTimeout(timer);
         clearInterval(poll);

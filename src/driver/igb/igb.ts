@@ -67,7 +67,10 @@ class IgbDevice extends IntelDevice {
   protected routeInterrupts(): void {
     const vectors = this.#vectors();
     // Acknowledged and masked by the hardware when it fires: one interrupt per arming.
-    this.registers.write(reg.GPIE, (reg.GPIE_NSICR | reg.GPIE_MULTIPLE_MSIX | reg.GPIE_EIAME | reg.GPIE_PBA) >>> 0);
+    this.registers.write(
+      reg.GPIE,
+      (reg.GPIE_NSICR | reg.GPIE_MULTIPLE_MSIX | reg.GPIE_EIAME | reg.GPIE_PBA) >>> 0,
+    );
     this.registers.write(reg.EIAC, vectors);
     this.registers.write(reg.EIAM, vectors);
     for (let q = 0; q < this.queuePairs; q++) {

@@ -1,7 +1,7 @@
 /** Reset and set-up of the 82576 (datasheet 4.5, "Device Initialization"). */
 import { setTimeout as sleep } from 'node:timers/promises';
 import type { RingMemory } from '../intel/rings.js';
-import { redirectionTable, RSS_FIELDS, RSS_KEY_WORDS } from '../intel/rss.js';
+import { RSS_FIELDS, RSS_KEY_WORDS, redirectionTable } from '../intel/rss.js';
 import type { RegisterFile } from '../register-file.js';
 import * as reg from './registers.js';
 
@@ -28,7 +28,13 @@ export async function reset(registers: RegisterFile): Promise<void> {
   registers.write(reg.RCTL, 0);
   registers.write(reg.TCTL, reg.TCTL_PSP);
   registers.set(reg.CTRL, reg.CTRL_GIO_MASTER_DISABLE);
-  await registers.waitFor(reg.STATUS, reg.STATUS_GIO_MASTER_ENABLE, 0, 'STATUS.GIO_MASTER_ENABLE', RESET_TIMEOUT_MS);
+  await registers.waitFor(
+    reg.STATUS,
+    reg.STATUS_GIO_MASTER_ENABLE,
+    0,
+    'STATUS.GIO_MASTER_ENABLE',
+    RESET_TIMEOUT_MS,
+  );
   registers.set(reg.CTRL, reg.CTRL_RST);
   // The registers may not be read for 3 us after RST (8.2.1); the event loop's shortest sleep is longer.
   await sleep(1);
@@ -110,4 +116,3 @@ export async function stopQueues(registers: RegisterFile, queuePairs: number): P
     await registers.waitFor(reg.txdctl(q), reg.TXDCTL_ENABLE, 0, `TXDCTL[${q}].ENABLE`, QUEUE_TIMEOUT_MS);
   }
 }
-

@@ -54,13 +54,7 @@ async function withPhy(registers: RegisterFile, action: () => Promise<void>): Pr
 async function takeSemaphore(registers: RegisterFile): Promise<void> {
   await registers.waitFor(reg.SWSM, reg.SWSM_SMBI, 0, 'SWSM.SMBI', SEMAPHORE_TIMEOUT_MS);
   registers.set(reg.SWSM, reg.SWSM_SWESMBI);
-  await registers.waitFor(
-    reg.SWSM,
-    reg.SWSM_SWESMBI,
-    reg.SWSM_SWESMBI,
-    'SWSM.SWESMBI',
-    SEMAPHORE_TIMEOUT_MS,
-  );
+  await registers.waitFor(reg.SWSM, reg.SWSM_SWESMBI, reg.SWSM_SWESMBI, 'SWSM.SWESMBI', SEMAPHORE_TIMEOUT_MS);
 }
 
 function releaseSemaphore(registers: RegisterFile): void {
@@ -73,7 +67,12 @@ async function readPhy(registers: RegisterFile, register: number): Promise<numbe
 }
 
 /** One PHY access (8.2.4). */
-async function mdic(registers: RegisterFile, operation: number, register: number, data: number): Promise<void> {
+async function mdic(
+  registers: RegisterFile,
+  operation: number,
+  register: number,
+  data: number,
+): Promise<void> {
   const address = (register << reg.MDIC_REG_SHIFT) | (reg.MDIC_PHY_ADDRESS << reg.MDIC_PHY_SHIFT);
   registers.write(reg.MDIC, (operation | address | data) >>> 0);
   const done = reg.MDIC_READY | reg.MDIC_ERROR;

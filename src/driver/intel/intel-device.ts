@@ -12,14 +12,7 @@ import type { DeviceId, LinkState, NetDevice, NetStats, OpenOptions } from '../d
 import { RegisterFile } from '../register-file.js';
 import { PacketWait } from '../wait.js';
 import { RingMemory } from './rings.js';
-import {
-  IntelRxQueue,
-  RX_BYTES,
-  RX_DAMAGED,
-  RX_NO_BUFFER,
-  RX_PACKETS,
-  RX_TOO_LONG,
-} from './rx-queue.js';
+import { IntelRxQueue, RX_BYTES, RX_DAMAGED, RX_NO_BUFFER, RX_PACKETS, RX_TOO_LONG } from './rx-queue.js';
 import { IntelTxQueue, TX_BYTES, TX_ERRORS, TX_PACKETS } from './tx-queue.js';
 
 const debug = createDebug('barewire:driver');
@@ -161,7 +154,9 @@ export abstract class IntelDevice implements NetDevice {
       debug('%s: %s is up, MAC %s', this.address, this.model, this.macAddress);
       return this;
     } catch (error) {
-      await this.close().catch((second: unknown) => debug('%s: close after failure: %o', this.address, second));
+      await this.close().catch((second: unknown) =>
+        debug('%s: close after failure: %o', this.address, second),
+      );
       throw error;
     }
   }

@@ -45,7 +45,9 @@ export class RingMemory {
     };
     const txStart = shape.queuePairs * rxBytes;
     this.rx = Array.from({ length: shape.queuePairs }, (_, q) => ring(q * rxBytes, shape.rxRingSize));
-    this.tx = Array.from({ length: shape.queuePairs }, (_, q) => ring(txStart + q * txBytes, shape.txRingSize));
+    this.tx = Array.from({ length: shape.queuePairs }, (_, q) =>
+      ring(txStart + q * txBytes, shape.txRingSize),
+    );
   }
 
   /** Bits 31:0 of a ring's I/O address. */

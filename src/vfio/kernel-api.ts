@@ -1,0 +1,157 @@
+/**
+ * The kernel as the VFIO back ends see it: one object with every call they make. The default goes to the real kernel;
+ * the tests put an emulated one in its place, so that each answer a kernel can give is tried without hardware.
+ */
+import {
+  accessSync,
+  closeSync,
+  constants,
+  existsSync,
+  openSync,
+  readdirSync,
+  readFileSync,
+  readlinkSync,
+  readSync,
+  writeSync,
+} from 'node:fs';
+import { NicError, type NicErrorCode } from '../errors.js';
+import {
+  addressOf,
+  eventfd,
+  isErrno,
+  MAP_SHARED,
+  type Mapping,
+  memlockLimitBytes,
+  mmap,
+  munmap,
+  onReadable,
+  tryIoctl,
+} from '../syscalls.js';
+import type { IoctlRequest, Struct } from './uapi.js';
+
+export interface KernelApi {
+  /** Opens for reading and writing, close-on-exec. @throws NicError `SYSCALL` */
+  open(path: string): number;
+  close(fd: number): void;
+  /** Non-negative result, or the negative errno. */
+  ioctl(fd: number, request: number, argument: Uint8Array | number | string): number;
+  /** Bytes read. @throws NicError `SYSCALL` */
+  pread(fd: number, offset: number, into: Uint8Array): number;
+  pwrite(fd: number, offset: number, from: Uint8Array): number;
+  /** Shared mapping; `protection` as `PROT_*`. @throws NicError `SYSCALL` */
+  mmap(fd: number, sizeBytes: number, offset: number, protection: number): Mapping;
+  munmap(mapping: Mapping): void;
+  /** New non-blocking event counter. @throws NicError `SYSCALL` */
+  eventfd(): number;
+  /** The counter's value, which becomes 0; 0 where nothing has happened. */
+  readEventfd(fd: number): number;
+  onReadable(fd: number, listener: () => void): () => void;
+  /** Address of memory that a structure has to point at. The caller keeps the array alive. */
+  addressOf(bytes: Uint8Array): bigint;
+  memlockLimitBytes(): number;
+  /** Target of a symbolic link; undefined where there is none. */
+  readLink(path: string): string | undefined;
+  /** Names in a directory; empty where it is not there or not readable. */
+  list(path: string): string[];
+  /** Contents of a small text file; undefined where it cannot be read. */
+  readText(path: string): string | undefined;
+  exists(path: string): boolean;
+  canReadWrite(path: string): boolean;
+}
+
+/** The kernel this process runs on. */
+export const realKernel: KernelApi = {
+  open: (path) => asNicError('open', path, () => openSync(path, constants.O_RDWR)),
+  close: (fd) => asNicError('close', undefined, () => closeSync(fd)),
+  ioctl: tryIoctl,
+  // Region offsets are the region's index << 40 plus less than 2^40: a double holds them exactly.
+  pread: (fd, offset, into) =>
+    asNicError('pread', undefined, () => readSync(fd, into, 0, into.length, offset)),
+  pwrite: (fd, offset, from) =>
+    asNicError('pwrite', undefined, () => writeSync(fd, from, 0, from.length, offset)),
+  mmap: (fd, sizeBytes, offset, protection) => mmap(fd, sizeBytes, offset, protection, MAP_SHARED),
+  munmap,
+  eventfd,
+  readEventfd,
+  onReadable,
+  addressOf,
+  memlockLimitBytes,
+  readLink: (path) => orElse(undefined, () => readlinkSync(path)),
+  list: (path) => orElse([], () => readdirSync(path)),
+  readText: (path) => orElse(undefined, () => readFileSync(path, 'utf8')),
+  exists: existsSync,
+  canReadWrite: (path) =>
+    orElse(false, () => {
+      accessSync(path, constants.R_OK | constants.W_OK);
+      return true;
+    }),
+};
+
+const counter = new BigUint64Array(1);
+
+function readEventfd(fd: number): number {
+  try {
+    readSync(fd, counter, 0, 8, null);
+  } catch (error) {
+    if (isErrno(error, 'EAGAIN')) return 0;
+    throw error;
+  }
+  return Number(counter[0]);
+}
+
+/**
+ * Makes an ioctl with a structure, a number or a string; returns its non-negative result.
+ * @param what what was attempted on what, the start of the message: `Cannot reset 0000:03:00.0`
+ * @throws NicError with `code` and `syscall` = `ioctl(NAME)`
+ */
+export function checkedIoctl(
+  kernel: KernelApi,
+  fd: number,
+  request: IoctlRequest,
+  argument: Struct | number | string,
+  what: string,
+  code: NicErrorCode = 'VFIO',
+): number {
+  const result = rawIoctl(kernel, fd, request, argument);
+  if (result < 0) throw ioctlError(request, -result, what, code);
+  return result;
+}
+
+/** Like `checkedIoctl`, but returns the negative errno. */
+export function rawIoctl(
+  kernel: KernelApi,
+  fd: number,
+  request: IoctlRequest,
+  argument: Struct | number | string,
+): number {
+  const raw = typeof argument === 'object' ? argument.bytes : argument;
+  return kernel.ioctl(fd, request.number, raw);
+}
+
+export function ioctlError(
+  request: IoctlRequest,
+  errno: number,
+  what: string,
+  code: NicErrorCode = 'VFIO',
+  details: { hint?: string; path?: string } = {},
+): NicError {
+  return new NicError(code, what, { syscall: `ioctl(${request.name})`, errno, ...details });
+}
+
+function asNicError<T>(syscall: string, path: string | undefined, call: () => T): T {
+  try {
+    return call();
+  } catch (cause) {
+    const errno = -((cause as NodeJS.ErrnoException).errno ?? 0);
+    const on = path === undefined ? '' : ` on ${path}`;
+    throw new NicError('SYSCALL', `${syscall}${on} failed`, { syscall, errno, path, cause });
+  }
+}
+
+function orElse<T>(fallback: T, call: () => T): T {
+  try {
+    return call();
+  } catch {
+    return fallback;
+  }
+}

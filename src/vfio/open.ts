@@ -1,0 +1,155 @@
+/**
+ * Opens a device by its address: chooses between the kernel's two interfaces and vfio-user, and keeps what the process
+ * has open, so that no device is opened twice and all of them share one container or IOAS.
+ */
+import createDebug from 'debug';
+import { NicError } from '../errors.js';
+import { parseDeviceAddress } from '../pci/address.js';
+import { CONTAINER_NODE, GroupBackend } from './group.js';
+import { characterDevice, findFunction, groupNode } from './iommu-group.js';
+import { IOMMU_NODE, IommufdBackend } from './iommufd.js';
+import { type KernelApi, realKernel } from './kernel-api.js';
+import { type DeviceHandle, type KernelBackend, openKernelDevice } from './kernel-device.js';
+import type { VfioDevice } from './types.js';
+
+const debug = createDebug('barewire:vfio');
+
+type BackendName = KernelBackend['name'];
+
+/**
+ * The VFIO devices of a process. There is one of these (see `openVfio`): the kernel pins a group or a character device
+ * to one opener, so a second one would only get in its way.
+ */
+export class VfioProcess {
+  readonly #kernel: KernelApi;
+  readonly #environment: Readonly<Record<string, string | undefined>>;
+  readonly #open = new Set<string>();
+  #backend: KernelBackend | undefined;
+
+  constructor(kernel: KernelApi, environment: Readonly<Record<string, string | undefined>>) {
+    this.#kernel = kernel;
+    this.#environment = environment;
+  }
+
+  open(address: string): VfioDevice {
+    const parsed = parseDeviceAddress(address);
+    if (parsed.kind === 'vfio-user') return connectVfioUser(parsed.path);
+    return this.#openPci(parsed.bdf);
+  }
+
+  #openPci(bdf: string): VfioDevice {
+    if (this.#open.has(bdf)) {
+      throw new NicError('ALREADY_OPEN', `${bdf} is open in this process`, {
+        path: bdf,
+        hint: 'close it first, or use the device that is open',
+      });
+    }
+    const forced = this.#forcedBackend();
+    const device = findFunction(this.#kernel, bdf);
+    const backend = this.#backendFor(bdf, forced ?? this.#preferred(bdf, device.group), forced !== undefined);
+    this.#open.add(bdf);
+    try {
+      return openKernelDevice(this.#kernel, this.#tracked(backend), bdf);
+    } catch (error) {
+      this.#forget(bdf);
+      throw error;
+    }
+  }
+
+  /** The back end, with the bookkeeping of this process at the end of a device's life. */
+  #tracked(backend: KernelBackend): KernelBackend {
+    const attach = (bdf: string): DeviceHandle => {
+      const handle = backend.attach(bdf);
+      const release = () => {
+        this.#forget(bdf);
+        handle.release();
+      };
+      return { fd: handle.fd, release };
+    };
+    return {
+      name: backend.name,
+      get mapper() {
+        return backend.mapper;
+      },
+      attach,
+    };
+  }
+
+  #forget(bdf: string): void {
+    this.#open.delete(bdf);
+    if (this.#open.size === 0) this.#backend = undefined;
+  }
+
+  #backendFor(bdf: string, wanted: BackendName, isForced: boolean): KernelBackend {
+    const current = this.#backend;
+    if (current === undefined) {
+      debug('%s: using the %s interface%s', bdf, wanted, isForced ? ' (BAREWIRE_VFIO)' : '');
+      this.#backend = wanted === 'cdev' ? new IommufdBackend(this.#kernel) : new GroupBackend(this.#kernel);
+      return this.#backend;
+    }
+    // All DMA has to be in one container or IOAS, so the first device has decided.
+    const unusable = current.name === 'cdev' && !this.#canUseCdev(bdf);
+    if ((isForced && wanted !== current.name) || unusable) {
+      const others = [...this.#open].join(', ');
+      const why = unusable ? `, and ${bdf} has no accessible character device` : '';
+      throw new NicError(
+        'VFIO',
+        `${bdf} cannot be opened beside ${others}: this process uses the ${current.name} interface${why}`,
+        {
+          path: characterDevice(this.#kernel, bdf),
+          hint: 'all devices of a process share one DMA address space: set BAREWIRE_VFIO=group for all of them',
+        },
+      );
+    }
+    return current;
+  }
+
+  #forcedBackend(): BackendName | undefined {
+    const value = this.#environment.BAREWIRE_VFIO;
+    if (value === undefined || value === '') return undefined;
+    if (value === 'group' || value === 'cdev') return value;
+    throw new NicError('BAD_OPTION', `BAREWIRE_VFIO is "${value}": it can be group or cdev`);
+  }
+
+  /**
+   * Character device where it can be used, else the group. Where neither can, the one that is there, so that the error
+   * names the node which the user has to be allowed.
+   */
+  #preferred(bdf: string, group: string): BackendName {
+    if (this.#canUseCdev(bdf)) return 'cdev';
+    const hasGroup = this.#kernel.exists(groupNode(group)) && this.#kernel.exists(CONTAINER_NODE);
+    const hasCdev = characterDevice(this.#kernel, bdf) !== undefined && this.#kernel.exists(IOMMU_NODE);
+    return hasCdev && !hasGroup ? 'cdev' : 'group';
+  }
+
+  #canUseCdev(bdf: string): boolean {
+    const node = characterDevice(this.#kernel, bdf);
+    if (node === undefined) return false;
+    return this.#kernel.canReadWrite(node) && this.#kernel.canReadWrite(IOMMU_NODE);
+  }
+}
+
+/** The one place where the vfio-user client (src/vfio/user/client.ts) is to be connected. */
+function connectVfioUser(path: string): VfioDevice {
+  throw new NicError('UNSUPPORTED_DEVICE', `vfio-user:${path}: vfio-user is not built in yet`, { path });
+}
+
+const thisProcess = new VfioProcess(realKernel, process.env);
+
+/**
+ * Opens a device for this process. Its bus mastering is off until `enableBusMaster`; its registers can be used at once.
+ * The environment variable BAREWIRE_VFIO=group|cdev chooses the kernel interface; without it the character device is
+ * taken where it can be used.
+ *
+ * @param address `0000:03:00.0`, `03:00.0` or `vfio-user:/path/to.sock`
+ * @throws NicError `BAD_ADDRESS`, `BAD_OPTION`, `NO_SUCH_DEVICE`, `NO_IOMMU`, `NOT_BOUND`, `NO_VFIO`, `NO_PERMISSION`,
+ * `GROUP_NOT_VIABLE`, `GROUP_BUSY`, `ALREADY_OPEN`, `VFIO`
+ *
+ * @example
+ * const device = openVfio('0000:03:00.0');
+ * const status = device.region(PciRegion.BAR0).read32(0x8);
+ * device.close();
+ */
+export function openVfio(address: string): VfioDevice {
+  return thisProcess.open(address);
+}
