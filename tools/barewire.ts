@@ -4,7 +4,9 @@ import { readFileSync } from 'node:fs';
 import { Command } from 'commander';
 import { prepareProgram, run, tolerateClosedOutput } from './cli.js';
 import * as bind from './commands/bind.js';
+import * as fwd from './commands/fwd.js';
 import * as list from './commands/list.js';
+import * as pktgen from './commands/pktgen.js';
 import * as unbind from './commands/unbind.js';
 
 const manifest: { version: string } = JSON.parse(
@@ -18,6 +20,8 @@ const program = prepareProgram(new Command('barewire'))
 list.register(program);
 bind.register(program);
 unbind.register(program);
+fwd.register(program);
+pktgen.register(program);
 
 tolerateClosedOutput();
 const status = await run(program, process.argv.slice(2));

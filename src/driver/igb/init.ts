@@ -70,8 +70,8 @@ export function setUpReceive(registers: RegisterFile, rings: RingMemory, bufferS
 
 /** 7.1.1.7. The hash takes the place of the fragment checksum in the descriptor (RXCSUM.PCSD). */
 function setUpRss(registers: RegisterFile, queues: number): void {
-  redirectionTable(queues).forEach((word, i) => registers.write(reg.RETA + 4 * i, word));
-  RSS_KEY_WORDS.forEach((word, i) => registers.write(reg.RSSRK + 4 * i, word));
+  for (const [i, word] of redirectionTable(queues).entries()) registers.write(reg.RETA + 4 * i, word);
+  for (const [i, word] of RSS_KEY_WORDS.entries()) registers.write(reg.RSSRK + 4 * i, word);
   registers.set(reg.RXCSUM, reg.RXCSUM_PCSD);
   registers.write(reg.MRQC, reg.MRQC_RSS | RSS_FIELDS);
 }

@@ -1,0 +1,38 @@
+/** Ends a traffic command in good order: the first SIGINT or SIGTERM stops it, a second one kills it. */
+
+const EXIT_INTERRUPTED = 130;
+
+export interface Stop {
+  readonly signal: AbortSignal;
+  /** Stops the run, as SIGINT does. With an error the run fails with it. */
+  stop(error?: unknown): void;
+  /** The error given to `stop`, thrown; nothing where there was none. */
+  throwIfFailed(): void;
+  /** Gives the signals back their default meaning. */
+  dispose(): void;
+}
+
+export function stopOnSignals(): Stop {
+  const controller = new AbortController();
+  let failure: { error: unknown } | undefined;
+  const onSignal = (): void => {
+    if (controller.signal.aborted) process.exit(EXIT_INTERRUPTED);
+    controller.abort();
+  };
+  process.on('SIGINT', onSignal);
+  process.on('SIGTERM', onSignal);
+  return {
+    signal: controller.signal,
+    stop(error) {
+      if (error !== undefined) failure ??= { error };
+      controller.abort();
+    },
+    throwIfFailed() {
+      if (failure !== undefined) throw failure.error;
+    },
+    dispose() {
+      process.off('SIGINT', onSignal);
+      process.off('SIGTERM', onSignal);
+    },
+  };
+}
