@@ -190,8 +190,12 @@ stage() {
 locked_build() {
   local stage=$1 folder=$2
   [ "$(id -u)" = 0 ] || die "must run as root: unpacking makes a chroot with device nodes, and QEMU shares / with the guest"
-  exec 9> "$cache/lock"
-  flock -n 9 || { say "waiting for another setup in $cache"; flock 9; }
+  if [ "$locked" = no ]; then
+    exec 9> "$cache/lock"
+    flock -n 9 || { say "waiting for another setup in $cache"; flock 9; }
+    locked=yes
+    rm -rf "$cache/apt" # an interrupted run's package lists may be old
+  fi
   [ ! -d "$folder" ] || return 0
   say "$stage: building"
   rm -rf "$folder.part" && mkdir "$folder.part"
@@ -203,8 +207,10 @@ locked_build() {
   say "$stage: done"
 }
 
+locked=no
 stage tools
 stage qemu10
 stage kernel "$tools"
 stage initramfs "$tools" "$kernel" "$here/init"
 [ "${1:-}" != qemu11 ] || stage qemu11
+[ "$locked" = no ] || rm -rf "$cache/apt"
