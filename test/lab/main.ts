@@ -1,0 +1,40 @@
+/**
+ * Runs the lab's cases one after the other, all of them or those that are named: `npm run test:lab -- boot`.
+ * Ends with `lab: N passed, N failed`, and writes the counts as JSON to the file $BAREWIRE_TOTALS, if set.
+ */
+import { writeFileSync } from 'node:fs';
+import { CASES } from './cases.js';
+import { runCase } from './run-case.js';
+import { addTotals, formatTotals, NO_TESTS, ONE_FAILED, type Totals } from './totals.js';
+import { prepareLab } from './vm.js';
+
+async function main(names: readonly string[]): Promise<Totals> {
+  const unknown = names.filter((name) => !CASES.some((labCase) => labCase.name === name));
+  if (unknown.length > 0) {
+    console.error(
+      `lab: no case ${unknown.join(', ')}; there are ${CASES.map(({ name }) => name).join(', ')}`,
+    );
+    return ONE_FAILED;
+  }
+  prepareLab();
+  let sum = NO_TESTS;
+  for (const labCase of CASES) {
+    if (names.length > 0 && !names.includes(labCase.name)) continue;
+    console.log(`lab: ${labCase.name} ...`);
+    const { totals, durationS, text } = await runCase(labCase);
+    console.log(`${text}lab: ${labCase.name}: ${formatTotals(totals)} in ${durationS.toFixed(1)} s\n`);
+    sum = addTotals(sum, totals);
+  }
+  return sum;
+}
+
+let totals: Totals;
+try {
+  totals = await main(process.argv.slice(2));
+} catch (error) {
+  console.error(`lab: could not run: ${error instanceof Error ? error.message : error}`);
+  totals = ONE_FAILED;
+}
+if (process.env.BAREWIRE_TOTALS) writeFileSync(process.env.BAREWIRE_TOTALS, JSON.stringify(totals));
+console.log(`lab: ${formatTotals(totals)}`);
+process.exitCode = totals.failed > 0 ? 1 : 0;

@@ -1,0 +1,136 @@
+/**
+ * From the description of a lab machine to QEMU's command line. Nothing here starts anything.
+ */
+
+/** What a lab machine is made of. Only what differs from the default needs to be given. */
+export interface MachineOptions {
+  /**
+   * Devices under test, in order. Each is a QEMU device, perhaps with properties: `igb`, `e1000e`, `virtio,mq=on`,
+   * `vmxnet3`; or `vfio-user:/path/to.sock`, a device that a server on the host implements (QEMU 11 only).
+   * Device i has the MAC address 52:54:00:00:00:0i and sits on its own PCIe root port.
+   */
+  readonly nics?: readonly string[];
+  /** Wires device i to a virtio-net interface of the guest's kernel, MAC 52:54:00:00:01:0i. Default: true. */
+  readonly peers?: boolean;
+  /** Puts all devices under test into one IOMMU group, by root ports without ACS. Default: false. */
+  readonly sharedGroup?: boolean;
+  readonly iommu?: 'intel' | 'virtio' | 'none';
+  readonly qemu?: 10 | 11;
+  readonly cpus?: number;
+  readonly memoryMib?: number;
+  /** Number of 2 MiB hugepages that the guest's kernel sets aside. Default: 128. */
+  readonly hugepages?: number;
+  /** More words for the guest kernel's command line. */
+  readonly kernelArgs?: readonly string[];
+  /** More arguments for QEMU. */
+  readonly extraArgs?: readonly string[];
+}
+
+/** Files that the machine boots from and writes to. */
+export interface MachineFiles {
+  readonly kernelImage: string;
+  readonly initramfs: string;
+  /** Shared with the guest as /out; the console's log is in it too. */
+  readonly outDir: string;
+}
+
+/** I/O port of the isa-debug-exit device; the guest's init writes the status to it. */
+const EXIT_PORT = 0xf4;
+
+/** First PCI slot of the root ports, above those that QEMU gives to other devices by itself. */
+const FIRST_ROOT_PORT_SLOT = 0x10;
+
+const IOMMU = {
+  // Must come before the devices it stands in front of.
+  intel: {
+    devices: ['-device', 'intel-iommu,intremap=on,caching-mode=on,aw-bits=48'],
+    kernelArgs: ['intel_iommu=on', 'iommu=nopt'],
+  },
+  // Has no interrupt remapping, so VFIO has to be told that unsafe interrupts are fine.
+  virtio: {
+    devices: ['-device', 'virtio-iommu-pci,addr=02'],
+    kernelArgs: ['vfio_iommu_type1.allow_unsafe_interrupts=1', 'iommufd.allow_unsafe_interrupts=1'],
+  },
+  none: {
+    devices: [],
+    kernelArgs: ['vfio.enable_unsafe_noiommu_mode=1'],
+  },
+} as const;
+
+/** MAC address of device under test i. */
+export const dutMac = (index: number): string => `52:54:00:00:00:${hexByte(index)}`;
+
+/** MAC address of the kernel-driven peer of device i. */
+export const peerMac = (index: number): string => `52:54:00:00:01:${hexByte(index)}`;
+
+function hexByte(value: number): string {
+  return value.toString(16).padStart(2, '0');
+}
+
+/** QEMU's arguments for a machine. */
+export function qemuArguments(options: MachineOptions, files: MachineFiles): string[] {
+  const { nics = [], memoryMib = 1536, cpus = 2, hugepages = 128 } = options;
+  const iommu = IOMMU[options.iommu ?? 'intel'];
+  const kernelArgs = [
+    'console=ttyS0 quiet loglevel=4 panic=-1',
+    // Emulated timers are late on a busy host: the kernel's checks would fail now and then.
+    'no_timer_check tsc=reliable',
+    'random.trust_cpu=on nokaslr mitigations=off',
+    `hugepages=${hugepages}`,
+    ...iommu.kernelArgs,
+    ...(options.kernelArgs ?? []),
+  ];
+  return [
+    ...['-machine', 'q35,memory-backend=ram', '-accel', 'tcg,thread=multi', '-cpu', 'max', '-smp', `${cpus}`],
+    // A memfd, as a vfio-user server maps the guest's memory.
+    ...['-m', `${memoryMib}`, '-object', `memory-backend-memfd,id=ram,size=${memoryMib}M,share=on`],
+    ...['-nodefaults', '-no-user-config', '-display', 'none', '-no-reboot'],
+    ...['-serial', `file:${files.outDir}/console`],
+    ...['-device', `isa-debug-exit,iobase=${EXIT_PORT},iosize=1`],
+    ...iommu.devices,
+    ...sharedFolder('host', '/', 'readonly=on,multidevs=remap'),
+    ...sharedFolder('out', files.outDir),
+    ...nics.flatMap((nic, index) => nicArguments(nic, index, options)),
+    ...(options.extraArgs ?? []),
+    ...['-kernel', files.kernelImage, '-initrd', files.initramfs, '-append', kernelArgs.join(' ')],
+  ];
+}
+
+function sharedFolder(tag: string, path: string, fsOptions?: string): string[] {
+  return [
+    '-fsdev',
+    [`local,id=${tag},path=${path},security_model=none`, fsOptions].filter(Boolean).join(),
+    '-device',
+    `virtio-9p-pci,fsdev=${tag},mount_tag=${tag}`,
+  ];
+}
+
+function nicArguments(nic: string, index: number, options: MachineOptions): string[] {
+  const args = ['-device', rootPort(index, options.sharedGroup ?? false)];
+  if (nic.startsWith('vfio-user:')) {
+    const path = nic.slice('vfio-user:'.length);
+    const device = { driver: 'vfio-user-pci', bus: `port${index}`, socket: { type: 'unix', path } };
+    return [...args, '-device', JSON.stringify(device)];
+  }
+  const [model, ...properties] = nic.split(',');
+  // Modern virtio only, and its DMA goes through the IOMMU like anyone's.
+  const device = model === 'virtio' ? 'virtio-net-pci,disable-legacy=on,iommu_platform=on,ats=on' : model;
+  const plug = `bus=port${index},netdev=u${index},mac=${dutMac(index)},romfile=`;
+  args.push('-netdev', `hubport,id=u${index},hubid=${index}`);
+  args.push('-device', [device, plug, ...properties].join());
+  if (options.peers ?? true) {
+    args.push('-netdev', `hubport,id=k${index},hubid=${index}`);
+    args.push('-device', `virtio-net-pci,netdev=k${index},mac=${peerMac(index)},romfile=`);
+  }
+  return args;
+}
+
+/**
+ * A root port for device i. With ACS each port's device has an IOMMU group of its own. Ports that are functions of one
+ * slot and have no ACS could pass packets to each other unseen, so the kernel puts all behind them into one group.
+ */
+function rootPort(index: number, sharedGroup: boolean): string {
+  const port = `pcie-root-port,id=port${index},chassis=${index + 1},slot=${index + 1}`;
+  if (!sharedGroup) return `${port},addr=0x${(FIRST_ROOT_PORT_SLOT + index).toString(16)}`;
+  return `${port},addr=0x${FIRST_ROOT_PORT_SLOT.toString(16)}.${index},multifunction=on,disable-acs=on`;
+}

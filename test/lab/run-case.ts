@@ -1,0 +1,54 @@
+/**
+ * Runs one lab case and counts its tests. What gives no trustworthy result counts as one failed test.
+ */
+import { spawnSync } from 'node:child_process';
+import { rmSync } from 'node:fs';
+import { join } from 'node:path';
+import type { LabCase } from './cases.js';
+import { addTotals, NO_TESTS, ONE_FAILED, parseTotals, type Totals } from './totals.js';
+import { runVm, STATUS_HANG, STATUS_NO_RESULT } from './vm.js';
+
+export interface CaseReport {
+  readonly totals: Totals;
+  readonly durationS: number;
+  /** What there is to print: the output, and on failure all that may help. */
+  readonly text: string;
+}
+
+export async function runCase(labCase: LabCase): Promise<CaseReport> {
+  return labCase.onHost ? runOnHost(labCase) : runInGuest(labCase);
+}
+
+async function runInGuest(labCase: LabCase): Promise<CaseReport> {
+  const command = labCase.command ?? `exec node --enable-source-maps dist/test/lab/cases/${labCase.name}.js`;
+  const result = await runVm({ ...labCase, command });
+  const { totals, problem } = judge(result.status, result.stdout);
+  let text = result.stdout + result.stderr;
+  if (problem) text += `lab: ${problem}\nConsole:\n${result.console}\n`;
+  if (totals.failed > 0) text += `lab: the guest's /out was ${result.outDir}\n`;
+  else rmSync(result.outDir, { recursive: true });
+  return { totals, durationS: result.durationS, text };
+}
+
+function runOnHost(labCase: LabCase): CaseReport {
+  const start = performance.now();
+  const { status, stdout, stderr } = spawnSync(
+    process.execPath,
+    ['--enable-source-maps', join(import.meta.dirname, `${labCase.name}.js`)],
+    { encoding: 'utf8', timeout: (labCase.timeoutS ?? 180) * 1000, killSignal: 'SIGKILL' },
+  );
+  const { totals, problem } = judge(status ?? STATUS_HANG, stdout);
+  const text = stdout + stderr + (problem ? `lab: ${problem}\n` : '');
+  return { totals, durationS: (performance.now() - start) / 1000, text };
+}
+
+/** The counts, and what is wrong with the run if it did not end as its own counts say. */
+function judge(status: number, stdout: string): { totals: Totals; problem?: string } {
+  const totals = parseTotals(stdout);
+  if (totals && (totals.failed > 0 ? status === 1 : status === 0)) return { totals };
+  let problem = `exit status ${status}`;
+  if (status === STATUS_HANG) problem = 'did not end in time';
+  if (status === STATUS_NO_RESULT) problem = 'the machine died, or gave no result';
+  if (!totals) problem += ', and no test totals';
+  return { totals: addTotals(totals ?? NO_TESTS, ONE_FAILED), problem };
+}

@@ -1,0 +1,58 @@
+/**
+ * The harness must not take trouble for success: each kind of it, planted in a machine, has to count as a failure.
+ */
+import { rmSync } from 'node:fs';
+import { test } from 'uvu';
+import * as assert from 'uvu/assert';
+import type { LabCase } from './cases.js';
+import { type CaseReport, runCase } from './run-case.js';
+
+const FAIL = 'node dist/test/lab/planted/fail.js';
+
+async function plant(labCase: Partial<LabCase>): Promise<CaseReport> {
+  const report = await runCase({ name: 'planted', hugepages: 0, memoryMib: 768, ...labCase });
+  const kept = report.text.match(/\/out was (.*)$/m);
+  if (kept) rmSync(kept[1]!, { recursive: true });
+  return report;
+}
+
+test('a failing test fails, and only it', async () => {
+  const { totals, text } = await plant({ command: FAIL });
+  assert.equal(totals, { passed: 1, failed: 1, skipped: 1 });
+  assert.match(text, 'planted failure');
+});
+
+test('a run that ends well without totals fails', async () => {
+  const { totals, text } = await plant({ command: 'true' });
+  assert.equal(totals, { passed: 0, failed: 1, skipped: 0 });
+  assert.match(text, 'no test totals');
+});
+
+test('a crash after the totals is one more failure', async () => {
+  const { totals, text } = await plant({ command: `${FAIL}; kill -SEGV $$` });
+  assert.equal(totals, { passed: 1, failed: 2, skipped: 1 });
+  assert.match(text, 'exit status 139');
+});
+
+test('a hang fails', async () => {
+  const { totals, text } = await plant({ command: 'echo alive; sleep 1000', timeoutS: 30 });
+  assert.equal(totals, { passed: 0, failed: 1, skipped: 0 });
+  assert.match(text, 'did not end in time');
+});
+
+test('a panic fails, and shows the console', async () => {
+  const { totals, text } = await plant({
+    command: 'echo 0 > /out/status; echo c > /proc/sysrq-trigger; sleep 60',
+  });
+  assert.equal(totals, { passed: 0, failed: 1, skipped: 0 });
+  assert.match(text, 'the machine died');
+  assert.match(text, 'sysrq triggered crash');
+});
+
+test('a QEMU that does not start fails', async () => {
+  const { totals, text } = await plant({ nics: ['no-such-device'] });
+  assert.equal(totals, { passed: 0, failed: 1, skipped: 0 });
+  assert.match(text, 'no-such-device');
+});
+
+test.run();

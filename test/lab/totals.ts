@@ -1,0 +1,45 @@
+/**
+ * Counts of test runs, as uvu prints them at the end:
+ *
+ *     Total:     3
+ *     Passed:    2
+ *     Skipped:   1
+ *
+ * Skipped tests are not in the total.
+ */
+import { stripVTControlCharacters } from 'node:util';
+
+export interface Totals {
+  readonly passed: number;
+  readonly failed: number;
+  readonly skipped: number;
+}
+
+export const NO_TESTS: Totals = { passed: 0, failed: 0, skipped: 0 };
+
+/** One run that gave no result of its own. */
+export const ONE_FAILED: Totals = { passed: 0, failed: 1, skipped: 0 };
+
+const SUMMARY = /^ *Total: +(\d+)\n *Passed: +(\d+)\n *Skipped: +(\d+)$/gm;
+
+/** The sum of all uvu summaries in an output; undefined if there is none, for then the run did not reach its end. */
+export function parseTotals(output: string): Totals | undefined {
+  const summaries = [...stripVTControlCharacters(output).matchAll(SUMMARY)];
+  if (summaries.length === 0) return undefined;
+  return summaries
+    .map(([, total, passed, skipped]) => ({
+      passed: Number(passed),
+      failed: Number(total) - Number(passed),
+      skipped: Number(skipped),
+    }))
+    .reduce(addTotals);
+}
+
+export function addTotals(a: Totals, b: Totals): Totals {
+  return { passed: a.passed + b.passed, failed: a.failed + b.failed, skipped: a.skipped + b.skipped };
+}
+
+/** `3 passed, 1 failed`, and `, 2 skipped` if there are any. */
+export function formatTotals({ passed, failed, skipped }: Totals): string {
+  return `${passed} passed, ${failed} failed${skipped > 0 ? `, ${skipped} skipped` : ''}`;
+}

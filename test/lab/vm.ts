@@ -1,0 +1,208 @@
+/**
+ * Boots a lab machine, runs a command in it and says how that went.
+ */
+import { spawn, spawnSync } from 'node:child_process';
+import {
+  closeSync,
+  existsSync,
+  mkdirSync,
+  mkdtempSync,
+  openSync,
+  readFileSync,
+  readSync,
+  writeFileSync,
+} from 'node:fs';
+import { join, resolve } from 'node:path';
+import { type MachineOptions, qemuArguments } from './qemu.js';
+
+/** Root of the work tree; this file runs as dist/test/lab/vm.js. */
+export const PROJECT_ROOT = resolve(import.meta.dirname, '../../..');
+
+const SOURCES = join(PROJECT_ROOT, 'test/lab');
+
+/** Status of a run that did not end in time. */
+export const STATUS_HANG = 124;
+
+/** Status of a run whose machine died, or ended without a trustworthy result. */
+export const STATUS_NO_RESULT = 125;
+
+/** A machine, and what to do in it. */
+export interface VmOptions extends MachineOptions {
+  /** Run by bash in the guest, in the root of the work tree. */
+  readonly command: string;
+  /** Seconds until the machine is killed, boot included. Default: 180. */
+  readonly timeoutS?: number;
+  /** Called with what the command prints, as it prints it. */
+  readonly onOutput?: (stream: 'stdout' | 'stderr', text: string) => void;
+}
+
+export interface VmResult {
+  /** Exit status of the command, or {@link STATUS_HANG} or {@link STATUS_NO_RESULT}. */
+  readonly status: number;
+  readonly stdout: string;
+  readonly stderr: string;
+  /** The folder that the guest sees as /out. Whoever called removes it. */
+  readonly outDir: string;
+  /** The last lines of the guest's console, and what QEMU said. */
+  readonly console: string;
+  readonly durationS: number;
+}
+
+/** Folders of the cache, by stage: see setup.sh. */
+type Stages = Record<string, string>;
+
+const prepared = new Map<string, Stages>();
+
+/**
+ * Makes sure that everything a machine needs is in the cache; takes minutes the first time, no time from then on.
+ *
+ * @throws Error when the set-up fails; it has said why on standard error.
+ */
+export function prepareLab(qemu: 10 | 11 = 10): Stages {
+  const optional = qemu === 11 ? ['qemu11'] : [];
+  const key = optional.join();
+  let stages = prepared.get(key);
+  if (!stages) {
+    const setup = spawnSync('bash', [join(SOURCES, 'setup.sh'), ...optional], {
+      stdio: ['ignore', 'pipe', 'inherit'],
+      encoding: 'utf8',
+    });
+    if (setup.status !== 0) throw new Error(`test/lab/setup.sh failed (${setup.signal ?? setup.status})`);
+    stages = Object.fromEntries(
+      setup.stdout
+        .trim()
+        .split('\n')
+        .map((line) => line.split('=', 2)),
+    );
+    prepared.set(key, stages as Stages);
+  }
+  return stages as Stages;
+}
+
+/** Boots a machine, runs the command in it, and resolves when the machine is gone. */
+export async function runVm(options: VmOptions): Promise<VmResult> {
+  const qemu = options.qemu ?? 10;
+  const stages = prepareLab(qemu);
+  const runs = resolve(stages.initramfs!, '../runs');
+  mkdirSync(runs, { recursive: true });
+  const outDir = mkdtempSync(join(runs, 'run-'));
+  writeGuestFiles(outDir, stages, options.command);
+
+  const version = readFileSync(join(stages.kernel!, 'version'), 'utf8').trim();
+  const args = qemuArguments(options, {
+    kernelImage: join(stages.kernel!, `boot/vmlinuz-${version}`),
+    initramfs: join(stages.initramfs!, 'initramfs.cpio'),
+    outDir,
+  });
+  const followers = options.onOutput
+    ? [
+        follow(join(outDir, 'stdout'), 'stdout', options.onOutput),
+        follow(join(outDir, 'stderr'), 'stderr', options.onOutput),
+      ]
+    : [];
+  const start = performance.now();
+  const exit = await runQemu(
+    join(stages[`qemu${qemu}`]!, 'qemu'),
+    args,
+    join(outDir, 'qemu.log'),
+    options.timeoutS ?? 180,
+  );
+  for (const stop of followers) stop();
+
+  return {
+    status: exit === 'timeout' ? STATUS_HANG : trustedStatus(exit, join(outDir, 'status')),
+    stdout: read(join(outDir, 'stdout')),
+    stderr: read(join(outDir, 'stderr')),
+    outDir,
+    console: tail(read(join(outDir, 'console')), 25) + read(join(outDir, 'qemu.log')),
+    durationS: (performance.now() - start) / 1000,
+  };
+}
+
+/** Leaves in /out what the guest starts with: its environment, the start script, and the command. */
+function writeGuestFiles(outDir: string, stages: Stages, command: string): void {
+  const path = `${stages.tools}/launch:/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin`;
+  writeFileSync(
+    join(outDir, 'environment'),
+    `export HOME=/root TERM=dumb LAB_KERNEL='${stages.kernel}' PATH='${path}'\n`,
+  );
+  writeFileSync(join(outDir, 'command'), `${command}\n`);
+  writeFileSync(
+    join(outDir, 'start'),
+    `. /out/environment\n. '${SOURCES}/guest-start.sh'\ncd '${PROJECT_ROOT}'\nexec /bin/bash /out/command\n`,
+  );
+}
+
+/**
+ * Runs QEMU until it ends, and resolves to its exit code (null after a signal). The kernel kills it when this process
+ * dies, however that happens: so no machine outlives the harness.
+ */
+function runQemu(
+  qemu: string,
+  args: string[],
+  log: string,
+  timeoutS: number,
+): Promise<number | null | 'timeout'> {
+  const output = openSync(log, 'w');
+  const child = spawn('setpriv', ['--pdeathsig', 'KILL', qemu, ...args], {
+    stdio: ['ignore', output, output],
+  });
+  closeSync(output);
+  return new Promise((resolve, reject) => {
+    let timedOut = false;
+    const timer = setTimeout(() => {
+      timedOut = true;
+      child.kill('SIGKILL');
+    }, timeoutS * 1000);
+    child.once('error', reject);
+    child.once('exit', (code) => {
+      clearTimeout(timer);
+      resolve(timedOut ? 'timeout' : code);
+    });
+  });
+}
+
+/**
+ * The command's exit status, if the file and the exit code of QEMU agree. The isa-debug-exit device turns the seven bits
+ * it is given into the odd number `(status << 1) | 1`; a panic or a failed start of QEMU leave no file.
+ */
+function trustedStatus(qemuExit: number | null, file: string): number {
+  const status = Number.parseInt(read(file), 10);
+  const agree = Number.isInteger(status) && qemuExit === (((status & 0x7f) << 1) | 1);
+  return agree ? status : STATUS_NO_RESULT;
+}
+
+/** Passes on what is appended to a file; returns a function that reads the rest and stops. */
+function follow(
+  path: string,
+  stream: 'stdout' | 'stderr',
+  onOutput: NonNullable<VmOptions['onOutput']>,
+): () => void {
+  const decoder = new TextDecoder();
+  const chunk = Buffer.alloc(65536);
+  let position = 0;
+  const poll = () => {
+    if (!existsSync(path)) return;
+    const fd = openSync(path, 'r');
+    for (;;) {
+      const length = readSync(fd, chunk, 0, chunk.length, position);
+      if (length === 0) break;
+      position += length;
+      onOutput(stream, decoder.decode(chunk.subarray(0, length), { stream: true }));
+    }
+    closeSync(fd);
+  };
+  const timer = setInterval(poll, 200);
+  return () => {
+    clearInterval(timer);
+    poll();
+  };
+}
+
+function read(path: string): string {
+  return existsSync(path) ? readFileSync(path, 'utf8') : '';
+}
+
+function tail(text: string, lines: number): string {
+  return text.split('\n').slice(-lines).join('\n');
+}
