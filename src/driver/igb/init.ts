@@ -1,12 +1,17 @@
 /** Reset and set-up of the 82576 (datasheet 4.5, "Device Initialization"). */
 import { setTimeout as sleep } from 'node:timers/promises';
+import createDebug from 'debug';
+import { NicError } from '../../errors.js';
 import type { RingMemory } from '../intel/rings.js';
 import { RSS_FIELDS, RSS_KEY_WORDS, redirectionTable } from '../intel/rss.js';
 import type { RegisterFile } from '../register-file.js';
 import * as reg from './registers.js';
 
+const debug = createDebug('barewire:driver');
+
 const ALL = 0xffff_ffff;
 const RESET_TIMEOUT_MS = 1000;
+const EEPROM_TIMEOUT_MS = 50;
 const QUEUE_TIMEOUT_MS = 1000;
 /** PTHRESH 8, HTHRESH 8, WTHRESH 1: each descriptor is written back at once, as polling needs. */
 const RX_THRESHOLDS = 8 | (8 << 8) | (1 << 16);
@@ -39,8 +44,19 @@ export async function reset(registers: RegisterFile): Promise<void> {
   // The registers may not be read for 3 us after RST (8.2.1); the event loop's shortest sleep is longer.
   await sleep(1);
   await registers.waitFor(reg.CTRL, reg.CTRL_RST, 0, 'CTRL.RST', RESET_TIMEOUT_MS);
-  await registers.waitFor(reg.EECD, reg.EECD_AUTO_RD, reg.EECD_AUTO_RD, 'EECD.AUTO_RD', RESET_TIMEOUT_MS);
+  await waitForEeprom(registers);
   maskAllInterrupts(registers);
+}
+
+/** A device without an EEPROM never reports AUTO_RD and works all the same (4.4), so this wait may end in vain. */
+async function waitForEeprom(registers: RegisterFile): Promise<void> {
+  const done = reg.EECD_AUTO_RD;
+  try {
+    await registers.waitFor(reg.EECD, done, done, 'EECD.AUTO_RD', EEPROM_TIMEOUT_MS);
+  } catch (error) {
+    if (!(error instanceof NicError) || error.code !== 'DEVICE_TIMEOUT') throw error;
+    debug('%s; going on without an EEPROM', error.message);
+  }
 }
 
 /** The address that the device loaded from its EEPROM into receive address 0. */
