@@ -4,6 +4,7 @@
  */
 import type { VfioDevice } from '../../vfio/types.js';
 import type { DeviceId, Driver, LinkState, OpenOptions } from '../device.js';
+import { MULTICAST_WORDS, multicastTable } from '../intel/filters.js';
 import { IntelDevice, type IntelFamily } from '../intel/intel-device.js';
 import * as init from './init.js';
 import { linkState, startLink } from './link.js';
@@ -64,6 +65,18 @@ class IgbDevice extends IntelDevice {
     else this.registers.clear(reg.RCTL, reg.RCTL_UPE | reg.RCTL_MPE);
   }
 
+  setMulticast(groups: readonly Uint8Array[] | 'all'): void {
+    // UPE and MPE are one switch for setPromiscuous; a full table is the same as MPE and keeps the two apart.
+    const table =
+      groups === 'all' ? new Uint32Array(MULTICAST_WORDS).fill(0xffff_ffff) : multicastTable(groups);
+    for (const [word, bits] of table.entries()) this.registers.write(reg.mta(word), bits);
+  }
+
+  protected writeReceiveAddress(low: number, high: number): void {
+    this.registers.write(reg.ral(0), low);
+    this.registers.write(reg.rah(0), (high | reg.RAH_AV) >>> 0);
+  }
+
   protected routeInterrupts(): void {
     const vectors = this.#vectors();
     // Acknowledged and masked by the hardware when it fires: one interrupt per arming.
@@ -104,5 +117,5 @@ class IgbDevice extends IntelDevice {
 export const igb: Driver = {
   name: 'igb',
   ids: [{ vendor: 0x8086, device: 0x10c9, name: 'Intel 82576' }],
-  open: (vfio, id, options) => new IgbDevice(vfio, id, options).start(options),
+  open: (vfio, id, options) => new IgbDevice(vfio, id, options).start(),
 };

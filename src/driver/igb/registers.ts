@@ -130,7 +130,6 @@ export const RXCSUM = 0x5000;
 export const RXCSUM_PCSD = 1 << 13;
 /** Multicast Table Array: 128 words (8.10.13). */
 export const mta = (word: number): number => 0x5200 + 4 * word;
-export const MTA_WORDS = 128;
 /** Receive Address Low and High (8.10.14, 8.10.15): the MAC address, little-endian. */
 export const ral = (entry: number): number => 0x5400 + 8 * entry;
 export const rah = (entry: number): number => 0x5404 + 8 * entry;

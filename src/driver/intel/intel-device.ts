@@ -11,8 +11,17 @@ import { PciIrq, PciRegion, type VfioDevice } from '../../vfio/types.js';
 import type { DeviceId, LinkState, NetDevice, NetStats, OpenOptions } from '../device.js';
 import { RegisterFile } from '../register-file.js';
 import { PacketWait } from '../wait.js';
+import { receiveAddress } from './filters.js';
 import { RingMemory } from './rings.js';
-import { IntelRxQueue, RX_BYTES, RX_DAMAGED, RX_NO_BUFFER, RX_PACKETS, RX_TOO_LONG } from './rx-queue.js';
+import {
+  IntelRxQueue,
+  RX_BYTES,
+  RX_DAMAGED,
+  RX_NO_BUFFER,
+  RX_PACKETS,
+  RX_TOO_LONG,
+  type RxMetadataBits,
+} from './rx-queue.js';
 import { IntelTxQueue, TX_BYTES, TX_ERRORS, TX_PACKETS } from './tx-queue.js';
 
 const debug = createDebug('barewire:driver');
@@ -40,6 +49,8 @@ export interface IntelFamily {
   readonly maxQueuePairs: number;
   /** Status bits of a receive descriptor that mean a damaged frame. */
   readonly rxErrorMask: number;
+  /** Where receive descriptors tell of checksums; undefined where the driver offers no offloads. */
+  readonly metadata?: RxMetadataBits;
   /** Offset of a queue's tail register. */
   readonly rxTail: (queue: number) => number;
   readonly txTail: (queue: number) => number;
@@ -57,6 +68,7 @@ export abstract class IntelDevice implements NetDevice {
   protected readonly registers: RegisterFile;
   protected readonly rings: RingMemory;
   protected readonly queuePairs: number;
+  protected readonly options: OpenOptions;
   protected readonly hardware: HardwareCounters = {
     rxMissed: 0,
     rxErrors: 0,
@@ -79,6 +91,12 @@ export abstract class IntelDevice implements NetDevice {
     this.model = id.name;
     this.vfio = vfio;
     this.#family = family;
+    this.options = options;
+    if (family.metadata === undefined && (options.rxMetadata === true || options.vlanStrip === true)) {
+      throw new NicError('BAD_OPTION', `The ${family.driver} driver offers no rxMetadata and no vlanStrip`, {
+        path: vfio.address,
+      });
+    }
     this.queuePairs = checkCount('queuePairs', options.queuePairs ?? 1, family.maxQueuePairs);
     const rxRingSize = checkRing('rxRingSize', options.rxRingSize ?? RING_DEFAULT);
     const txRingSize = checkRing('txRingSize', options.txRingSize ?? RING_DEFAULT);
@@ -127,9 +145,11 @@ export abstract class IntelDevice implements NetDevice {
   protected abstract assertPresent(): void;
   abstract linkState(): LinkState;
   abstract setPromiscuous(on: boolean): void;
+  abstract setMulticast(groups: readonly Uint8Array[] | 'all'): void;
+  protected abstract writeReceiveAddress(low: number, high: number): void;
 
   /** Brings the device up. On failure the device is closed and the error is the first one. */
-  async start(options: OpenOptions): Promise<this> {
+  async start(): Promise<this> {
     try {
       debug('%s: reset', this.address);
       this.vfio.reset();
@@ -143,7 +163,7 @@ export abstract class IntelDevice implements NetDevice {
       await this.setUpReceive();
       await this.setUpTransmit();
       this.#makeQueues();
-      this.setPromiscuous(options.promiscuous ?? false);
+      this.setPromiscuous(this.options.promiscuous ?? false);
       this.#connectInterrupts();
       await this.startQueues();
       for (const queue of this.rxQueues) queue.start();
@@ -159,6 +179,12 @@ export abstract class IntelDevice implements NetDevice {
       );
       throw error;
     }
+  }
+
+  setMac(mac: Uint8Array): void {
+    const { low, high } = receiveAddress(mac);
+    this.writeReceiveAddress(low, high);
+    this.mac = Uint8Array.from(mac);
   }
 
   async waitForLink(timeoutMs: number): Promise<LinkState> {
@@ -242,8 +268,9 @@ export abstract class IntelDevice implements NetDevice {
   #makeQueues(): void {
     const { pool, rings, registers } = this;
     const { rxErrorMask: errorMask, rxTail, txTail } = this.#family;
+    const metadata = this.options.rxMetadata === true ? this.#family.metadata : undefined;
     for (let q = 0; q < this.queuePairs; q++) {
-      const rx = { ring: rings.rx[q]!.words, tail: registers.doorbell(rxTail(q)), pool, errorMask };
+      const rx = { ring: rings.rx[q]!.words, tail: registers.doorbell(rxTail(q)), pool, errorMask, metadata };
       this.rxQueues.push(new IntelRxQueue(rx));
       this.txQueues.push(
         new IntelTxQueue({ ring: rings.tx[q]!.words, tail: registers.doorbell(txTail(q)), pool }),
