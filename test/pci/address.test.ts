@@ -15,11 +15,11 @@ import { expectError } from './expect-error.js';
 
 const pciAddress: fc.Arbitrary<PciAddress> = fc.record(
   {
-  domain: fc.oneof(fc.integer({ min: 0, max: 0xffff }), fc.integer({ min: 0, max: 0xffffffff })),
-  bus: fc.integer({ min: 0, max: 0xff }),
-  device: fc.integer({ min: 0, max: 0x1f }),
-  function: fc.integer({ min: 0, max: 7 }),
-},
+    domain: fc.oneof(fc.integer({ min: 0, max: 0xffff }), fc.integer({ min: 0, max: 0xffffffff })),
+    bus: fc.integer({ min: 0, max: 0xff }),
+    device: fc.integer({ min: 0, max: 0x1f }),
+    function: fc.integer({ min: 0, max: 7 }),
+  },
   { noNullPrototype: true },
 );
 
