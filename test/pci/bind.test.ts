@@ -180,18 +180,22 @@ bind('without an IOMMU group but bound: a warning', ({ fake }) => {
   assert.match(result.warnings[0]!.hint, 'intel_iommu=on');
 });
 
-bind('other endpoints of the group are named; bridges, free and vfio-bound ones are not', ({ fake }) => {
-  fake.add(NIC, { driver: 'igb', group: 7 });
-  fake.add('0000:02:00.0', { class: '0x060400', driver: 'pcieport', group: 7 });
-  fake.add('0000:03:00.1', { driver: 'igb', group: 7 });
-  fake.add('0000:03:00.2', { group: 7 });
-  fake.add('0000:03:00.3', { driver: 'vfio-pci', group: 7 });
-  fake.add('0000:04:00.0', { driver: 'igb', group: 8 });
-  const { warnings } = bindToVfio(NIC, optionsOf(fake));
-  assert.is(warnings.length, 1);
-  assert.match(warnings[0]!.message, 'group 7 also holds 0000:03:00.1 (igb);');
-  assert.match(warnings[0]!.hint, 'barewire bind 0000:03:00.1)');
-});
+bind(
+  'other endpoints of the group are named; bridges, free, stubbed and vfio-bound ones are not',
+  ({ fake }) => {
+    fake.add(NIC, { driver: 'igb', group: 7 });
+    fake.add('0000:02:00.0', { class: '0x060400', driver: 'pcieport', group: 7 });
+    fake.add('0000:03:00.1', { driver: 'igb', group: 7 });
+    fake.add('0000:03:00.2', { group: 7 });
+    fake.add('0000:03:00.3', { driver: 'vfio-pci', group: 7 });
+    fake.add('0000:03:00.4', { driver: 'pci-stub', group: 7 });
+    fake.add('0000:04:00.0', { driver: 'igb', group: 8 });
+    const { warnings } = bindToVfio(NIC, optionsOf(fake));
+    assert.is(warnings.length, 1);
+    assert.match(warnings[0]!.message, 'group 7 also holds 0000:03:00.1 (igb);');
+    assert.match(warnings[0]!.hint, 'barewire bind 0000:03:00.1)');
+  },
+);
 
 bind('a state directory that cannot be written is a warning', ({ fake }) => {
   fake.add(NIC, { driver: 'igb', group: 12 });
@@ -297,12 +301,13 @@ inUse(
     fake.add(NIC, { driver: 'igb', group: 12, net: ['eth1'] });
     fake.writeProc(
       'net/route',
-      // A name that only begins alike, an unreachable default, and a network route on an interface that is down.
-      `${ROUTE4_HEADER}eth10\t00000000\t0101A8C0\t0003\t0\t0\t0\t00000000\t0\t0\t0\neth1\t00000000\t00000000\t0201\t0\t0\t0\t00000000\t0\t0\t0\neth1\t0000000A\t00000000\t0001\t0\t0\t0\t000000FF\t0\t0\t0\n`,
+      // A name that only begins alike, an unreachable default, a network route on an interface that is down, and
+      // 0.0.0.0/1, which is not the default.
+      `${ROUTE4_HEADER}eth10\t00000000\t0101A8C0\t0003\t0\t0\t0\t00000000\t0\t0\t0\neth1\t00000000\t00000000\t0201\t0\t0\t0\t00000000\t0\t0\t0\neth1\t0000000A\t00000000\t0001\t0\t0\t0\t000000FF\t0\t0\t0\neth1\t00000000\t0101A8C0\t0003\t0\t0\t0\t00000080\t0\t0\t0\n`,
     );
     fake.writeProc(
       'net/ipv6_route',
-      `${ZERO6} 00 ${ZERO6} 00 ${ZERO6} ffffffff 00000001 00000000 00200200     eth1\nfe8${'0'.repeat(29)} 40 ${ZERO6} 00 ${ZERO6} 00000100 00000001 00000000 00000001     eth1\ngarbage\n`,
+      `${ZERO6} 00 ${ZERO6} 00 ${ZERO6} ffffffff 00000001 00000000 00200200     eth1\nfe8${'0'.repeat(29)} 40 ${ZERO6} 00 ${ZERO6} 00000100 00000001 00000000 00000001     eth1\n${ZERO6} 60 ${ZERO6} 00 ${ZERO6} 00000100 00000001 00000000 00000001     eth1\ngarbage\n`,
     );
     const options = optionsOf(fake, { networkInterfaces: withAddress('eth1', '10.0.0.1') });
     assert.is(bindToVfio(NIC, options).changed, true);
@@ -377,6 +382,12 @@ unbind('a NIC that its kernel driver has is left alone', ({ fake }) => {
   assert.is(result.changed, false);
   assert.is(result.driver, 'igb');
   assert.equal(fake.writes, []);
+});
+
+unbind('an override that was left behind is cleared, though the kernel driver has the NIC', ({ fake }) => {
+  fake.add(NIC, { driver: 'igb', group: 12, attributes: { driver_override: 'vfio-pci' } });
+  assert.is(unbindFromVfio(NIC, optionsOf(fake)).driver, 'igb');
+  assert.is(readFileSync(join(fake.root, DIR, 'driver_override'), 'utf8'), '(null)\n');
 });
 
 unbind('a NIC without a driver is given to the one that the kernel chooses', ({ fake }) => {

@@ -58,6 +58,14 @@ cli('--help lists the commands on stdout', () => {
   for (const command of ['list', 'bind', 'unbind']) assert.match(stdout, new RegExp(`^  ${command} `, 'm'));
 });
 
+cli('"--" alone is no command either: help on stderr, status 2', () => {
+  const { status, stdout, stderr } = run('--');
+  assert.is(status, 2);
+  assert.is(stdout, '');
+  assert.match(stderr, /^Usage: barewire /);
+  assert.not.match(stderr, 'outputHelp');
+});
+
 cli('list prints a table of the NICs', () => {
   const { status, stdout, stderr } = run('list');
   assert.is(status, 0);
@@ -156,6 +164,8 @@ async function runWithoutReader(args: readonly string[]): Promise<{ status: numb
   const child = spawn(process.execPath, args, {
     env: { PATH: process.env.PATH ?? '', BAREWIRE_SYSFS: fake.root },
     stdio: ['ignore', 'pipe', 'pipe'],
+    timeout: 30_000,
+    killSignal: 'SIGKILL',
   });
   child.stdout.destroy();
   let stderr = '';
