@@ -108,7 +108,7 @@ export class FakeKernel implements KernelApi {
   preads = 0;
   pwrites = 0;
   readonly #fds = new Map<number, Descriptor>();
-  readonly #mappings = new Set<Mapping>();
+  readonly #mappings = new Map<Mapping, FakeDevice>();
   readonly #pointers = new Map<bigint, Uint8Array>();
   #nextFd = 10;
   #nextPointer = 0x7f00_0000_0000n;
@@ -152,7 +152,8 @@ export class FakeKernel implements KernelApi {
   get dmaMaps(): [bigint, bigint][] {
     return [...this.#fds.values()].flatMap((descriptor) => {
       if (descriptor.kind === 'container') return [...descriptor.space.maps];
-      if (descriptor.kind === 'iommufd') return [...descriptor.ioases.values()].flatMap(({ maps }) => [...maps]);
+      if (descriptor.kind === 'iommufd')
+        return [...descriptor.ioases.values()].flatMap(({ maps }) => [...maps]);
       return [];
     });
   }
@@ -190,7 +191,9 @@ export class FakeKernel implements KernelApi {
       return { kind: 'container', space: { maps: new Map() }, iommuSet: false, groups: new Set() };
     }
     if (path === '/dev/iommu') {
-      return devices.some(({ cdev }) => cdev !== undefined) ? { kind: 'iommufd', ioases: new Map() } : undefined;
+      return devices.some(({ cdev }) => cdev !== undefined)
+        ? { kind: 'iommufd', ioases: new Map() }
+        : undefined;
     }
     const cdev = /^\/dev\/vfio\/devices\/vfio(\d+)$/.exec(path);
     if (cdev !== null) {
@@ -217,7 +220,8 @@ export class FakeKernel implements KernelApi {
     }
     this.calls.push(`close ${descriptor.kind}`);
     this.#fds.delete(fd);
-    if (descriptor.kind === 'device') this.#closeDevice(descriptor.device, descriptor.viaGroup || descriptor.bound);
+    if (descriptor.kind === 'device')
+      this.#closeDevice(descriptor.device, descriptor.viaGroup || descriptor.bound);
     if (descriptor.kind === 'eventfd') {
       if (descriptor.listeners.size > 0) this.violations.push('eventfd closed while it is watched');
       const used = [...this.devices.values()].some(({ irqs }) => [...irqs.values()].flat().includes(fd));
@@ -244,7 +248,8 @@ export class FakeKernel implements KernelApi {
     device.opened--;
     if (((device.regions[7]?.bytes[4] ?? 0) & 4) !== 0) this.violations.push('device closed as bus master');
     if (device.irqs.size > 0) this.violations.push('device closed with interrupts connected');
-    if (this.#mappings.size > 0 && device.opened === 0) this.violations.push('device closed with mapped windows');
+    if (device.opened === 0 && [...this.#mappings.values()].includes(device))
+      this.violations.push('device closed with mapped windows');
   }
 
   #leaveContainer(group: string, fd: number | undefined): void {
@@ -363,7 +368,7 @@ export class FakeKernel implements KernelApi {
     argument: Uint8Array | number | string,
   ): number {
     const members = [...this.devices.values()].filter((device) => device.group === group.group);
-    const viable = members.every(({ driver }) => driver === undefined || driver === 'vfio-pci');
+    const viable = members.every(givenAway);
     if (name === 'VFIO_GROUP_GET_STATUS') {
       const view = viewOf(argument);
       if (view.getUint32(0, true) < 8) return -EINVAL;
@@ -440,7 +445,7 @@ export class FakeKernel implements KernelApi {
     const { device } = file;
     if (device.opened > 0 || this.heldElsewhere.has(`/dev/vfio/devices/vfio${device.cdev}`)) return -EINVAL;
     const members = [...this.devices.values()].filter(({ group }) => group === device.group);
-    if (!members.every(({ driver }) => driver === undefined || driver === 'vfio-pci')) return -EPERM;
+    if (!members.every(givenAway)) return -EPERM;
     file.bound = true;
     device.opened++;
     view.setUint32(12, 1, true);
@@ -564,6 +569,7 @@ export class FakeKernel implements KernelApi {
     this.faults.delete('mmap');
     if (
       fault !== undefined ||
+      file?.kind !== 'device' ||
       region === undefined ||
       (region.flags & 4) === 0 ||
       at % 4096 !== 0 ||
@@ -573,7 +579,7 @@ export class FakeKernel implements KernelApi {
       throw new NicError('SYSCALL', 'mmap failed', { syscall: 'mmap', errno: EINVAL });
     }
     const mapping = { address: BigInt(offset), buffer: new ArrayBuffer(sizeBytes), sizeBytes };
-    this.#mappings.add(mapping);
+    this.#mappings.set(mapping, file.device);
     return mapping;
   }
 
@@ -643,6 +649,11 @@ export class FakeKernel implements KernelApi {
   canReadWrite(path: string): boolean {
     return this.#node(path) !== undefined && !this.denied.has(path);
   }
+}
+
+/** The drivers that leave a group viable. */
+function givenAway({ driver }: FakeDevice): boolean {
+  return driver === undefined || /vfio[-_]pci$/.test(driver);
 }
 
 function regionInfo(device: FakeDevice, view: DataView): number {

@@ -10,7 +10,9 @@ export function throwsNicError(code: NicErrorCode, message: RegExp, call: () => 
     thrown = error;
   }
   if (!(thrown instanceof NicError)) {
-    assert.unreachable(`expected NicError ${code}, got ${thrown === undefined ? 'no error' : String(thrown)}`);
+    assert.unreachable(
+      `expected NicError ${code}, got ${thrown === undefined ? 'no error' : String(thrown)}`,
+    );
     throw thrown;
   }
   assert.is(thrown.code, code, `${thrown.code}: ${thrown.message}`);
