@@ -136,11 +136,13 @@ const refused = suite('iommufd: refused');
 refused('another process has the device', () => {
   const { kernel, vfio } = machine();
   kernel.heldElsewhere.add('/dev/vfio/devices/vfio0');
-  kernel.folders.set('/proc', ['812', 'self', 'sys']);
+  kernel.folders.set('/proc', ['812', `${process.pid}`, 'self', 'sys']);
+  kernel.folders.set(`/proc/${process.pid}/fd`, ['7']);
+  kernel.links.set(`/proc/${process.pid}/fd/7`, '/dev/vfio/devices/vfio0');
   kernel.folders.set('/proc/812/fd', ['0', '5']);
   kernel.links.set('/proc/812/fd/5', '/dev/vfio/devices/vfio0');
   kernel.texts.set('/proc/812/comm', 'qemu-system-x86\n');
-  const error = throwsNicError('GROUP_BUSY', /in use by qemu-system-x86 \(pid 812\)/, () => vfio.open(A));
+  const error = throwsNicError('GROUP_BUSY', /in use by qemu-system-x86 \(pid 812\):/, () => vfio.open(A));
   assert.is(error.path, '/dev/vfio/devices/vfio0');
   assert.match(error.hint ?? '', /fuser -v \/dev\/vfio\/devices\/vfio0/);
   nothingLeft(kernel);
