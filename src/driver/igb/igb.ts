@@ -4,12 +4,11 @@
  */
 import type { VfioDevice } from '../../vfio/types.js';
 import type { DeviceId, Driver, LinkState, OpenOptions } from '../device.js';
-import { MULTICAST_WORDS, multicastTable } from '../intel/filters.js';
 import { IntelDevice, type IntelFamily } from '../intel/intel-device.js';
 import * as init from './init.js';
 import { linkState, startLink } from './link.js';
 import * as reg from './registers.js';
-import { readCounters } from './stats.js';
+import { counterMap } from './stats.js';
 
 /** Frame damage in a receive descriptor (7.1.5.2): RXE 31, CXE 28, SEQ 26, SE 25, CE 24. Checksum errors are none. */
 const RX_ERROR_MASK = 0x9700_0000 | 0;
@@ -19,8 +18,25 @@ const family: IntelFamily = {
   // RSS spreads over 8 queues at most (7.1.1.7).
   maxQueuePairs: 8,
   rxErrorMask: RX_ERROR_MASK,
-  rxTail: reg.rdt,
-  txTail: reg.tdt,
+  registers: {
+    status: reg.STATUS,
+    rxTail: reg.rdt,
+    txTail: reg.tdt,
+    receiveAddressLow: reg.ral(0),
+    receiveAddressHigh: reg.rah(0),
+    multicastTable: reg.mta,
+    filterControl: reg.RCTL,
+    promiscuousBits: reg.RCTL_UPE | reg.RCTL_MPE,
+    gpie: reg.GPIE,
+    gpieMsix: (reg.GPIE_NSICR | reg.GPIE_MULTIPLE_MSIX | reg.GPIE_EIAME | reg.GPIE_PBA) >>> 0,
+    eiac: reg.EIAC,
+    eiam: reg.EIAM,
+    eims: reg.EIMS,
+    eimc: reg.EIMC,
+    ivar: reg.ivar,
+    ivarRxShift: reg.ivarRxShift,
+  },
+  counters: counterMap,
 };
 
 class IgbDevice extends IntelDevice {
@@ -58,59 +74,6 @@ class IgbDevice extends IntelDevice {
 
   linkState(): LinkState {
     return linkState(this.registers);
-  }
-
-  setPromiscuous(on: boolean): void {
-    if (on) this.registers.set(reg.RCTL, reg.RCTL_UPE | reg.RCTL_MPE);
-    else this.registers.clear(reg.RCTL, reg.RCTL_UPE | reg.RCTL_MPE);
-  }
-
-  setMulticast(groups: readonly Uint8Array[] | 'all'): void {
-    // UPE and MPE are one switch for setPromiscuous; a full table is the same as MPE and keeps the two apart.
-    const table =
-      groups === 'all' ? new Uint32Array(MULTICAST_WORDS).fill(0xffff_ffff) : multicastTable(groups);
-    for (const [word, bits] of table.entries()) this.registers.write(reg.mta(word), bits);
-  }
-
-  protected writeReceiveAddress(low: number, high: number): void {
-    this.registers.write(reg.ral(0), low);
-    this.registers.write(reg.rah(0), (high | reg.RAH_AV) >>> 0);
-  }
-
-  protected routeInterrupts(): void {
-    const vectors = this.#vectors();
-    // Acknowledged and masked by the hardware when it fires: one interrupt per arming.
-    this.registers.write(
-      reg.GPIE,
-      (reg.GPIE_NSICR | reg.GPIE_MULTIPLE_MSIX | reg.GPIE_EIAME | reg.GPIE_PBA) >>> 0,
-    );
-    this.registers.write(reg.EIAC, vectors);
-    this.registers.write(reg.EIAM, vectors);
-    for (let q = 0; q < this.queuePairs; q++) {
-      const shift = reg.ivarRxShift(q);
-      const others = this.registers.read(reg.ivar(q)) & ~(reg.IVAR_ENTRY_MASK << shift);
-      this.registers.write(reg.ivar(q), (others | ((q | reg.IVAR_VALID) << shift)) >>> 0);
-    }
-  }
-
-  protected unmaskReceiveInterrupts(): void {
-    this.registers.write(reg.EIMS, this.#vectors());
-  }
-
-  protected maskReceiveInterrupts(): void {
-    this.registers.write(reg.EIMC, this.#vectors());
-  }
-
-  protected readCounters(): void {
-    readCounters(this.registers, this.queuePairs, this.hardware);
-  }
-
-  protected assertPresent(): void {
-    this.registers.assertPresent(reg.STATUS, 'STATUS');
-  }
-
-  #vectors(): number {
-    return (1 << this.queuePairs) - 1;
   }
 }
 

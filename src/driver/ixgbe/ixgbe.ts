@@ -4,12 +4,11 @@
  */
 import type { VfioDevice } from '../../vfio/types.js';
 import type { DeviceId, Driver, LinkState, OpenOptions } from '../device.js';
-import { MULTICAST_WORDS, multicastTable } from '../intel/filters.js';
 import { IntelDevice, type IntelFamily } from '../intel/intel-device.js';
 import * as init from './init.js';
 import { linkState, type Media, startLink } from './link.js';
 import * as reg from './registers.js';
-import { readCounters } from './stats.js';
+import { counterMap } from './stats.js';
 
 /** Frame damage in a receive descriptor (7.1.6.2): USE 29, OSE 28, PE 27, LE 25, CE 24. Checksum errors are none. */
 const RX_ERROR_MASK = 0x3b00_0000;
@@ -19,10 +18,27 @@ const family: IntelFamily = {
   // RSS spreads over 16 queues at most (7.1.2.8).
   maxQueuePairs: 16,
   rxErrorMask: RX_ERROR_MASK,
+  registers: {
+    status: reg.STATUS,
+    rxTail: reg.rdt,
+    txTail: reg.tdt,
+    receiveAddressLow: reg.ral(0),
+    receiveAddressHigh: reg.rah(0),
+    multicastTable: reg.mta,
+    filterControl: reg.FCTRL,
+    promiscuousBits: reg.FCTRL_UPE | reg.FCTRL_MPE,
+    gpie: reg.GPIE,
+    gpieMsix: (reg.GPIE_MULTIPLE_MSIX | reg.GPIE_OCD | reg.GPIE_EIAME | reg.GPIE_PBA) >>> 0,
+    eiac: reg.EIAC,
+    eiam: reg.EIAM,
+    eims: reg.EIMS,
+    eimc: reg.EIMC,
+    ivar: reg.ivar,
+    ivarRxShift: reg.ivarRxShift,
+  },
+  counters: () => counterMap,
   // IPE 31, L4E 30 (7.1.6.2).
   metadata: { ipErrorShift: 31, l4ErrorShift: 30 },
-  rxTail: reg.rdt,
-  txTail: reg.tdt,
 };
 
 interface IxgbeId extends DeviceId {
@@ -78,57 +94,6 @@ class IxgbeDevice extends IntelDevice {
 
   linkState(): LinkState {
     return linkState(this.registers);
-  }
-
-  setPromiscuous(on: boolean): void {
-    if (on) this.registers.set(reg.FCTRL, reg.FCTRL_UPE | reg.FCTRL_MPE);
-    else this.registers.clear(reg.FCTRL, reg.FCTRL_UPE | reg.FCTRL_MPE);
-  }
-
-  setMulticast(groups: readonly Uint8Array[] | 'all'): void {
-    // UPE and MPE are one switch for setPromiscuous; a full table is the same as MPE and keeps the two apart.
-    const table =
-      groups === 'all' ? new Uint32Array(MULTICAST_WORDS).fill(0xffff_ffff) : multicastTable(groups);
-    for (const [word, bits] of table.entries()) this.registers.write(reg.mta(word), bits);
-  }
-
-  protected writeReceiveAddress(low: number, high: number): void {
-    this.registers.write(reg.ral(0), low);
-    this.registers.write(reg.rah(0), (high | reg.RAH_AV) >>> 0);
-  }
-
-  protected routeInterrupts(): void {
-    const vectors = this.#vectors();
-    // Acknowledged and masked by the hardware when it fires: one interrupt per arming.
-    const modes = reg.GPIE_MULTIPLE_MSIX | reg.GPIE_OCD | reg.GPIE_EIAME | reg.GPIE_PBA;
-    this.registers.write(reg.GPIE, modes >>> 0);
-    this.registers.write(reg.EIAC, vectors);
-    this.registers.write(reg.EIAM, vectors);
-    for (let q = 0; q < this.queuePairs; q++) {
-      const shift = reg.ivarRxShift(q);
-      const others = this.registers.read(reg.ivar(q)) & ~(reg.IVAR_ENTRY_MASK << shift);
-      this.registers.write(reg.ivar(q), (others | ((q | reg.IVAR_VALID) << shift)) >>> 0);
-    }
-  }
-
-  protected unmaskReceiveInterrupts(): void {
-    this.registers.write(reg.EIMS, this.#vectors());
-  }
-
-  protected maskReceiveInterrupts(): void {
-    this.registers.write(reg.EIMC, this.#vectors());
-  }
-
-  protected readCounters(): void {
-    readCounters(this.registers, this.hardware);
-  }
-
-  protected assertPresent(): void {
-    this.registers.assertPresent(reg.STATUS, 'STATUS');
-  }
-
-  #vectors(): number {
-    return (1 << this.queuePairs) - 1;
   }
 }
 

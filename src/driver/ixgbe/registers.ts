@@ -29,10 +29,8 @@ export const EEC = 0x1_0010;
 export const EEC_AUTO_RD = 1 << 9;
 
 // Semaphores (8.2.3.4)
-/** Software Semaphore, RW (8.2.3.4.11). Reading SMBI returns its value and sets it. */
+/** Software Semaphore, RW (8.2.3.4.11). */
 export const SWSM = 0x1_0140;
-export const SWSM_SMBI = 1 << 0;
-export const SWSM_SWESMBI = 1 << 1;
 /** Software-Firmware Synchronization, RW (8.2.3.4.13): one bit a resource, the firmware's 5 higher. */
 export const SW_FW_SYNC = 0x1_0160;
 /** The MAC's link registers (AUTOC). */
@@ -63,8 +61,6 @@ export const GPIE_PBA = (1 << 31) >>> 0;
 export const ivar = (queue: number): number => 0x0_0900 + 4 * (queue >>> 1);
 /** Bit position of a receive queue's entry. */
 export const ivarRxShift = (queue: number): number => (queue & 1) * 16;
-export const IVAR_VALID = 1 << 7;
-export const IVAR_ENTRY_MASK = 0xff;
 
 // Receive (8.2.3.7, 8.2.3.8)
 /** Filter Control, RW (8.2.3.7.1): to be written before RXCTRL.RXEN. */
