@@ -80,13 +80,14 @@ export class MessageSocket {
    * @throws NicError `PEER_GONE`, `PROTOCOL`; the socket is of no more use then
    */
   receive(dontWait: boolean, deadlineMs = Number.POSITIVE_INFINITY): Message | undefined {
-    for (;;) {
+    for (let reads = 0; ; ) {
       const wantedBytes = this.#header?.sizeBytes ?? HEADER_BYTES;
       if (this.#filledBytes === wantedBytes) {
         if (this.#header !== undefined) return this.#take(this.#header);
         this.#header = this.#checkHeader();
         continue;
       }
+      if (reads++ > 0 && performance.now() > deadlineMs) return undefined;
       const into = this.#buffer.subarray(this.#filledBytes, wantedBytes);
       const received = receiveMessage(this.#fd, into, this.#fds, dontWait);
       if (received > 0) {
@@ -101,7 +102,6 @@ export class MessageSocket {
       } else if (received !== -EINTR) {
         throw this.#gone(received === 0 ? undefined : -received);
       }
-      if (performance.now() > deadlineMs && this.#filledBytes !== this.#header?.sizeBytes) return undefined;
     }
   }
 
