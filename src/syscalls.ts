@@ -11,6 +11,7 @@ const libc = koffi.load('libc.so.6');
 
 const C = {
   mmap: libc.func('void *mmap(void *addr, size_t length, int prot, int flags, int fd, int64_t offset)'),
+  munmap: libc.func('int munmap(void *addr, size_t length)'),
   memfdCreate: libc.func('int memfd_create(const char *name, uint32_t flags)'),
   eventfd: libc.func('int eventfd(uint32_t initval, int flags)'),
   ioctlPtr: libc.func('ioctl', 'int', ['int', 'unsigned long', 'void *']),
@@ -201,8 +202,6 @@ const F_ADD_SEALS = 1033;
 const F_GET_SEALS = 1034;
 const EPROTO = 71;
 
-/** memfd_create(2): the file may be sealed. */
-export const MFD_ALLOW_SEALING = 0x2;
 /** File seals (linux/fcntl.h): no more seals, cannot shrink, cannot grow. */
 export const F_SEAL_SEAL = 0x1;
 export const F_SEAL_SHRINK = 0x2;
@@ -397,7 +396,10 @@ export function mmapAddress(
   return address;
 }
 
-/** @throws NicError `SYSCALL` */
+/**
+ * Gives the memory and its address range back (compare `munmap`): for mappings that come and go by the thousand, whose
+ * user keeps no views. @throws NicError `SYSCALL`
+ */
 export function munmapAddress(address: bigint, sizeBytes: number): void {
   if ((C.munmap(address, sizeBytes) as number) < 0) throw failed('munmap');
 }
