@@ -16,6 +16,8 @@ export interface RigOptions {
   readonly open?: OpenOptions;
   readonly deviceId?: number;
   readonly flowControl?: boolean;
+  /** What the device went through before this driver. */
+  readonly beforeOpen?: (vfio: LocalDevice) => void;
 }
 
 export interface Side {
@@ -49,10 +51,12 @@ export class IxgbeRig {
     const ticker = setInterval(() => {
       for (const model of models) model.poll(64);
     }, 1);
-    const mapper = new LocalMapper();
+    // Above 4 GiB, so that a forgotten high word of an address matters.
+    const mapper = new LocalMapper([{ first: 1n << 32n, last: (1n << 39n) - 1n }]);
     const pool = new PacketPool({ buffers: BUFFERS, pageSize: '4K', debug: true });
     const openOne = async (model: IxgbeModel, name: string): Promise<Side> => {
       const vfio = new LocalDevice(model, name, mapper);
+      options.beforeOpen?.(vfio);
       const id = ixgbe.ids.find((entry) => entry.device === deviceId)!;
       const nic = await ixgbe.open(vfio, id, { rxRingSize: 128, txRingSize: 128, ...options.open, pool });
       return { model, vfio, nic };

@@ -21,7 +21,7 @@ export type LocalEvent = string;
 export class LocalDevice implements VfioDevice {
   readonly address: string;
   readonly backend = 'vfio-user' as const;
-  readonly canReset = true;
+  canReset = true;
   readonly mapper: LocalMapper;
   readonly events: LocalEvent[] = [];
   readonly #model: ServedDevice;
@@ -77,6 +77,7 @@ export class LocalDevice implements VfioDevice {
   }
 
   reset(): void {
+    if (!this.canReset) return;
     this.events.push('reset');
     this.#model.reset();
   }

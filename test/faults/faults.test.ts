@@ -1,0 +1,106 @@
+/**
+ * Plants each fault of `faults.ts` in a copy of the built driver and runs the driver's tests on the model there. A fault
+ * that no test notices is a hole in the tests (or in the model).
+ */
+import { spawn } from 'node:child_process';
+import { cpSync, mkdtempSync, readFileSync, rmSync, symlinkSync, writeFileSync } from 'node:fs';
+import { availableParallelism, tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { suite } from 'uvu';
+import * as assert from 'uvu/assert';
+import { type Fault, faults } from './faults.js';
+
+const dist = join(import.meta.dirname, '../..');
+const TIMEOUT_MS = 30_000;
+
+const CONCURRENCY = Math.min(4, availableParallelism());
+
+interface Verdict {
+  readonly status: number | null;
+  readonly output: string;
+}
+
+/** A copy of the build to plant faults in. */
+function makeCopy(): string {
+  const copy = mkdtempSync(join(tmpdir(), 'barewire-faults-'));
+  for (const folder of ['src', 'test/support', 'test/driver/ixgbe']) {
+    cpSync(join(dist, folder), join(copy, 'dist', folder), { recursive: true });
+  }
+  cpSync(join(dist, '../package.json'), join(copy, 'package.json'));
+  symlinkSync(join(dist, '../node_modules'), join(copy, 'node_modules'));
+  return copy;
+}
+
+/** The tests on a copy, up to the first failure. A hang counts as a failure. */
+function runTests(copy: string): Promise<Verdict> {
+  return new Promise((resolve) => {
+    const uvu = join(copy, 'node_modules/uvu/bin.js');
+    const child = spawn(
+      process.execPath,
+      [uvu, join(copy, 'dist/test/driver/ixgbe'), '\\.test\\.js$', '--bail'],
+      {
+        stdio: ['ignore', 'pipe', 'pipe'],
+        timeout: TIMEOUT_MS,
+        env: { ...process.env, NODE_V8_COVERAGE: '' },
+      },
+    );
+    let output = '';
+    for (const stream of [child.stdout, child.stderr]) {
+      stream.setEncoding('utf8').on('data', (text: string) => {
+        output += text;
+      });
+    }
+    child.on('close', (status) => resolve({ status, output }));
+  });
+}
+
+async function runWith(copy: string, fault: Fault | undefined): Promise<Verdict> {
+  if (fault === undefined) return runTests(copy);
+  const file = join(copy, 'dist/src/driver', fault.file);
+  const text = readFileSync(file, 'utf8');
+  if (text.split(fault.find).length !== 2) {
+    return { status: 0, output: `"${fault.find}" does not occur exactly once in ${fault.file}` };
+  }
+  writeFileSync(
+    file,
+    text.replace(fault.find, () => fault.replace),
+  );
+  try {
+    return await runTests(copy);
+  } finally {
+    writeFileSync(file, text);
+  }
+}
+
+const planted = suite('planted faults');
+const verdicts = new Map<Fault | undefined, Verdict>();
+
+planted.before(async () => {
+  const queue = [undefined, ...faults];
+  const work = async (): Promise<void> => {
+    const copy = makeCopy();
+    try {
+      while (queue.length > 0) {
+        const fault = queue.shift();
+        verdicts.set(fault, await runWith(copy, fault));
+      }
+    } finally {
+      rmSync(copy, { recursive: true, force: true });
+    }
+  };
+  await Promise.all(Array.from({ length: CONCURRENCY }, work));
+});
+
+planted('without a fault the tests pass', () => {
+  const { status, output } = verdicts.get(undefined)!;
+  assert.is(status, 0, output);
+});
+
+for (const fault of faults) {
+  planted(fault.name, () => {
+    const { status, output } = verdicts.get(fault)!;
+    assert.is.not(status, 0, `nothing failed:\n${output}`);
+  });
+}
+
+planted.run();
