@@ -81,13 +81,13 @@ waiting('what came before counts, also while nobody waited', async () => {
   const { kernel, device, fire } = machine();
   const interrupts = new Interrupts(device, 1, { kernel });
   fire(0, 2);
-  assert.is(await interrupts.wait(0), 2, 'before the first wait');
+  assert.is(await interrupts.wait(0, { timeoutMs: 5000 }), 2, 'before the first wait');
   const first = interrupts.wait(0);
   fire(0);
   await first;
   fire(0);
   fire(0);
-  assert.is(await interrupts.wait(0), 2, 'between two waits');
+  assert.is(await interrupts.wait(0, { timeoutMs: 5000 }), 2, 'between two waits');
   interrupts.close();
 });
 waiting('ends with 0 by time, by signal, by close', async () => {
