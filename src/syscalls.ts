@@ -2,7 +2,6 @@
  * System calls that Node.js does not offer, by FFI to the C library. The only file that imports koffi.
  * Each function throws a `NicError` that carries the call's name and errno; none is for the packet path.
  */
-import { closeSync } from 'node:fs';
 import { constants } from 'node:os';
 import koffi from 'koffi';
 import { errnoName, NicError } from './errors.js';
@@ -179,6 +178,7 @@ const U = {
   setsockopt: libc.func('int setsockopt(int fd, int level, int option, const void *value, uint32_t length)'),
   shutdown: libc.func('int shutdown(int fd, int how)'),
   fcntl: libc.func('int fcntl(int fd, int command, int64_t argument)'),
+  close: libc.func('int close(int fd)'),
 };
 
 const AF_UNIX = 1;
@@ -253,6 +253,14 @@ export function unixConnect(fd: number, path: string): void {
 export function acceptConnection(fd: number): number {
   const client = U.accept4(fd, null, null, SOCK_CLOEXEC | SOCK_NONBLOCK) as number;
   return client < 0 ? -koffi.errno() : client;
+}
+
+/**
+ * close(2) for descriptors that came from calls in this file. fs.closeSync warns in worker threads about those it did
+ * not open, and throws what the file's maker decides.
+ */
+export function closeFd(fd: number): void {
+  U.close(fd);
 }
 
 /** Lets blocking calls on the socket fail with EAGAIN after `timeoutMs`. @throws NicError `SYSCALL` */
@@ -339,7 +347,7 @@ export function receiveMessage(fd: number, into: Uint8Array, fds: number[], dont
     at += 8 * Math.ceil(length / 8);
   }
   if ((Number(messageHeader[6]) & MSG_CTRUNC) !== 0) {
-    for (const dropped of fds.splice(before)) closeSync(dropped);
+    for (const dropped of fds.splice(before)) closeFd(dropped);
     return -EPROTO;
   }
   return received;
