@@ -80,11 +80,12 @@ export class IxgbeModel implements DeviceModel {
   readonly mac: Uint8Array;
   /** What the driver did wrong, and what the IOMMU refused. */
   readonly violations: Violations;
+  /** Counters behind the statistics registers, to look at without clearing them. */
+  readonly statistics: Statistics;
 
   readonly #registers: RegisterFile;
   readonly #config: ConfigSpace;
   readonly #msix = new Uint8Array(MSIX_BAR_SIZE_BYTES);
-  readonly #statistics: Statistics;
   readonly #interrupts: Interrupts;
   readonly #link: LinkState;
   readonly #management: Management;
@@ -111,13 +112,13 @@ export class IxgbeModel implements DeviceModel {
     this.name = options.name ?? `${device.name} #${modelCount}`;
     this.violations = new Violations(options);
     this.#registers = new RegisterFile(options.mappable ?? true, this.violations);
-    this.#statistics = new Statistics(this.#registers);
+    this.statistics = new Statistics(this.#registers);
     this.#interrupts = new Interrupts(this.#registers, options.clock ?? monotonicClock);
     this.#link = new LinkState(this.#registers, this.#interrupts, device.media);
     this.#management = new Management(this.#registers, device.media === 'copper');
     this.#eeprom = new Eeprom(this.#registers, this.mac);
-    this.#receiver = new Receiver(this.#registers, this.#statistics, this.#interrupts, this.violations);
-    this.#transmitter = new Transmitter(this.#registers, this.#statistics, this.#interrupts, this.violations);
+    this.#receiver = new Receiver(this.#registers, this.statistics, this.#interrupts, this.violations);
+    this.#transmitter = new Transmitter(this.#registers, this.statistics, this.#interrupts, this.violations);
     this.#receiver.filters.reset(this.mac);
     this.#hookControl();
     this.#config = new ConfigSpace(deviceId, this.mac, {
@@ -175,7 +176,7 @@ export class IxgbeModel implements DeviceModel {
   /** Function-level reset: everything but the link and what the EEPROM holds. */
   reset(): void {
     this.#registers.reset(true);
-    this.#statistics.clear();
+    this.statistics.clear();
     this.#link.reset();
     this.#management.releaseAll();
     this.#msix.fill(0);
@@ -252,7 +253,7 @@ export class IxgbeModel implements DeviceModel {
     this.#eeprom.reset();
     this.#management.reset();
     this.#interrupts.reset();
-    this.#statistics.resetMapping();
+    this.statistics.resetMapping();
     this.#receiver.reset();
     this.#receiver.filters.reset(this.mac);
     this.#transmitter.reset();

@@ -1,0 +1,127 @@
+/** Register access: reset values, modes, aliases, resets (82599 datasheet 8.2, 4.2). */
+import { suite } from 'uvu';
+import * as assert from 'uvu/assert';
+import { REGISTERS } from '../../src/emulator/ixgbe/registers.js';
+import { BAR0, R, rx, TestNic } from './support.js';
+
+const registers = suite('registers');
+
+registers('have the values of the datasheet after reset', () => {
+  const nic = new TestNic();
+  const expected: [number, number][] = [
+    [R.CTRL, 0],
+    [R.STATUS, 1 << 19], // GIO master enabled
+    [R.FCTRL, 0],
+    [R.VLNCTRL, 0x8100],
+    [R.RXCTRL, 0],
+    [R.MAXFRS, 1518 << 16],
+    [R.DMATXCTL, (0x8100 << 16) >>> 0],
+    [rx(0, 'SRRCTL'), 0x402],
+    [0x03c00, 512 << 10], // RXPBSIZE(0)
+    [0x03c04, 0],
+    [0x0cc00, 160 << 10], // TXPBSIZE(0)
+    [0x10148, 1 << 15], // FWSM: firmware valid
+    [R.GPIE, 0],
+    [0x00880, 0], // EIMS
+  ];
+  for (const [offset, value] of expected) assert.is(nic.read(offset), value, offset.toString(16));
+  assert.is(nic.read(R.RDRXCTL) & 8, 8, 'DMAIDONE');
+  assert.is(nic.read(R.HLREG0) & 0x403, 0x403, 'TXCRCEN, RXCRCSTRP, TXPADEN');
+});
+
+registers('never read as all ones after reset', () => {
+  const nic = new TestNic();
+  for (const block of REGISTERS) {
+    for (let n = 0; n < block.count; n++) {
+      assert.is.not(nic.read(block.offset + n * block.strideBytes), 0xffffffff, `${block.name}(${n})`);
+    }
+  }
+});
+
+registers('writable storage reads back', () => {
+  const nic = new TestNic();
+  for (const offset of [0x05c00, 0x05c7c, R.MTA0 + 508, R.VFTA0, 0x0ea00, 0x03d00, 0x11050]) {
+    nic.write(offset, 0x12345678);
+    assert.is(nic.read(offset), 0x12345678, offset.toString(16));
+  }
+});
+
+registers('the address and split registers have the 82598 aliases', () => {
+  const nic = new TestNic();
+  assert.is(nic.read(0x05400), nic.read(R.RAL0));
+  nic.write(0x05408, 0x11223344);
+  assert.is(nic.read(R.RAL0 + 8), 0x11223344);
+  nic.write(0x02100 + 4 * 5, 0x2000002);
+  assert.is(nic.read(rx(5, 'SRRCTL')), 0x2000002);
+});
+
+registers('address 0 is the EEPROM address and valid', () => {
+  const mac = Uint8Array.of(2, 0x11, 0x22, 0x33, 0x44, 0x55);
+  const nic = new TestNic({ mac });
+  assert.is(nic.read(R.RAL0), 0x33221102);
+  assert.is(nic.read(R.RAL0 + 4), 0x80005544);
+  nic.write(R.RAL0, 0);
+  nic.write(R.CTRL, 1 << 26);
+  assert.is(nic.read(R.RAL0), 0x33221102);
+});
+
+registers('read-only registers ignore writes and report them', () => {
+  const nic = new TestNic();
+  nic.write(R.STATUS, 0);
+  assert.is(nic.read(R.STATUS), 1 << 19);
+  assert.ok(nic.violations.some((v) => v.startsWith('STATUS: ')));
+});
+
+registers('reserved bits are reported and not stored', () => {
+  const nic = new TestNic();
+  nic.write(R.RXCTRL, 0x81);
+  assert.is(nic.read(R.RXCTRL), 1);
+  assert.ok(nic.violations.some((v) => v.includes('RXCTRL') && v.includes('0x80')));
+});
+
+registers('offsets without a register read 0 and are reported once', () => {
+  const nic = new TestNic();
+  for (let i = 0; i < 3; i++) assert.is(nic.read(0x7fffc), 0);
+  assert.is(nic.violations.length, 1);
+});
+
+registers('accesses that are not 32 bits are reported, reads show storage without clearing', () => {
+  const nic = new TestNic();
+  const two = new Uint8Array(2);
+  nic.model.regionRead(BAR0, R.MAXFRS + 2, two);
+  assert.is(two[0]! | (two[1]! << 8), 1518);
+  nic.model.regionWrite(BAR0, R.MAXFRS + 2, two);
+  assert.is(nic.model.violations.count, 2);
+});
+
+registers('software reset clears itself and restores registers', () => {
+  const nic = new TestNic();
+  nic.setUpRx();
+  nic.write(R.FCTRL, 0x700);
+  nic.write(R.CTRL, nic.read(R.CTRL) | (1 << 26));
+  assert.is(nic.read(R.CTRL), 0);
+  assert.is(nic.read(R.FCTRL), 0);
+  assert.is(nic.read(rx(0, 'RXDCTL')), 0);
+  assert.is(nic.read(rx(0, 'RDBAL')), 0);
+});
+
+registers('GIO master disable shows in STATUS', () => {
+  const nic = new TestNic();
+  nic.write(R.CTRL, 1 << 2);
+  assert.is(nic.read(R.STATUS) & (1 << 19), 0);
+  nic.write(R.CTRL, 0);
+  assert.is(nic.read(R.STATUS) & (1 << 19), 1 << 19);
+});
+
+registers('self-clearing and always-ready bits', () => {
+  const nic = new TestNic();
+  nic.write(R.RDRXCTL, 0);
+  assert.is(nic.read(R.RDRXCTL) & 8, 8);
+  nic.write(0x0ee00, 1); // FDIRCTRL
+  assert.is(nic.read(0x0ee00) & 8, 8, 'FDIRCTRL.INIT_DONE');
+  assert.is(nic.read(0x08d04) & 1, 1, 'SECRXSTAT.SECRX_RDY');
+  nic.write(rx(0, 'RXDCTL'), (1 << 25) | (1 << 26));
+  assert.is(nic.read(rx(0, 'RXDCTL')), 1 << 25, 'SWFLSH clears itself');
+});
+
+registers.run();
