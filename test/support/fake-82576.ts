@@ -70,6 +70,7 @@ const EECD_AUTO_RD = 1 << 9;
 const MDIC_READY = 1 << 28;
 /** Polls that something takes to happen: a driver that does not wait is found out. */
 const POLLS = 2;
+export const TCTL_RESET = 0x0003_f578;
 
 /** Names of waits that can be made to last for ever. */
 export type Stuck = 'GIO_MASTER' | 'RST' | 'RXDCTL' | 'TXDCTL' | 'SMBI' | 'SWESMBI' | 'SW_FW_SYNC' | 'MDIC';
@@ -196,8 +197,8 @@ export class Fake82576 implements RegisterModel {
     const [b0, b1, b2, b3, b4, b5] = this.mac as [number, number, number, number, number, number];
     this.registers.set(R.RAL0, (b0 | (b1 << 8) | (b2 << 16) | (b3 << 24)) >>> 0);
     this.registers.set(R.RAH0, b4 | (b5 << 8));
-    // 8.12.1: the reset value has CT and COLD in it.
-    this.registers.set(R.TCTL, 0x0003_f0f8);
+    // 8.12.1: CT and COLD have values after a reset; CT's is another one here, so that setting it shows.
+    this.registers.set(R.TCTL, TCTL_RESET);
   }
 }
 

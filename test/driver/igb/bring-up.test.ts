@@ -1,7 +1,7 @@
 /** The order and the values of bring-up and shutdown (82576 datasheet 4.5, 4.6). */
 import { suite } from 'uvu';
 import * as assert from 'uvu/assert';
-import { CTRL_RST, QUEUE_ENABLE, QUEUE_STRIDE, R, RAH_AV } from '../../support/fake-82576.js';
+import { CTRL_RST, QUEUE_ENABLE, QUEUE_STRIDE, R, RAH_AV, TCTL_RESET } from '../../support/fake-82576.js';
 import { type Bench, bench, find, what, write, written } from '../../support/open-igb.js';
 
 const ALL_ONES = 0xffff_ffff;
@@ -188,7 +188,7 @@ values('RCTL: broadcast accepted, FCS stripped, promiscuous as asked', async () 
 
 values('TCTL: pads short frames; collision threshold 15, nothing else changed', async () => {
   const { model, nic } = await opened();
-  assert.is(model.get(R.TCTL), (0x0003_f0f8 & ~0xff0) | (15 << 4) | 0x8 | TCTL_EN);
+  assert.is(model.get(R.TCTL), (TCTL_RESET & ~0xff0) | (15 << 4) | 0x8 | TCTL_EN);
   await nic.close();
 });
 
