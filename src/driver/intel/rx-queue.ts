@@ -5,6 +5,7 @@
  * one in its place at once, so the ring is always full of buffers and one tail write a call hands all refilled
  * slots back.
  */
+import { NicError } from '../../errors.js';
 import { type BufferOwners, type PacketPool, RxFlag } from '../../hugepage/packet-pool.js';
 import type { RxQueue } from '../device.js';
 import type { Doorbell } from '../register-file.js';
@@ -68,7 +69,10 @@ export class IntelRxQueue implements RxQueue {
   #skipping = false;
   #closed = false;
 
-  /** Takes a buffer for each slot from the pool, which must have that many (see `IntelDevice`). */
+  /**
+   * Takes a buffer for each slot from the pool.
+   * @throws NicError `BAD_OPTION` where it has fewer: another device took them since `IntelDevice` looked
+   */
   constructor(options: IntelRxQueueOptions) {
     const { ring, pool } = options;
     this.size = ring.length >>> DESCRIPTOR_WORD_SHIFT;
@@ -82,6 +86,13 @@ export class IntelRxQueue implements RxQueue {
     this.#iovaLow = pool.iovaLow | 0;
     this.#iovaHigh = pool.iovaHigh | 0;
     this.#slots = new Int32Array(this.size);
+    if (pool.freeCount < this.size) {
+      throw new NicError(
+        'BAD_OPTION',
+        `A receive ring needs ${this.size} buffers and the pool has ${pool.freeCount} free`,
+        { hint: 'Make the pool larger: the receive and transmit rings of all devices, and some in flight.' },
+      );
+    }
     for (let slot = 0; slot < this.size; slot++) {
       this.#slots[slot] = pool.free[--pool.freeCount]!;
       this.#arm(slot);
@@ -148,7 +159,8 @@ export class IntelRxQueue implements RxQueue {
       slot = (slot + 1) & mask;
     }
     pool.freeCount = freeCount;
-    if (slot !== first) {
+    // A device that fills all slots, one more than it owns, brings `slot` back to `first`.
+    if (slot !== first || received > 0) {
       this.#nextToUse = slot;
       this.#tail[0] = (slot - 1) & mask;
       this.counters[RX_PACKETS]! += received;

@@ -1,0 +1,99 @@
+/** Between poll and doorbell nothing allocates. */
+import { readFileSync } from 'node:fs';
+import { fileURLToPath } from 'node:url';
+import { suite } from 'uvu';
+import * as assert from 'uvu/assert';
+import { runNode } from '../../support/child.js';
+
+const SCRIPT = fileURLToPath(new URL('./hot-path.js', import.meta.url));
+const PACKETS = 3_000_000;
+
+interface Result {
+  readonly packets: number;
+  readonly dropped: number;
+  readonly scavenges: number;
+  readonly others: number;
+}
+
+function measure(kind: 'driver' | 'control', path: 'general' | 'offload'): Result {
+  // A young generation of 1 MiB: a scavenge for each MiB allocated.
+  const flags = ['--expose-gc', '--max-semi-space-size=1', '--min-semi-space-size=1'];
+  const { status, stdout, stderr } = runNode([...flags, SCRIPT, kind, path, String(PACKETS)]);
+  assert.is(status, 0, stderr);
+  return JSON.parse(stdout) as Result;
+}
+
+const allocation = suite('allocation');
+
+for (const path of ['general', 'offload'] as const) {
+  allocation(`${PACKETS} packets over the ${path} path and no scavenge`, () => {
+    const { packets, dropped, scavenges, others } = measure('driver', path);
+    assert.is(packets, PACKETS);
+    assert.is(dropped, 0);
+    assert.equal({ scavenges, others }, { scavenges: 0, others: 0 });
+  });
+
+  allocation(`${path} path: one object a batch is found out`, () => {
+    const { packets, scavenges } = measure('control', path);
+    assert.is(packets, PACKETS);
+    assert.ok(scavenges > 0, 'the harness sees allocation');
+  });
+}
+
+allocation.run();
+
+const source = suite('source of the hot path');
+
+/** The body of a method or function, by its braces, without comments. */
+function bodyOf(file: string, signature: RegExp): string {
+  const path = new URL(`../../../../src/${file}`, import.meta.url);
+  const text = readFileSync(path, 'utf8').replace(/\/\*[\s\S]*?\*\/|\/\/.*$/gm, '');
+  const start = signature.exec(text)?.index;
+  assert.ok(start !== undefined, `${signature} in ${file}`);
+  let depth = 0;
+  for (let i = text.indexOf('{', start); i < text.length; i++) {
+    if (text[i] === '{') depth++;
+    if (text[i] === '}' && --depth === 0) return text.slice(start, i + 1);
+  }
+  throw new Error(`no end of ${signature}`);
+}
+
+for (const [file, signature] of [
+  ['driver/intel/rx-queue.ts', /^ {2}receive\(/m],
+  ['driver/intel/rx-queue.ts', /^ {2}get pending\(/m],
+  ['driver/intel/rx-queue.ts', /^ {2}#noteMetadata\(/m],
+  ['driver/intel/rx-queue.ts', /^ {2}#arm\(/m],
+  ['driver/intel/rx-queue.ts', /^ {2}#drop\(/m],
+  ['driver/intel/tx-queue.ts', /^ {2}send\(/m],
+  ['driver/intel/tx-queue.ts', /^ {2}sendOffloaded\(/m],
+  ['driver/intel/tx-queue.ts', /^ {2}#queueOffloaded\(/m],
+  ['driver/intel/tx-queue.ts', /^ {2}#useContext\(/m],
+  ['driver/intel/tx-queue.ts', /^ {2}reclaim\(/m],
+  ['driver/forwarder.ts', /^ {2}poll\(/m],
+  ['driver/forwarder.ts', /^function touch\(/m],
+  ['hugepage/packet-pool.ts', /^ {2}allocate\(/m],
+] as const) {
+  source(`${file} ${signature.source}: no BigInt, no log, no object, no throw`, () => {
+    const body = bodyOf(file, signature);
+    assert.ok(body.length > 60);
+    for (const banned of [
+      /\bBigInt/,
+      /\d+n\b/,
+      /\bdebug\(/,
+      /\bkoffi\b/,
+      /\bconsole\b/,
+      /\bnew\b/,
+      /\bthrow\b/,
+      /\bAtomics\b/,
+      /\bDataView\b/,
+      /=>/,
+      /\.\.\./,
+      /[=(,:[]\s*\[/,
+      /\bawait\b/,
+    ]) {
+      assert.not.match(body, banned);
+    }
+  });
+}
+
+source.run();

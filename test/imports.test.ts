@@ -1,0 +1,206 @@
+/** The direction of imports (docs/architecture.md, "Layers"): down the list only, and koffi in one file. */
+import { readdirSync, readFileSync } from 'node:fs';
+import { dirname, join } from 'node:path';
+import { fileURLToPath } from 'node:url';
+import { suite } from 'uvu';
+import * as assert from 'uvu/assert';
+
+const ROOT = fileURLToPath(new URL('../../', import.meta.url));
+
+interface Import {
+  readonly from: string;
+  /** Path from the root without extension for a file of ours, else a package. */
+  readonly to: string;
+  readonly isFile: boolean;
+  readonly typeOnly: boolean;
+}
+
+/** What the files of a folder may import, by the start of the path. The first rule that fits a file counts. */
+const RULES: readonly { readonly files: RegExp; readonly may: readonly RegExp[] }[] = [
+  { files: /^tools\//, may: [/^tools\//, /^src\//] },
+  { files: /^src\/index$/, may: [/^src\/(emulator|driver|hugepage|vfio|pci)\//, /^src\/(syscalls|errors)$/] },
+  {
+    // The model is a second reading of the datasheet: it must not see the driver's.
+    files: /^src\/emulator\//,
+    may: [
+      /^src\/emulator\//,
+      /^src\/vfio\/user\//,
+      /^src\/vfio\/types$/,
+      /^src\/hugepage\//,
+      /^src\/(syscalls|errors)$/,
+    ],
+  },
+  {
+    files: /^src\/driver\//,
+    may: [/^src\/(driver|hugepage|vfio|pci)\//, /^src\/(syscalls|errors)$/],
+  },
+  { files: /^src\/hugepage\//, may: [/^src\/hugepage\//, /^src\/vfio\/types$/, /^src\/(syscalls|errors)$/] },
+  { files: /^src\/vfio\//, may: [/^src\/vfio\//, /^src\/pci\/address$/, /^src\/(syscalls|errors)$/] },
+  { files: /^src\/pci\//, may: [/^src\/pci\//, /^src\/(syscalls|errors)$/] },
+  { files: /^src\/syscalls$/, may: [/^src\/errors$/] },
+  { files: /^src\/errors$/, may: [] },
+];
+
+/** Packages, and the only files that may import them. `debug` and Node's own may be imported by all. */
+const PACKAGES: Readonly<Record<string, RegExp>> = {
+  koffi: /^src\/syscalls$/,
+  commander: /^tools\//,
+  debug: /./,
+};
+
+/** Families of NICs have nothing to do with each other; what they share is in `intel`. */
+const FAMILY = /^src\/driver\/(igb|ixgbe|e1000e|virtio)\//;
+
+function importsOf(file: string, source: string): Import[] {
+  const code = source.replace(/\/\*[\s\S]*?\*\//g, '').replace(/^\s*\/\/.*$/gm, '');
+  const from = file.replace(/\.ts$/, '');
+  const statements = code.matchAll(
+    /\b(?:import|export)\s+(type\s)?([^'";]*?)\bfrom\s*'([^']+)'|\bimport\s*\(?\s*'([^']+)'/g,
+  );
+  return Array.from(statements, ([, type, names, target, bare]) => {
+    const specifier = (target ?? bare)!;
+    const isFile = specifier.startsWith('.');
+    const to = isFile ? join(dirname(file), specifier).replace(/\.js$/, '') : specifier;
+    const listed = /^\s*\{([\s\S]*)\}\s*$/
+      .exec(names ?? '')?.[1]
+      ?.split(',')
+      .filter((name) => name.trim() !== '');
+    const typeOnly = type !== undefined || (listed?.every((name) => /^\s*type\s/.test(name)) ?? false);
+    return { from, to, isFile, typeOnly };
+  });
+}
+
+function violation({ from, to, isFile, typeOnly }: Import): string | undefined {
+  const says = `${from} imports ${to}`;
+  if (!isFile) {
+    if (to.startsWith('node:')) return undefined;
+    return PACKAGES[to]?.test(from) ? undefined : says;
+  }
+  const rule = RULES.find(({ files }) => files.test(from));
+  if (rule === undefined) return `${from} is in no layer`;
+  if (!rule.may.some((allowed) => allowed.test(to))) return says;
+  if (from.startsWith('src/hugepage/') && to.startsWith('src/vfio/') && !typeOnly)
+    return `${says}, not as a type`;
+  const [mine, theirs] = [FAMILY.exec(from)?.[1], FAMILY.exec(to)?.[1]];
+  return mine !== undefined && theirs !== undefined && mine !== theirs ? says : undefined;
+}
+
+function violationsOf(file: string, source: string): string[] {
+  return importsOf(file, source).flatMap((entry) => violation(entry) ?? []);
+}
+
+/** A round of imports that are there at run time, or undefined. */
+function findCycle(imports: readonly Import[]): string[] | undefined {
+  const next = new Map<string, string[]>();
+  for (const { from, to, isFile, typeOnly } of imports) {
+    if (isFile && !typeOnly) next.set(from, [...(next.get(from) ?? []), to]);
+  }
+  const done = new Set<string>();
+  const visit = (file: string, path: readonly string[]): string[] | undefined => {
+    if (path.includes(file)) return [...path.slice(path.indexOf(file)), file];
+    if (done.has(file)) return undefined;
+    for (const to of next.get(file) ?? []) {
+      const cycle = visit(to, [...path, file]);
+      if (cycle !== undefined) return cycle;
+    }
+    done.add(file);
+    return undefined;
+  };
+  for (const file of next.keys()) {
+    const cycle = visit(file, []);
+    if (cycle !== undefined) return cycle;
+  }
+  return undefined;
+}
+
+const files = sourcesIn(['src', 'tools']);
+const imports = suite('imports');
+
+imports('the sources are found', () => {
+  assert.ok(files.length > 50, `${files.length} files`);
+  assert.ok(files.includes('src/driver/intel/rx-queue.ts'));
+  const all = files.flatMap((file) => importsOf(file, read(file)));
+  assert.ok(all.length > 2 * files.length, `${all.length} imports`);
+});
+
+imports('go down the layers only', () => {
+  assert.equal(
+    files.flatMap((file) => violationsOf(file, read(file))),
+    [],
+  );
+});
+
+imports('what is imported exists', () => {
+  const known = new Set(files.map((file) => file.replace(/\.ts$/, '')));
+  for (const file of files) {
+    for (const { to, isFile } of importsOf(file, read(file))) {
+      if (isFile) assert.ok(known.has(to), `${file} imports ${to}`);
+    }
+  }
+});
+
+imports('make no circle', () => {
+  assert.is(findCycle(files.flatMap((file) => importsOf(file, read(file)))), undefined);
+});
+
+for (const [file, source, says] of [
+  ['src/emulator/x.ts', "import { a } from '../driver/device.js';", 'src/driver/device'],
+  ['src/emulator/x.ts', "import type { a } from '../driver/device.js';", 'src/driver/device'],
+  ['src/emulator/x.ts', "import { a } from '../vfio/open.js';", 'src/vfio/open'],
+  ['src/emulator/ixgbe/x.ts', "import {\n  a,\n  b,\n} from '../../driver/ixgbe/registers.js';", 'registers'],
+  ['src/driver/x.ts', "import { a } from '../emulator/model.js';", 'emulator'],
+  ['src/driver/x.ts', "const a = await import('../emulator/model.js');", 'emulator'],
+  ['src/driver/igb/x.ts', "import { a } from '../ixgbe/registers.js';", 'ixgbe'],
+  ['src/driver/x.ts', "import koffi from 'koffi';", 'koffi'],
+  ['src/hugepage/x.ts', "import { type A, b } from '../vfio/types.js';", 'not as a type'],
+  ['src/hugepage/x.ts', "import { A } from '../driver/device.js';", 'driver'],
+  ['src/vfio/x.ts', "import { A } from '../pci/sysfs.js';", 'sysfs'],
+  ['src/vfio/x.ts', "import { A } from '../hugepage/packet-pool.js';", 'hugepage'],
+  ['src/pci/x.ts', "export { A } from '../vfio/types.js';", 'vfio'],
+  ['src/pci/x.ts', "import { A } from '../../tools/cli.js';", 'tools'],
+  ['src/pci/x.ts', "import '../../test/pci/fake-sysfs.js';", 'test'],
+  ['tools/x.ts', "import { A } from '../test/tools/run-cli.js';", 'test'],
+  ['src/errors.ts', "import { A } from './syscalls.js';", 'syscalls'],
+  ['src/driver/x.ts', "import fc from 'fast-check';", 'fast-check'],
+  ['src/new/x.ts', "import { A } from '../errors.js';", 'in no layer'],
+] as const) {
+  imports(`planted: ${file}: ${source.replace(/\s+/g, ' ')}`, () => {
+    const found = violationsOf(file, source);
+    assert.is(found.length, 1);
+    assert.match(found[0]!, says);
+  });
+}
+
+imports('planted: what is allowed', () => {
+  const allowed = `
+    import { type A, type B } from '../vfio/types.js';
+    import type { C } from '../vfio/types.js';
+    import { D } from '../syscalls.js';
+    import createDebug from 'debug';
+    import { E } from 'node:fs';
+    // import { F } from '../driver/device.js';
+    /* import { G } from '../driver/device.js'; */
+  `;
+  assert.equal(violationsOf('src/hugepage/x.ts', allowed), []);
+});
+
+imports('planted: a circle', () => {
+  const link = (from: string, to: string, typeOnly = false): Import => ({ from, to, isFile: true, typeOnly });
+  assert.equal(findCycle([link('a', 'b'), link('b', 'c'), link('c', 'b')]), ['b', 'c', 'b']);
+  assert.is(findCycle([link('a', 'b'), link('b', 'c'), link('c', 'b', true)]), undefined);
+});
+
+imports.run();
+
+/** TypeScript sources below the folders, as paths from the root. */
+function sourcesIn(folders: readonly string[]): string[] {
+  return folders.flatMap((folder) =>
+    readdirSync(join(ROOT, folder), { recursive: true, encoding: 'utf8' })
+      .filter((path) => path.endsWith('.ts'))
+      .map((path) => join(folder, path)),
+  );
+}
+
+function read(file: string): string {
+  return readFileSync(join(ROOT, file), 'utf8');
+}

@@ -1,0 +1,26 @@
+/** Runs JavaScript in a Node.js of its own: for what may crash, exit, or measure the engine. */
+import { spawnSync } from 'node:child_process';
+import { fileURLToPath } from 'node:url';
+
+export interface ChildResult {
+  readonly status: number | null;
+  readonly signal: NodeJS.Signals | null;
+  readonly stdout: string;
+  readonly stderr: string;
+}
+
+/** Directory of the build: `import('${dist}/src/index.js')`. */
+export const DIST = fileURLToPath(new URL('../../', import.meta.url));
+
+/** @param script a module's source; imports by absolute path under `DIST` */
+export function runScript(script: string, flags: readonly string[] = []): ChildResult {
+  return runNode([...flags, '--input-type=module', '--eval', script]);
+}
+
+export function runNode(args: readonly string[]): ChildResult {
+  const { status, signal, stdout, stderr } = spawnSync(process.execPath, args, {
+    encoding: 'utf8',
+    timeout: 120_000,
+  });
+  return { status, signal, stdout, stderr };
+}

@@ -1,0 +1,89 @@
+/** Opens the igb driver over a simulated 82576, and what tests ask about the log of it. */
+import * as assert from 'uvu/assert';
+import type { NetDevice, OpenOptions } from '../../src/driver/device.js';
+import { openOn } from '../../src/driver/registry.js';
+import { NicError, type NicErrorCode } from '../../src/errors.js';
+import { PacketPool } from '../../src/hugepage/packet-pool.js';
+import { Fake82576 } from './fake-82576.js';
+import { type DeviceEvent, FakeVfio, type FakeVfioOptions } from './fake-vfio.js';
+
+export interface Bench {
+  readonly model: Fake82576;
+  readonly vfio: FakeVfio;
+  readonly pool: PacketPool;
+  open(options?: OpenOptions): Promise<NetDevice>;
+  /** Asserts that nothing of the device is left: memory, buffers, bus mastering. */
+  assertReleased(): void;
+}
+
+export function bench(options: FakeVfioOptions = {}, buffers = 1024): Bench {
+  const model = new Fake82576();
+  const vfio = new FakeVfio(model, options);
+  const pool = new PacketPool({ buffers, pageSize: '4K' });
+  return {
+    model,
+    vfio,
+    pool,
+    open: (more = {}) => openOn(vfio, { pool, rxRingSize: 64, txRingSize: 64, pageSize: '4K', ...more }),
+    assertReleased() {
+      assert.is(vfio.closed, true, 'the VFIO device is closed');
+      assert.is(vfio.busMaster, false, 'bus mastering is off');
+      assert.is(vfio.mapper.mapped.size, 0, 'nothing is mapped');
+      assert.equal(vfio.eventfds, [], 'interrupts are disconnected');
+      assert.is(pool.available, pool.capacity, 'all buffers are back');
+      const free = new Set(pool.free.subarray(0, pool.freeCount));
+      assert.is(free.size, pool.capacity, 'each once');
+      pool.close();
+    },
+  };
+}
+
+/** Index of the first event, from `from` on, that `matches`; fails where there is none. */
+export function find(
+  events: readonly DeviceEvent[],
+  name: string,
+  matches: (event: DeviceEvent) => boolean,
+  from = 0,
+): number {
+  const index = events.findIndex((event, i) => i >= from && matches(event));
+  assert.ok(index >= 0, `${name} happened`);
+  return index;
+}
+
+/** Matches a write to a register whose value has (or, with `value`, equals) these bits. */
+export function write(offset: number, mask = 0, value = mask): (event: DeviceEvent) => boolean {
+  return (event) =>
+    event.what === 'write' && event.offset === offset && (event.value! & mask) >>> 0 === value >>> 0;
+}
+
+export function what(kind: DeviceEvent['what']): (event: DeviceEvent) => boolean {
+  return (event) => event.what === kind;
+}
+
+/** Every value that was written to a register. */
+export function written(events: readonly DeviceEvent[], offset: number): number[] {
+  return events.filter((event) => event.offset === offset).map((event) => event.value!);
+}
+
+/** Awaits the NicError with which `promise` must reject. */
+export async function expectRejection(code: NicErrorCode, promise: Promise<unknown>): Promise<NicError> {
+  let result: unknown;
+  try {
+    result = await promise;
+  } catch (error) {
+    if (error instanceof NicError && error.code === code) return error;
+    throw error;
+  }
+  throw new Error(`expected ${code}, but nothing was thrown; result ${String(result)}`);
+}
+
+/** Runs `action` with a clock that goes `factor` times as fast, so that waits of a second end soon. */
+export async function withFastClock<T>(factor: number, action: () => Promise<T>): Promise<T> {
+  const real = performance.now.bind(performance);
+  performance.now = () => real() * factor;
+  try {
+    return await action();
+  } finally {
+    performance.now = real;
+  }
+}

@@ -1,0 +1,232 @@
+/**
+ * The hardware's side of one receive and one transmit ring of advanced descriptors, on plain memory. It checks what
+ * the driver hands over, as no NIC does, and declares the layout by itself.
+ * Source: Intel 82599 datasheet, 7.1.6 (receive descriptors), 7.1.9 (receive ring), 7.2.3 (transmit descriptors and
+ * ring). The 82576 has the same (7.1.5, 7.2.2).
+ */
+import * as assert from 'uvu/assert';
+
+/** What the device knows of the driver's memory: where the buffers are in its address space. */
+export interface BufferMap {
+  readonly iova: bigint;
+  readonly bufferBytes: number;
+  readonly buffers: number;
+  readonly memory: Uint8Array;
+}
+
+/** A tail register that keeps every value written to it. */
+export class TailRegister {
+  [index: number]: number;
+  readonly writes: number[] = [];
+  readonly #onWrite: (value: number) => void;
+
+  constructor(onWrite: (value: number) => void) {
+    this.#onWrite = onWrite;
+  }
+
+  get 0(): number {
+    return this.writes.at(-1) ?? 0;
+  }
+
+  set 0(value: number) {
+    this.writes.push(value);
+    this.#onWrite(value);
+  }
+}
+
+/** 7.1.6.2, status field. */
+export const RX_STATUS_DD = 0x1;
+export const RX_STATUS_EOP = 0x2;
+/** 7.1.6.2, error field: RXE, any error of the MAC (bit 31 of the third word). */
+export const RX_ERROR_RXE = 0x8000_0000 | 0;
+
+export interface WriteBack {
+  /** Bytes 0 and on of the buffer. */
+  readonly frame?: Uint8Array;
+  /** Value of the length field; by default the frame's. */
+  readonly length?: number;
+  /** Status and errors; by default DD and EOP. */
+  readonly status?: number;
+}
+
+export class RxRingDevice {
+  readonly size: number;
+  readonly tail = new TailRegister((value) => this.#tailWritten(value));
+  head = 0;
+  readonly #ring: Int32Array;
+  readonly #map: BufferMap;
+  /** Buffer that was in a slot when it was written back: the write-back overwrites the address. */
+  readonly #filled: Int32Array;
+  #tailBefore = 0;
+
+  constructor(ring: Int32Array, map: BufferMap) {
+    this.#ring = ring;
+    this.#map = map;
+    this.size = ring.length / 4;
+    this.#filled = new Int32Array(this.size).fill(-1);
+  }
+
+  /** Descriptors that the hardware owns: from head up to, not including, tail (7.1.9). */
+  get available(): number {
+    return (this.tail[0]! - this.head + this.size) % this.size;
+  }
+
+  /** Receives one frame; false where no descriptor is free (the frame is lost). Returns nothing it did not check. */
+  receive(what: WriteBack): boolean {
+    if (this.available === 0) return false;
+    const slot = this.head;
+    const buffer = this.armedBuffer(slot);
+    const frame = what.frame ?? new Uint8Array(0);
+    this.#map.memory.set(frame.subarray(0, this.#map.bufferBytes), buffer * this.#map.bufferBytes);
+    this.#filled[slot] = buffer;
+    this.writeBack(slot, what);
+    this.head = (slot + 1) % this.size;
+    return true;
+  }
+
+  /** Write-back format, 7.1.6.2, with neighbour fields full of noise. DD comes last. */
+  writeBack(slot: number, what: WriteBack): void {
+    const word = slot * 4;
+    const length = what.length ?? what.frame?.length ?? 0;
+    this.#ring[word] = 0x0000_0163;
+    this.#ring[word + 1] = 0xfeed_beef | 0;
+    this.#ring[word + 3] = length | (0xa5a5 << 16);
+    this.#ring[word + 2] = what.status ?? RX_STATUS_DD | RX_STATUS_EOP;
+  }
+
+  /** The buffer that a slot holds, whether it is armed or written back and not yet taken. */
+  bufferOf(slot: number): number {
+    const done = (this.#ring[slot * 4 + 2]! & RX_STATUS_DD) !== 0;
+    return done ? this.#filled[slot]! : this.armedBuffer(slot);
+  }
+
+  /** Read format, 7.1.6.1: buffer address, then a header address: not used with one buffer, but its bit 0 is DD. */
+  armedBuffer(slot: number): number {
+    const word = slot * 4;
+    assert.is(this.#ring[word + 2], 0, `slot ${slot}: header address and DD are 0`);
+    return bufferAt(this.#map, this.#ring[word]!, this.#ring[word + 1]!, `receive slot ${slot}`);
+  }
+
+  #tailWritten(value: number): void {
+    assert.ok(Number.isInteger(value) && value >= 0 && value < this.size, `RDT ${value} is in the ring`);
+    // All that is handed over now has to be armed, with buffers that no other slot has.
+    for (let slot = this.#tailBefore; slot !== value; slot = (slot + 1) % this.size) this.armedBuffer(slot);
+    this.#tailBefore = value;
+    const owned = new Set<number>();
+    for (let slot = this.head; slot !== value; slot = (slot + 1) % this.size)
+      owned.add(this.armedBuffer(slot));
+    assert.is(owned.size, this.available, 'each descriptor has a buffer of its own');
+  }
+}
+
+export interface SentFrame {
+  readonly buffer: number;
+  readonly bytes: Uint8Array;
+}
+
+// Advanced transmit data descriptor, 7.2.3.2.4, third and fourth word.
+const DTALEN_MASK = 0xffff;
+const DTYP_SHIFT = 20;
+const DTYP_MASK = 0xf;
+const DTYP_DATA = 0x3;
+const DCMD_SHIFT = 24;
+const DCMD_EOP = 0x01;
+const DCMD_IFCS = 0x02;
+const DCMD_RS = 0x08;
+const DCMD_DEXT = 0x20;
+const STA_DD = 0x1;
+const PAYLEN_SHIFT = 14;
+/** Every field between DTALEN and DTYP, and all below PAYLEN (STA, IDX, CC, POPTS). */
+const RESERVED_2 = 0x000f_0000;
+const BELOW_PAYLEN = 0x3fff;
+const RS_EVERY = 32;
+
+export class TxRingDevice {
+  readonly size: number;
+  readonly tail = new TailRegister((value) => this.#tailWritten(value));
+  head = 0;
+  /** Everything that was put on the wire, in order. */
+  readonly sent: SentFrame[] = [];
+  /** False: the device never reports, as one whose write-backs get lost. */
+  reports = true;
+  readonly #ring: Int32Array;
+  readonly #map: BufferMap;
+
+  constructor(ring: Int32Array, map: BufferMap) {
+    this.#ring = ring;
+    this.#map = map;
+    this.size = ring.length / 4;
+  }
+
+  /** Descriptors queued and not fetched: from head up to, not including, tail (7.2.3.3). */
+  get queued(): number {
+    return (this.tail[0]! - this.head + this.size) % this.size;
+  }
+
+  /** Sends up to `count` frames; returns how many there were. */
+  transmit(count: number = this.size): number {
+    const frames = Math.min(count, this.queued);
+    for (let i = 0; i < frames; i++) this.#transmitOne();
+    return frames;
+  }
+
+  /** Buffers of the descriptors that are queued. */
+  queuedBuffers(): number[] {
+    const buffers: number[] = [];
+    for (let slot = this.head; slot !== this.tail[0]; slot = (slot + 1) % this.size) {
+      const word = slot * 4;
+      buffers.push(bufferAt(this.#map, this.#ring[word]!, this.#ring[word + 1]!, `transmit slot ${slot}`));
+    }
+    return buffers;
+  }
+
+  #transmitOne(): void {
+    const slot = this.head;
+    const word = slot * 4;
+    const [low, high, command, status] = this.#ring.subarray(word, word + 4) as unknown as [
+      number,
+      number,
+      number,
+      number,
+    ];
+    const at = `transmit slot ${slot}`;
+    const buffer = bufferAt(this.#map, low, high, at);
+    const length = command & DTALEN_MASK;
+    assert.is(command & RESERVED_2, 0, `${at}: reserved and MAC fields`);
+    assert.is((command >>> DTYP_SHIFT) & DTYP_MASK, DTYP_DATA, `${at}: DTYP`);
+    const reports = slot % RS_EVERY === RS_EVERY - 1;
+    assert.is(
+      command >>> DCMD_SHIFT,
+      DCMD_EOP | DCMD_IFCS | DCMD_DEXT | (reports ? DCMD_RS : 0),
+      `${at}: DCMD`,
+    );
+    assert.is(status & BELOW_PAYLEN, 0, `${at}: STA, IDX, CC, POPTS`);
+    assert.is(status >>> PAYLEN_SHIFT, length, `${at}: PAYLEN is DTALEN`);
+    assert.ok(length >= 17 && length <= this.#map.bufferBytes, `${at}: ${length} bytes`);
+    const start = buffer * this.#map.bufferBytes;
+    this.sent.push({ buffer, bytes: this.#map.memory.slice(start, start + length) });
+    // 7.2.3.5: written back only where RS was set. All fields but STA are reserved then: noise.
+    if (reports && this.reports) {
+      this.#ring.set([0xdead_0000 | 0, 0xdead_0001 | 0, 0xdead_0002 | 0, STA_DD], word);
+    }
+    this.head = (slot + 1) % this.size;
+  }
+
+  #tailWritten(value: number): void {
+    assert.ok(Number.isInteger(value) && value >= 0 && value < this.size, `TDT ${value} is in the ring`);
+    const buffers = this.queuedBuffers();
+    assert.is(new Set(buffers).size, buffers.length, 'no buffer is queued twice');
+  }
+}
+
+/** The buffer at an address: it has to be the first byte of one. */
+function bufferAt(map: BufferMap, low: number, high: number, where: string): number {
+  const address = (BigInt(high >>> 0) << 32n) | BigInt(low >>> 0);
+  const offset = address - map.iova;
+  assert.ok(
+    offset >= 0n && offset < BigInt(map.buffers * map.bufferBytes),
+    `${where}: 0x${address.toString(16)} is in the pool`,
+  );
+  assert.is(offset % BigInt(map.bufferBytes), 0n, `${where}: 0x${address.toString(16)} is a buffer's start`);
+  return Number(offset / BigInt(map.bufferBytes));
+}
