@@ -8,18 +8,28 @@ ln -sfn "$LAB_KERNEL/usr/lib/modules/$(uname -r)" "/lib/modules/$(uname -r)"
 modprobe -qab $(cat /sys/bus/pci/devices/*/modalias /sys/bus/virtio/devices/*/modalias | grep -E 'bc02|^virtio:' | sort -u)
 modprobe -qa iommufd vfio-pci
 
-for address in /sys/class/net/*/address; do
-  interface=$(basename "$(dirname "$address")")
-  read -r mac < "$address"
-  case $mac in
-    52:54:00:00:00:*)
-      # A virtio interface's device is a child of its PCI function.
-      pci=$(readlink -f "/sys/class/net/$interface/device" | grep -oE '[0-9a-f]{4}:[0-9a-f]{2}:[0-9a-f]{2}\.[0-7]' | tail -1)
-      name=u$((16#${mac##*:})) value=$pci ;;
-    52:54:00:00:01:*) name=k$((16#${mac##*:})) value=$interface ;;
-    *) continue ;;
-  esac
-  echo "$value" > "/run/lab/$name"
-  export "${name^}=$value"
+# The devices under test are those behind root ports in slots 0x10 and up (see qemu.ts), in that order.
+index=0
+for device in /sys/bus/pci/devices/0000:00:1?.?/0000:??:??.0; do
+  [ -e "$device" ] || continue
+  echo "${device##*/}" > "/run/lab/u$index"
+  export "U$index=${device##*/}"
+  index=$((index + 1))
 done
-unset address interface mac pci name value
+
+for address in /sys/class/net/*/address; do
+  read -r mac < "$address"
+  [[ $mac == 52:54:00:00:01:* ]] || continue
+  interface=${address%/address}
+  index=$((16#${mac##*:}))
+  echo "${interface##*/}" > "/run/lab/k$index"
+  export "K$index=${interface##*/}"
+done
+
+# A user without privileges must reach the work tree, wherever it is. This changes the overlay only.
+folder=$LAB_PROJECT
+while [ "$folder" != / ]; do
+  [ "$(stat -c %A "$folder" | cut -c10)" = x ] || chmod a+rx "$folder"
+  folder=$(dirname "$folder")
+done
+unset folder index device address mac interface

@@ -42,8 +42,10 @@ function runOnHost(labCase: LabCase): CaseReport {
   return { totals, durationS: (performance.now() - start) / 1000, text };
 }
 
-/** The counts, and what is wrong with the run if it did not end as its own counts say. */
-function judge(status: number, stdout: string): { totals: Totals; problem?: string } {
+/**
+ * The counts of a run, and what is wrong with it if it did not end as its own counts say: then it has one failure more.
+ */
+export function judge(status: number, stdout: string): { totals: Totals; problem?: string } {
   const totals = parseTotals(stdout);
   if (totals && (totals.failed > 0 ? status === 1 : status === 0)) return { totals };
   let problem = `exit status ${status}`;

@@ -1,13 +1,12 @@
 /**
  * The harness must not take trouble for success: each kind of it, planted in a machine, has to count as a failure.
+ * What the harness makes of an exit status and totals is tested without machines in run-case.test.ts.
  */
 import { rmSync } from 'node:fs';
 import { test } from 'uvu';
 import * as assert from 'uvu/assert';
 import type { LabCase } from './cases.js';
 import { type CaseReport, runCase } from './run-case.js';
-
-const FAIL = 'node dist/test/lab/planted/fail.js';
 
 async function plant(labCase: Partial<LabCase>): Promise<CaseReport> {
   const report = await runCase({ name: 'planted', hugepages: 0, memoryMib: 768, ...labCase });
@@ -17,25 +16,13 @@ async function plant(labCase: Partial<LabCase>): Promise<CaseReport> {
 }
 
 test('a failing test fails, and only it', async () => {
-  const { totals, text } = await plant({ command: FAIL });
+  const { totals, text } = await plant({ command: 'node dist/test/lab/planted/fail.js' });
   assert.equal(totals, { passed: 1, failed: 1, skipped: 1 });
   assert.match(text, 'planted failure');
 });
 
-test('a run that ends well without totals fails', async () => {
-  const { totals, text } = await plant({ command: 'true' });
-  assert.equal(totals, { passed: 0, failed: 1, skipped: 0 });
-  assert.match(text, 'no test totals');
-});
-
-test('a crash after the totals is one more failure', async () => {
-  const { totals, text } = await plant({ command: `${FAIL}; kill -SEGV $$` });
-  assert.equal(totals, { passed: 1, failed: 2, skipped: 1 });
-  assert.match(text, 'exit status 139');
-});
-
 test('a hang fails', async () => {
-  const { totals, text } = await plant({ command: 'echo alive; sleep 1000', timeoutS: 30 });
+  const { totals, text } = await plant({ command: 'echo alive; sleep 1000', timeoutS: 15 });
   assert.equal(totals, { passed: 0, failed: 1, skipped: 0 });
   assert.match(text, 'did not end in time');
 });

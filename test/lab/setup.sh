@@ -12,7 +12,6 @@ set -euo pipefail
 
 here=$(cd "$(dirname "$0")" && pwd)
 cache=${BAREWIRE_LAB_CACHE:-$here/../../.cache/lab}
-mkdir -p "$cache" && cache=$(cd "$cache" && pwd)
 libs=usr/lib/x86_64-linux-gnu
 
 say() { printf 'lab setup: [%3ds] %s\n' "$SECONDS" "$*" >&2; }
@@ -25,6 +24,9 @@ retry() {
   done
   die "gave up: $*"
 }
+
+[ "$(id -u)" = 0 ] || die 'must run as root: it makes a chroot with device nodes, and QEMU shares / with the guest'
+mkdir -p "$cache" && cache=$(cd "$cache" && pwd)
 
 # suite NAME: makes apt-get work on that Debian suite, in a private state that says no package is installed. So a
 # package's closure of dependencies is complete, and the host's own state is neither read nor changed.
@@ -189,7 +191,6 @@ stage() {
 
 locked_build() {
   local stage=$1 folder=$2
-  [ "$(id -u)" = 0 ] || die "must run as root: unpacking makes a chroot with device nodes, and QEMU shares / with the guest"
   if [ "$locked" = no ]; then
     exec 9> "$cache/lock"
     flock -n 9 || { say "waiting for another setup in $cache"; flock 9; }

@@ -3,13 +3,17 @@
  */
 import { spawn, spawnSync } from 'node:child_process';
 import {
+  chmodSync,
   closeSync,
   existsSync,
   mkdirSync,
   mkdtempSync,
   openSync,
+  readdirSync,
   readFileSync,
   readSync,
+  rmSync,
+  statSync,
   writeFileSync,
 } from 'node:fs';
 import { join, resolve } from 'node:path';
@@ -26,11 +30,14 @@ export const STATUS_HANG = 124;
 /** Status of a run whose machine died, or ended without a trustworthy result. */
 export const STATUS_NO_RESULT = 125;
 
+/** How long a run's folder stays if nobody removes it. */
+const KEEP_RUNS_MS = 24 * 3600 * 1000;
+
 /** A machine, and what to do in it. */
 export interface VmOptions extends MachineOptions {
   /** Run by bash in the guest, in the root of the work tree. */
   readonly command: string;
-  /** Seconds until the machine is killed, boot included. Default: 180. */
+  /** Seconds until the machine is killed, boot included. Default: 300. */
   readonly timeoutS?: number;
   /** Called with what the command prints, as it prints it. */
   readonly onOutput?: (stream: 'stdout' | 'stderr', text: string) => void;
@@ -83,9 +90,7 @@ export function prepareLab(qemu: 10 | 11 = 10): Stages {
 export async function runVm(options: VmOptions): Promise<VmResult> {
   const qemu = options.qemu ?? 10;
   const stages = prepareLab(qemu);
-  const runs = resolve(stages.initramfs!, '../runs');
-  mkdirSync(runs, { recursive: true });
-  const outDir = mkdtempSync(join(runs, 'run-'));
+  const outDir = makeOutDir(resolve(stages.initramfs!, '../runs'));
   writeGuestFiles(outDir, stages, options.command);
 
   const version = readFileSync(join(stages.kernel!, 'version'), 'utf8').trim();
@@ -105,7 +110,7 @@ export async function runVm(options: VmOptions): Promise<VmResult> {
     join(stages[`qemu${qemu}`]!, 'qemu'),
     args,
     join(outDir, 'qemu.log'),
-    options.timeoutS ?? 180,
+    options.timeoutS ?? 300,
   );
   for (const stop of followers) stop();
 
@@ -114,23 +119,40 @@ export async function runVm(options: VmOptions): Promise<VmResult> {
     stdout: read(join(outDir, 'stdout')),
     stderr: read(join(outDir, 'stderr')),
     outDir,
-    console: tail(read(join(outDir, 'console')), 25) + read(join(outDir, 'qemu.log')),
+    console: consoleTail(outDir),
     durationS: (performance.now() - start) / 1000,
   };
+}
+
+/** A fresh folder for a run. Removes those of long ago: their harness was killed, or someone has looked at them. */
+function makeOutDir(runs: string): string {
+  mkdirSync(runs, { recursive: true });
+  for (const name of readdirSync(runs)) {
+    const path = join(runs, name);
+    const stat = statSync(path, { throwIfNoEntry: false });
+    if (stat && Date.now() - stat.mtimeMs > KEEP_RUNS_MS) rmSync(path, { recursive: true, force: true });
+  }
+  return mkdtempSync(join(runs, 'run-'));
 }
 
 /** Leaves in /out what the guest starts with: its environment, the start script, and the command. */
 function writeGuestFiles(outDir: string, stages: Stages, command: string): void {
   const path = `${stages.tools}/launch:/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin`;
-  writeFileSync(
-    join(outDir, 'environment'),
-    `export HOME=/root TERM=dumb LAB_KERNEL='${stages.kernel}' PATH='${path}'\n`,
-  );
+  const environment = {
+    HOME: '/root',
+    TERM: 'dumb',
+    PATH: path,
+    LAB_KERNEL: stages.kernel,
+    LAB_PROJECT: PROJECT_ROOT,
+  };
+  const lines = Object.entries(environment).map(([name, value]) => `export ${name}='${value}'\n`);
+  writeFileSync(join(outDir, 'environment'), lines.join(''));
   writeFileSync(join(outDir, 'command'), `${command}\n`);
   writeFileSync(
     join(outDir, 'start'),
     `. /out/environment\n. '${SOURCES}/guest-start.sh'\ncd '${PROJECT_ROOT}'\nexec /bin/bash /out/command\n`,
   );
+  chmodSync(outDir, 0o755); // for a test's unprivileged user
 }
 
 /**
@@ -203,6 +225,12 @@ function read(path: string): string {
   return existsSync(path) ? readFileSync(path, 'utf8') : '';
 }
 
-function tail(text: string, lines: number): string {
-  return text.split('\n').slice(-lines).join('\n');
+/** The end of the console's log, long enough for a panic, and what QEMU said. */
+function consoleTail(outDir: string): string {
+  const lines = read(join(outDir, 'console')).trimEnd().split('\n').slice(-60);
+  // Every hub gets this warning: our wires end in the guest on purpose.
+  const qemu = read(join(outDir, 'qemu.log'))
+    .split('\n')
+    .filter((line) => !line.endsWith('is not connected to host network'));
+  return [...lines, ...qemu].join('\n').trim();
 }

@@ -1,0 +1,87 @@
+/**
+ * All that has to hold before a change goes in: lint, build, unit tests, lab. Prints what each part prints, and as its
+ * last line the sum of all tests: `N passed, N failed`. Plain JavaScript, because the build is one of the parts.
+ */
+import { spawn } from 'node:child_process';
+import { mkdtempSync, readFileSync, rmSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+
+const sum = { passed: 0, failed: 0, skipped: 0 };
+let running;
+
+process.chdir(join(import.meta.dirname, '..'));
+for (const signal of ['SIGINT', 'SIGTERM']) {
+  process.once(signal, () => {
+    running?.kill(signal);
+    process.exit(130);
+  });
+}
+
+/** Runs an npm script, passes its output on, and resolves to whether it succeeded, and its standard output. */
+function npm(script, env = {}) {
+  console.log(`\n== ${script}`);
+  return new Promise((resolve) => {
+    running = spawn('npm', ['run', '--silent', script], {
+      stdio: ['ignore', 'pipe', 'inherit'],
+      env: { ...process.env, ...env },
+    });
+    let output = '';
+    running.stdout.setEncoding('utf8').on('data', (text) => {
+      output += text;
+      process.stdout.write(text);
+    });
+    running.once('error', () => resolve({ ok: false, output }));
+    running.once('close', (status) => resolve({ ok: status === 0, output }));
+  });
+}
+
+/** Adds the counts of a run. One that failed without a failed test, or has no counts, is a failure of its own. */
+function count(script, ok, totals) {
+  for (const key of Object.keys(sum)) sum[key] += totals?.[key] ?? 0;
+  if (totals && ok === (totals.failed === 0)) return;
+  console.log(`check: ${script} ${totals ? 'failed in spite of its totals' : 'gave no totals'}`);
+  sum.failed++;
+}
+
+async function lintAndBuild() {
+  // What a deleted source left behind would be tested as well.
+  rmSync('dist', { recursive: true, force: true });
+  for (const script of ['lint', 'build']) {
+    const { ok } = await npm(script);
+    if (ok) continue;
+    console.log(`check: ${script} failed`);
+    sum.failed++;
+    return false;
+  }
+  return true;
+}
+
+async function unitTests() {
+  const { ok, output } = await npm('test');
+  // Loaded here because the build has only just made it.
+  const { parseTotals } = await import('../dist/test/lab/totals.js');
+  count('test', ok, parseTotals(output));
+}
+
+async function lab() {
+  const folder = mkdtempSync(join(tmpdir(), 'barewire-check-'));
+  const file = join(folder, 'totals.json');
+  const { ok } = await npm('test:lab', { BAREWIRE_TOTALS: file });
+  let totals;
+  try {
+    totals = JSON.parse(readFileSync(file, 'utf8'));
+  } catch {
+    // No file: the lab did not get that far.
+  }
+  rmSync(folder, { recursive: true });
+  count('test:lab', ok, totals);
+}
+
+if (await lintAndBuild()) {
+  await unitTests();
+  await lab();
+}
+const skipped = sum.skipped > 0 ? `, ${sum.skipped} skipped` : '';
+console.log(`\n${sum.passed} passed, ${sum.failed} failed${skipped}`);
+process.exitCode = sum.failed > 0 ? 1 : 0;

@@ -1,0 +1,57 @@
+import { suite } from 'uvu';
+import * as assert from 'uvu/assert';
+import { judge } from './run-case.js';
+import { formatTotals, parseTotals } from './totals.js';
+
+const summary = (total: number, passed: number, skipped = 0) =>
+  ` • •   (${passed} / ${total})\n\n  Total:     ${total}\n  Passed:    ${passed}\n  Skipped:   ${skipped}\n  Duration:  1.00ms\n`;
+
+const totals = suite('lab totals');
+
+totals('are read from the summary of a run', () => {
+  assert.equal(parseTotals(summary(5, 3, 1)), { passed: 3, failed: 2, skipped: 1 });
+});
+
+totals('are read through colours', () => {
+  const coloured =
+    '\n  Total:     2\x1b[32m\n  Passed:    2\x1b[39m\n  Skipped:   \x1b[33m1\x1b[39m\n  Duration:  1ms\n';
+  assert.equal(parseTotals(coloured), { passed: 2, failed: 0, skipped: 1 });
+});
+
+totals('of several runs are added', () => {
+  assert.equal(parseTotals(summary(2, 2) + summary(3, 2)), { passed: 4, failed: 1, skipped: 0 });
+});
+
+totals('are undefined for a run that did not reach its end', () => {
+  assert.is(parseTotals(' • • '), undefined);
+});
+
+totals('name skipped tests only if there are any', () => {
+  assert.is(formatTotals({ passed: 1, failed: 2, skipped: 0 }), '1 passed, 2 failed');
+  assert.is(formatTotals({ passed: 1, failed: 2, skipped: 3 }), '1 passed, 2 failed, 3 skipped');
+});
+
+const verdict = suite('lab verdict');
+
+verdict('is the totals if the exit status agrees', () => {
+  assert.equal(judge(0, summary(2, 2)), { totals: { passed: 2, failed: 0, skipped: 0 } });
+  assert.equal(judge(1, summary(2, 1)), { totals: { passed: 1, failed: 1, skipped: 0 } });
+});
+
+verdict('is a failure for a good end without totals', () => {
+  const { totals, problem } = judge(0, ' • • ');
+  assert.equal(totals, { passed: 0, failed: 1, skipped: 0 });
+  assert.match(problem!, 'no test totals');
+});
+
+verdict('has one failure more for a crash after the totals', () => {
+  assert.equal(judge(139, summary(2, 2)).totals, { passed: 2, failed: 1, skipped: 0 });
+  assert.equal(judge(139, summary(2, 1)).totals, { passed: 1, failed: 2, skipped: 0 });
+});
+
+verdict('does not let failed tests pass by an exit status of 0', () => {
+  assert.equal(judge(0, summary(2, 1)).totals, { passed: 1, failed: 2, skipped: 0 });
+});
+
+totals.run();
+verdict.run();
