@@ -27,4 +27,10 @@ export { type PollLoopOptions, pollLoop } from './driver/poll-loop.js';
 export { open, type SupportedDevice, supportedDevices } from './driver/registry.js';
 export { NicError, type NicErrorCode } from './errors.js';
 export { onHugepageWarning, type PageSize } from './hugepage/dma-region.js';
-export { PacketPool, type PacketPoolOptions } from './hugepage/packet-pool.js';
+export {
+  headerLengths,
+  PacketPool,
+  type PacketPoolOptions,
+  RxFlag,
+  TxFlag,
+} from './hugepage/packet-pool.js';

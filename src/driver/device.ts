@@ -29,6 +29,10 @@ export interface OpenOptions {
   readonly pageSize?: PageSize;
   /** Own pool only: check who owns each buffer. */
   readonly debug?: boolean;
+  /** Fill the pool's `rxFlags`, `vlanTags` and `rssHashes` for each received packet. Default false. */
+  readonly rxMetadata?: boolean;
+  /** Take VLAN tags out of received frames; `rxMetadata` tells them. Default false: frames stay as they are. */
+  readonly vlanStrip?: boolean;
 }
 
 export interface LinkState {
@@ -90,6 +94,11 @@ export interface TxQueue {
    * transmission and must not be touched.
    */
   send(bufs: Uint32Array, count?: number): number;
+  /**
+   * Like `send`, and has the hardware insert VLAN tags and checksums as the pool's `txFlags`, `vlanTags` and
+   * `txHeaders` say. A little slower. Undefined where the driver does not offer it.
+   */
+  sendOffloaded?(bufs: Uint32Array, count?: number): number;
   /** Gives buffers whose transmission is complete back to the pool. `send` does so by itself. */
   reclaim(): void;
 }
@@ -116,6 +125,16 @@ export interface NetDevice {
    */
   waitForLink(timeoutMs: number): Promise<LinkState>;
   setPromiscuous(on: boolean): void;
+  /**
+   * Changes the address that the unicast filter accepts.
+   * @param mac six bytes @throws NicError `BAD_OPTION` for a multicast or zero address
+   */
+  setMac(mac: Uint8Array): void;
+  /**
+   * Receives the multicast groups given, and no others; the hardware's filter hashes, so some further groups may come
+   * through. @param groups six bytes each, or `all`
+   */
+  setMulticast(groups: readonly Uint8Array[] | 'all'): void;
   /**
    * Reads the hardware's counters and returns the sums. Call at least once in some seconds: hardware counters
    * are 32 bits wide and saturate. @throws NicError `DEVICE_GONE`

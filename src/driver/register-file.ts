@@ -24,6 +24,11 @@ export class RegisterFile {
     return this.#region.read32(offset);
   }
 
+  /** For counters that reading clears, on pages that may be mapped (see `Region.readTrapped32`). */
+  readTrapped(offset: number): number {
+    return this.#region.readTrapped32(offset);
+  }
+
   write(offset: number, value: number): void {
     this.#region.write32(offset, value);
   }

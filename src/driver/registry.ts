@@ -4,8 +4,9 @@ import { openVfio } from '../vfio/open.js';
 import { PciRegion, type VfioDevice } from '../vfio/types.js';
 import type { DeviceId, Driver, NetDevice, OpenOptions } from './device.js';
 import { igb } from './igb/igb.js';
+import { ixgbe } from './ixgbe/ixgbe.js';
 
-const DRIVERS: readonly Driver[] = [igb];
+const DRIVERS: readonly Driver[] = [igb, ixgbe];
 
 /** Offsets in PCI configuration space (PCI Local Bus 3.0, 6.1). */
 const CONFIG_VENDOR_ID = 0x00;

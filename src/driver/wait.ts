@@ -46,9 +46,11 @@ export class PacketWait {
     return this.#current;
   }
 
-  /** An interrupt came. */
+  /** An interrupt came. One left over from packets that were polled long ago ends no wait. */
   wake(): void {
-    this.#finish?.(true);
+    if (this.#finish === undefined) return;
+    if (this.#options.pending()) this.#finish(true);
+    else this.#options.arm?.();
   }
 
   /** Ends a wait as if its time were over. */

@@ -23,6 +23,39 @@ export interface PacketPoolOptions {
   readonly debug?: boolean;
 }
 
+/** Bits of `PacketPool.rxFlags`. */
+export const RxFlag = {
+  /** A VLAN tag was taken out of the frame; it is in `vlanTags`. */
+  VLAN: 1 << 0,
+  /** The hardware checked the IPv4 header checksum. */
+  IP_CHECKED: 1 << 1,
+  /** ... and found it wrong. */
+  IP_BAD: 1 << 2,
+  /** The hardware checked the TCP or UDP checksum. */
+  L4_CHECKED: 1 << 3,
+  /** ... and found it wrong. */
+  L4_BAD: 1 << 4,
+  /** `rssHashes` has the hash that chose the queue. */
+  RSS_HASH: 1 << 5,
+} as const;
+
+/** Bits of `PacketPool.txFlags`. */
+export const TxFlag = {
+  /** Put `vlanTags[i]` into the frame. */
+  VLAN: 1 << 0,
+  /** Compute the IPv4 header checksum; its field must be 0. */
+  IP_CHECKSUM: 1 << 1,
+  /** Compute the TCP checksum; its field must hold the sum of the pseudo header, not inverted. */
+  TCP_CHECKSUM: 1 << 2,
+  /** Compute the UDP checksum; its field must hold the sum of the pseudo header, not inverted. */
+  UDP_CHECKSUM: 1 << 3,
+} as const;
+
+/** Value for `PacketPool.txHeaders`. @param ethernetBytes 14, or 18 with a VLAN tag in the frame */
+export function headerLengths(ethernetBytes: number, ipBytes: number): number {
+  return (ethernetBytes << 9) | ipBytes;
+}
+
 export class PacketPool {
   readonly capacity: number;
   readonly bufferSizeBytes: number;
@@ -32,6 +65,16 @@ export class PacketPool {
   readonly memory: Uint8Array;
   /** Bytes in each packet, without the Ethernet FCS. Set by `receive`; set it yourself before `send`. */
   readonly lengths: Uint16Array;
+  /** What a device opened with `rxMetadata` found out about each received packet: bits of `RxFlag`. */
+  readonly rxFlags: Uint8Array;
+  /** VLAN tag (PCP, DEI, VID) taken out on receive (`RxFlag.VLAN`), or to be put in by `sendOffloaded`. */
+  readonly vlanTags: Uint16Array;
+  /** RSS hash, valid with `RxFlag.RSS_HASH`. */
+  readonly rssHashes: Uint32Array;
+  /** What `sendOffloaded` is to do: bits of `TxFlag`. `send` ignores it. */
+  readonly txFlags: Uint8Array;
+  /** For `sendOffloaded` with checksums: Ethernet header bytes << 9 | IP header bytes. See `headerLengths`. */
+  readonly txHeaders: Uint16Array;
   /** Stack of free buffers. For drivers: take with `free[--freeCount]`, give with `free[freeCount++] = i`. */
   readonly free: Int32Array;
   freeCount: number;
@@ -61,6 +104,11 @@ export class PacketPool {
     this.#region = new DmaRegion({ sizeBytes: buffers * bufferSizeBytes, pageSize, name: 'packets' });
     this.memory = new Uint8Array(this.#region.buffer, 0, buffers * bufferSizeBytes);
     this.lengths = new Uint16Array(buffers);
+    this.rxFlags = new Uint8Array(buffers);
+    this.vlanTags = new Uint16Array(buffers);
+    this.rssHashes = new Uint32Array(buffers);
+    this.txFlags = new Uint8Array(buffers);
+    this.txHeaders = new Uint16Array(buffers);
     this.free = new Int32Array(buffers);
     // Lowest index on top of the stack.
     for (let i = 0; i < buffers; i++) this.free[i] = buffers - 1 - i;

@@ -1,6 +1,7 @@
 /**
  * Interrupt vectors as event counters: one eventfd a vector, connected as MSI-X (or MSI, where a device has only
  * that) in one request. A port sleeps on one of them when it has been idle, and polls otherwise (driver/wait.ts).
+ * A message signalled interrupt is a write by the device: without bus mastering none arrives.
  *
  * Specification: include/uapi/linux/vfio.h, VFIO_DEVICE_SET_IRQS; eventfd(2).
  */

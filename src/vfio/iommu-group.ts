@@ -129,15 +129,17 @@ export function busy(
   });
 }
 
-/** `qemu (pid 812)` for each process with `node` open, as far as this user may look. */
+/**
+ * `qemu (pid 812)` for each other process with `node` open, as far as this user may look. This process does not count:
+ * it has just opened the character device that it could not bind.
+ */
 function processesHolding(kernel: KernelApi, node: string): string[] {
   const holders: string[] = [];
   for (const pid of kernel.list('/proc')) {
-    if (!/^\d+$/.test(pid)) continue;
+    if (!/^\d+$/.test(pid) || Number(pid) === process.pid) continue;
     const fds = `/proc/${pid}/fd`;
     if (!kernel.list(fds).some((fd) => kernel.readLink(`${fds}/${fd}`) === node)) continue;
-    const self = Number(pid) === process.pid ? 'this process' : kernel.readText(`/proc/${pid}/comm`)?.trim();
-    holders.push(`${self ?? 'a process'} (pid ${pid})`);
+    holders.push(`${kernel.readText(`/proc/${pid}/comm`)?.trim() ?? 'a process'} (pid ${pid})`);
   }
   return holders;
 }

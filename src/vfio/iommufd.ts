@@ -129,22 +129,20 @@ export class IommufdBackend implements KernelBackend {
       });
     }
     const fd = openNode(this.#kernel, device, node);
+    let space: AddressSpace | undefined;
     try {
-      const space = this.#space ?? this.#openSpace(device);
+      space = this.#space ?? this.#openSpace(device);
       this.#space = space;
       space.devices++;
-      try {
-        this.#bind(fd, space, device, node);
-        this.#attach(fd, space, device);
-      } catch (error) {
-        this.#release(space);
-        throw error;
-      }
-      return { fd, release: () => this.#release(space) };
+      this.#bind(fd, space, device, node);
+      this.#attach(fd, space, device);
     } catch (error) {
       this.#kernel.close(fd);
+      if (space !== undefined) this.#release(space);
       throw error;
     }
+    const shared = space;
+    return { fd, release: () => this.#release(shared) };
   }
 
   #openSpace(device: VfioFunction): AddressSpace {

@@ -11,6 +11,7 @@ import { IOMMU_NODE, IommufdBackend } from './iommufd.js';
 import { type KernelApi, realKernel } from './kernel-api.js';
 import { type DeviceHandle, type KernelBackend, openKernelDevice } from './kernel-device.js';
 import type { VfioDevice } from './types.js';
+import { connectVfioUser } from './user/client.js';
 
 const debug = createDebug('barewire:vfio');
 
@@ -127,11 +128,6 @@ export class VfioProcess {
     if (node === undefined) return false;
     return this.#kernel.canReadWrite(node) && this.#kernel.canReadWrite(IOMMU_NODE);
   }
-}
-
-/** The one place where the vfio-user client (src/vfio/user/client.ts) is to be connected. */
-function connectVfioUser(path: string): VfioDevice {
-  throw new NicError('UNSUPPORTED_DEVICE', `vfio-user:${path}: vfio-user is not built in yet`, { path });
 }
 
 const thisProcess = new VfioProcess(realKernel, process.env);

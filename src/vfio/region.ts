@@ -74,6 +74,16 @@ export class Region implements RegionProperties {
     return scratchWord[0]!;
   }
 
+  /**
+   * Like `read32`, but never through a mapping. Registers that are cleared by reading need it where an emulated device
+   * maps them: a load from memory is an access that the device does not see.
+   */
+  readTrapped32(offset: number): number {
+    this.#find(offset, 4);
+    this.#access.read(offset, scratchBytes.subarray(0, 4));
+    return scratchWord[0]!;
+  }
+
   /** Writes an aligned 32-bit register. @throws NicError `REGION_RANGE` */
   write32(offset: number, value: number): void {
     const window = this.#find(offset, 4);

@@ -8,7 +8,7 @@ import { IntelDevice, type IntelFamily } from '../intel/intel-device.js';
 import * as init from './init.js';
 import { linkState, startLink } from './link.js';
 import * as reg from './registers.js';
-import { readCounters } from './stats.js';
+import { counterMap } from './stats.js';
 
 /** Frame damage in a receive descriptor (7.1.5.2): RXE 31, CXE 28, SEQ 26, SE 25, CE 24. Checksum errors are none. */
 const RX_ERROR_MASK = 0x9700_0000 | 0;
@@ -18,8 +18,25 @@ const family: IntelFamily = {
   // RSS spreads over 8 queues at most (7.1.1.7).
   maxQueuePairs: 8,
   rxErrorMask: RX_ERROR_MASK,
-  rxTail: reg.rdt,
-  txTail: reg.tdt,
+  registers: {
+    status: reg.STATUS,
+    rxTail: reg.rdt,
+    txTail: reg.tdt,
+    receiveAddressLow: reg.ral(0),
+    receiveAddressHigh: reg.rah(0),
+    multicastTable: reg.mta,
+    filterControl: reg.RCTL,
+    promiscuousBits: reg.RCTL_UPE | reg.RCTL_MPE,
+    gpie: reg.GPIE,
+    gpieMsix: (reg.GPIE_NSICR | reg.GPIE_MULTIPLE_MSIX | reg.GPIE_EIAME | reg.GPIE_PBA) >>> 0,
+    eiac: reg.EIAC,
+    eiam: reg.EIAM,
+    eims: reg.EIMS,
+    eimc: reg.EIMC,
+    ivar: reg.ivar,
+    ivarRxShift: reg.ivarRxShift,
+  },
+  counters: counterMap,
 };
 
 class IgbDevice extends IntelDevice {
@@ -58,51 +75,10 @@ class IgbDevice extends IntelDevice {
   linkState(): LinkState {
     return linkState(this.registers);
   }
-
-  setPromiscuous(on: boolean): void {
-    if (on) this.registers.set(reg.RCTL, reg.RCTL_UPE | reg.RCTL_MPE);
-    else this.registers.clear(reg.RCTL, reg.RCTL_UPE | reg.RCTL_MPE);
-  }
-
-  protected routeInterrupts(): void {
-    const vectors = this.#vectors();
-    // Acknowledged and masked by the hardware when it fires: one interrupt per arming.
-    this.registers.write(
-      reg.GPIE,
-      (reg.GPIE_NSICR | reg.GPIE_MULTIPLE_MSIX | reg.GPIE_EIAME | reg.GPIE_PBA) >>> 0,
-    );
-    this.registers.write(reg.EIAC, vectors);
-    this.registers.write(reg.EIAM, vectors);
-    for (let q = 0; q < this.queuePairs; q++) {
-      const shift = reg.ivarRxShift(q);
-      const others = this.registers.read(reg.ivar(q)) & ~(reg.IVAR_ENTRY_MASK << shift);
-      this.registers.write(reg.ivar(q), (others | ((q | reg.IVAR_VALID) << shift)) >>> 0);
-    }
-  }
-
-  protected unmaskReceiveInterrupts(): void {
-    this.registers.write(reg.EIMS, this.#vectors());
-  }
-
-  protected maskReceiveInterrupts(): void {
-    this.registers.write(reg.EIMC, this.#vectors());
-  }
-
-  protected readCounters(): void {
-    readCounters(this.registers, this.queuePairs, this.hardware);
-  }
-
-  protected assertPresent(): void {
-    this.registers.assertPresent(reg.STATUS, 'STATUS');
-  }
-
-  #vectors(): number {
-    return (1 << this.queuePairs) - 1;
-  }
 }
 
 export const igb: Driver = {
   name: 'igb',
   ids: [{ vendor: 0x8086, device: 0x10c9, name: 'Intel 82576' }],
-  open: (vfio, id, options) => new IgbDevice(vfio, id, options).start(options),
+  open: (vfio, id, options) => new IgbDevice(vfio, id, options).start(),
 };

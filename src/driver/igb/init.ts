@@ -2,6 +2,7 @@
 import { setTimeout as sleep } from 'node:timers/promises';
 import createDebug from 'debug';
 import { NicError } from '../../errors.js';
+import { MULTICAST_WORDS, macFromRegisters } from '../intel/filters.js';
 import type { RingMemory } from '../intel/rings.js';
 import { RSS_FIELDS, RSS_KEY_WORDS, redirectionTable } from '../intel/rss.js';
 import type { RegisterFile } from '../register-file.js';
@@ -61,15 +62,14 @@ async function waitForEeprom(registers: RegisterFile): Promise<void> {
 
 /** The address that the device loaded from its EEPROM into receive address 0. */
 export function readMac(registers: RegisterFile): Uint8Array {
-  const words = Uint32Array.of(registers.read(reg.ral(0)), registers.read(reg.rah(0)));
-  return new Uint8Array(words.buffer).slice(0, 6);
+  return macFromRegisters(registers.read(reg.ral(0)), registers.read(reg.rah(0)));
 }
 
 /** 4.5.9, all but turning queues and receiver on. */
 export function setUpReceive(registers: RegisterFile, rings: RingMemory, bufferSizeBytes: number): void {
   // Without Address Valid the unicast filter would not know its own address.
   registers.set(reg.rah(0), reg.RAH_AV);
-  for (let word = 0; word < reg.MTA_WORDS; word++) registers.write(reg.mta(word), 0);
+  for (let word = 0; word < MULTICAST_WORDS; word++) registers.write(reg.mta(word), 0);
   registers.write(reg.RCTL, reg.RCTL_BAM | reg.RCTL_SECRC);
   for (const [q, ring] of rings.rx.entries()) {
     registers.write(reg.rdbal(q), rings.iovaLow(ring));

@@ -1,17 +1,17 @@
 /** Link of the 82576 with its internal copper PHY (datasheet 3.5.6 and 4.5.7). */
 import type { LinkState } from '../device.js';
+import { type SharedResource, withResource } from '../intel/semaphore.js';
 import type { RegisterFile } from '../register-file.js';
 import * as reg from './registers.js';
 
 const MDIC_TIMEOUT_MS = 100;
-const SEMAPHORE_TIMEOUT_MS = 1000;
 const SPEEDS_MBPS = [10, 100, 1000, 1000] as const;
 
 /** Lets the MAC follow the PHY, powers the PHY up and restarts auto-negotiation. Does not wait for the partner. */
 export async function startLink(registers: RegisterFile): Promise<void> {
   const forced = reg.CTRL_FRCSPD | reg.CTRL_FRCDPLX;
   registers.write(reg.CTRL, ((registers.read(reg.CTRL) & ~forced) | reg.CTRL_SLU) >>> 0);
-  await withPhy(registers, async () => {
+  await withResource(registers, phyOf(registers), async () => {
     const control = await readPhy(registers, reg.PHY_CONTROL);
     const value =
       (control & ~reg.PHY_CONTROL_POWER_DOWN) | reg.PHY_CONTROL_AUTONEG | reg.PHY_CONTROL_RESTART_AUTONEG;
@@ -29,36 +29,17 @@ export function linkState(registers: RegisterFile): LinkState {
   };
 }
 
-/** Runs `action` while this function owns its PHY: firmware and the other port's driver use the same wires (4.7). */
-async function withPhy(registers: RegisterFile, action: () => Promise<void>): Promise<void> {
+/** The PHY of this port: firmware and the other port's driver use the same wires. */
+function phyOf(registers: RegisterFile): SharedResource {
   const port = (registers.read(reg.STATUS) >>> reg.STATUS_LAN_ID_SHIFT) & reg.STATUS_LAN_ID_MASK;
-  const ours = reg.SW_FW_SYNC_PHY0 << port;
-  const theirs = ours << reg.SW_FW_SYNC_FIRMWARE_SHIFT;
-  await takeSemaphore(registers);
-  try {
-    await registers.waitFor(reg.SW_FW_SYNC, ours | theirs, 0, 'SW_FW_SYNC.PHY', SEMAPHORE_TIMEOUT_MS);
-    registers.set(reg.SW_FW_SYNC, ours);
-  } finally {
-    releaseSemaphore(registers);
-  }
-  try {
-    await action();
-  } finally {
-    await takeSemaphore(registers);
-    registers.clear(reg.SW_FW_SYNC, ours);
-    releaseSemaphore(registers);
-  }
-}
-
-/** 4.7.1: SMBI is taken by a read that finds it 0 (among drivers), SWESMBI by a write that sticks (against firmware). */
-async function takeSemaphore(registers: RegisterFile): Promise<void> {
-  await registers.waitFor(reg.SWSM, reg.SWSM_SMBI, 0, 'SWSM.SMBI', SEMAPHORE_TIMEOUT_MS);
-  registers.set(reg.SWSM, reg.SWSM_SWESMBI);
-  await registers.waitFor(reg.SWSM, reg.SWSM_SWESMBI, reg.SWSM_SWESMBI, 'SWSM.SWESMBI', SEMAPHORE_TIMEOUT_MS);
-}
-
-function releaseSemaphore(registers: RegisterFile): void {
-  registers.clear(reg.SWSM, reg.SWSM_SMBI | reg.SWSM_SWESMBI);
+  const software = reg.SW_FW_SYNC_PHY0 << port;
+  return {
+    swsm: reg.SWSM,
+    swFwSync: reg.SW_FW_SYNC,
+    software,
+    firmware: software << reg.SW_FW_SYNC_FIRMWARE_SHIFT,
+    name: 'SW_FW_SYNC.PHY',
+  };
 }
 
 async function readPhy(registers: RegisterFile, register: number): Promise<number> {

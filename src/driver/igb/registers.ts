@@ -56,10 +56,8 @@ export const PHY_CONTROL_POWER_DOWN = 1 << 11;
 export const PHY_CONTROL_AUTONEG = 1 << 12;
 
 // Semaphores (8.16)
-/** Software Semaphore, RW (8.16.1). Reading SMBI returns its value and sets it. */
+/** Software Semaphore, RW (8.16.1). */
 export const SWSM = 0x5b50;
-export const SWSM_SMBI = 1 << 0;
-export const SWSM_SWESMBI = 1 << 1;
 /** Software-Firmware Synchronization, RW (8.16.3): one bit a resource, the firmware's 16 higher. */
 export const SW_FW_SYNC = 0x5b5c;
 export const SW_FW_SYNC_PHY0 = 1 << 1;
@@ -91,8 +89,6 @@ export const GPIE_PBA = (1 << 31) >>> 0;
 export const ivar = (queue: number): number => 0x1700 + 4 * (queue & 7);
 /** Bit position of a receive queue's entry. */
 export const ivarRxShift = (queue: number): number => (queue < 8 ? 0 : 16);
-export const IVAR_VALID = 1 << 7;
-export const IVAR_ENTRY_MASK = 0xff;
 
 // Receive (8.10)
 /** Receive Control, RW (8.10.1). */
@@ -130,7 +126,6 @@ export const RXCSUM = 0x5000;
 export const RXCSUM_PCSD = 1 << 13;
 /** Multicast Table Array: 128 words (8.10.13). */
 export const mta = (word: number): number => 0x5200 + 4 * word;
-export const MTA_WORDS = 128;
 /** Receive Address Low and High (8.10.14, 8.10.15): the MAC address, little-endian. */
 export const ral = (entry: number): number => 0x5400 + 8 * entry;
 export const rah = (entry: number): number => 0x5404 + 8 * entry;

@@ -19,6 +19,11 @@
  *       1  buffer address 63:32
  *       2  DTALEN 15:0, DTYP 23:20, DCMD 31:24
  *       3  STA 3:0 (DD 0), IDX 6:4, CC 7, POPTS 13:8, PAYLEN 31:14
+ *     transmit context: sets what the data descriptors after it refer to
+ *       0  IPLEN 8:0, MACLEN 15:9, VLAN tag 31:16
+ *       1  0 (IPsec)
+ *       2  TUCMD 19:9 (IPV4 bit 10, L4T 12:11), DTYP 23:20, DEXT 29
+ *       3  IDX 6:4, L4LEN 15:8, MSS 31:16
  */
 
 export const DESCRIPTOR_BYTES = 16;
@@ -32,6 +37,15 @@ export const RX_LENGTH_WORD = 3;
 export const RX_DD = 1 << 0;
 /** End of packet: the last (with one buffer a packet: the only) descriptor of a frame. */
 export const RX_EOP = 1 << 1;
+
+/** The tag was taken out of the frame. */
+export const RX_VP = 1 << 3;
+/** TCP or UDP checksum was checked. */
+export const RX_L4CS = 1 << 5;
+/** IPv4 header checksum was checked. */
+export const RX_IPCS = 1 << 6;
+/** Word 0: which fields the RSS hash covers; 0 means no hash. */
+export const RX_RSS_TYPE_MASK = 0xf;
 
 // Transmit data.
 export const TX_COMMAND_WORD = 2;
@@ -47,6 +61,18 @@ export const TX_RS = 1 << 27;
 /** Descriptor extension: this is an advanced descriptor. */
 export const TX_DEXT = 1 << 29;
 export const TX_DD = 1 << 0;
+/** VLAN enable: insert the context's tag. */
+export const TX_VLE = 1 << 30;
+/** Check context: the data descriptor refers to a context (82599 datasheet 7.2.3.2.4). */
+export const TX_CC = 1 << 7;
+/** POPTS: insert the IPv4 checksum, the TCP or UDP checksum. */
+export const TX_IXSM = 1 << 8;
+export const TX_TXSM = 1 << 9;
+/** DTYP 0010b: advanced transmit context. */
+export const TX_DTYP_CONTEXT = 2 << 20;
+/** TUCMD: the packet is IPv4; its L4 type (0 UDP, 1 TCP). */
+export const TX_TUCMD_IPV4 = 1 << 10;
+export const TX_TUCMD_TCP = 1 << 11;
 export const TX_PAYLEN_SHIFT = 14;
 
 /**

@@ -11,8 +11,18 @@ import { PciIrq, PciRegion, type VfioDevice } from '../../vfio/types.js';
 import type { DeviceId, LinkState, NetDevice, NetStats, OpenOptions } from '../device.js';
 import { RegisterFile } from '../register-file.js';
 import { PacketWait } from '../wait.js';
+import { addCounters, type CounterMap, type HardwareCounters, noCounts } from './counters.js';
+import { MULTICAST_WORDS, multicastTable, receiveAddress } from './filters.js';
 import { RingMemory } from './rings.js';
-import { IntelRxQueue, RX_BYTES, RX_DAMAGED, RX_NO_BUFFER, RX_PACKETS, RX_TOO_LONG } from './rx-queue.js';
+import {
+  IntelRxQueue,
+  RX_BYTES,
+  RX_DAMAGED,
+  RX_NO_BUFFER,
+  RX_PACKETS,
+  RX_TOO_LONG,
+  type RxMetadataBits,
+} from './rx-queue.js';
 import { IntelTxQueue, TX_BYTES, TX_ERRORS, TX_PACKETS } from './tx-queue.js';
 
 const debug = createDebug('barewire:driver');
@@ -24,26 +34,45 @@ const RING_DEFAULT = 512;
 const SPARE_BUFFERS = 1024;
 const LINK_POLL_MS = 10;
 
-/** Counters that a family reads from its hardware; cumulative. */
-export interface HardwareCounters {
-  rxMissed: number;
-  rxErrors: number;
-  wireRxPackets: number;
-  wireRxBytes: number;
-  wireTxPackets: number;
-  wireTxBytes: number;
+/** Registers with the same meaning in all families, at offsets of their own. */
+export interface IntelRegisters {
+  /** A register that never reads all ones. */
+  readonly status: number;
+  readonly rxTail: (queue: number) => number;
+  readonly txTail: (queue: number) => number;
+  /** Receive address 0, low and high (with Address Valid in bit 31), and the multicast table. */
+  readonly receiveAddressLow: number;
+  readonly receiveAddressHigh: number;
+  readonly multicastTable: (word: number) => number;
+  /** The filter control register and its unicast and multicast promiscuous bits. */
+  readonly filterControl: number;
+  readonly promiscuousBits: number;
+  /** Interrupt mode, the value for MSI-X with auto-mask, and the vector registers. */
+  readonly gpie: number;
+  readonly gpieMsix: number;
+  readonly eiac: number;
+  readonly eiam: number;
+  readonly eims: number;
+  readonly eimc: number;
+  readonly ivar: (queue: number) => number;
+  readonly ivarRxShift: (queue: number) => number;
 }
 
-/** What differs between families besides register offsets. */
+/** What differs between families. */
 export interface IntelFamily {
   readonly driver: string;
   readonly maxQueuePairs: number;
+  readonly registers: IntelRegisters;
   /** Status bits of a receive descriptor that mean a damaged frame. */
   readonly rxErrorMask: number;
-  /** Offset of a queue's tail register. */
-  readonly rxTail: (queue: number) => number;
-  readonly txTail: (queue: number) => number;
+  /** Where receive descriptors tell of checksums; undefined where the driver offers no offloads. */
+  readonly metadata?: RxMetadataBits;
+  readonly counters: (queuePairs: number) => CounterMap;
 }
+
+const ADDRESS_VALID = (1 << 31) >>> 0;
+const IVAR_VALID = 1 << 7;
+const IVAR_ENTRY_MASK = 0xff;
 
 export abstract class IntelDevice implements NetDevice {
   readonly address: string;
@@ -57,15 +86,10 @@ export abstract class IntelDevice implements NetDevice {
   protected readonly registers: RegisterFile;
   protected readonly rings: RingMemory;
   protected readonly queuePairs: number;
-  protected readonly hardware: HardwareCounters = {
-    rxMissed: 0,
-    rxErrors: 0,
-    wireRxPackets: 0,
-    wireRxBytes: 0,
-    wireTxPackets: 0,
-    wireTxBytes: 0,
-  };
+  protected readonly options: OpenOptions;
+  readonly #hardware = noCounts();
   readonly #family: IntelFamily;
+  readonly #counters: CounterMap;
   readonly #ownsPool: boolean;
   #wait: PacketWait | undefined;
   #interrupts: Interrupts | undefined;
@@ -79,7 +103,14 @@ export abstract class IntelDevice implements NetDevice {
     this.model = id.name;
     this.vfio = vfio;
     this.#family = family;
+    this.options = options;
+    if (family.metadata === undefined && (options.rxMetadata === true || options.vlanStrip === true)) {
+      throw new NicError('BAD_OPTION', `The ${family.driver} driver offers no rxMetadata and no vlanStrip`, {
+        path: vfio.address,
+      });
+    }
     this.queuePairs = checkCount('queuePairs', options.queuePairs ?? 1, family.maxQueuePairs);
+    this.#counters = family.counters(this.queuePairs);
     const rxRingSize = checkRing('rxRingSize', options.rxRingSize ?? RING_DEFAULT);
     const txRingSize = checkRing('txRingSize', options.txRingSize ?? RING_DEFAULT);
     const pageSize: PageSize = options.pageSize ?? 'auto';
@@ -117,23 +148,13 @@ export abstract class IntelDevice implements NetDevice {
   protected abstract startQueues(): Promise<void>;
   protected abstract stopQueues(): Promise<void>;
   protected abstract startLink(): Promise<void>;
-  /** Routes receive queue q to MSI-X vector q; all stay masked. */
-  protected abstract routeInterrupts(): void;
-  protected abstract unmaskReceiveInterrupts(): void;
-  protected abstract maskReceiveInterrupts(): void;
-  /** Adds what the clear-on-read counters hold to `hardware`. */
-  protected abstract readCounters(): void;
-  /** @throws NicError `DEVICE_GONE` */
-  protected abstract assertPresent(): void;
   abstract linkState(): LinkState;
-  abstract setPromiscuous(on: boolean): void;
-
   /** Brings the device up. On failure the device is closed and the error is the first one. */
-  async start(options: OpenOptions): Promise<this> {
+  async start(): Promise<this> {
     try {
       debug('%s: reset', this.address);
       this.vfio.reset();
-      this.assertPresent();
+      this.#assertPresent();
       await this.resetHardware();
       this.pool.attach(this.vfio.mapper);
       this.#attached = true;
@@ -143,14 +164,13 @@ export abstract class IntelDevice implements NetDevice {
       await this.setUpReceive();
       await this.setUpTransmit();
       this.#makeQueues();
-      this.setPromiscuous(options.promiscuous ?? false);
+      this.setPromiscuous(this.options.promiscuous ?? false);
       this.#connectInterrupts();
       await this.startQueues();
       for (const queue of this.rxQueues) queue.start();
       await this.startLink();
       // Clear-on-read counters may hold what happened before this open.
-      this.readCounters();
-      for (const name of Object.keys(this.hardware) as (keyof HardwareCounters)[]) this.hardware[name] = 0;
+      this.#readCounters(noCounts());
       debug('%s: %s is up, MAC %s', this.address, this.model, this.macAddress);
       return this;
     } catch (error) {
@@ -161,10 +181,32 @@ export abstract class IntelDevice implements NetDevice {
     }
   }
 
+  setMac(mac: Uint8Array): void {
+    const { low, high } = receiveAddress(mac);
+    const { receiveAddressLow, receiveAddressHigh } = this.#family.registers;
+    this.registers.write(receiveAddressLow, low);
+    this.registers.write(receiveAddressHigh, (high | ADDRESS_VALID) >>> 0);
+    this.mac = Uint8Array.from(mac);
+  }
+
+  setPromiscuous(on: boolean): void {
+    const { filterControl, promiscuousBits } = this.#family.registers;
+    if (on) this.registers.set(filterControl, promiscuousBits);
+    else this.registers.clear(filterControl, promiscuousBits);
+  }
+
+  setMulticast(groups: readonly Uint8Array[] | 'all'): void {
+    // A full table is the same as multicast promiscuous, and leaves that bit to setPromiscuous.
+    const table =
+      groups === 'all' ? new Uint32Array(MULTICAST_WORDS).fill(0xffff_ffff) : multicastTable(groups);
+    const offset = this.#family.registers.multicastTable;
+    for (const [word, bits] of table.entries()) this.registers.write(offset(word), bits);
+  }
+
   async waitForLink(timeoutMs: number): Promise<LinkState> {
     const deadline = performance.now() + timeoutMs;
     for (;;) {
-      this.assertPresent();
+      this.#assertPresent();
       const state = this.linkState();
       if (state.up || performance.now() >= deadline || this.#closing !== undefined) return state;
       await new Promise((resolve) => setTimeout(resolve, LINK_POLL_MS));
@@ -173,8 +215,8 @@ export abstract class IntelDevice implements NetDevice {
 
   stats(): NetStats {
     if (this.#closing === undefined) {
-      this.assertPresent();
-      this.readCounters();
+      this.#assertPresent();
+      this.#readCounters(this.#hardware);
     }
     const sum = (queues: readonly { counters: Float64Array }[], index: number): number =>
       queues.reduce((total, queue) => total + queue.counters[index]!, 0);
@@ -187,7 +229,7 @@ export abstract class IntelDevice implements NetDevice {
       rxDamaged: sum(this.rxQueues, RX_DAMAGED),
       rxNoBuffer: sum(this.rxQueues, RX_NO_BUFFER),
       txErrors: sum(this.txQueues, TX_ERRORS),
-      ...this.hardware,
+      ...this.#hardware,
     };
   }
 
@@ -224,7 +266,7 @@ export abstract class IntelDevice implements NetDevice {
       }
     };
     if (this.rxQueues.length > 0) {
-      await attempt('read counters', () => this.readCounters());
+      await attempt('read counters', () => this.#readCounters(this.#hardware));
       await attempt('stop queues', () => this.stopQueues());
     }
     if (this.#attached) await attempt('reset', () => this.resetHardware());
@@ -241,9 +283,11 @@ export abstract class IntelDevice implements NetDevice {
 
   #makeQueues(): void {
     const { pool, rings, registers } = this;
-    const { rxErrorMask: errorMask, rxTail, txTail } = this.#family;
+    const { rxErrorMask: errorMask } = this.#family;
+    const { rxTail, txTail } = this.#family.registers;
+    const metadata = this.options.rxMetadata === true ? this.#family.metadata : undefined;
     for (let q = 0; q < this.queuePairs; q++) {
-      const rx = { ring: rings.rx[q]!.words, tail: registers.doorbell(rxTail(q)), pool, errorMask };
+      const rx = { ring: rings.rx[q]!.words, tail: registers.doorbell(rxTail(q)), pool, errorMask, metadata };
       this.rxQueues.push(new IntelRxQueue(rx));
       this.txQueues.push(
         new IntelTxQueue({ ring: rings.tx[q]!.words, tail: registers.doorbell(txTail(q)), pool }),
@@ -251,16 +295,44 @@ export abstract class IntelDevice implements NetDevice {
     }
   }
 
+  #readCounters(sums: HardwareCounters): void {
+    addCounters(this.registers, this.#counters, sums);
+  }
+
+  /** @throws NicError `DEVICE_GONE` */
+  #assertPresent(): void {
+    this.registers.assertPresent(this.#family.registers.status, 'STATUS');
+  }
+
+  /** One bit a receive queue: queue q uses vector q. */
+  #vectors(): number {
+    return (1 << this.queuePairs) - 1;
+  }
+
+  /** Routes receive queue q to vector q. The hardware acknowledges and masks when it fires: one interrupt per arming. */
+  #routeInterrupts(): void {
+    const reg = this.#family.registers;
+    this.registers.write(reg.gpie, reg.gpieMsix);
+    this.registers.write(reg.eiac, this.#vectors());
+    this.registers.write(reg.eiam, this.#vectors());
+    for (let q = 0; q < this.queuePairs; q++) {
+      const shift = reg.ivarRxShift(q);
+      const others = this.registers.read(reg.ivar(q)) & ~(IVAR_ENTRY_MASK << shift);
+      this.registers.write(reg.ivar(q), (others | ((q | IVAR_VALID) << shift)) >>> 0);
+    }
+  }
+
   #connectInterrupts(): void {
+    const { eims, eimc } = this.#family.registers;
     const pending = (): boolean => this.rxQueues.some((queue) => queue.pending);
     const vectors = this.vfio.irqInfo(PciIrq.MSIX).count;
     if (vectors >= this.queuePairs) {
       this.#interrupts = new Interrupts(this.vfio, this.queuePairs);
-      this.routeInterrupts();
+      this.#routeInterrupts();
       this.#wait = new PacketWait({
         pending,
-        arm: () => this.unmaskReceiveInterrupts(),
-        disarm: () => this.maskReceiveInterrupts(),
+        arm: () => this.registers.write(eims, this.#vectors()),
+        disarm: () => this.registers.write(eimc, this.#vectors()),
       });
       for (let q = 0; q < this.queuePairs; q++) {
         this.#interrupts.onInterrupt(q, () => this.#wait?.wake());

@@ -5,10 +5,20 @@
  * one in its place at once, so the ring is always full of buffers and one tail write a call hands all refilled
  * slots back.
  */
-import type { BufferOwners, PacketPool } from '../../hugepage/packet-pool.js';
+import { type BufferOwners, type PacketPool, RxFlag } from '../../hugepage/packet-pool.js';
 import type { RxQueue } from '../device.js';
 import type { Doorbell } from '../register-file.js';
-import { DESCRIPTOR_WORD_SHIFT, RX_DD, RX_EOP, RX_LENGTH_WORD, RX_STATUS_WORD } from './descriptors.js';
+import {
+  DESCRIPTOR_WORD_SHIFT,
+  RX_DD,
+  RX_EOP,
+  RX_IPCS,
+  RX_L4CS,
+  RX_LENGTH_WORD,
+  RX_RSS_TYPE_MASK,
+  RX_STATUS_WORD,
+  RX_VP,
+} from './descriptors.js';
 
 /** Indices of `IntelRxQueue.counters`. */
 export const RX_PACKETS = 0;
@@ -26,6 +36,16 @@ export interface IntelRxQueueOptions {
   readonly pool: PacketPool;
   /** Bits of the status word that mean the frame is damaged: they differ between families. */
   readonly errorMask: number;
+  /** Fill `rxFlags`, `vlanTags` and `rssHashes` of the pool. Default false. */
+  readonly metadata?: RxMetadataBits | undefined;
+}
+
+/** Where the status word says what was checked; the error bits differ between families. */
+export interface RxMetadataBits {
+  /** Bit number of "IPv4 checksum error" in the status word. */
+  readonly ipErrorShift: number;
+  /** Bit number of "TCP or UDP checksum error". */
+  readonly l4ErrorShift: number;
 }
 
 export class IntelRxQueue implements RxQueue {
@@ -40,6 +60,7 @@ export class IntelRxQueue implements RxQueue {
   /** Buffer index of each slot. */
   readonly #slots: Int32Array;
   readonly #errorMask: number;
+  readonly #metadata: RxMetadataBits | undefined;
   readonly #iovaLow: number;
   readonly #iovaHigh: number;
   #nextToUse = 0;
@@ -57,6 +78,7 @@ export class IntelRxQueue implements RxQueue {
     this.#owners = pool.owners;
     this.#mask = this.size - 1;
     this.#errorMask = options.errorMask;
+    this.#metadata = options.metadata;
     this.#iovaLow = pool.iovaLow | 0;
     this.#iovaHigh = pool.iovaHigh | 0;
     this.#slots = new Int32Array(this.size);
@@ -97,6 +119,7 @@ export class IntelRxQueue implements RxQueue {
     let received = 0;
     let bytes = 0;
     let dropBudget = this.size;
+    const metadata = this.#metadata;
     while (received < limit) {
       const word = slot << DESCRIPTOR_WORD_SHIFT;
       // The hardware sets DD last, and x86 keeps the order of these two loads.
@@ -113,6 +136,7 @@ export class IntelRxQueue implements RxQueue {
         break;
       }
       const buffer = slots[slot]!;
+      if (metadata !== undefined) this.#noteMetadata(buffer, word, status, metadata);
       const fresh = free[--freeCount]!;
       slots[slot] = fresh;
       ring[word] = (iovaLow + (fresh << shift)) | 0;
@@ -150,6 +174,24 @@ export class IntelRxQueue implements RxQueue {
     this.#skipping = !endOfPacket;
     this.#arm(slot);
     return this.#skipping;
+  }
+
+  /** Before the slot is armed again: word 0 and 1 hold packet type and hash until then. */
+  #noteMetadata(buffer: number, word: number, status: number, bits: RxMetadataBits): void {
+    const ring = this.#ring;
+    const pool = this.#pool;
+    const hashed = (ring[word]! & RX_RSS_TYPE_MASK) !== 0;
+    pool.rxFlags[buffer] =
+      ((status & RX_VP) !== 0 ? RxFlag.VLAN : 0) |
+      ((status & RX_IPCS) !== 0
+        ? RxFlag.IP_CHECKED | (((status >>> bits.ipErrorShift) & 1) * RxFlag.IP_BAD)
+        : 0) |
+      ((status & RX_L4CS) !== 0
+        ? RxFlag.L4_CHECKED | (((status >>> bits.l4ErrorShift) & 1) * RxFlag.L4_BAD)
+        : 0) |
+      (hashed ? RxFlag.RSS_HASH : 0);
+    pool.vlanTags[buffer] = ring[word + RX_LENGTH_WORD]! >>> 16;
+    pool.rssHashes[buffer] = ring[word + 1]!;
   }
 
   #arm(slot: number): void {

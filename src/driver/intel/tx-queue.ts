@@ -5,21 +5,28 @@
  * packets; a group's buffers return to the pool together. Up to 31 sent packets therefore stay with the ring until
  * later ones follow or the device closes. RS not on every descriptor requires TXDCTL.WTHRESH = 0.
  */
-import type { BufferOwners, PacketPool } from '../../hugepage/packet-pool.js';
+import { type BufferOwners, type PacketPool, TxFlag } from '../../hugepage/packet-pool.js';
 import type { TxQueue } from '../device.js';
 import type { Doorbell } from '../register-file.js';
 import {
   DESCRIPTOR_WORD_SHIFT,
+  TX_CC,
   TX_COMMAND_WORD,
   TX_DD,
   TX_DEXT,
+  TX_DTYP_CONTEXT,
   TX_DTYP_DATA,
   TX_EOP,
   TX_IFCS,
+  TX_IXSM,
   TX_MIN_FRAME_BYTES,
   TX_PAYLEN_SHIFT,
   TX_RS,
   TX_STATUS_WORD,
+  TX_TUCMD_IPV4,
+  TX_TUCMD_TCP,
+  TX_TXSM,
+  TX_VLE,
 } from './descriptors.js';
 
 /** Indices of `IntelTxQueue.counters`. */
@@ -31,6 +38,11 @@ const TX_COUNTERS = 3;
 /** Slots in a group; the ring's size is a multiple of it. */
 const GROUP = 32;
 const GROUP_MASK = GROUP - 1;
+const GROUP_SHIFT = Math.log2(GROUP);
+/** In `slots`: a context descriptor, which has no buffer. */
+const NO_BUFFER = -1;
+/** `#context` before the first context descriptor: no context has this value. */
+const NO_CONTEXT = -1;
 /** `(slot in group + 1) & GROUP` is GROUP on the last slot, 0 on the others; shifted, it is the RS bit. */
 const RS_SHIFT = Math.log2(TX_RS) - Math.log2(GROUP);
 const COMMAND = TX_DTYP_DATA | TX_EOP | TX_IFCS | TX_DEXT;
@@ -52,8 +64,13 @@ export class IntelTxQueue implements TxQueue {
   readonly #pool: PacketPool;
   readonly #owners: BufferOwners | undefined;
   readonly #mask: number;
-  /** Buffer index of each slot between nextToClean and nextToUse. */
+  /** Buffer index of each slot between nextToClean and nextToUse; NO_BUFFER for a context descriptor. */
   readonly #slots: Int32Array;
+  /** The slot whose DD tells that a group is done: its last, or one later where that is a context descriptor. */
+  readonly #reports: Int32Array;
+  /** Word 0 of the context that the hardware holds, and word 2. */
+  #context = NO_CONTEXT;
+  #contextType = 0;
   readonly #iovaLow: number;
   readonly #iovaHigh: number;
   #nextToUse = 0;
@@ -70,6 +87,7 @@ export class IntelTxQueue implements TxQueue {
     this.#owners = pool.owners;
     this.#mask = this.size - 1;
     this.#slots = new Int32Array(this.size);
+    this.#reports = Int32Array.from({ length: this.size / GROUP }, (_, group) => group * GROUP + GROUP_MASK);
     this.#iovaLow = pool.iovaLow | 0;
     this.#iovaHigh = pool.iovaHigh | 0;
   }
@@ -123,21 +141,106 @@ export class IntelTxQueue implements TxQueue {
     return limit;
   }
 
+  sendOffloaded(bufs: Uint32Array, count: number = bufs.length): number {
+    if (((this.#nextToUse - this.#nextToClean) & this.#mask) >= GROUP) this.reclaim();
+    const wanted = Math.min(count, bufs.length);
+    const first = this.#nextToUse;
+    let taken = 0;
+    while (taken < wanted) {
+      // A packet needs a slot, and one more where its context is not the one that the hardware holds.
+      const room = (this.#nextToClean - this.#nextToUse - 1) & this.#mask;
+      if (room < 2) break;
+      if (this.#owners !== undefined) this.#owners.sent(bufs, taken, taken + 1);
+      this.#queueOffloaded(bufs[taken]!);
+      taken++;
+    }
+    if (this.#nextToUse !== first) this.#tail[0] = this.#nextToUse;
+    return taken;
+  }
+
+  /** Writes a context descriptor where needed, and the data descriptor. */
+  #queueOffloaded(buffer: number): void {
+    const pool = this.#pool;
+    const length = pool.lengths[buffer]!;
+    if (!(length >= TX_MIN_FRAME_BYTES && length <= pool.bufferSizeBytes)) {
+      this.counters[TX_ERRORS]! += 1;
+      if (buffer < pool.capacity) pool.free[pool.freeCount++] = buffer;
+      return;
+    }
+    const flags = pool.txFlags[buffer]!;
+    let command = COMMAND | length;
+    let status = length << TX_PAYLEN_SHIFT;
+    let owed = 0;
+    if (flags !== 0) {
+      owed = this.#useContext(buffer, flags);
+      status |= TX_CC;
+      if ((flags & TxFlag.VLAN) !== 0) command |= TX_VLE;
+      if ((flags & TxFlag.IP_CHECKSUM) !== 0) status |= TX_IXSM;
+      if ((flags & (TxFlag.TCP_CHECKSUM | TxFlag.UDP_CHECKSUM)) !== 0) status |= TX_TXSM;
+    }
+    const slot = this.#nextToUse;
+    command |= (((slot & GROUP_MASK) + 1) & GROUP) << RS_SHIFT;
+    const word = slot << DESCRIPTOR_WORD_SHIFT;
+    this.#ring[word] = (this.#iovaLow + (buffer << pool.bufferShift)) | 0;
+    this.#ring[word + 1] = this.#iovaHigh;
+    this.#ring[word + TX_COMMAND_WORD] = command | owed;
+    this.#ring[word + TX_STATUS_WORD] = status;
+    this.#slots[slot] = buffer;
+    this.#nextToUse = (slot + 1) & this.#mask;
+    this.counters[TX_PACKETS]! += 1;
+    this.counters[TX_BYTES]! += length;
+  }
+
+  /**
+   * Queues a context descriptor unless the hardware holds this context already. Returns TX_RS where the context took
+   * a group's last slot: a context cannot report, so the data descriptor after it reports for the group.
+   */
+  #useContext(buffer: number, flags: number): number {
+    const pool = this.#pool;
+    const vlan = (flags & TxFlag.VLAN) !== 0 ? pool.vlanTags[buffer]! : 0;
+    const context = (vlan << 16) | pool.txHeaders[buffer]!;
+    const type =
+      TX_DTYP_CONTEXT |
+      TX_DEXT |
+      ((flags & TxFlag.IP_CHECKSUM) !== 0 ? TX_TUCMD_IPV4 : 0) |
+      ((flags & TxFlag.TCP_CHECKSUM) !== 0 ? TX_TUCMD_TCP : 0);
+    if (this.#context === context && this.#contextType === type) return 0;
+    this.#context = context;
+    this.#contextType = type;
+    const slot = this.#nextToUse;
+    const next = (slot + 1) & this.#mask;
+    const word = slot << DESCRIPTOR_WORD_SHIFT;
+    this.#ring[word] = context;
+    this.#ring[word + 1] = 0;
+    this.#ring[word + TX_COMMAND_WORD] = type;
+    this.#ring[word + TX_STATUS_WORD] = 0;
+    this.#slots[slot] = NO_BUFFER;
+    this.#nextToUse = next;
+    if ((slot & GROUP_MASK) !== GROUP_MASK) return 0;
+    this.#reports[slot >>> GROUP_SHIFT] = next;
+    return TX_RS;
+  }
+
   reclaim(): void {
     const ring = this.#ring;
     const slots = this.#slots;
     const pool = this.#pool;
     const free = pool.free;
     const mask = this.#mask;
+    const reports = this.#reports;
     const end = this.#nextToUse;
     let clean = this.#nextToClean;
     let freeCount = pool.freeCount;
     // Only groups that are wholly in use: DD of a group not used again yet is from the lap before.
     while (((end - clean) & mask) >= GROUP) {
-      const last = (clean | GROUP_MASK) << DESCRIPTOR_WORD_SHIFT;
+      const last = reports[clean >>> GROUP_SHIFT]! << DESCRIPTOR_WORD_SHIFT;
       if ((ring[last + TX_STATUS_WORD]! & TX_DD) === 0) break;
+      reports[clean >>> GROUP_SHIFT] = clean | GROUP_MASK;
       const groupEnd = clean + GROUP;
-      for (; clean < groupEnd; clean++) free[freeCount++] = slots[clean]!;
+      for (; clean < groupEnd; clean++) {
+        const buffer = slots[clean]!;
+        if (buffer >= 0) free[freeCount++] = buffer;
+      }
       clean &= mask;
     }
     this.#nextToClean = clean;
@@ -150,7 +253,8 @@ export class IntelTxQueue implements TxQueue {
     this.#closed = true;
     const { free } = this.#pool;
     for (let slot = this.#nextToClean; slot !== this.#nextToUse; slot = (slot + 1) & this.#mask) {
-      free[this.#pool.freeCount++] = this.#slots[slot]!;
+      const buffer = this.#slots[slot]!;
+      if (buffer >= 0) free[this.#pool.freeCount++] = buffer;
     }
     // A full ring whose groups never complete: `send` takes nothing from now on.
     this.#ring.fill(0);

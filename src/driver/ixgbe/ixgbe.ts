@@ -1,0 +1,107 @@
+/**
+ * Driver for the Intel 82599 10 GbE controller, its card X520, and X540 (ixgbe family).
+ * Source: Intel 82599 10 GbE Controller Datasheet, revision 3.4.
+ */
+import type { VfioDevice } from '../../vfio/types.js';
+import type { DeviceId, Driver, LinkState, OpenOptions } from '../device.js';
+import { IntelDevice, type IntelFamily } from '../intel/intel-device.js';
+import * as init from './init.js';
+import { linkState, type Media, startLink } from './link.js';
+import * as reg from './registers.js';
+import { counterMap } from './stats.js';
+
+/** Frame damage in a receive descriptor (7.1.6.2): USE 29, OSE 28, PE 27, LE 25, CE 24. Checksum errors are none. */
+const RX_ERROR_MASK = 0x3b00_0000;
+
+const family: IntelFamily = {
+  driver: 'ixgbe',
+  // RSS spreads over 16 queues at most (7.1.2.8).
+  maxQueuePairs: 16,
+  rxErrorMask: RX_ERROR_MASK,
+  registers: {
+    status: reg.STATUS,
+    rxTail: reg.rdt,
+    txTail: reg.tdt,
+    receiveAddressLow: reg.ral(0),
+    receiveAddressHigh: reg.rah(0),
+    multicastTable: reg.mta,
+    filterControl: reg.FCTRL,
+    promiscuousBits: reg.FCTRL_UPE | reg.FCTRL_MPE,
+    gpie: reg.GPIE,
+    gpieMsix: (reg.GPIE_MULTIPLE_MSIX | reg.GPIE_OCD | reg.GPIE_EIAME | reg.GPIE_PBA) >>> 0,
+    eiac: reg.EIAC,
+    eiam: reg.EIAM,
+    eims: reg.EIMS,
+    eimc: reg.EIMC,
+    ivar: reg.ivar,
+    ivarRxShift: reg.ivarRxShift,
+  },
+  counters: () => counterMap,
+  // IPE 31, L4E 30 (7.1.6.2).
+  metadata: { ipErrorShift: 31, l4ErrorShift: 30 },
+};
+
+interface IxgbeId extends DeviceId {
+  readonly media: Media;
+}
+
+const IDS: readonly IxgbeId[] = [
+  { vendor: 0x8086, device: 0x10fb, name: 'Intel 82599 SFP+ (X520)', media: 'sfp' },
+  { vendor: 0x8086, device: 0x10f7, name: 'Intel 82599 KX4', media: 'backplane' },
+  { vendor: 0x8086, device: 0x1528, name: 'Intel X540-AT2', media: 'copper-phy' },
+];
+
+class IxgbeDevice extends IntelDevice {
+  readonly #media: Media;
+
+  constructor(vfio: VfioDevice, id: IxgbeId, options: OpenOptions) {
+    super(vfio, id, family, options);
+    this.#media = id.media;
+  }
+
+  protected resetHardware(): Promise<void> {
+    // The link reset would make X540's PHY negotiate again, which takes seconds.
+    const bits = this.#media === 'copper-phy' ? reg.CTRL_RST : reg.CTRL_RST | reg.CTRL_LRST;
+    return init.reset(this.registers, bits);
+  }
+
+  protected readMac(): Uint8Array {
+    return init.readMac(this.registers);
+  }
+
+  protected async setUpReceive(): Promise<void> {
+    init.setUpReceive(this.registers, this.rings, {
+      bufferSizeBytes: this.pool.bufferSizeBytes,
+      vlanStrip: this.options.vlanStrip ?? false,
+    });
+  }
+
+  protected async setUpTransmit(): Promise<void> {
+    init.setUpTransmit(this.registers, this.rings);
+  }
+
+  protected startQueues(): Promise<void> {
+    return init.startQueues(this.registers, this.queuePairs);
+  }
+
+  protected stopQueues(): Promise<void> {
+    return init.stopQueues(this.registers, this.queuePairs);
+  }
+
+  protected startLink(): Promise<void> {
+    return startLink(this.registers, this.#media);
+  }
+
+  linkState(): LinkState {
+    return linkState(this.registers);
+  }
+}
+
+export const ixgbe: Driver = {
+  name: 'ixgbe',
+  ids: IDS,
+  open: (vfio, id, options) => {
+    const known = IDS.find((entry) => entry.device === id.device)!;
+    return new IxgbeDevice(vfio, known, options).start();
+  },
+};

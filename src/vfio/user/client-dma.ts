@@ -1,0 +1,130 @@
+/**
+ * The client's DMA mapper: hands memory to the server by descriptor, and serves DMA_READ and DMA_WRITE from the same
+ * memory for servers that do not map it.
+ */
+import { constants } from 'node:os';
+import { NicError } from '../../errors.js';
+import { MAP_SHARED, type Mapping, mmap, munmap, PROT_READ, PROT_WRITE } from '../../syscalls.js';
+import type { DmaBacking, DmaMapper, IovaRange } from '../types.js';
+import {
+  Command,
+  commandName,
+  DEFAULT_MAX_TRANSFER_BYTES,
+  DMA_MAP_READ,
+  DMA_MAP_WRITE,
+  type DmaRange,
+  decodeDmaData,
+  decodeDmaRange,
+  encodeDmaMap,
+  encodeDmaRange,
+  encodeDmaUnmap,
+} from './protocol.js';
+
+const { EINVAL, ENOTSUP } = constants.errno;
+
+/** What the protocol lets a server translate, without page 0 and the range x86 keeps for MSI writes. */
+const IOVA_RANGES: readonly IovaRange[] = [
+  { first: 0x1000n, last: 0xfedfffffn },
+  { first: 0xfef00000n, last: 2n ** 48n - 1n },
+];
+
+interface Mapped {
+  readonly backing: DmaBacking;
+  readonly iova: bigint;
+  /** Made when the server first asks for this memory by message. */
+  mapping: Mapping | undefined;
+}
+
+/** What the mapper needs of the connection. */
+export interface DmaConnection {
+  readonly path: string;
+  /** Sends a command with descriptors and waits for the reply. @throws NicError `DMA_MAP` where refused */
+  request(command: number, body: Uint8Array, fds: readonly number[]): void;
+  isGone(): boolean;
+  maxMaps(): number;
+}
+
+export class ClientDma implements DmaMapper {
+  readonly iovaRanges = IOVA_RANGES;
+  readonly #connection: DmaConnection;
+  readonly #mapped = new Map<bigint, Mapped>();
+
+  constructor(connection: DmaConnection) {
+    this.#connection = connection;
+  }
+
+  map(backing: DmaBacking, iova: bigint): void {
+    const sizeBytes = BigInt(backing.sizeBytes);
+    const last = iova + sizeBytes - 1n;
+    const what = `${backing.sizeBytes} bytes at IOVA 0x${iova.toString(16)}`;
+    if (!IOVA_RANGES.some((range) => iova >= range.first && last <= range.last)) {
+      throw this.#refused(`${what} are outside the usable ranges`);
+    }
+    if (this.#mapped.size >= this.#connection.maxMaps()) {
+      throw this.#refused(`${what} are one map more than the server's ${this.#connection.maxMaps()}`);
+    }
+    const flags = DMA_MAP_READ | DMA_MAP_WRITE;
+    this.#connection.request(Command.DMA_MAP, encodeDmaMap({ flags, offset: 0n, iova, sizeBytes }), [
+      backing.fd,
+    ]);
+    this.#mapped.set(iova, { backing, iova, mapping: undefined });
+  }
+
+  unmap(iova: bigint, sizeBytes: number): void {
+    const mapped = this.#mapped.get(iova);
+    if (mapped === undefined || mapped.backing.sizeBytes !== sizeBytes) {
+      throw this.#refused(`${sizeBytes} bytes at IOVA 0x${iova.toString(16)} are not what was mapped`);
+    }
+    // a server that is gone has no access left to take away
+    if (!this.#connection.isGone()) {
+      const unmap = { flags: 0, iova, sizeBytes: BigInt(sizeBytes) };
+      this.#connection.request(Command.DMA_UNMAP, encodeDmaUnmap(unmap), []);
+    }
+    this.#mapped.delete(iova);
+    if (mapped.mapping !== undefined) munmap(mapped.mapping);
+  }
+
+  /**
+   * Does a command of the server's and returns the body of the reply.
+   * @throws NicError with the errno to answer with
+   */
+  serve(command: number, body: Uint8Array): Uint8Array {
+    if (command === Command.DMA_READ) {
+      const range = decodeDmaRange(body);
+      return encodeDmaRange(range, this.#memory(range));
+    }
+    if (command === Command.DMA_WRITE) {
+      const { data, ...range } = decodeDmaData(body);
+      this.#memory(range).set(data);
+      return encodeDmaRange(range);
+    }
+    throw new NicError('PROTOCOL', `${commandName(command)} is not for a client`, { errno: ENOTSUP });
+  }
+
+  close(): void {
+    for (const { mapping } of this.#mapped.values()) if (mapping !== undefined) munmap(mapping);
+    this.#mapped.clear();
+  }
+
+  #memory({ iova, count }: DmaRange): Uint8Array {
+    const end = iova + BigInt(count);
+    if (count > 0 && count <= DEFAULT_MAX_TRANSFER_BYTES) {
+      for (const mapped of this.#mapped.values()) {
+        const { backing } = mapped;
+        if (iova < mapped.iova || end > mapped.iova + BigInt(backing.sizeBytes)) continue;
+        mapped.mapping ??= mmap(backing.fd, backing.sizeBytes, 0, PROT_READ | PROT_WRITE, MAP_SHARED);
+        return new Uint8Array(mapped.mapping.buffer, Number(iova - mapped.iova), count);
+      }
+    }
+    throw new NicError('PROTOCOL', `${count} bytes at IOVA 0x${iova.toString(16)} are not mapped`, {
+      errno: EINVAL,
+    });
+  }
+
+  #refused(text: string): NicError {
+    return new NicError('DMA_MAP', `vfio-user server at ${this.#connection.path}: ${text}`, {
+      path: this.#connection.path,
+      errno: EINVAL,
+    });
+  }
+}

@@ -1,0 +1,65 @@
+/**
+ * Files whose memory two processes share. A mapping of a file that is then truncated raises SIGBUS on access, and that
+ * ends a Node.js process; a file sealed against shrinking cannot do that. Seals exist for memfds only.
+ */
+import { closeSync, ftruncateSync } from 'node:fs';
+import {
+  addFileSeals,
+  F_SEAL_GROW,
+  F_SEAL_SEAL,
+  F_SEAL_SHRINK,
+  fileSeals,
+  MAP_SHARED,
+  type Mapping,
+  MFD_ALLOW_SEALING,
+  MFD_CLOEXEC,
+  memfdCreate,
+  mmap,
+  munmap,
+  PROT_READ,
+  PROT_WRITE,
+} from '../../syscalls.js';
+
+/** Makes sure that the file cannot shrink. False where it still can. */
+export function sealAgainstShrinking(fd: number): boolean {
+  const seals = fileSeals(fd);
+  if (seals < 0) return false;
+  return (seals & F_SEAL_SHRINK) !== 0 || addFileSeals(fd, F_SEAL_SHRINK);
+}
+
+/** Memory of a served region, for `ServedRegion.fd`; zero at first. */
+export interface SharedMemory {
+  readonly fd: number;
+  readonly buffer: ArrayBuffer;
+  /** Unmaps it and closes the file. Drop all views first. */
+  close(): void;
+}
+
+/**
+ * Memory that clients may map: a memfd of a fixed size.
+ * @param sizeBytes a multiple of 4096
+ * @throws NicError `SYSCALL`
+ */
+export function createSharedMemory(name: string, sizeBytes: number): SharedMemory {
+  const fd = memfdCreate(name, MFD_CLOEXEC | MFD_ALLOW_SEALING);
+  let mapping: Mapping;
+  try {
+    ftruncateSync(fd, sizeBytes);
+    addFileSeals(fd, F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_SEAL);
+    mapping = mmap(fd, sizeBytes, 0, PROT_READ | PROT_WRITE, MAP_SHARED);
+  } catch (error) {
+    closeSync(fd);
+    throw error;
+  }
+  let open = true;
+  return {
+    fd,
+    buffer: mapping.buffer,
+    close(): void {
+      if (!open) return;
+      open = false;
+      munmap(mapping);
+      closeSync(fd);
+    },
+  };
+}

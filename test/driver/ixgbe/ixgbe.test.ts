@@ -1,0 +1,277 @@
+/** The ixgbe driver on the 82599 model, in strict mode: whatever the datasheet forbids fails the test. */
+import { suite } from 'uvu';
+import * as assert from 'uvu/assert';
+import { PciRegion } from '../../../src/vfio/types.js';
+import { IxgbeRig, MAC_A, MAC_B, numberedFrame, type RigOptions } from '../../support/ixgbe-rig.js';
+
+const BROADCAST = new Uint8Array(6).fill(0xff);
+const OTHER = Uint8Array.of(0x02, 0, 0, 0, 0, 0x77);
+
+/** Runs a test on a fresh rig, closes it, and wants no complaint from the models. */
+function onRig(options: RigOptions, body: (rig: IxgbeRig) => Promise<void> | void) {
+  return async () => {
+    const rig = await IxgbeRig.open(options);
+    try {
+      await body(rig);
+    } finally {
+      await rig.close();
+    }
+    assert.equal(rig.complaints(), []);
+  };
+}
+
+const range = (count: number): number[] => Array.from({ length: count }, (_, i) => i);
+
+const bringUp = suite('ixgbe bring-up');
+
+for (const [deviceId, name] of [
+  [0x10fb, 'SFP+'],
+  [0x10f7, 'KX4'],
+  [0x1528, 'X540'],
+] as const) {
+  bringUp(
+    `${name}: link, MAC, traffic both ways`,
+    onRig({ deviceId }, async (rig) => {
+      assert.equal(await rig.a.nic.waitForLink(100), { up: true, speedMbps: 10_000, fullDuplex: true });
+      assert.equal(rig.a.nic.mac, MAC_A);
+      assert.is(rig.b.nic.macAddress, '02:00:00:00:00:0b');
+      const frames = range(20).map((i) => numberedFrame(MAC_B, MAC_A, i));
+      assert.is(rig.send(rig.a, frames), 20);
+      rig.settle();
+      assert.equal(rig.receive(rig.b), frames);
+      const back = range(20).map((i) => numberedFrame(MAC_A, MAC_B, i));
+      assert.is(rig.send(rig.b, back), 20);
+      rig.settle();
+      assert.equal(rig.receive(rig.a), back);
+    }),
+  );
+}
+
+bringUp(
+  'bus mastering is on only between reset and close',
+  onRig({}, (rig) => {
+    const before = rig.a.vfio.events;
+    assert.equal(before.slice(0, 2), ['reset', 'bus master on']);
+    assert.not(before.includes('bus master off'));
+  }),
+);
+
+bringUp('closing: bus master off, then interrupts, then the memory, then the device', async () => {
+  const rig = await IxgbeRig.open();
+  const { vfio } = rig.a;
+  const windows = vfio.mapper.windows.length;
+  await rig.close();
+  assert.equal(vfio.events.slice(-3), ['bus master off', 'interrupts off', 'close']);
+  assert.ok(windows > 0);
+  assert.is(vfio.mapper.windows.length, 0, 'nothing stays mapped');
+});
+
+bringUp(
+  'thresholds survive enabling the queue',
+  onRig({}, (rig) => {
+    const bar = rig.a.vfio.region(PciRegion.BAR0);
+    // TXDCTL(0), 8.2.3.9.10: PTHRESH 36, HTHRESH 8, WTHRESH 0, ENABLE.
+    assert.is(bar.read32(0x6028), ((1 << 25) | (8 << 8) | 36) >>> 0);
+    // RAH(0), 8.2.3.7.9: Address Valid.
+    assert.is(bar.read32(0xa204) >>> 31, 1);
+  }),
+);
+
+bringUp.run();
+
+const traffic = suite('ixgbe traffic');
+
+traffic(
+  'every length from 17 to 1514 bytes arrives unchanged, short ones padded',
+  onRig({}, (rig) => {
+    for (let length = 17; length <= 1514; length++) {
+      const frame = numberedFrame(MAC_B, MAC_A, length, length);
+      assert.is(rig.send(rig.a, [frame]), 1);
+      rig.settle();
+      const [arrived, ...more] = rig.receive(rig.b);
+      assert.is(more.length, 0);
+      assert.is(arrived!.length, Math.max(length, 60));
+      assert.equal(arrived!.slice(0, length), frame);
+    }
+  }),
+);
+
+traffic(
+  'the rings wrap many times, in order and without loss',
+  onRig({}, (rig) => {
+    let next = 0;
+    for (let round = 0; round < 200; round++) {
+      const count = 1 + (round % 47);
+      const frames = range(count).map((i) => numberedFrame(MAC_B, MAC_A, next + i));
+      assert.is(rig.send(rig.a, frames), count);
+      next += count;
+      rig.settle();
+      assert.equal(rig.receive(rig.b), frames);
+    }
+    const { txPackets, txBytes, wireTxPackets, wireTxBytes } = rig.a.nic.stats();
+    assert.equal([txPackets, wireTxPackets], [next, next]);
+    assert.equal([txBytes, wireTxBytes], [next * 60, next * 64]);
+    const { rxPackets, rxBytes, wireRxPackets, wireRxBytes, rxMissed } = rig.b.nic.stats();
+    assert.equal([rxPackets, wireRxPackets, rxMissed], [next, next, 0]);
+    assert.equal([rxBytes, wireRxBytes], [next * 60, next * 64]);
+  }),
+);
+
+traffic(
+  'a full transmit ring takes no more, and goes on when the device has caught up',
+  onRig({}, (rig) => {
+    const frames = range(200).map((i) => numberedFrame(MAC_B, MAC_A, i));
+    const taken = rig.send(rig.a, frames);
+    assert.is(taken, 127, 'one slot of 128 stays empty');
+    assert.is(rig.send(rig.a, frames.slice(0, 1)), 0);
+    rig.settle();
+    assert.equal(rig.receive(rig.b), frames.slice(0, 127));
+    assert.ok(rig.send(rig.a, frames.slice(0, 60)) >= 60);
+    rig.settle();
+    assert.is(rig.receive(rig.b).length, 60);
+  }),
+);
+
+traffic(
+  'frames that find no descriptor are counted as missed, once',
+  onRig({ flowControl: false }, (rig) => {
+    let sent = 0;
+    for (let round = 0; round < 5; round++) {
+      sent += rig.send(
+        rig.a,
+        range(100).map((i) => numberedFrame(MAC_B, MAC_A, i)),
+      );
+      rig.settle();
+    }
+    const arrived = rig.receive(rig.b).length;
+    const { rxMissed, rxPackets } = rig.b.nic.stats();
+    assert.is(rxPackets, arrived);
+    assert.is(rxPackets + rxMissed, sent);
+    assert.ok(rxMissed > 0);
+    assert.is(rig.b.nic.stats().rxMissed, rxMissed, 'reading again adds nothing');
+  }),
+);
+
+traffic(
+  'frames longer than a buffer are dropped and counted, and the next one arrives',
+  onRig({ open: {} }, async (rig) => {
+    // 2 KiB buffers: a jumbo frame needs two. HLREG0.JUMBOEN and MAXFRS (8.2.3.22.8, 8.2.3.22.13) let it in.
+    for (const side of [rig.a, rig.b]) {
+      const bar = side.vfio.region(PciRegion.BAR0);
+      bar.write32(0x4268, 9000 << 16);
+      bar.write32(0x4240, bar.read32(0x4240) | (1 << 2));
+    }
+    rig.b.model.deliver(frameMemory(3000), 0, 3000);
+    rig.b.model.flush();
+    const good = numberedFrame(MAC_B, MAC_A, 1);
+    rig.send(rig.a, [good]);
+    rig.settle();
+    assert.equal(rig.receive(rig.b), [good]);
+    assert.is(rig.b.nic.stats().rxTooLong, 1);
+  }),
+);
+
+traffic(
+  'link down: nothing arrives, and linkState says so',
+  onRig({}, async (rig) => {
+    rig.a.model.carrier(false);
+    assert.is(rig.a.nic.linkState().up, false);
+    assert.is((await rig.a.nic.waitForLink(5)).up, false);
+    rig.a.model.carrier(true);
+    rig.settle();
+    assert.is((await rig.a.nic.waitForLink(1000)).up, true);
+  }),
+);
+
+traffic.run();
+
+const filters = suite('ixgbe filters');
+
+filters(
+  'without promiscuous mode: own address and broadcast only',
+  onRig({}, (rig) => {
+    const mine = numberedFrame(MAC_B, MAC_A, 1);
+    const all = numberedFrame(BROADCAST, MAC_A, 2);
+    rig.send(rig.a, [numberedFrame(OTHER, MAC_A, 0), mine, all]);
+    rig.settle();
+    assert.equal(rig.receive(rig.b), [mine, all]);
+  }),
+);
+
+filters(
+  'promiscuous mode, on and off',
+  onRig({}, (rig) => {
+    const foreign = numberedFrame(OTHER, MAC_A, 1);
+    const group = numberedFrame(Uint8Array.of(1, 0, 0x5e, 1, 2, 3), MAC_A, 2);
+    rig.b.nic.setPromiscuous(true);
+    rig.send(rig.a, [foreign, group]);
+    rig.settle();
+    assert.equal(rig.receive(rig.b), [foreign, group]);
+    rig.b.nic.setPromiscuous(false);
+    rig.send(rig.a, [foreign, group]);
+    rig.settle();
+    assert.equal(rig.receive(rig.b), []);
+  }),
+);
+
+filters(
+  'setMac changes the address that is received',
+  onRig({}, (rig) => {
+    rig.b.nic.setMac(OTHER);
+    const foreign = numberedFrame(OTHER, MAC_A, 1);
+    rig.send(rig.a, [foreign, numberedFrame(MAC_B, MAC_A, 2)]);
+    rig.settle();
+    assert.equal(rig.receive(rig.b), [foreign]);
+    assert.throws(() => rig.b.nic.setMac(BROADCAST), /not the address of one station/);
+  }),
+);
+
+filters(
+  'multicast groups',
+  onRig({}, (rig) => {
+    const joined = Uint8Array.of(1, 0, 0x5e, 0, 0, 1);
+    const other = Uint8Array.of(1, 0, 0x5e, 0x40, 0x73, 0x22);
+    const wanted = numberedFrame(joined, MAC_A, 1);
+    const unwanted = numberedFrame(other, MAC_A, 2);
+    const arriveAt = (): number => {
+      rig.send(rig.a, [wanted, unwanted]);
+      rig.settle();
+      return rig.receive(rig.b).length;
+    };
+    assert.is(arriveAt(), 0);
+    rig.b.nic.setMulticast([joined]);
+    assert.is(arriveAt(), 1);
+    rig.b.nic.setMulticast('all');
+    assert.is(arriveAt(), 2);
+    rig.b.nic.setMulticast([]);
+    assert.is(arriveAt(), 0);
+  }),
+);
+
+filters.run();
+
+const idle = suite('ixgbe interrupts');
+
+idle(
+  'a packet ends the wait; without one it ends by time',
+  onRig({ model: { strict: true } }, async (rig) => {
+    assert.is(await rig.b.nic.waitForPackets(5), false);
+    const waiting = rig.b.nic.waitForPackets(5000);
+    rig.send(rig.a, [numberedFrame(MAC_B, MAC_A, 1)]);
+    rig.settle();
+    assert.is(await waiting, true);
+    assert.is(rig.receive(rig.b).length, 1);
+    assert.is(await rig.b.nic.waitForPackets(5), false, 'no second wake-up for the same packet');
+  }),
+);
+
+idle.run();
+
+function frameMemory(length: number) {
+  const buffer = new ArrayBuffer((length + 3) & ~3);
+  const bytes = new Uint8Array(buffer);
+  bytes.set(MAC_B, 0);
+  bytes.set(MAC_A, 6);
+  bytes.set([0x88, 0xb5], 12);
+  return { bytes, words: new Int32Array(buffer) };
+}

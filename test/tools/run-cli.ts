@@ -1,0 +1,24 @@
+import { spawnSync } from 'node:child_process';
+import { fileURLToPath } from 'node:url';
+
+export const CLI = fileURLToPath(new URL('../../tools/barewire.js', import.meta.url));
+
+export interface CliResult {
+  readonly status: number | null;
+  readonly stdout: string;
+  readonly stderr: string;
+}
+
+/** Runs the built `barewire` on a sysfs tree of its own: a test must never see this machine's NICs. */
+export function runCli(
+  args: readonly string[],
+  sysfsRoot: string,
+  env: Record<string, string> = {},
+): CliResult {
+  const { status, stdout, stderr } = spawnSync(process.execPath, [CLI, ...args], {
+    encoding: 'utf8',
+    env: { PATH: process.env.PATH ?? '', BAREWIRE_SYSFS: sysfsRoot, ...env },
+    timeout: 60_000,
+  });
+  return { status, stdout, stderr };
+}

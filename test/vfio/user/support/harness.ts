@@ -1,0 +1,125 @@
+/** What the vfio-user tests share: a served test device in a child process, raw sockets, descriptor counts. */
+import { type ChildProcess, fork } from 'node:child_process';
+import { once } from 'node:events';
+import { mkdtempSync, readdirSync, rmSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { setTimeout as delay } from 'node:timers/promises';
+import {
+  Command,
+  DEFAULT_CAPABILITIES,
+  encodeCommand,
+  encodeVersion,
+} from '../../../../src/vfio/user/protocol.js';
+import { connectSocket, type Message, MessageSocket } from '../../../../src/vfio/user/socket.js';
+
+/** Long enough for a loaded machine; what is waited for comes at once otherwise. */
+const LIVENESS_MS = 20_000;
+
+export interface TestHost {
+  readonly path: string;
+  readonly pid: number;
+  readonly child: ChildProcess;
+  /** What the server reported through `onError`. */
+  readonly errors: string[];
+  stop(): Promise<void>;
+}
+
+/** Starts host.ts. `path`: an existing socket path to serve at, else a new one in a new directory. */
+export async function startHost(mode = 'events', path?: string): Promise<TestHost> {
+  const directory = path === undefined ? mkdtempSync(join(tmpdir(), 'barewire-')) : undefined;
+  const socketPath = path ?? join(directory!, 'device.sock');
+  const child = fork(new URL('./host.js', import.meta.url), [socketPath, mode]);
+  const errors: string[] = [];
+  const ready = new Promise<void>((resolve, reject) => {
+    child.on('message', (message: unknown) => {
+      if (message === 'ready') resolve();
+      else if (typeof message === 'object' && message !== null && 'error' in message)
+        errors.push(String(message.error));
+    });
+    child.once('exit', (code, signal) => reject(new Error(`host ended: ${code ?? signal}`)));
+  });
+  await ready;
+  return {
+    path: socketPath,
+    pid: child.pid!,
+    child,
+    errors,
+    async stop(): Promise<void> {
+      if (child.exitCode === null && child.signalCode === null) {
+        const exit = once(child, 'exit');
+        child.send('close');
+        await exit;
+      }
+      if (directory !== undefined) rmSync(directory, { recursive: true, force: true });
+    },
+  };
+}
+
+/** Open descriptors of a process. */
+export function countFds(pid: number | 'self' = 'self'): number {
+  // the listing itself has one of them open
+  return readdirSync(`/proc/${pid}/fd`).length - (pid === 'self' ? 1 : 0);
+}
+
+/** Waits until `condition` holds; throws where it does not in a generous time. */
+export async function until(condition: () => boolean, what: string): Promise<void> {
+  const deadline = performance.now() + LIVENESS_MS;
+  while (!condition()) {
+    if (performance.now() > deadline) throw new Error(`Waited in vain: ${what}`);
+    await delay(2);
+  }
+}
+
+/** A client that sends what it is told to. */
+export class RawClient {
+  readonly socket: MessageSocket;
+  #id = 0;
+
+  constructor(path: string, timeoutMs = LIVENESS_MS) {
+    this.socket = new MessageSocket(connectSocket(path, timeoutMs), path, 4 * 1024 * 1024, 64);
+  }
+
+  static negotiated(path: string): RawClient {
+    const client = new RawClient(path);
+    const version = { major: 0, minor: 0, capabilities: DEFAULT_CAPABILITIES };
+    const reply = client.ask(Command.VERSION, encodeVersion(version));
+    if (reply.header.error) throw new Error(`VERSION was refused: ${reply.header.errno}`);
+    return client;
+  }
+
+  /** Sends a command and returns the reply. The body is a copy. */
+  ask(command: number, body?: Uint8Array, fds: readonly number[] = []): Message {
+    this.#id = (this.#id + 1) & 0xffff;
+    this.sendBytes(encodeCommand(this.#id, command, body), fds);
+    const { header, body: replyBody, fds: replyFds } = this.receive();
+    if (header.id !== this.#id || header.command !== command || header.type !== 1) {
+      throw new Error(`Reply ${JSON.stringify(header)} to message ${this.#id}, command ${command}`);
+    }
+    return { header, body: replyBody, fds: replyFds };
+  }
+
+  /** The errno of the error reply to a command; 0 where it succeeded. */
+  errnoOf(command: number, body?: Uint8Array, fds: readonly number[] = []): number {
+    const { header, body: replyBody, fds: replyFds } = this.ask(command, body, fds);
+    if (replyFds.length > 0) throw new Error('unexpected descriptors');
+    if (!header.error) return 0;
+    if (replyBody.length > 0) throw new Error('an error reply with a body');
+    return header.errno;
+  }
+
+  receive(): Message {
+    const message = this.socket.receive(false, performance.now() + LIVENESS_MS);
+    if (message === undefined) throw new Error('no message came');
+    return { ...message, body: message.body.slice() };
+  }
+
+  sendBytes(bytes: Uint8Array, fds: readonly number[] = []): void {
+    let sent = this.socket.send(bytes, fds);
+    while (sent < bytes.length) sent += this.socket.send(bytes.subarray(sent));
+  }
+
+  close(): void {
+    this.socket.close();
+  }
+}
