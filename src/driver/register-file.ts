@@ -51,8 +51,8 @@ export class RegisterFile {
     const deadline = performance.now() + timeoutMs;
     for (;;) {
       const now = this.read(offset);
-      if ((now & mask) >>> 0 === value) return;
       if (now === ALL_ONES) throw this.gone(name);
+      if ((now & mask) >>> 0 === value) return;
       if (performance.now() >= deadline) {
         throw new NicError(
           'DEVICE_TIMEOUT',

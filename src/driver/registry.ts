@@ -40,7 +40,14 @@ export function supportedDevices(): readonly SupportedDevice[] {
  * const count = nic.rxQueues[0].receive(bufs);
  */
 export async function open(address: string, options: OpenOptions = {}): Promise<NetDevice> {
-  const vfio = openVfio(address);
+  return openOn(openVfio(address), options);
+}
+
+/**
+ * Brings up the NIC behind an open VFIO device, which is closed where that fails.
+ * @throws NicError as `open`
+ */
+export async function openOn(vfio: VfioDevice, options: OpenOptions = {}): Promise<NetDevice> {
   try {
     const { driver, id } = driverFor(vfio);
     return await driver.open(vfio, id, options);

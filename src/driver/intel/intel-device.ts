@@ -119,9 +119,11 @@ export abstract class IntelDevice implements NetDevice {
     this.pool = options.pool ?? ownPool(options, this.queuePairs * (rxRingSize + txRingSize), pageSize);
     const needed = this.queuePairs * rxRingSize;
     if (this.pool.available < needed) {
+      const { available } = this.pool;
+      if (this.#ownsPool) this.pool.close();
       throw new NicError(
         'BAD_OPTION',
-        `${vfio.address} needs ${needed} buffers for its receive rings and the pool has ${this.pool.available} free`,
+        `${vfio.address} needs ${needed} buffers for its receive rings and the pool has ${available} free`,
         { hint: 'Make the pool larger: the receive and transmit rings of all devices, and some in flight.' },
       );
     }
@@ -266,7 +268,11 @@ export abstract class IntelDevice implements NetDevice {
       }
     };
     if (this.rxQueues.length > 0) {
-      await attempt('read counters', () => this.#readCounters(this.#hardware));
+      await attempt('read counters', () => {
+        // A device that is gone would add all ones to each sum.
+        this.#assertPresent();
+        this.#readCounters(this.#hardware);
+      });
       await attempt('stop queues', () => this.stopQueues());
     }
     if (this.#attached) await attempt('reset', () => this.resetHardware());
