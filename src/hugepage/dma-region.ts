@@ -150,21 +150,31 @@ export class DmaRegion implements DmaBacking {
       this.#mappers.set(mapper, users - 1);
       return;
     }
-    this.#mappers.delete(mapper);
     if (this.#iova !== undefined) mapper.unmap(this.#iova, this.sizeBytes);
+    this.#mappers.delete(mapper);
   }
 
-  /** Takes the memory from every device and gives it back. May be called twice. */
+  /**
+   * Takes the memory from every device and gives it back. May be called twice.
+   * @throws what a mapper threw, with the memory given back all the same: the kernel keeps what is still mapped, and
+   *   the I/O address is not used again
+   */
   close(): void {
     if (this.#closed) return;
     this.#closed = true;
+    let failure: { error: unknown } | undefined;
     for (const mapper of this.#mappers.keys()) {
-      if (this.#iova !== undefined) mapper.unmap(this.#iova, this.sizeBytes);
+      try {
+        if (this.#iova !== undefined) mapper.unmap(this.#iova, this.sizeBytes);
+      } catch (error) {
+        failure ??= { error };
+      }
     }
     this.#mappers.clear();
-    if (this.#iova !== undefined) this.#space.release(this.#iova);
+    if (this.#iova !== undefined && failure === undefined) this.#space.release(this.#iova);
     munmap(this.#mapping);
     closeSync(this.fd);
+    if (failure !== undefined) throw failure.error;
   }
 
   #assignedIova(): bigint {

@@ -190,8 +190,8 @@ export class PacketPool {
 
   /** Ends one `attach`; the device must have stopped its DMA. */
   detach(mapper: DmaMapper): void {
-    this.#region.unmapFrom(mapper);
     this.#users--;
+    this.#region.unmapFrom(mapper);
   }
 
   /**
