@@ -15,8 +15,11 @@ export interface Stop {
 export function stopOnSignals(): Stop {
   const controller = new AbortController();
   let failure: { error: unknown } | undefined;
+  // Not `aborted`: a first signal while a run that ended by itself is closing must not cut that short.
+  let signalled = false;
   const onSignal = (): void => {
-    if (controller.signal.aborted) process.exit(EXIT_INTERRUPTED);
+    if (signalled) process.exit(EXIT_INTERRUPTED);
+    signalled = true;
     controller.abort();
   };
   process.on('SIGINT', onSignal);

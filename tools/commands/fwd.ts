@@ -5,7 +5,7 @@ import { Forwarder } from '../../src/driver/forwarder.js';
 import { open } from '../../src/driver/registry.js';
 import { NicError } from '../../src/errors.js';
 import { PacketPool } from '../../src/hugepage/packet-pool.js';
-import { deviceAddress, durationMs, integerBetween } from '../cli.js';
+import { deviceAddress, durationMs, integerBetween, powerOfTwoBetween } from '../cli.js';
 import { runTraffic, type Traffic } from '../traffic-run.js';
 
 interface Options {
@@ -27,7 +27,7 @@ export function register(program: Command): void {
     .argument('<A>', 'first port: PCI address or vfio-user:/path.sock', deviceAddress)
     .argument('<B>', 'second port', deviceAddress)
     .option('--batch <n>', 'most packets moved at a time', integerBetween(1, 256), 32)
-    .option('--ring <n>', 'descriptors per ring, a power of two', integerBetween(64, 4096), 512)
+    .option('--ring <n>', 'descriptors per ring, a power of two', powerOfTwoBetween(64, 4096), 512)
     .option('--queues <n>', 'queue pairs per port', integerBetween(1, 8), 1)
     .option('--duration <time>', 'stop after this time: 10 (seconds), 250ms, 5m', durationMs)
     .option('--touch', 'read and rewrite a byte of every packet')
