@@ -15,4 +15,5 @@ export interface LabCase extends Omit<VmOptions, 'command' | 'onOutput'> {
 export const CASES: readonly LabCase[] = [
   { name: 'selftest', onHost: true, timeoutS: 240 },
   { name: 'boot', nics: ['igb', 'igb'] },
+  { name: 'fwd', nics: ['igb', 'igb'], timeoutS: 900 },
 ];
