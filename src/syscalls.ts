@@ -2,7 +2,6 @@
  * System calls that Node.js does not offer, by FFI to the C library. The only file that imports koffi.
  * Each function throws a `NicError` that carries the call's name and errno; none is for the packet path.
  */
-import { closeSync } from 'node:fs';
 import { constants } from 'node:os';
 import koffi from 'koffi';
 import { errnoName, NicError } from './errors.js';
@@ -160,6 +159,7 @@ const U = {
   setsockopt: libc.func('int setsockopt(int fd, int level, int option, const void *value, uint32_t length)'),
   shutdown: libc.func('int shutdown(int fd, int how)'),
   fcntl: libc.func('int fcntl(int fd, int command, int64_t argument)'),
+  close: libc.func('int close(int fd)'),
 };
 
 const AF_UNIX = 1;
@@ -236,6 +236,14 @@ export function unixConnect(fd: number, path: string): void {
 export function acceptConnection(fd: number): number {
   const client = U.accept4(fd, null, null, SOCK_CLOEXEC | SOCK_NONBLOCK) as number;
   return client < 0 ? -koffi.errno() : client;
+}
+
+/**
+ * close(2) for descriptors that came from calls in this file. fs.closeSync warns in worker threads about those it did
+ * not open, and throws what the file's maker decides.
+ */
+export function closeFd(fd: number): void {
+  U.close(fd);
 }
 
 /** Lets blocking calls on the socket fail with EAGAIN after `timeoutMs`. @throws NicError `SYSCALL` */
@@ -322,7 +330,7 @@ export function receiveMessage(fd: number, into: Uint8Array, fds: number[], dont
     at += 8 * Math.ceil(length / 8);
   }
   if ((Number(messageHeader[6]) & MSG_CTRUNC) !== 0) {
-    for (const dropped of fds.splice(before)) closeSync(dropped);
+    for (const dropped of fds.splice(before)) closeFd(dropped);
     return -EPROTO;
   }
   return received;
@@ -350,10 +358,11 @@ export function watchFd(
   return () => handle.close();
 }
 
-/** Makes reads and writes on the open file behind `fd` non-blocking. @throws NicError `SYSCALL` */
-export function setNonBlocking(fd: number): void {
+/** Sets whether reads and writes on the open file behind `fd` wait. @throws NicError `SYSCALL` */
+export function setBlocking(fd: number, blocking: boolean): void {
   const flags = U.fcntl(fd, F_GETFL, 0) as number;
-  if (flags < 0 || (U.fcntl(fd, F_SETFL, flags | O_NONBLOCK) as number) < 0) throw failed('fcntl(F_SETFL)');
+  const wanted = blocking ? flags & ~O_NONBLOCK : flags | O_NONBLOCK;
+  if (flags < 0 || (U.fcntl(fd, F_SETFL, wanted) as number) < 0) throw failed('fcntl(F_SETFL)');
 }
 
 /** Seals of the file (`F_SEAL_*`), or -1 where this kind of file has none. */

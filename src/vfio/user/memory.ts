@@ -2,9 +2,10 @@
  * Files whose memory two processes share. A mapping of a file that is then truncated raises SIGBUS on access, and that
  * ends a Node.js process; a file sealed against shrinking cannot do that. Seals exist for memfds only.
  */
-import { closeSync, ftruncateSync } from 'node:fs';
+import { ftruncateSync } from 'node:fs';
 import {
   addFileSeals,
+  closeFd,
   F_SEAL_GROW,
   F_SEAL_SEAL,
   F_SEAL_SHRINK,
@@ -48,7 +49,7 @@ export function createSharedMemory(name: string, sizeBytes: number): SharedMemor
     addFileSeals(fd, F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_SEAL);
     mapping = mmap(fd, sizeBytes, 0, PROT_READ | PROT_WRITE, MAP_SHARED);
   } catch (error) {
-    closeSync(fd);
+    closeFd(fd);
     throw error;
   }
   let open = true;
@@ -59,7 +60,7 @@ export function createSharedMemory(name: string, sizeBytes: number): SharedMemor
       if (!open) return;
       open = false;
       munmap(mapping);
-      closeSync(fd);
+      closeFd(fd);
     },
   };
 }

@@ -10,10 +10,10 @@
  * Specification: vfio-user protocol 0.9.1. Left out: REGION_WRITE_MULTI, GET_REGION_IO_FDS, twin sockets, migration,
  * and DMA_READ/DMA_WRITE to the client: memory that comes without a file descriptor is accepted but out of reach.
  */
-import { closeSync, fstatSync } from 'node:fs';
+import { fstatSync } from 'node:fs';
 import { constants } from 'node:os';
 import { NicError } from '../../errors.js';
-import { acceptConnection, watchFd } from '../../syscalls.js';
+import { acceptConnection, closeFd, watchFd } from '../../syscalls.js';
 import { DmaWindowTable, MAX_DMA_MAPS } from './dma-windows.js';
 import { InterruptTable } from './interrupts.js';
 import { sealAgainstShrinking } from './memory.js';
@@ -206,7 +206,7 @@ export class VfioUserServer {
       return false;
     }
     if (this.#client !== undefined) {
-      closeSync(fd);
+      closeFd(fd);
       return true;
     }
     this.#client = new MessageSocket(fd, this.path, MAX_MESSAGE_BYTES, MAX_MESSAGE_FDS);

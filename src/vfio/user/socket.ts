@@ -5,10 +5,11 @@
  * A message is read as its 16-byte header, then exactly its body, never beyond: the kernel hands descriptors out with
  * the bytes they were sent with, so reads that stop at the message's end keep each message's descriptors its own.
  */
-import { closeSync, lstatSync, type Stats, unlinkSync } from 'node:fs';
+import { lstatSync, type Stats, unlinkSync } from 'node:fs';
 import { constants } from 'node:os';
 import { NicError } from '../../errors.js';
 import {
+  closeFd,
   hasInput,
   isErrno,
   receiveMessage,
@@ -30,15 +31,9 @@ export interface Message {
   readonly fds: number[];
 }
 
-/** Closes descriptors that came from a peer. What they are is the peer's choice, so a failing close is no error. */
+/** Closes the descriptors and empties the list. */
 export function closeFds(fds: number[]): void {
-  for (const fd of fds.splice(0)) {
-    try {
-      closeSync(fd);
-    } catch {
-      // a file system of the peer's reported an error: the descriptor is gone all the same
-    }
-  }
+  for (const fd of fds.splice(0)) closeFd(fd);
 }
 
 export class MessageSocket {
@@ -120,7 +115,7 @@ export class MessageSocket {
     closeFds(this.#fds);
     if (this.#fd < 0) return;
     shutdownSocket(this.#fd);
-    closeSync(this.#fd);
+    closeFd(this.#fd);
     this.#fd = -1;
   }
 
@@ -163,7 +158,7 @@ export function connectSocket(path: string, timeoutMs: number): number {
     unixConnect(fd, path);
     return fd;
   } catch (error) {
-    closeSync(fd);
+    closeFd(fd);
     throw explainConnect(error, path);
   }
 }
@@ -228,7 +223,7 @@ export class ListeningSocket {
       }
       return new ListeningSocket(path, fd);
     } catch (error) {
-      closeSync(fd);
+      closeFd(fd);
       throw error;
     }
   }
@@ -240,7 +235,7 @@ export class ListeningSocket {
   /** Stops listening and removes the file, unless it has become another server's. May be called twice. */
   close(): void {
     if (this.#fd < 0) return;
-    closeSync(this.#fd);
+    closeFd(this.#fd);
     this.#fd = -1;
     try {
       const now = lstatSync(this.path);
@@ -268,7 +263,7 @@ function removeStale(path: string): void {
     }
     if (!isErrno(error, 'EAGAIN')) throw error;
   } finally {
-    closeSync(probe);
+    closeFd(probe);
   }
   throw new NicError('ALREADY_OPEN', `Another process serves a device at ${path}`, {
     path,
