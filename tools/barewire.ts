@@ -4,6 +4,7 @@ import { readFileSync } from 'node:fs';
 import { Command } from 'commander';
 import { prepareProgram, run, tolerateClosedOutput } from './cli.js';
 import * as bind from './commands/bind.js';
+import * as emulate from './commands/emulate.js';
 import * as fwd from './commands/fwd.js';
 import * as list from './commands/list.js';
 import * as pktgen from './commands/pktgen.js';
@@ -22,6 +23,7 @@ bind.register(program);
 unbind.register(program);
 fwd.register(program);
 pktgen.register(program);
+emulate.register(program);
 
 tolerateClosedOutput();
 const status = await run(program, process.argv.slice(2));

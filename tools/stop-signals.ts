@@ -6,6 +6,8 @@ export interface Stop {
   readonly signal: AbortSignal;
   /** Stops the run, as SIGINT does. With an error the run fails with it. */
   stop(error?: unknown): void;
+  /** Whether `stop` was given an error. */
+  readonly failed: boolean;
   /** The error given to `stop`, thrown; nothing where there was none. */
   throwIfFailed(): void;
   /** Gives the signals back their default meaning. */
@@ -29,6 +31,9 @@ export function stopOnSignals(): Stop {
     stop(error) {
       if (error !== undefined) failure ??= { error };
       controller.abort();
+    },
+    get failed() {
+      return failure !== undefined;
     },
     throwIfFailed() {
       if (failure !== undefined) throw failure.error;

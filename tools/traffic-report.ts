@@ -31,23 +31,15 @@ export interface PortRates {
 
 export type PortTotals = { readonly address: string; readonly dropped: number } & Readonly<NetStats>;
 
-const HEADER = `${'port'.padEnd(24)}${[
-  'rx Mpps',
-  'rx Mbit/s',
-  'tx Mpps',
-  'tx Mbit/s',
-  'missed',
-  'drops',
-  'errors',
-]
-  .map((name) => name.padStart(11))
-  .join('')}`;
+const COLUMNS = ['rx Mpps', 'rx Mbit/s', 'tx Mpps', 'tx Mbit/s', 'missed', 'drops', 'errors'] as const;
+const COLUMN_WIDTH = 11;
 /** Rows of ports after which the header is printed again. */
 const ROWS_PER_HEADER = 20;
 
 export class TrafficReport {
   readonly #ports: readonly ReportPort[];
   readonly #json: boolean;
+  readonly #nameWidth: number;
   readonly #startMs: number;
   #last: PortTotals[];
   #lastMs: number;
@@ -56,6 +48,7 @@ export class TrafficReport {
   constructor(ports: readonly ReportPort[], json: boolean, nowMs = performance.now()) {
     this.#ports = ports;
     this.#json = json;
+    this.#nameWidth = Math.max(...ports.map(({ device }) => device.address.length));
     this.#startMs = nowMs;
     this.#lastMs = nowMs;
     this.#last = this.totals();
@@ -82,8 +75,8 @@ export class TrafficReport {
       return;
     }
     for (const port of rates) {
-      if (this.#rows++ % ROWS_PER_HEADER === 0) print(HEADER);
-      print(rateRow(port));
+      if (this.#rows++ % ROWS_PER_HEADER === 0) print(row('port', COLUMNS, this.#nameWidth));
+      print(row(port.address, rateCells(port), this.#nameWidth));
     }
   }
 
@@ -97,7 +90,7 @@ export class TrafficReport {
     print(`totals after ${timeS.toFixed(1)} s`);
     for (const port of totals) {
       print(
-        `${port.address.padEnd(24)}received ${port.rxPackets}, sent ${port.txPackets}, ` +
+        `${port.address.padEnd(this.#nameWidth)}  received ${port.rxPackets}, sent ${port.txPackets}, ` +
           `dropped ${drops(port)}, missed ${port.rxMissed}, errors ${errors(port)}`,
       );
     }
@@ -129,8 +122,8 @@ function errors(port: PortTotals): number {
   return port.rxErrors + port.rxDamaged + port.txErrors;
 }
 
-function rateRow(port: PortRates): string {
-  const cells = [
+function rateCells(port: PortRates): string[] {
+  return [
     port.rxMpps.toFixed(3),
     port.rxMbitPerS.toFixed(1),
     port.txMpps.toFixed(3),
@@ -139,7 +132,10 @@ function rateRow(port: PortRates): string {
     String(port.drops),
     String(port.errors),
   ];
-  return port.address.padEnd(24) + cells.map((cell) => cell.padStart(11)).join('');
+}
+
+function row(name: string, cells: readonly string[], nameWidth: number): string {
+  return name.padEnd(nameWidth) + cells.map((cell) => cell.padStart(COLUMN_WIDTH)).join('');
 }
 
 function round(value: number, digits: number): number {

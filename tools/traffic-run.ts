@@ -27,6 +27,10 @@ export interface Traffic {
   /** Whose packets end an idle sleep; empty where the poll must go on. */
   readonly wakeOn: readonly NetDevice[];
   readonly report: readonly ReportPort[];
+  /** Runs between the wish to stop and the end of polling: packets that are on their way still pass. */
+  beforeEnd?(): Promise<void>;
+  /** Runs after the totals. */
+  afterTotals?(): void;
 }
 
 /**
@@ -72,13 +76,24 @@ async function run(
     }
   }, REPORT_MS);
   const end = options.duration === undefined ? undefined : setTimeout(() => stop.stop(), options.duration);
+  const polling = new AbortController();
+  const endPolling = async (): Promise<void> => {
+    try {
+      if (!stop.failed) await traffic.beforeEnd?.();
+    } catch (error) {
+      stop.stop(error);
+    } finally {
+      polling.abort();
+    }
+  };
+  stop.signal.addEventListener('abort', endPolling, { once: true });
   try {
     await pollLoop(
       () => {
         if (traffic.done === true) stop.stop();
         return traffic.poll();
       },
-      { signal: stop.signal, devices: traffic.wakeOn },
+      { signal: polling.signal, devices: traffic.wakeOn },
     );
   } catch (error) {
     stop.stop(error);
@@ -90,6 +105,7 @@ async function run(
   try {
     for (const device of devices) await device.drain(DRAIN_TIMEOUT_MS);
     report.final(report.totals());
+    traffic.afterTotals?.();
   } catch (error) {
     stop.stop(error);
   }

@@ -12,6 +12,7 @@ import { PcapSource, PcapWriter, readPcap } from './links/pcap.js';
 import { StreamPort } from './links/stream.js';
 import { TapPort } from './links/tap.js';
 import { type TrafficOptions, TrafficSink, TrafficSource } from './links/traffic.js';
+import { TrafficPeer } from './links/traffic-peer.js';
 
 /** One emulated NIC. */
 export interface NicDescription {
@@ -37,6 +38,7 @@ export type EndDescription =
       };
     }
   | { readonly sink: true }
+  | { readonly traffic: Omit<TrafficOptions, 'clock' | 'sourceMac' | 'destinationMac'> }
   | { readonly play: string; readonly repeat?: number; readonly originalTiming?: boolean }
   | { readonly record: string }
   | { readonly tap: string }
@@ -134,6 +136,11 @@ async function buildEnd(
     return source;
   }
   if ('sink' in end) return new TrafficSink();
+  if ('traffic' in end) {
+    const peer = new TrafficPeer(end.traffic);
+    host.addPollable(peer);
+    return peer;
+  }
   if ('play' in end) {
     const player = new PcapSource(readPcap(end.play), {
       repeat: end.repeat ?? 1,

@@ -5,13 +5,16 @@ import { Forwarder } from '../../src/driver/forwarder.js';
 import { open } from '../../src/driver/registry.js';
 import { NicError } from '../../src/errors.js';
 import { PacketPool } from '../../src/hugepage/packet-pool.js';
-import { deviceAddress, durationMs, integerBetween, powerOfTwoBetween } from '../cli.js';
+import { deviceAddress, durationMs, integerBetween, powerOfTwoBetween, print, rate } from '../cli.js';
+import { EmulatedPorts, type PortTraffic, trafficLine } from '../emulated-ports.js';
 import { runTraffic, type Traffic } from '../traffic-run.js';
 
 interface Options {
   readonly batch: number;
   readonly ring: number;
   readonly queues: number;
+  readonly rate?: number;
+  readonly size?: number;
   readonly duration?: number;
   readonly json?: true;
   readonly touch?: true;
@@ -24,37 +27,91 @@ export function register(program: Command): void {
   program
     .command('fwd')
     .description('forward all frames between two ports, both ways')
-    .argument('<A>', 'first port: PCI address or vfio-user:/path.sock', deviceAddress)
-    .argument('<B>', 'second port', deviceAddress)
+    .argument(
+      '[A]',
+      'first port: PCI address or vfio-user:/path.sock (default: emulated ports)',
+      deviceAddress,
+    )
+    .argument('[B]', 'second port', deviceAddress)
     .option('--batch <n>', 'most packets moved at a time', integerBetween(1, 256), 32)
     .option('--ring <n>', 'descriptors per ring, a power of two', powerOfTwoBetween(64, 4096), 512)
     .option('--queues <n>', 'queue pairs per port', integerBetween(1, 8), 1)
+    .option('--rate <pps>', 'emulated ports: frames per second into each (default: all they take)', rate)
+    .option(
+      '--size <bytes>',
+      'emulated ports: frame size including FCS (default: 64)',
+      integerBetween(64, 1518),
+    )
     .option('--duration <time>', 'stop after this time: 10 (seconds), 250ms, 5m', durationMs)
     .option('--touch', 'read and rewrite a byte of every packet')
     .option('--json', 'print JSON lines')
-    .action(async (a: string, b: string, options: Options) => {
-      if (a === b) throw new NicError('BAD_OPTION', `${a} is given twice`, { hint: 'Give two ports.' });
-      // Made with the first port, so that a port that cannot be opened costs no memory.
-      let pool: PacketPool | undefined;
-      const opener = (address: string) => (): Promise<NetDevice> => {
-        pool ??= new PacketPool({ buffers: 4 * options.ring * options.queues + SPARE_BUFFERS });
-        return open(address, {
-          pool,
-          rxRingSize: options.ring,
-          txRingSize: options.ring,
-          queuePairs: options.queues,
-          promiscuous: true,
-        });
-      };
-      try {
-        await runTraffic([opener(a), opener(b)], (devices) => forwardBothWays(devices, options), options);
-      } finally {
-        pool?.close();
-      }
-    });
+    .action(run);
 }
 
-function forwardBothWays(devices: readonly NetDevice[], options: Options): Traffic {
+async function run(a: string | undefined, b: string | undefined, options: Options): Promise<void> {
+  if (a !== undefined && b !== undefined) {
+    if (a === b) throw new NicError('BAD_OPTION', `${a} is given twice`, { hint: 'Give two ports.' });
+    if (options.rate !== undefined || options.size !== undefined) {
+      throw new NicError('BAD_OPTION', '--rate and --size are for emulated ports', {
+        hint: 'Leave them out.',
+      });
+    }
+    await forward([a, b], undefined, options);
+    return;
+  }
+  if (a !== undefined) {
+    throw new NicError('BAD_OPTION', 'one port is not enough', {
+      hint: 'Give two ports, or none to forward between emulated ones.',
+    });
+  }
+  if (options.json !== true)
+    print('No ports given: forwarding between two emulated 82599 ports with traffic on both.');
+  const emulated = await EmulatedPorts.start([
+    '--lossless',
+    ...(options.rate === undefined ? [] : ['--rate', String(options.rate)]),
+    ...(options.size === undefined ? [] : ['--size', String(options.size)]),
+  ]);
+  try {
+    await forward(emulated.addresses, emulated, options);
+  } finally {
+    await emulated.close();
+  }
+}
+
+async function forward(
+  addresses: readonly string[],
+  emulated: EmulatedPorts | undefined,
+  options: Options,
+): Promise<void> {
+  // Made with the first port, so that a port that cannot be opened costs no memory.
+  let pool: PacketPool | undefined;
+  // An emulated port gains nothing from hugepages.
+  const pageSize = emulated === undefined ? 'auto' : '4K';
+  const openers = addresses.map((address) => (): Promise<NetDevice> => {
+    pool ??= new PacketPool({ buffers: 4 * options.ring * options.queues + SPARE_BUFFERS, pageSize });
+    return open(address, {
+      pool,
+      pageSize,
+      rxRingSize: options.ring,
+      txRingSize: options.ring,
+      queuePairs: options.queues,
+      promiscuous: true,
+    });
+  });
+  try {
+    await runTraffic(openers, (devices) => forwardBothWays(devices, emulated, options), options);
+  } finally {
+    pool?.close();
+  }
+}
+
+function forwardBothWays(
+  devices: readonly NetDevice[],
+  emulated: EmulatedPorts | undefined,
+  options: Options,
+): Traffic {
+  let traffic: readonly PortTraffic[] = [];
+  emulated?.resume();
   const [a, b] = devices as readonly [NetDevice, NetDevice];
   const between = (from: NetDevice, to: NetDevice): Forwarder[] =>
     from.rxQueues.map((queue, i) => new Forwarder(queue, to.txQueues[i]!, from.pool, options));
@@ -74,5 +131,17 @@ function forwardBothWays(devices: readonly NetDevice[], options: Options): Traff
       { device: a, dropped: dropped(toA) },
       { device: b, dropped: dropped(toB) },
     ],
+    async beforeEnd() {
+      if (emulated !== undefined) traffic = await emulated.pause();
+    },
+    afterTotals() {
+      for (const [port, counted] of traffic.entries()) {
+        print(
+          options.json === true
+            ? JSON.stringify({ type: 'traffic', port, ...counted })
+            : trafficLine(port, counted),
+        );
+      }
+    },
   };
 }

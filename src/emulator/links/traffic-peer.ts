@@ -1,0 +1,37 @@
+/** A station on a link that sends numbered frames and checks those that come back: source and sink at one end. */
+import type { FrameMemory, Pollable, Port } from '../link.js';
+import { type TrafficOptions, TrafficSink, TrafficSource } from './traffic.js';
+
+export class TrafficPeer implements Port, Pollable {
+  readonly source: TrafficSource;
+  readonly sink = new TrafficSink();
+  /** True while no frames are to be sent; those that arrive are checked all the same. */
+  paused = false;
+
+  constructor(options: TrafficOptions = {}) {
+    this.source = new TrafficSource(options);
+  }
+
+  poll(budget: number): number {
+    return this.paused ? 0 : this.source.poll(budget);
+  }
+
+  plug(out: Port | undefined): void {
+    this.source.plug(out);
+  }
+
+  deliver(memory: FrameMemory, offsetBytes: number, lengthBytes: number): boolean {
+    return this.sink.deliver(memory, offsetBytes, lengthBytes);
+  }
+
+  damaged(): void {
+    this.sink.damaged();
+  }
+
+  flush(): void {}
+  carrier(): void {}
+
+  room(): number {
+    return this.sink.room();
+  }
+}

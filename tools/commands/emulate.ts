@@ -1,0 +1,244 @@
+/** `barewire emulate`: serves emulated 82599 ports over vfio-user, in a process of its own. */
+import { mkdtempSync, rmSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { type Command, InvalidArgumentError } from 'commander';
+import { IXGBE_DEVICES } from '../../src/emulator/ixgbe/ixgbe-model.js';
+import { TrafficPeer } from '../../src/emulator/links/traffic-peer.js';
+import {
+  buildEmulator,
+  type Emulator,
+  type EndDescription,
+  type LinkDescription,
+} from '../../src/emulator/topology.js';
+import { NicError } from '../../src/errors.js';
+import { durationMs, integerBetween, positiveInteger, print, rate, warn } from '../cli.js';
+import { type FromEmulator, type PortTraffic, type ToEmulator, trafficLine } from '../emulated-ports.js';
+import { type Stop, stopOnSignals } from '../stop-signals.js';
+
+interface Options {
+  readonly ports?: number;
+  readonly socket?: string[];
+  readonly link: LinkKind;
+  readonly device: number;
+  readonly size: number;
+  readonly rate?: number;
+  readonly count?: number;
+  readonly loss?: number;
+  readonly lossless?: true;
+  readonly strict?: true;
+  readonly capture?: string;
+  readonly duration?: number;
+}
+
+/** What is at the other end of each port's link. */
+type LinkKind =
+  | { readonly kind: 'traffic' }
+  | { readonly kind: 'cable' }
+  | { readonly kind: 'none' }
+  | { readonly kind: 'tap' | 'stream' | 'play' | 'record'; readonly name: string };
+
+const FCS_BYTES = 4;
+const MAX_PORTS = 16;
+/** Room for frames that are still on their way when the traffic stops. */
+const SETTLE_MS = 50;
+
+export function register(program: Command): void {
+  program
+    .command('emulate')
+    .description('serve emulated 82599 ports over vfio-user sockets')
+    .option('--ports <n>', 'number of ports (default: 2, or one per --socket)', integerBetween(1, MAX_PORTS))
+    .option('--socket <path>', 'where to serve the next port; may be repeated', collect)
+    .option(
+      '--link <kind>',
+      'the other end of each port: traffic, cable (ports joined in pairs), tap:NAME, stream:PATH (QEMU), play:FILE, record:FILE or none (%d in a name is the port number)',
+      linkKind,
+      { kind: 'traffic' } as LinkKind,
+    )
+    .option('--device <id>', `PCI device ID: ${deviceIds()} (default: 10fb)`, deviceId, 0x10fb)
+    .option(
+      '--size <bytes>',
+      'traffic: frame size including the 4 bytes of FCS',
+      integerBetween(64, 1518),
+      64,
+    )
+    .option('--rate <pps>', 'traffic: frames per second and port, such as 250k (default: all it can)', rate)
+    .option('--count <n>', 'traffic: frames per port', positiveInteger)
+    .option('--loss <share>', 'lose this share of the frames on the way, 0 to 1', share)
+    .option('--lossless', 'senders wait while a receiver has no room')
+    .option('--strict', 'refuse register accesses that the datasheet forbids')
+    .option('--capture <file>', 'write what passes to a pcap file (%d is the link number)')
+    .option('--duration <time>', 'stop after this time: 10 (seconds), 250ms, 5m', durationMs)
+    .action(run);
+}
+
+async function run(options: Options): Promise<void> {
+  const stop = stopOnSignals();
+  const parent = parentOf(stop);
+  const { sockets, remove } = socketPaths(options);
+  let emulator: Emulator | undefined;
+  try {
+    emulator = await buildEmulator(describe(options, sockets), (error, where) => {
+      warn(`${where}: ${error instanceof Error ? error.message : String(error)}`);
+    });
+    const { host, ends, models } = emulator;
+    const peers = ends.flat().filter((end) => end instanceof TrafficPeer);
+    parent.serve(peers);
+    if (!parent.present) for (const [i, path] of sockets.entries()) print(`port ${i}: vfio-user:${path}`);
+    parent.send({ type: 'ready', sockets });
+    const end = options.duration === undefined ? undefined : setTimeout(() => stop.stop(), options.duration);
+    stop.signal.addEventListener('abort', () => host.stop());
+    if (!stop.signal.aborted) await host.run();
+    clearTimeout(end);
+    if (!parent.present) for (const [i, peer] of peers.entries()) print(trafficLine(i, portTraffic(peer)));
+    for (const { name, violations } of models) {
+      for (const entry of violations.list)
+        warn(`${name}: ${entry.subject}: ${entry.message} (${entry.count} times)`);
+      if (violations.faultCount > 0) warn(`${name}: ${violations.faultCount} accesses outside mapped memory`);
+    }
+  } finally {
+    emulator?.host.close();
+    remove();
+    stop.dispose();
+    parent.disconnect();
+  }
+}
+
+function portTraffic(peer: TrafficPeer): PortTraffic {
+  return { sent: peer.source.sent, ...peer.sink.counters };
+}
+
+/** The process that started this one as its emulator, if there is one: its end is our end. */
+function parentOf(stop: Stop) {
+  const send = (message: FromEmulator): void => {
+    process.send?.(message);
+  };
+  const present = process.connected === true;
+  return {
+    present,
+    send,
+    serve(peers: readonly TrafficPeer[]): void {
+      process.on('disconnect', () => stop.stop());
+      // Frames sent before the parent has its drivers up would only be lost.
+      for (const peer of peers) peer.paused = present;
+      process.on('message', ({ type }: ToEmulator) => {
+        for (const peer of peers) peer.paused = type === 'pause';
+        if (type === 'resume') return;
+        setTimeout(() => send({ type: 'traffic', ports: peers.map(portTraffic) }), SETTLE_MS);
+      });
+    },
+    disconnect(): void {
+      if (process.connected === true) process.disconnect();
+    },
+  };
+}
+
+/** The paths to serve at: those given, the others in a new folder that `remove` removes. */
+function socketPaths(options: Options): { sockets: string[]; remove: () => void } {
+  const given = options.socket ?? [];
+  const count = options.ports ?? (given.length > 0 ? given.length : 2);
+  if (given.length > count) {
+    throw new NicError('BAD_OPTION', `${given.length} sockets for ${count} ports`, {
+      hint: 'Leave --ports out, or give at most one --socket per port.',
+    });
+  }
+  if (given.length === count) return { sockets: [...given], remove: () => {} };
+  const folder = mkdtempSync(join(process.env.XDG_RUNTIME_DIR ?? tmpdir(), 'barewire-'));
+  const sockets = Array.from({ length: count }, (_, i) => given[i] ?? join(folder, `port${i}.sock`));
+  return { sockets, remove: () => rmSync(folder, { recursive: true, force: true }) };
+}
+
+function describe(options: Options, sockets: readonly string[]) {
+  const nics = sockets.map((path, i) => ({
+    path,
+    name: `port ${i}`,
+    deviceId: options.device,
+    strict: options.strict ?? false,
+  }));
+  return { nics, links: describeLinks(options, sockets.length) };
+}
+
+function describeLinks(options: Options, ports: number): LinkDescription[] {
+  const common = (link: number) => ({
+    flowControl: options.lossless ?? false,
+    ...(options.loss === undefined ? {} : { cable: { loss: options.loss } }),
+    ...(options.capture === undefined ? {} : { capture: numbered(options.capture, link) }),
+  });
+  const { link } = options;
+  if (link.kind === 'none') return [];
+  if (link.kind === 'cable') {
+    if (ports % 2 !== 0) {
+      throw new NicError('BAD_OPTION', `${ports} ports cannot be joined in pairs`, {
+        hint: 'Give an even number of ports for --link cable.',
+      });
+    }
+    return Array.from({ length: ports / 2 }, (_, i) => ({
+      ends: [{ nic: 2 * i }, { nic: 2 * i + 1 }] as const,
+      ...common(i),
+    }));
+  }
+  return Array.from({ length: ports }, (_, nic) => ({
+    ends: [{ nic }, farEnd(link, nic, options)] as const,
+    ...common(nic),
+  }));
+}
+
+type FarLink = Exclude<LinkKind, { readonly kind: 'cable' } | { readonly kind: 'none' }>;
+
+function farEnd(link: FarLink, port: number, options: Options): EndDescription {
+  if (link.kind === 'traffic') {
+    return {
+      traffic: {
+        sizeBytes: options.size - FCS_BYTES,
+        ...(options.rate === undefined ? {} : { framesPerSecond: options.rate }),
+        ...(options.count === undefined ? {} : { count: options.count }),
+      },
+    };
+  }
+  switch (link.kind) {
+    case 'tap':
+      return { tap: numbered(link.name, port) };
+    case 'stream':
+      return { stream: numbered(link.name, port) };
+    case 'play':
+      return { play: numbered(link.name, port) };
+    case 'record':
+      return { record: numbered(link.name, port) };
+  }
+}
+
+function numbered(name: string, number: number): string {
+  return name.replaceAll('%d', String(number));
+}
+
+function linkKind(text: string): LinkKind {
+  if (text === 'traffic' || text === 'cable' || text === 'none') return { kind: text } as LinkKind;
+  const [, kind, name] = /^(tap|stream|play|record):(.+)$/.exec(text) ?? [];
+  if (kind === undefined || name === undefined) {
+    throw new InvalidArgumentError(
+      'It must be traffic, cable, none, tap:NAME, stream:PATH, play:FILE or record:FILE.',
+    );
+  }
+  return { kind: kind as 'tap', name };
+}
+
+function deviceId(text: string): number {
+  const id = Number.parseInt(text, 16);
+  if (!IXGBE_DEVICES.has(id)) throw new InvalidArgumentError(`It must be one of ${deviceIds()}.`);
+  return id;
+}
+
+function deviceIds(): string {
+  return [...IXGBE_DEVICES.keys()].map((id) => id.toString(16)).join(', ');
+}
+
+function share(text: string): number {
+  const value = Number(text);
+  if (text.trim() === '' || !(value >= 0 && value <= 1))
+    throw new InvalidArgumentError('It must be from 0 to 1.');
+  return value;
+}
+
+function collect(text: string, before: string[] = []): string[] {
+  return [...before, text];
+}

@@ -1,0 +1,109 @@
+/**
+ * Starts `barewire emulate` as a child process, for commands that were given no ports. Each side ends when the other
+ * does: the child by the end of the channel between them, the parent because the devices' sockets hang up.
+ */
+import { type ChildProcess, spawn } from 'node:child_process';
+import { join } from 'node:path';
+import { NicError } from '../src/errors.js';
+
+/** What the station at the far end of a port's link counted. */
+export interface PortTraffic {
+  readonly sent: number;
+  readonly received: number;
+  readonly lost: number;
+  readonly reordered: number;
+  readonly corrupt: number;
+}
+
+/** `traffic at port 0: sent 100, received 100, lost 0, reordered 0, corrupt 0`. */
+export function trafficLine(port: number, traffic: PortTraffic): string {
+  const { sent, received, lost, reordered, corrupt } = traffic;
+  return `traffic at port ${port}: sent ${sent}, received ${received}, lost ${lost}, reordered ${reordered}, corrupt ${corrupt}`;
+}
+
+/** Messages of the child. */
+export type FromEmulator =
+  | { readonly type: 'ready'; readonly sockets: readonly string[] }
+  | { readonly type: 'traffic'; readonly ports: readonly PortTraffic[] };
+
+/** Messages to the child: start sending; stop sending, and then tell what was counted. */
+export type ToEmulator = { readonly type: 'resume' | 'pause' };
+
+const TIMEOUT_MS = 10_000;
+
+export class EmulatedPorts {
+  /** `vfio-user:/path`, one per port. */
+  readonly addresses: readonly string[];
+  readonly #child: ChildProcess;
+
+  private constructor(child: ChildProcess, sockets: readonly string[]) {
+    this.#child = child;
+    this.addresses = sockets.map((path) => `vfio-user:${path}`);
+  }
+
+  /**
+   * @param args options for `barewire emulate`
+   * @throws NicError `PEER_GONE` where the process does not come up
+   */
+  static async start(args: readonly string[]): Promise<EmulatedPorts> {
+    const script = join(import.meta.dirname, 'barewire.js');
+    const child = spawn(process.execPath, [script, 'emulate', ...args], {
+      stdio: ['ignore', 'inherit', 'inherit', 'ipc'],
+      // Ctrl-C is for this process; it ends the child in its own time.
+      detached: true,
+    });
+    const ready = await nextMessage(child, 'ready');
+    return new EmulatedPorts(child, ready.sockets);
+  }
+
+  /** Starts the traffic, which waits until the ports have drivers. */
+  resume(): void {
+    this.#child.send({ type: 'resume' } satisfies ToEmulator);
+  }
+
+  /** Stops the traffic, waits for what is on its way, and returns what was counted. @throws NicError `PEER_GONE` */
+  pause(): Promise<readonly PortTraffic[]> {
+    const counted = nextMessage(this.#child, 'traffic');
+    this.#child.send({ type: 'pause' } satisfies ToEmulator);
+    return counted.then((message) => message.ports);
+  }
+
+  /** Ends the child and waits for it. */
+  async close(): Promise<void> {
+    if (this.#child.exitCode !== null || this.#child.signalCode !== null) return;
+    const ended = new Promise<void>((resolve) => this.#child.once('exit', () => resolve()));
+    if (this.#child.connected) this.#child.disconnect();
+    const killer = setTimeout(() => this.#child.kill('SIGKILL'), TIMEOUT_MS);
+    await ended;
+    clearTimeout(killer);
+  }
+}
+
+function nextMessage<T extends FromEmulator['type']>(
+  child: ChildProcess,
+  type: T,
+): Promise<Extract<FromEmulator, { type: T }>> {
+  return new Promise((resolve, reject) => {
+    const finish = (action: () => void): void => {
+      clearTimeout(timer);
+      child.off('message', onMessage);
+      child.off('exit', onEnd);
+      child.off('error', onEnd);
+      action();
+    };
+    const onMessage = (message: FromEmulator): void => {
+      if (message.type === type) finish(() => resolve(message as Extract<FromEmulator, { type: T }>));
+    };
+    const onEnd = (): void => finish(() => reject(gone(type)));
+    const timer = setTimeout(onEnd, TIMEOUT_MS);
+    child.on('message', onMessage);
+    child.once('exit', onEnd);
+    child.once('error', onEnd);
+  });
+}
+
+function gone(expected: string): NicError {
+  return new NicError('PEER_GONE', `The emulator process ended or hangs (no "${expected}" message)`, {
+    hint: 'Run "barewire emulate" by itself to see why.',
+  });
+}
