@@ -3,7 +3,8 @@
  * does: the child by the end of the channel between them, the parent because the devices' sockets hang up.
  */
 import { type ChildProcess, spawn } from 'node:child_process';
-import { join } from 'node:path';
+import { rmSync } from 'node:fs';
+import { dirname, join } from 'node:path';
 import { NicError } from '../src/errors.js';
 
 /** What the station at the far end of a port's link counted. */
@@ -35,9 +36,11 @@ export class EmulatedPorts {
   /** `vfio-user:/path`, one per port. */
   readonly addresses: readonly string[];
   readonly #child: ChildProcess;
+  readonly #sockets: readonly string[];
 
   private constructor(child: ChildProcess, sockets: readonly string[]) {
     this.#child = child;
+    this.#sockets = sockets;
     this.addresses = sockets.map((path) => `vfio-user:${path}`);
   }
 
@@ -68,8 +71,15 @@ export class EmulatedPorts {
     return counted.then((message) => message.ports);
   }
 
-  /** Ends the child and waits for it. */
+  /** Ends the child, waits for it, and removes what it may have left. */
   async close(): Promise<void> {
+    await this.#end();
+    // The child made this folder for its sockets; killed, it could not remove it.
+    for (const folder of new Set(this.#sockets.map(dirname)))
+      rmSync(folder, { recursive: true, force: true });
+  }
+
+  async #end(): Promise<void> {
     if (this.#child.exitCode !== null || this.#child.signalCode !== null) return;
     const ended = new Promise<void>((resolve) => this.#child.once('exit', () => resolve()));
     if (this.#child.connected) this.#child.disconnect();

@@ -1,0 +1,187 @@
+/** `barewire fwd` without ports: two processes, the real protocol, traffic with sequence numbers. */
+import { type ChildProcess, spawn } from 'node:child_process';
+import { existsSync, mkdtempSync, readdirSync, readFileSync, rmSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { suite } from 'uvu';
+import * as assert from 'uvu/assert';
+
+const SCRIPT = join(import.meta.dirname, '../../tools/barewire.js');
+/** A hang fails the test; nothing here measures time. */
+const DEADLINE_MS = 60_000;
+
+interface Run {
+  readonly process: ChildProcess;
+  readonly folder: string;
+  /** Lines of standard output so far. */
+  readonly lines: string[];
+  stderr(): string;
+  /** Resolves when standard output has a line with this text. */
+  line(text: string): Promise<void>;
+  /** Exit status, or the signal's name. */
+  readonly ended: Promise<number | string>;
+}
+
+function start(...args: string[]): Run {
+  const folder = mkdtempSync(join(tmpdir(), 'bw-fwd-'));
+  const child = spawn(process.execPath, [SCRIPT, 'fwd', '--json', ...args], {
+    env: { ...process.env, XDG_RUNTIME_DIR: folder },
+    stdio: ['ignore', 'pipe', 'pipe'],
+    timeout: DEADLINE_MS,
+    killSignal: 'SIGKILL',
+  });
+  const lines: string[] = [];
+  const waiting = new Set<() => void>();
+  let rest = '';
+  let stderr = '';
+  child.stdout.setEncoding('utf8').on('data', (text: string) => {
+    const parts = (rest + text).split('\n');
+    rest = parts.pop()!;
+    lines.push(...parts);
+    for (const check of waiting) check();
+  });
+  child.stderr.setEncoding('utf8').on('data', (text: string) => {
+    stderr += text;
+  });
+  const ended = new Promise<number | string>((resolve) => {
+    child.on('close', (status, signal) => resolve(status ?? signal ?? 'unknown'));
+  });
+  return {
+    process: child,
+    folder,
+    lines,
+    stderr: () => stderr,
+    ended,
+    line: (text) =>
+      new Promise((resolve, reject) => {
+        const check = (): void => {
+          if (!lines.some((line) => line.includes(text))) return;
+          waiting.delete(check);
+          resolve();
+        };
+        waiting.add(check);
+        check();
+        void ended.then((status) => reject(new Error(`ended with ${status} before "${text}": ${stderr}`)));
+      }),
+  };
+}
+
+/** Runs a test on a started forwarder, and ends it whatever happens. */
+function withRun(args: string[], body: (run: Run) => Promise<void>): () => Promise<void> {
+  return async () => {
+    const run = start(...args);
+    try {
+      await body(run);
+    } finally {
+      run.process.kill('SIGKILL');
+      await run.ended;
+      rmSync(run.folder, { recursive: true, force: true });
+    }
+  };
+}
+
+interface Totals {
+  readonly ports: readonly {
+    readonly rxPackets: number;
+    readonly txPackets: number;
+    readonly dropped: number;
+    readonly rxErrors: number;
+    readonly rxDamaged: number;
+  }[];
+}
+
+function message<T>(run: Run, type: string): T[] {
+  return run.lines.map((line) => JSON.parse(line)).filter((entry) => entry.type === type);
+}
+
+/** Process IDs whose parent is `pid`. */
+function children(pid: number): number[] {
+  return readdirSync('/proc')
+    .filter((name) => /^[0-9]+$/.test(name))
+    .filter((name) => {
+      try {
+        return new RegExp(`^[0-9]+ \\(.*\\) . ${pid} `).test(readFileSync(`/proc/${name}/stat`, 'utf8'));
+      } catch {
+        return false;
+      }
+    })
+    .map(Number);
+}
+
+async function until(condition: () => boolean, what: string): Promise<void> {
+  const deadline = performance.now() + DEADLINE_MS;
+  while (!condition()) {
+    if (performance.now() > deadline) throw new Error(`never happened: ${what}`);
+    await new Promise((resolve) => setTimeout(resolve, 20));
+  }
+}
+
+/** Received = sent at the other port + counted drops, both ways; what the stations saw agrees. */
+function checkTotals(run: Run): void {
+  const [totals] = message<Totals>(run, 'totals');
+  const [a, b] = totals!.ports;
+  assert.ok(a!.rxPackets > 0 && b!.rxPackets > 0, 'traffic passed');
+  assert.is(a!.rxPackets, b!.txPackets + b!.dropped);
+  assert.is(b!.rxPackets, a!.txPackets + a!.dropped);
+  assert.equal([a!.rxErrors, a!.rxDamaged, b!.rxErrors, b!.rxDamaged], [0, 0, 0, 0]);
+  const stations = message<{ sent: number; received: number; reordered: number; corrupt: number }>(
+    run,
+    'traffic',
+  );
+  assert.is(stations.length, 2);
+  for (const [port, station] of stations.entries()) {
+    assert.is(station.sent, totals!.ports[port]!.rxPackets, 'all that was sent was received');
+    assert.is(station.received, totals!.ports[port]!.txPackets, 'all that was forwarded arrived');
+    assert.equal([station.reordered, station.corrupt], [0, 0]);
+  }
+}
+
+const emulated = suite('fwd between emulated ports');
+
+emulated(
+  'SIGINT: exit 0, totals that agree, and nothing left behind',
+  withRun([], async (run) => {
+    await run.line('"rates"');
+    const [emulator] = children(run.process.pid!);
+    assert.is(readdirSync(run.folder).length, 1, 'a folder with the sockets');
+    run.process.kill('SIGINT');
+    assert.is(await run.ended, 0, run.stderr());
+    checkTotals(run);
+    assert.equal(readdirSync(run.folder), []);
+    assert.not.ok(existsSync(`/proc/${emulator}`), 'the emulator has ended');
+  }),
+);
+
+emulated(
+  'a duration, large frames and a rate',
+  withRun(['--duration', '1', '--size', '1518', '--rate', '2000', '--batch', '8'], async (run) => {
+    assert.is(await run.ended, 0, run.stderr());
+    checkTotals(run);
+  }),
+);
+
+emulated(
+  'kill -9 of the emulator: a clear error, exit 1',
+  withRun([], async (run) => {
+    await run.line('"rates"');
+    const [emulator] = children(run.process.pid!);
+    process.kill(emulator!, 'SIGKILL');
+    assert.is(await run.ended, 1);
+    assert.match(run.stderr(), /^barewire: .*port[01]\.sock.*\n(hint: .*\n)?$/m);
+    assert.equal(readdirSync(run.folder), [], 'the sockets are gone');
+  }),
+);
+
+emulated(
+  'kill -9 of the forwarder: the emulator ends and removes its sockets',
+  withRun([], async (run) => {
+    await run.line('"rates"');
+    const [emulator] = children(run.process.pid!);
+    run.process.kill('SIGKILL');
+    assert.is(await run.ended, 'SIGKILL');
+    await until(() => !existsSync(`/proc/${emulator}`), 'the emulator ends');
+    assert.equal(readdirSync(run.folder), []);
+  }),
+);
+
+emulated.run();
