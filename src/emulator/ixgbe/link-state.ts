@@ -1,6 +1,6 @@
 /**
  * Link configuration and state (8.2.3.22): AUTOC restarts, LINKS, auto-negotiation results. There is no negotiation:
- * the link is 10 Gbit/s when the partner is there, and changes raise LSC.
+ * the link is 10 Gbit/s when the partner is there, without pause frames, and changes raise LSC.
  */
 import { CAUSE, type Interrupts } from './interrupts.js';
 import type { RegisterFile } from './register-file.js';
@@ -20,8 +20,6 @@ const AUTOC2_SFI = 2 << 16;
 const ANLP1 = 0x042b0;
 /** Arbitration state of auto-negotiation, bits 19:16: not idle, so that a driver sees the restart happen. */
 const ANLP1_STATE = 4 << 16;
-/** Link partner can pause both ways (bit 10). */
-const ANLP1_PAUSE = 1 << 10;
 
 const LINKS_UP = 1 << 30;
 const LINKS_10G = 3 << 28;
@@ -59,7 +57,7 @@ export class LinkState {
       this.#media === 'backplane' ? AUTOC_KX4_KX | LMS_KX4_KX_KR | AUTOC_PARALLEL_KX4 : LMS_10G_SERIAL;
     this.#registers.poke(AUTOC, mode);
     this.#registers.poke(AUTOC2, this.#media === 'sfp' ? AUTOC2_SFI : 0);
-    this.#registers.poke(ANLP1, ANLP1_STATE | ANLP1_PAUSE);
+    this.#registers.poke(ANLP1, ANLP1_STATE);
     this.#registers.poke(ESDP, ESDP_SDP2);
     this.#show();
   }

@@ -550,7 +550,7 @@ export const REGISTERS: readonly RegisterBlock[] = [
   block('LSWFW', 0x15014, 'RW', '8.2.3.25'),
   block('FLEX_MNG', 0x15800, 'RW', '8.2.3.25', { count: 448 }),
   block('HICR', 0x15f00, 'RO', '8.2.3.25'),
-  block('FWSTS', 0x15f0c, 'RO', '8.2.3.25'),
+  block('FWSTS', 0x15f0c, 'W1C', '8.2.3.25'),
   // 8.2.3.26 Time sync: storage, the clock stands still
   block('TSYNCRXCTL', 0x05188, 'RW', '8.2.3.26'),
   block('RXSATRL', 0x051a0, 'RO', '8.2.3.26', { count: 3 }),
