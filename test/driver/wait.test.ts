@@ -49,6 +49,22 @@ waits('an interrupt, time and cancel end a wait; each wait is armed and disarmed
   assert.equal([state.armed, state.disarmed], [3, 3]);
 });
 
+waits('the time of a wait that was ended does not end the next', async () => {
+  const { wait } = made();
+  const first = wait.wait(5);
+  wait.wake();
+  await first;
+  let ended = false;
+  const second = wait.wait(60_000).then((packets) => {
+    ended = true;
+    return packets;
+  });
+  await new Promise((resolve) => setTimeout(resolve, 20));
+  assert.is(ended, false);
+  wait.wake();
+  assert.is(await second, true);
+});
+
 waits('a second call joins the first', async () => {
   const { state, wait } = made();
   const both = [wait.wait(60_000), wait.wait(1)];
