@@ -1,4 +1,5 @@
 /** Forwards from a receive queue to a transmit queue in batches: the general path, for any pair of devices. */
+import { NicError } from '../errors.js';
 import type { PacketPool } from '../hugepage/packet-pool.js';
 import type { RxQueue, TxQueue } from './device.js';
 
@@ -18,12 +19,16 @@ export class Forwarder {
   readonly #bufs: Uint32Array;
   readonly #touch: boolean;
 
-  /** @param pool the pool of both queues */
+  /** @param pool the pool of both queues @throws NicError `BAD_OPTION` */
   constructor(rx: RxQueue, tx: TxQueue, pool: PacketPool, options: ForwarderOptions = {}) {
     this.#rx = rx;
     this.#tx = tx;
     this.#pool = pool;
-    this.#bufs = new Uint32Array(options.batch ?? 32);
+    const { batch = 32 } = options;
+    if (!Number.isInteger(batch) || batch < 1 || batch > 4096) {
+      throw new NicError('BAD_OPTION', `batch is ${batch}`, { hint: 'Give 1 to 4096.' });
+    }
+    this.#bufs = new Uint32Array(batch);
     this.#touch = options.touch ?? false;
   }
 

@@ -62,6 +62,8 @@ export const CTRL_GIO_MASTER_DISABLE = 1 << 2;
 export const QUEUE_ENABLE = 1 << 25;
 export const RAH_AV = 0x8000_0000;
 
+const CTRL_FRCSPD = 1 << 11;
+const CTRL_FRCDPLX = 1 << 12;
 const STATUS_LU = 1 << 1;
 const STATUS_FD = 1 << 0;
 const STATUS_1000 = 2 << 6;
@@ -194,6 +196,8 @@ export class Fake82576 implements RegisterModel {
     this.registers.clear();
     this.#delays.clear();
     this.#delays.set(R.EECD, POLLS);
+    // An EEPROM that forces speed and duplex.
+    this.registers.set(R.CTRL, CTRL_FRCSPD | CTRL_FRCDPLX);
     const [b0, b1, b2, b3, b4, b5] = this.mac as [number, number, number, number, number, number];
     this.registers.set(R.RAL0, (b0 | (b1 << 8) | (b2 << 16) | (b3 << 24)) >>> 0);
     this.registers.set(R.RAH0, b4 | (b5 << 8));

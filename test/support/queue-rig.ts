@@ -1,6 +1,6 @@
 /** A pool, a receive and a transmit queue, and the simulated hardware behind them. */
 import * as assert from 'uvu/assert';
-import { IntelRxQueue } from '../../src/driver/intel/rx-queue.js';
+import { IntelRxQueue, type RxMetadataBits } from '../../src/driver/intel/rx-queue.js';
 import { IntelTxQueue } from '../../src/driver/intel/tx-queue.js';
 import { PacketPool } from '../../src/hugepage/packet-pool.js';
 import { FakeMapper } from './fake-mapper.js';
@@ -12,6 +12,9 @@ export interface RigOptions {
   readonly buffers?: number;
   readonly bufferSizeBytes?: number;
   readonly debug?: boolean;
+  /** By default RXE, as a family has it. */
+  readonly errorMask?: number;
+  readonly metadata?: RxMetadataBits;
 }
 
 export class QueueRig {
@@ -28,7 +31,15 @@ export class QueueRig {
   #frames = 0;
 
   constructor(options: RigOptions = {}) {
-    const { rxSize = 64, txSize = 64, buffers = 512, bufferSizeBytes = 2048, debug = false } = options;
+    const {
+      rxSize = 64,
+      txSize = 64,
+      buffers = 512,
+      bufferSizeBytes = 2048,
+      debug = false,
+      errorMask = RX_ERROR_RXE,
+      metadata,
+    } = options;
     this.pool = new PacketPool({ buffers, bufferSizeBytes, pageSize: '4K', debug });
     this.pool.attach(this.mapper);
     const map: BufferMap = {
@@ -46,7 +57,8 @@ export class QueueRig {
       ring: this.rxRing,
       tail: this.rxDevice.tail,
       pool,
-      errorMask: RX_ERROR_RXE,
+      errorMask,
+      metadata,
     });
     this.tx = new IntelTxQueue({ ring: this.txRing, tail: this.txDevice.tail, pool });
     this.rx.start();

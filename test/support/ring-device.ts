@@ -119,27 +119,58 @@ export class RxRingDevice {
   }
 }
 
+/** What the hardware was asked to do to a frame. */
+export interface Offload {
+  /** Tag that it inserts. */
+  readonly vlan?: number;
+  readonly ipChecksum?: true;
+  readonly l4Checksum?: 'tcp' | 'udp';
+  readonly macBytes?: number;
+  readonly ipBytes?: number;
+}
+
 export interface SentFrame {
   readonly buffer: number;
   readonly bytes: Uint8Array;
+  readonly offload: Offload;
+}
+
+/** Transmit context, 7.2.3.2.3: what data descriptors with CC refer to. */
+interface Context {
+  readonly vlan: number;
+  readonly macBytes: number;
+  readonly ipBytes: number;
+  readonly isIpv4: boolean;
+  readonly l4: 'tcp' | 'udp';
 }
 
 // Advanced transmit data descriptor, 7.2.3.2.4, third and fourth word.
 const DTALEN_MASK = 0xffff;
 const DTYP_SHIFT = 20;
 const DTYP_MASK = 0xf;
+const DTYP_CONTEXT = 0x2;
 const DTYP_DATA = 0x3;
 const DCMD_SHIFT = 24;
 const DCMD_EOP = 0x01;
 const DCMD_IFCS = 0x02;
 const DCMD_RS = 0x08;
 const DCMD_DEXT = 0x20;
+const DCMD_VLE = 0x40;
 const STA_DD = 0x1;
 const PAYLEN_SHIFT = 14;
-/** Every field between DTALEN and DTYP, and all below PAYLEN (STA, IDX, CC, POPTS). */
+/** Every field between DTALEN and DTYP. */
 const RESERVED_2 = 0x000f_0000;
+/** Below PAYLEN: STA 3:0, IDX 6:4, CC 7, POPTS 13:8. */
 const BELOW_PAYLEN = 0x3fff;
+const CC = 1 << 7;
+const POPTS_IXSM = 1 << 8;
+const POPTS_TXSM = 1 << 9;
+// Context, 7.2.3.2.3, third word: TUCMD 19:9.
+const TUCMD_IPV4 = 1 << 10;
+const TUCMD_TCP = 1 << 11;
 const RS_EVERY = 32;
+
+type Words = [number, number, number, number];
 
 export class TxRingDevice {
   readonly size: number;
@@ -149,6 +180,8 @@ export class TxRingDevice {
   readonly sent: SentFrame[] = [];
   /** False: the device never reports, as one whose write-backs get lost. */
   reports = true;
+  #context: Context | undefined;
+  #reportOwed = false;
   readonly #ring: Int32Array;
   readonly #map: BufferMap;
 
@@ -175,6 +208,7 @@ export class TxRingDevice {
     const buffers: number[] = [];
     for (let slot = this.head; slot !== this.tail[0]; slot = (slot + 1) % this.size) {
       const word = slot * 4;
+      if (((this.#ring[word + 2]! >>> DTYP_SHIFT) & DTYP_MASK) === DTYP_CONTEXT) continue;
       buffers.push(bufferAt(this.#map, this.#ring[word]!, this.#ring[word + 1]!, `transmit slot ${slot}`));
     }
     return buffers;
@@ -183,33 +217,67 @@ export class TxRingDevice {
   #transmitOne(): void {
     const slot = this.head;
     const word = slot * 4;
-    const [low, high, command, status] = this.#ring.subarray(word, word + 4) as unknown as [
-      number,
-      number,
-      number,
-      number,
-    ];
+    const command = this.#ring[word + 2]!;
     const at = `transmit slot ${slot}`;
-    const buffer = bufferAt(this.#map, low, high, at);
-    const length = command & DTALEN_MASK;
-    assert.is(command & RESERVED_2, 0, `${at}: reserved and MAC fields`);
-    assert.is((command >>> DTYP_SHIFT) & DTYP_MASK, DTYP_DATA, `${at}: DTYP`);
-    const reports = slot % RS_EVERY === RS_EVERY - 1;
-    assert.is(
-      command >>> DCMD_SHIFT,
-      DCMD_EOP | DCMD_IFCS | DCMD_DEXT | (reports ? DCMD_RS : 0),
-      `${at}: DCMD`,
-    );
-    assert.is(status & BELOW_PAYLEN, 0, `${at}: STA, IDX, CC, POPTS`);
-    assert.is(status >>> PAYLEN_SHIFT, length, `${at}: PAYLEN is DTALEN`);
-    assert.ok(length >= 17 && length <= this.#map.bufferBytes, `${at}: ${length} bytes`);
-    const start = buffer * this.#map.bufferBytes;
-    this.sent.push({ buffer, bytes: this.#map.memory.slice(start, start + length) });
+    this.head = (slot + 1) % this.size;
+    const endsGroup = slot % RS_EVERY === RS_EVERY - 1;
+    if (((command >>> DTYP_SHIFT) & DTYP_MASK) === DTYP_CONTEXT) {
+      this.#takeContext(word, at);
+      // A context cannot report, so the next descriptor has to.
+      this.#reportOwed = endsGroup;
+      return;
+    }
+    const reports = endsGroup || this.#reportOwed;
+    this.#reportOwed = false;
+    this.#sendData(word, at, reports);
     // 7.2.3.5: written back only where RS was set. All fields but STA are reserved then: noise.
     if (reports && this.reports) {
       this.#ring.set([0xdead_0000 | 0, 0xdead_0001 | 0, 0xdead_0002 | 0, STA_DD], word);
     }
-    this.head = (slot + 1) % this.size;
+  }
+
+  #takeContext(word: number, at: string): void {
+    const [lengths, ipsec, command, rest] = [0, 1, 2, 3].map((i) => this.#ring[word + i]!) as Words;
+    const tucmd = TUCMD_IPV4 | TUCMD_TCP;
+    assert.is(command & ~tucmd, (DTYP_CONTEXT << DTYP_SHIFT) | (DCMD_DEXT << DCMD_SHIFT), `${at}: context`);
+    assert.equal([ipsec, rest], [0, 0], `${at}: no IPsec, index 0, no segmentation`);
+    this.#context = {
+      vlan: lengths >>> 16,
+      macBytes: (lengths >>> 9) & 0x7f,
+      ipBytes: lengths & 0x1ff,
+      isIpv4: (command & TUCMD_IPV4) !== 0,
+      l4: (command & TUCMD_TCP) !== 0 ? 'tcp' : 'udp',
+    };
+  }
+
+  #sendData(word: number, at: string, reports: boolean): void {
+    const [low, high, command, status] = [0, 1, 2, 3].map((i) => this.#ring[word + i]!) as Words;
+    const buffer = bufferAt(this.#map, low, high, at);
+    const length = command & DTALEN_MASK;
+    assert.is(command & RESERVED_2, 0, `${at}: reserved and MAC fields`);
+    assert.is((command >>> DTYP_SHIFT) & DTYP_MASK, DTYP_DATA, `${at}: DTYP`);
+    const always = DCMD_EOP | DCMD_IFCS | DCMD_DEXT | (reports ? DCMD_RS : 0);
+    assert.is((command >>> DCMD_SHIFT) & ~DCMD_VLE, always, `${at}: DCMD`);
+    assert.is(status & BELOW_PAYLEN & ~(CC | POPTS_IXSM | POPTS_TXSM), 0, `${at}: STA, IDX, POPTS`);
+    assert.is(status >>> PAYLEN_SHIFT, length, `${at}: PAYLEN is DTALEN`);
+    assert.ok(length >= 17 && length <= this.#map.bufferBytes, `${at}: ${length} bytes`);
+    const start = buffer * this.#map.bufferBytes;
+    const offload = this.#offloadOf((command >>> DCMD_SHIFT) & DCMD_VLE, status, at);
+    this.sent.push({ buffer, bytes: this.#map.memory.slice(start, start + length), offload });
+  }
+
+  #offloadOf(vle: number, status: number, at: string): Offload {
+    const [ip, l4] = [(status & POPTS_IXSM) !== 0, (status & POPTS_TXSM) !== 0];
+    const context = this.#context;
+    if (vle === 0 && !ip && !l4) return {};
+    assert.ok((status & CC) !== 0 && context !== undefined, `${at}: refers to a context`);
+    if (ip) assert.ok(context.isIpv4, `${at}: IPv4 by its context`);
+    return {
+      ...(vle === 0 ? {} : { vlan: context.vlan }),
+      ...(ip ? { ipChecksum: true } : {}),
+      ...(l4 ? { l4Checksum: context.l4 } : {}),
+      ...(ip || l4 ? { macBytes: context.macBytes, ipBytes: context.ipBytes } : {}),
+    };
   }
 
   #tailWritten(value: number): void {

@@ -259,6 +259,7 @@ tx(
   withRig({}, (rig) => {
     const { tx, txDevice, pool } = rig;
     tx.send(rig.allocate(40));
+    txDevice.transmit();
     const extra = rig.allocate(3);
     tx.close();
     const before = pool.available;

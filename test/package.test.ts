@@ -1,0 +1,106 @@
+/** What would be published: the files, the entry points, the command. */
+import { spawnSync } from 'node:child_process';
+import { accessSync, constants, readFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { fileURLToPath } from 'node:url';
+import { publint } from 'publint';
+import { formatMessage } from 'publint/utils';
+import { suite } from 'uvu';
+import * as assert from 'uvu/assert';
+
+const ROOT = fileURLToPath(new URL('../../', import.meta.url));
+
+interface Manifest {
+  readonly version: string;
+  readonly bin: Record<string, string>;
+  readonly exports: Record<string, string | Record<string, string>>;
+  readonly dependencies: Record<string, string>;
+}
+
+const manifest = JSON.parse(readFileSync(join(ROOT, 'package.json'), 'utf8')) as Manifest;
+
+/** Paths in the tarball. The build is not run: it is what the tests run from. */
+function packedFiles(): string[] {
+  const { status, stdout, stderr } = spawnSync('npm', ['pack', '--dry-run', '--json', '--ignore-scripts'], {
+    cwd: ROOT,
+    encoding: 'utf8',
+  });
+  assert.is(status, 0, stderr);
+  const [packed] = JSON.parse(stdout) as [{ files: { path: string }[] }];
+  return packed.files.map(({ path }) => path);
+}
+
+const packed = packedFiles();
+const published = suite('package');
+
+published('holds the build of src and tools, licence and manifest, and no tests', () => {
+  const allowed = /^(dist\/(src|tools)\/|docs\/|CHANGELOG\.md$|LICENSE$|README\.md$|package\.json$)/;
+  assert.equal(
+    packed.filter((path) => !allowed.test(path)),
+    [],
+  );
+  assert.equal(
+    packed.filter((path) => /\.test\.|\/(test|bench|lab)\//.test(path)),
+    [],
+  );
+  for (const path of ['package.json', 'LICENSE', 'dist/src/index.js', 'dist/src/index.d.ts']) {
+    assert.ok(packed.includes(path), path);
+  }
+});
+
+published('each entry point is in it and can be imported', async () => {
+  const targets = Object.values(manifest.exports).flatMap((target) =>
+    typeof target === 'string' ? [target] : Object.values(target),
+  );
+  assert.ok(targets.length >= 3);
+  for (const target of targets) assert.ok(packed.includes(target.replace('./', '')), target);
+  // By its own name, as a user would.
+  const library = (await import(import.meta.resolve('barewire'))) as Record<string, unknown>;
+  for (const name of ['open', 'pollLoop', 'Forwarder', 'PacketPool', 'NicError', 'supportedDevices']) {
+    assert.type(library[name], 'function', name);
+  }
+});
+
+published('what it imports at run time is among its dependencies, each used', () => {
+  const used = new Set<string>();
+  for (const path of packed.filter((file) => file.endsWith('.js'))) {
+    const source = readFileSync(join(ROOT, path), 'utf8');
+    for (const [, name] of source.matchAll(/^(?:import|export) (?:[^'\n]* from )?'([^'.][^']*)'/gm)) {
+      if (!name!.startsWith('node:')) used.add(name!);
+    }
+  }
+  assert.equal([...used].sort(), Object.keys(manifest.dependencies).sort());
+});
+
+published('relative imports stay inside', () => {
+  for (const path of packed.filter((file) => /\.(js|d\.ts)$/.test(file))) {
+    const source = readFileSync(join(ROOT, path), 'utf8');
+    for (const [, target] of source.matchAll(/from '(\.[^']*)'/g)) {
+      assert.ok(packed.includes(join(path, '..', target!)), `${path} imports ${target}`);
+    }
+  }
+});
+
+published('the command is a script that Node.js runs, and tells the version', () => {
+  for (const path of Object.values(manifest.bin)) {
+    assert.ok(packed.includes(path), path);
+    accessSync(join(ROOT, path), constants.R_OK);
+    assert.match(readFileSync(join(ROOT, path), 'utf8'), /^#!\/usr\/bin\/env node\n/);
+    const { stdout } = spawnSync(process.execPath, [join(ROOT, path), '--version'], { encoding: 'utf8' });
+    assert.is(stdout, `${manifest.version}\n`);
+  }
+});
+
+published('publint finds nothing', async () => {
+  const files = packed.map((path) => ({
+    name: join('package', path),
+    data: new Uint8Array(readFileSync(join(ROOT, path))).buffer,
+  }));
+  const { messages, pkg } = await publint({ pkgDir: 'package', pack: { files }, strict: true });
+  assert.equal(
+    messages.map((message) => formatMessage(message, pkg!) ?? message.code),
+    [],
+  );
+});
+
+published.run();

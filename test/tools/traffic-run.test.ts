@@ -1,0 +1,163 @@
+/** A traffic command from open to close, over simulated NICs. */
+import { spawn } from 'node:child_process';
+import { once } from 'node:events';
+import { suite } from 'uvu';
+import * as assert from 'uvu/assert';
+import type { NetDevice } from '../../src/driver/device.js';
+import { NicError } from '../../src/errors.js';
+import { runTraffic, type Traffic } from '../../tools/traffic-run.js';
+import { captureLines } from '../support/capture.js';
+import { DIST } from '../support/child.js';
+import { type Bench, bench, expectRejection } from '../support/open-igb.js';
+
+/** Traffic that calls `poll` and is reported. */
+function traffic(devices: readonly NetDevice[], poll: () => number, more: Partial<Traffic> = {}): Traffic {
+  return { poll, wakeOn: [], report: devices.map((device) => ({ device, dropped: () => 0 })), ...more };
+}
+
+const openers = (benches: readonly Bench[]) => benches.map((one) => () => one.open());
+
+const listeners = (): number => process.listenerCount('SIGINT') + process.listenerCount('SIGTERM');
+
+const run = suite('runTraffic');
+
+run('runs for its duration, prints totals, closes everything', async () => {
+  const benches = [bench(), bench()];
+  let polls = 0;
+  const lines = await captureLines(() =>
+    runTraffic(openers(benches), (devices) => traffic(devices, () => ++polls), { json: true, duration: 20 }),
+  );
+  assert.ok(polls > 0);
+  const totals = JSON.parse(lines.at(-1)!) as { type: string; ports: unknown[] };
+  assert.is(totals.type, 'totals');
+  assert.is(totals.ports.length, 2);
+  for (const one of benches) one.assertReleased();
+  assert.is(listeners(), 0);
+});
+
+run('ends when the traffic is done', async () => {
+  const one = bench();
+  let polls = 0;
+  const lines = await captureLines(() =>
+    runTraffic(
+      openers([one]),
+      (devices) => ({
+        ...traffic(devices, () => ++polls),
+        get done() {
+          return polls >= 100;
+        },
+      }),
+      { json: true },
+    ),
+  );
+  assert.is(lines.length, 1);
+  one.assertReleased();
+});
+
+run('a poll that throws: totals all the same, then the error, all closed', async () => {
+  const one = bench();
+  const lines = await captureLines(async () => {
+    const failing = runTraffic(
+      openers([one]),
+      (devices) =>
+        traffic(devices, () => {
+          throw new NicError('DEVICE_STATE', 'planted');
+        }),
+      { json: true },
+    );
+    assert.is((await expectRejection('DEVICE_STATE', failing)).message, 'planted');
+  });
+  assert.is((JSON.parse(lines.at(-1)!) as { type: string }).type, 'totals');
+  one.assertReleased();
+  assert.is(listeners(), 0);
+});
+
+run('a second port that does not open: the first is closed, its error is told', async () => {
+  const first = bench();
+  const failing = runTraffic(
+    [() => first.open(), () => Promise.reject(new NicError('NO_SUCH_DEVICE', 'planted'))],
+    (devices) => traffic(devices, () => 0),
+    {},
+  );
+  await expectRejection('NO_SUCH_DEVICE', failing);
+  first.assertReleased();
+  assert.is(listeners(), 0);
+});
+
+run('a port that is pulled out ends the run with DEVICE_GONE', async () => {
+  const one = bench();
+  const failing = runTraffic(
+    openers([one]),
+    (devices) =>
+      traffic(devices, () => {
+        one.vfio.goneAfterReads = 0;
+        return 1;
+      }),
+    { duration: 30 },
+  );
+  await expectRejection('DEVICE_GONE', failing);
+  one.assertReleased();
+});
+
+run.run();
+
+const signals = suite('stop signals');
+
+/** A process that stops on signals, tells so, and takes its time to close. */
+function stopping(lines: string) {
+  const script = `
+    import { stopOnSignals } from '${DIST}tools/stop-signals.js';
+    const stop = stopOnSignals();
+    stop.signal.addEventListener('abort', () => console.log('stopping'));
+    const alive = setInterval(() => {}, 1000);
+    ${lines}
+    console.log('ready');
+  `;
+  const child = spawn(process.execPath, ['--input-type=module', '--eval', script], {
+    stdio: ['ignore', 'pipe', 'inherit'],
+  });
+  let output = '';
+  const waiting: { text: string; resolve: () => void }[] = [];
+  child.stdout.setEncoding('utf8').on('data', (text: string) => {
+    output += text;
+    for (const { text: wanted, resolve } of waiting) if (output.includes(wanted)) resolve();
+  });
+  return {
+    child,
+    printed: (text: string): Promise<void> =>
+      output.includes(text) ? Promise.resolve() : new Promise((resolve) => waiting.push({ text, resolve })),
+    ended: once(child, 'close') as Promise<[number | null, NodeJS.Signals | null]>,
+  };
+}
+
+for (const signal of ['SIGINT', 'SIGTERM'] as const) {
+  signals(`${signal} stops; a second one exits 130`, async () => {
+    const { child, printed, ended } = stopping('');
+    await printed('ready');
+    child.kill(signal);
+    await printed('stopping');
+    child.kill(signal);
+    assert.equal(await ended, [130, null]);
+  });
+}
+
+signals('a signal while a run that ended by itself is closing does not kill it; a second does', async () => {
+  const { child, printed, ended } = stopping(`
+    stop.stop();
+    process.on('SIGINT', () => console.log('heard', process.listenerCount('SIGINT')));
+  `);
+  await printed('ready');
+  child.kill('SIGINT');
+  await printed('heard 2');
+  child.kill('SIGINT');
+  assert.equal(await ended, [130, null]);
+});
+
+signals('after dispose a signal kills as it always does', async () => {
+  const { child, printed, ended } = stopping('stop.dispose();');
+  await printed('ready');
+  child.kill('SIGTERM');
+  assert.equal(await ended, [null, 'SIGTERM']);
+});
+
+signals.run();
