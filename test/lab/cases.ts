@@ -16,4 +16,21 @@ export const CASES: readonly LabCase[] = [
   { name: 'selftest', onHost: true, timeoutS: 240 },
   { name: 'boot', nics: ['igb', 'igb'] },
   { name: 'fwd', nics: ['igb', 'igb'], timeoutS: 900 },
+  { name: 'user', nics: ['igb', 'igb'] },
+  { name: 'examples', nics: ['igb', 'igb'] },
+  { name: 'isolation', nics: ['igb'] },
+  { name: 'faults', nics: ['igb', 'igb', 'vmxnet3'], extraArgs: ['-device', 'edu,addr=0x8'], timeoutS: 600 },
+  { name: 'pktgen', nics: ['igb'] },
+  { name: 'rss', nics: ['igb', 'igb'] },
+  { name: 'shared-group', nics: ['igb', 'igb'], sharedGroup: true },
+  { name: 'no-iommu', nics: ['igb'], iommu: 'none' },
+  { name: 'package', nics: ['igb'] },
+  // The last argument joins the wires of both ports.
+  {
+    name: 'endurance',
+    nics: ['igb', 'igb'],
+    peers: false,
+    extraArgs: ['-netdev', 'hubport,id=j0,hubid=0', '-netdev', 'hubport,id=j1,hubid=1,netdev=j0'],
+    timeoutS: 600,
+  },
 ];

@@ -3,7 +3,7 @@
  *
  *     namespace A / k0 10.0.0.1 <-> u0 [forwarder] u1 <-> k1 10.0.0.2 / namespace B
  */
-import { closeSync, openSync, readdirSync, readFileSync, readlinkSync, readSync } from 'node:fs';
+import { closeSync, openSync, readdirSync, readFileSync, readlinkSync, readSync, writeSync } from 'node:fs';
 import { fileURLToPath } from 'node:url';
 import * as assert from 'uvu/assert';
 import type { PortTotals } from '../../tools/traffic-report.js';
@@ -174,13 +174,33 @@ export async function assertAllLengthsPass(minBytes = 60, maxBytes = 1514): Prom
   }
 }
 
-/** True where the function may do DMA: bit 2 of the PCI command register, as the hardware has it. */
+/** A word of the function's configuration space, as the hardware has it. */
+export function configWord(address: string, offset: number): number {
+  return withConfig(address, 'r', (fd, word) => {
+    readSync(fd, word, 0, 2, offset);
+    return word.readUInt16LE();
+  });
+}
+
+export function writeConfigWord(address: string, offset: number, value: number): void {
+  withConfig(address, 'r+', (fd, word) => {
+    word.writeUInt16LE(value);
+    writeSync(fd, word, 0, 2, offset);
+  });
+}
+
+function withConfig<T>(address: string, flags: string, action: (fd: number, word: Buffer) => T): T {
+  const fd = openSync(`/sys/bus/pci/devices/${address}/config`, flags);
+  try {
+    return action(fd, Buffer.alloc(2));
+  } finally {
+    closeSync(fd);
+  }
+}
+
+/** True where the function may do DMA: bit 2 of the PCI command register. */
 export function isBusMaster(address: string): boolean {
-  const fd = openSync(`/sys/bus/pci/devices/${address}/config`, 'r');
-  const command = Buffer.alloc(2);
-  readSync(fd, command, 0, 2, 4);
-  closeSync(fd);
-  return (command.readUInt16LE() & 4) !== 0;
+  return (configWord(address, 4) & 4) !== 0;
 }
 
 /** What a process has open under /dev/vfio, and /dev/iommu. */

@@ -1,0 +1,196 @@
+/** What `fwd` says, and what it leaves behind, when something is wrong: before it runs and while it runs. */
+import { writeFileSync } from 'node:fs';
+import { suite } from 'uvu';
+import * as assert from 'uvu/assert';
+import { bindDriver, driverOf, freeHugepages, interfaceOf, nicAddresses, waitForCarrier } from '../guest.js';
+import { attempt, type Outcome, type RunOptions, run, start, waitFor } from '../processes.js';
+import { dutMac } from '../qemu.js';
+import {
+  ADDRESS_A,
+  addNamespaces,
+  assertPings,
+  BAREWIRE,
+  configWord,
+  isBusMaster,
+  note,
+  startTraffic,
+  writeConfigWord,
+} from '../wire.js';
+
+const [u0, u1, unsupported] = nicAddresses() as [string, string, string];
+const addresses = [u0, u1];
+/** A PCI function that is no NIC: QEMU's teaching device, in a group of its own. */
+const notANic = run('bash', ['-c', 'grep -l 0x11e8 /sys/bus/pci/devices/*/device']).split('/')[5]!;
+
+function barewire(args: readonly string[], options: RunOptions = {}): Outcome {
+  return attempt(process.execPath, [BAREWIRE, ...args], options);
+}
+
+/** A refusal: this status, nothing on standard output, one line that says what is wrong and one that helps. */
+function assertRefused(outcome: Outcome, status: number, message: RegExp, hint?: RegExp): void {
+  assert.is(outcome.stdout, '');
+  const lines = outcome.stderr.trimEnd().split('\n');
+  assert.match(lines[0]!, message);
+  if (hint) assert.match(lines[1] ?? '', hint);
+  assert.is(lines.length, hint ? 2 : 1, outcome.stderr);
+  assert.is(outcome.status, status);
+}
+
+addNamespaces();
+
+const bind = suite('bind and unbind');
+
+bind('refuses an interface that is in use, and takes it with --force', async () => {
+  const name = interfaceOf(u0)!;
+  run('ip', ['link', 'set', name, 'up']);
+  run('ip', ['address', 'add', '10.0.0.3/24', 'dev', name, 'nodad']);
+  await waitForCarrier(name);
+  assertRefused(
+    barewire(['bind', u0]),
+    1,
+    new RegExp(`${u0}.*${name} is up with address 10\\.0\\.0\\.3`),
+    /--force/,
+  );
+  run('ip', ['route', 'add', 'default', 'via', ADDRESS_A]);
+  assertRefused(barewire(['bind', u0]), 1, new RegExp(`${name} carries the IPv4 default route`), /--force/);
+  assert.is(driverOf(u0), 'igb');
+  const forced = barewire(['bind', '--force', u0]);
+  assert.is(forced.status, 0, forced.stderr);
+  assert.is(driverOf(u0), 'vfio-pci');
+});
+
+bind('gives the port back to igb, which then pings', async () => {
+  const outcome = barewire(['unbind', u0]);
+  assert.is(outcome.status, 0, outcome.stderr);
+  assert.match(outcome.stdout, /given back to igb/);
+  const name = await waitFor('the interface', () => interfaceOf(u0));
+  run('ip', ['address', 'add', '10.0.0.3/24', 'dev', name, 'nodad']);
+  run('ip', ['link', 'set', name, 'up']);
+  await waitForCarrier(name);
+  assertPings(20, '10.0.0.3');
+  const neighbour = run('ip', ['neighbour', 'show', '10.0.0.3'], { netns: 'A' });
+  assert.match(neighbour, dutMac(0), 'the NIC itself answered');
+  run('ip', ['link', 'set', name, 'down']);
+});
+
+bind.run();
+
+const refused = suite('fwd refuses');
+
+refused('a device that a kernel driver has', () => {
+  assertRefused(
+    barewire(['fwd', u0, u1]),
+    1,
+    new RegExp(`${u0} is bound to the driver igb`),
+    /barewire bind/,
+  );
+});
+
+refused('what is no address, and what is given twice: wrong use', () => {
+  for (const address of addresses) bindDriver(address, 'vfio-pci');
+  assertRefused(barewire(['fwd', u0, 'eth0']), 2, /"eth0" is not a device address/, /./);
+  assertRefused(barewire(['fwd', u0, u0]), 2, /given twice/, /two ports/);
+  assertRefused(barewire(['fwd', u0, u0.slice(5)]), 2, /given twice/, /two ports/);
+});
+
+refused('an address where nothing is, and closes the port that it had opened', () => {
+  assertRefused(barewire(['fwd', u0, '0000:7f:1f.7']), 1, /no PCI device 0000:7f:1f\.7/, /barewire list/);
+  assert.is(isBusMaster(u0), false);
+});
+
+refused('a device that is no NIC', () => {
+  assertRefused(barewire(['bind', notANic]), 1, new RegExp(`${notANic}.*not a network`), /./);
+  bindDriver(notANic, 'vfio-pci');
+  for (const backend of ['group', 'cdev']) {
+    const outcome = barewire(['fwd', u0, notANic], { env: { BAREWIRE_VFIO: backend } });
+    assertRefused(outcome, 1, new RegExp(`${notANic} \\(1234:11e8\\) is not a network controller`));
+  }
+});
+
+refused('a NIC that it has no driver for, and lists those it has', () => {
+  bindDriver(unsupported, 'vfio-pci');
+  const outcome = barewire(['fwd', u0, unsupported]);
+  assertRefused(outcome, 1, /No driver for .* \(15ad:07b0\)/, /Supported: .*Intel 82576 \(8086:10c9\)/);
+  note(outcome.stderr.trim().split('\n').at(-1)!);
+});
+
+for (const backend of ['group', 'cdev']) {
+  refused(`a device that another process has open, and names the process (${backend})`, async () => {
+    const env = { BAREWIRE_VFIO: backend };
+    const first = await startTraffic(['fwd', ...addresses], { env });
+    const outcome = barewire(['fwd', ...addresses], { env });
+    assertRefused(outcome, 1, new RegExp(`${u0}.* is in use by \\S+ \\(pid ${first.pid}\\)`), /./);
+    assertPings(5);
+    assert.is((await first.stop()).status, 0);
+  });
+}
+
+refused.run();
+
+for (const backend of ['group', 'cdev']) {
+  const lost = suite(`fwd, ${backend}: device lost`);
+  const env = { BAREWIRE_VFIO: backend };
+
+  lost('after SIGKILL nothing is left: hugepages, bus mastering, the devices', async () => {
+    const before = freeHugepages();
+    const command = await startTraffic(['fwd', ...addresses], { env });
+    assertPings(5);
+    assert.ok(freeHugepages() < before);
+    assert.equal(addresses.map(isBusMaster), [true, true]);
+    await command.stop('SIGKILL');
+    assert.is(freeHugepages(), before);
+    assert.equal(addresses.map(isBusMaster), [false, false]);
+    const again = await startTraffic(['fwd', ...addresses], { env });
+    assertPings(20);
+    assert.is((await again.stop()).status, 0);
+  });
+
+  lost('registers that read all ones end it with status 1', async () => {
+    const command = await startTraffic(['fwd', ...addresses], { env });
+    assertPings(5);
+    // The root port stops to pass memory accesses on: every load from the NIC is answered with all ones.
+    const port = rootPort(u1);
+    const control = configWord(port, 4);
+    writeConfigWord(port, 4, control & ~2);
+    try {
+      const outcome = await command.ended;
+      assert.is(outcome.status, 1, outcome.stderr);
+      assert.match(outcome.stderr, new RegExp(`^barewire: ${u1} does not answer: \\S+ reads all ones`, 'm'));
+      note(outcome.stderr.trim());
+    } finally {
+      command.kill('SIGKILL');
+      writeConfigWord(port, 4, control);
+    }
+    const again = await startTraffic(['fwd', ...addresses], { env });
+    assertPings(20);
+    assert.is((await again.stop()).status, 0);
+  });
+
+  lost('a device that is removed ends it with status 1, and works after a rescan', async () => {
+    const command = await startTraffic(['fwd', ...addresses], { env });
+    assertPings(5);
+    // Returns when VFIO has the device back.
+    const remove = start('bash', ['-c', `echo 1 > /sys/bus/pci/devices/${u1}/remove`]);
+    const outcome = await command.ended;
+    assert.is(outcome.status, 1, outcome.stderr);
+    assert.match(outcome.stderr, new RegExp(`^barewire: ${u1} is lost: the kernel asks for it back`, 'm'));
+    note(outcome.stderr.trim());
+    assert.is((await remove.ended).status, 0);
+    writeFileSync('/sys/bus/pci/rescan', '1');
+    await waitFor('the device', () => driverOf(u1) !== undefined);
+    bindDriver(u1, 'vfio-pci');
+    const again = await startTraffic(['fwd', ...addresses], { env });
+    assertPings(20);
+    assert.is((await again.stop()).status, 0);
+  });
+
+  lost.run();
+}
+
+/** The bridge that the function is behind. */
+function rootPort(address: string): string {
+  return run('readlink', ['-f', `/sys/bus/pci/devices/${address}`])
+    .trim()
+    .split('/')
+    .at(-2)!;
+}
