@@ -29,6 +29,17 @@ export const RX_TOO_LONG = 3;
 export const RX_DAMAGED = 4;
 const RX_COUNTERS = 5;
 
+/**
+ * Constants of the packet loop. The engine folds a module's own constants into the code; an imported one it loads and
+ * checks at every use (docs/performance.md).
+ */
+const WORD_SHIFT = DESCRIPTOR_WORD_SHIFT;
+const STATUS = RX_STATUS_WORD;
+const LENGTH = RX_LENGTH_WORD;
+const DD = RX_DD;
+/** One buffer a packet: a good frame is done and ends in its first descriptor. */
+const DONE = RX_DD | RX_EOP;
+
 export interface IntelRxQueueOptions {
   /** Four words a descriptor; the number of descriptors is a power of two. */
   readonly ring: Int32Array;
@@ -110,7 +121,8 @@ export class IntelRxQueue implements RxQueue {
   }
 
   receive(bufs: Uint32Array, max: number = bufs.length): number {
-    const limit = max < bufs.length ? max : bufs.length;
+    let limit = max < bufs.length ? max : bufs.length;
+    if (this.#metadata !== undefined) limit = this.#noteMetadata(limit, this.#metadata);
     const ring = this.#ring;
     const slots = this.#slots;
     const pool = this.#pool;
@@ -121,46 +133,56 @@ export class IntelRxQueue implements RxQueue {
     const bufferSize = pool.bufferSizeBytes;
     const iovaLow = this.#iovaLow;
     const iovaHigh = this.#iovaHigh;
-    const testMask = RX_DD | RX_EOP | this.#errorMask;
+    const testMask = DONE | this.#errorMask;
     // While a long frame is skipped nothing is good: no masked status equals -1.
-    let good = this.#skipping ? -1 : RX_DD | RX_EOP;
+    let good = this.#skipping ? -1 : DONE;
+    let freeCount = pool.freeCount;
     const first = this.#nextToUse;
     let slot = first;
-    let freeCount = pool.freeCount;
     let received = 0;
     let bytes = 0;
     let dropBudget = this.size;
-    const metadata = this.#metadata;
-    while (received < limit) {
-      const word = slot << DESCRIPTOR_WORD_SHIFT;
-      // The hardware sets DD last, and x86 keeps the order of these two loads.
-      const status = ring[word + RX_STATUS_WORD]!;
-      const length = ring[word + RX_LENGTH_WORD]! & 0xffff;
-      if ((status & testMask) !== good || (length - 1) >>> 0 >= bufferSize) {
-        if ((status & RX_DD) === 0 || dropBudget-- === 0) break;
-        good = this.#drop(slot, status) ? -1 : RX_DD | RX_EOP;
+    for (;;) {
+      const room = limit < freeCount + received ? limit : freeCount + received;
+      // No call in this loop: after one, the engine would check every array again in every round.
+      while (received < room) {
+        const word = slot << WORD_SHIFT;
+        // The hardware sets DD last, and x86 keeps the order of these two loads.
+        const status = ring[word + STATUS]!;
+        const length = ring[word + LENGTH]! & 0xffff;
+        if ((status & testMask) !== good || (length - 1) >>> 0 >= bufferSize) break;
+        freeCount = (freeCount - 1) | 0;
+        const fresh = free[freeCount]!;
+        const buffer = slots[slot]!;
+        slots[slot] = fresh;
+        ring[word] = (iovaLow + (fresh << shift)) | 0;
+        ring[word + 1] = iovaHigh;
+        ring[word + STATUS] = 0;
+        lengths[buffer] = length;
+        bytes = (bytes + length) | 0;
+        bufs[received] = buffer;
+        received = (received + 1) | 0;
         slot = (slot + 1) & mask;
-        continue;
       }
-      if (freeCount === 0) {
+      if (received === limit) break;
+      const word = slot << WORD_SHIFT;
+      const status = ring[word + STATUS]!;
+      if ((status & DD) === 0) break;
+      const length = ring[word + LENGTH]! & 0xffff;
+      if ((status & testMask) === good && (length - 1) >>> 0 < bufferSize) {
+        // It came just now, or no buffer is left to take its place.
+        if (freeCount > 0) continue;
         this.counters[RX_NO_BUFFER]! += 1;
         break;
       }
-      const buffer = slots[slot]!;
-      if (metadata !== undefined) this.#noteMetadata(buffer, word, status, metadata);
-      const fresh = free[--freeCount]!;
-      slots[slot] = fresh;
-      ring[word] = (iovaLow + (fresh << shift)) | 0;
-      ring[word + 1] = iovaHigh;
-      ring[word + RX_STATUS_WORD] = 0;
-      lengths[buffer] = length;
-      bytes += length;
-      bufs[received++] = buffer;
+      if (dropBudget-- === 0) break;
+      good = this.#drop(slot, status) ? -1 : DONE;
       slot = (slot + 1) & mask;
+      // Its metadata was noted in the place of a packet's.
+      if (this.#metadata !== undefined) limit--;
     }
     pool.freeCount = freeCount;
-    // A device that fills all slots, one more than it owns, brings `slot` back to `first`.
-    if (slot !== first || received > 0) {
+    if (slot !== first) {
       this.#nextToUse = slot;
       this.#tail[0] = (slot - 1) & mask;
       this.counters[RX_PACKETS]! += received;
@@ -188,22 +210,34 @@ export class IntelRxQueue implements RxQueue {
     return this.#skipping;
   }
 
-  /** Before the slot is armed again: word 0 and 1 hold packet type and hash until then. */
-  #noteMetadata(buffer: number, word: number, status: number, bits: RxMetadataBits): void {
+  /**
+   * Notes what the next descriptors say besides length, at most `limit`, before `receive` arms them again: words 0 and 1
+   * hold packet type and hash until then. Returns how many there were.
+   */
+  #noteMetadata(limit: number, bits: RxMetadataBits): number {
     const ring = this.#ring;
     const pool = this.#pool;
-    const hashed = (ring[word]! & RX_RSS_TYPE_MASK) !== 0;
-    pool.rxFlags[buffer] =
-      ((status & RX_VP) !== 0 ? RxFlag.VLAN : 0) |
-      ((status & RX_IPCS) !== 0
-        ? RxFlag.IP_CHECKED | (((status >>> bits.ipErrorShift) & 1) * RxFlag.IP_BAD)
-        : 0) |
-      ((status & RX_L4CS) !== 0
-        ? RxFlag.L4_CHECKED | (((status >>> bits.l4ErrorShift) & 1) * RxFlag.L4_BAD)
-        : 0) |
-      (hashed ? RxFlag.RSS_HASH : 0);
-    pool.vlanTags[buffer] = ring[word + RX_LENGTH_WORD]! >>> 16;
-    pool.rssHashes[buffer] = ring[word + 1]!;
+    let slot = this.#nextToUse;
+    for (let noted = 0; noted < limit; noted++) {
+      const word = slot << WORD_SHIFT;
+      const status = ring[word + STATUS]!;
+      if ((status & DD) === 0) return noted;
+      const buffer = this.#slots[slot]!;
+      const hashed = (ring[word]! & RX_RSS_TYPE_MASK) !== 0;
+      pool.rxFlags[buffer] =
+        ((status & RX_VP) !== 0 ? RxFlag.VLAN : 0) |
+        ((status & RX_IPCS) !== 0
+          ? RxFlag.IP_CHECKED | (((status >>> bits.ipErrorShift) & 1) * RxFlag.IP_BAD)
+          : 0) |
+        ((status & RX_L4CS) !== 0
+          ? RxFlag.L4_CHECKED | (((status >>> bits.l4ErrorShift) & 1) * RxFlag.L4_BAD)
+          : 0) |
+        (hashed ? RxFlag.RSS_HASH : 0);
+      pool.vlanTags[buffer] = ring[word + LENGTH]! >>> 16;
+      pool.rssHashes[buffer] = ring[word + 1]!;
+      slot = (slot + 1) & this.#mask;
+    }
+    return limit;
   }
 
   #arm(slot: number): void {

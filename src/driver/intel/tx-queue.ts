@@ -47,6 +47,14 @@ const NO_CONTEXT = -1;
 const RS_SHIFT = Math.log2(TX_RS) - Math.log2(GROUP);
 const COMMAND = TX_DTYP_DATA | TX_EOP | TX_IFCS | TX_DEXT;
 
+/** Imported constants as the module's own: see rx-queue.ts. */
+const WORD_SHIFT = DESCRIPTOR_WORD_SHIFT;
+const COMMAND_WORD = TX_COMMAND_WORD;
+const STATUS = TX_STATUS_WORD;
+const PAYLEN_SHIFT = TX_PAYLEN_SHIFT;
+const MIN_BYTES = TX_MIN_FRAME_BYTES;
+const DD = TX_DD;
+
 export interface IntelTxQueueOptions {
   /** Four words a descriptor; the number of descriptors is a power of two, at least 64. */
   readonly ring: Int32Array;
@@ -71,6 +79,8 @@ export class IntelTxQueue implements TxQueue {
   /** Word 0 of the context that the hardware holds, and word 2. */
   #context = NO_CONTEXT;
   #contextType = 0;
+  /** True from the first context descriptor on. */
+  #usesContexts = false;
   readonly #iovaLow: number;
   readonly #iovaHigh: number;
   #nextToUse = 0;
@@ -106,30 +116,35 @@ export class IntelTxQueue implements TxQueue {
     const pool = this.#pool;
     const lengths = pool.lengths;
     const capacity = pool.capacity;
-    const bufferSize = pool.bufferSizeBytes;
+    const longest = pool.bufferSizeBytes - MIN_BYTES;
     const shift = pool.bufferShift;
     const iovaLow = this.#iovaLow;
     const iovaHigh = this.#iovaHigh;
     let slot = first;
     let bytes = 0;
+    let i = 0;
     let errors = 0;
-    for (let i = 0; i < limit; i++) {
-      const buffer = bufs[i]!;
-      // An index outside the pool has no length, and undefined compares false.
-      const length = lengths[buffer]!;
-      if (!(length >= TX_MIN_FRAME_BYTES && length <= bufferSize)) {
-        errors++;
-        if (buffer < capacity) pool.free[pool.freeCount++] = buffer;
-        continue;
+    for (;;) {
+      // No call in this loop: after one, the engine would check every array again in every round.
+      while (i < limit) {
+        const buffer = bufs[i]!;
+        if (buffer >= capacity) break;
+        const length = lengths[buffer]!;
+        if ((length - MIN_BYTES) >>> 0 > longest) break;
+        const word = slot << WORD_SHIFT;
+        ring[word] = (iovaLow + (buffer << shift)) | 0;
+        ring[word + 1] = iovaHigh;
+        ring[word + COMMAND_WORD] = COMMAND | length | ((((slot & GROUP_MASK) + 1) & GROUP) << RS_SHIFT);
+        ring[word + STATUS] = length << PAYLEN_SHIFT;
+        slots[slot] = buffer;
+        bytes = (bytes + length) | 0;
+        slot = (slot + 1) & mask;
+        i = (i + 1) | 0;
       }
-      const word = slot << DESCRIPTOR_WORD_SHIFT;
-      ring[word] = (iovaLow + (buffer << shift)) | 0;
-      ring[word + 1] = iovaHigh;
-      ring[word + TX_COMMAND_WORD] = COMMAND | length | ((((slot & GROUP_MASK) + 1) & GROUP) << RS_SHIFT);
-      ring[word + TX_STATUS_WORD] = length << TX_PAYLEN_SHIFT;
-      slots[slot] = buffer;
-      bytes += length;
-      slot = (slot + 1) & mask;
+      if (i >= limit) break;
+      this.#refuse(bufs[i]!);
+      errors++;
+      i++;
     }
     if (slot !== first) {
       this.#nextToUse = slot;
@@ -137,8 +152,14 @@ export class IntelTxQueue implements TxQueue {
       this.counters[TX_PACKETS]! += limit - errors;
       this.counters[TX_BYTES]! += bytes;
     }
-    if (errors > 0) this.counters[TX_ERRORS]! += errors;
     return limit;
+  }
+
+  /** Takes a packet that no hardware can send: counts it and gives its buffer back. */
+  #refuse(buffer: number): void {
+    const pool = this.#pool;
+    this.counters[TX_ERRORS]! += 1;
+    if (buffer < pool.capacity) pool.free[pool.freeCount++] = buffer;
   }
 
   sendOffloaded(bufs: Uint32Array, count: number = bufs.length): number {
@@ -162,9 +183,9 @@ export class IntelTxQueue implements TxQueue {
   #queueOffloaded(buffer: number): void {
     const pool = this.#pool;
     const length = pool.lengths[buffer]!;
-    if (!(length >= TX_MIN_FRAME_BYTES && length <= pool.bufferSizeBytes)) {
-      this.counters[TX_ERRORS]! += 1;
-      if (buffer < pool.capacity) pool.free[pool.freeCount++] = buffer;
+    // An index outside the pool has no length, and undefined compares false.
+    if (!(length >= MIN_BYTES && length <= pool.bufferSizeBytes)) {
+      this.#refuse(buffer);
       return;
     }
     const flags = pool.txFlags[buffer]!;
@@ -205,6 +226,7 @@ export class IntelTxQueue implements TxQueue {
       ((flags & TxFlag.IP_CHECKSUM) !== 0 ? TX_TUCMD_IPV4 : 0) |
       ((flags & TxFlag.TCP_CHECKSUM) !== 0 ? TX_TUCMD_TCP : 0);
     if (this.#context === context && this.#contextType === type) return 0;
+    this.#usesContexts = true;
     this.#context = context;
     this.#contextType = type;
     const slot = this.#nextToUse;
@@ -222,29 +244,49 @@ export class IntelTxQueue implements TxQueue {
   }
 
   reclaim(): void {
+    if (this.#usesContexts) {
+      this.#reclaimMixed();
+      return;
+    }
     const ring = this.#ring;
     const slots = this.#slots;
     const pool = this.#pool;
     const free = pool.free;
     const mask = this.#mask;
-    const reports = this.#reports;
     const end = this.#nextToUse;
     let clean = this.#nextToClean;
     let freeCount = pool.freeCount;
     // Only groups that are wholly in use: DD of a group not used again yet is from the lap before.
     while (((end - clean) & mask) >= GROUP) {
-      const last = reports[clean >>> GROUP_SHIFT]! << DESCRIPTOR_WORD_SHIFT;
-      if ((ring[last + TX_STATUS_WORD]! & TX_DD) === 0) break;
-      reports[clean >>> GROUP_SHIFT] = clean | GROUP_MASK;
-      const groupEnd = clean + GROUP;
-      for (; clean < groupEnd; clean++) {
-        const buffer = slots[clean]!;
-        if (buffer >= 0) free[freeCount++] = buffer;
+      const last = clean + GROUP_MASK;
+      if ((ring[(last << WORD_SHIFT) + STATUS]! & DD) === 0) break;
+      for (let slot = clean; slot <= last; slot++) {
+        free[freeCount] = slots[slot]!;
+        freeCount = (freeCount + 1) | 0;
       }
-      clean &= mask;
+      clean = (clean + GROUP) & mask;
     }
     this.#nextToClean = clean;
     pool.freeCount = freeCount;
+  }
+
+  /** Like `reclaim`, where slots without a buffer are possible. */
+  #reclaimMixed(): void {
+    const pool = this.#pool;
+    const reports = this.#reports;
+    let clean = this.#nextToClean;
+    while (((this.#nextToUse - clean) & this.#mask) >= GROUP) {
+      const group = clean >>> GROUP_SHIFT;
+      if ((this.#ring[(reports[group]! << WORD_SHIFT) + STATUS]! & DD) === 0) break;
+      reports[group] = clean | GROUP_MASK;
+      const groupEnd = clean + GROUP;
+      for (; clean < groupEnd; clean++) {
+        const buffer = this.#slots[clean]!;
+        if (buffer >= 0) pool.free[pool.freeCount++] = buffer;
+      }
+      clean &= this.#mask;
+    }
+    this.#nextToClean = clean;
   }
 
   /** Gives every buffer back to the pool, sent or not. The hardware must have stopped. */

@@ -1,0 +1,248 @@
+/**
+ * Two ports whose rings and buffers are real DMA memory, with the lockstep device behind them, and the forwarders that
+ * run on them. Only the forwarder's time is counted: `run` returns nanoseconds, and the device works between runs.
+ */
+
+import { Forwarder } from '../src/driver/forwarder.js';
+import { RingMemory } from '../src/driver/intel/rings.js';
+import { IntelRxQueue } from '../src/driver/intel/rx-queue.js';
+import { IntelTxQueue } from '../src/driver/intel/tx-queue.js';
+import { DmaRegion } from '../src/hugepage/dma-region.js';
+import { PacketPool } from '../src/hugepage/packet-pool.js';
+import type { DmaBacking, DmaMapper } from '../src/vfio/types.js';
+import { native, type Pointer } from './native.js';
+
+export const RING = 512;
+const BUFFER_BYTES = 2048;
+/** As `barewire fwd` makes its pool. */
+const POOL_BUFFERS = 4 * RING + 1024;
+/** As ixy makes its mempools: 4096 entries for each of the two. */
+const PEER_BUFFERS = 2 * 4096;
+const PEER_HEADER_BYTES = 64;
+/** ixgbe's mask (82599 datasheet 7.1.6.2). */
+const RX_ERROR_MASK = 0x3b00_0000;
+
+/** What the device can be told to do wrong: see native/device.c. */
+export const Fault = { NONE: 0, SKIP_PACKET: 1, WRONG_ADDRESS: 2, WRONG_LENGTH: 3 } as const;
+
+/** A forwarder on two ports, both ways. */
+export interface Subject {
+  /** `polls` batches each way; returns the nanoseconds that took. */
+  run(polls: number): number;
+  close(): void;
+}
+
+/** Remembers where mapped memory lies; the device's addresses are those of `map`. */
+class LabMapper implements DmaMapper {
+  readonly iovaRanges = [{ first: 0n, last: (1n << 48n) - 1n }];
+  readonly mapped: { readonly address: bigint; readonly iova: bigint }[] = [];
+
+  map(backing: DmaBacking, iova: bigint): void {
+    this.mapped.push({ address: backing.address, iova });
+  }
+
+  unmap(): void {}
+}
+
+export class Lab {
+  readonly mapper = new LabMapper();
+  readonly rings = new RingMemory({ queuePairs: 2, rxRingSize: RING, txRingSize: RING, pageSize: 'auto' });
+  readonly #registers = new DmaRegion({ sizeBytes: 4096, pageSize: '4K', name: 'registers' });
+  readonly pointer: Pointer;
+
+  constructor(memory: bigint, iova: bigint, buffers: number, dataOffset: number) {
+    this.pointer = native.labNew(memory, iova, buffers, BUFFER_BYTES, dataOffset, RING);
+    const base = this.rings.region.address;
+    for (const port of [0, 1]) {
+      native.labPort(
+        this.pointer,
+        port,
+        base + BigInt(this.rings.rx[port]!.offset),
+        base + BigInt(this.rings.tx[port]!.offset),
+        this.#registers.address + BigInt(rdtOffset(port)),
+        this.#registers.address + BigInt(tdtOffset(port)),
+      );
+    }
+  }
+
+  rdt(port: number): Uint32Array {
+    return new Uint32Array(this.#registers.buffer, rdtOffset(port), 1);
+  }
+
+  tdt(port: number): Uint32Array {
+    return new Uint32Array(this.#registers.buffer, tdtOffset(port), 1);
+  }
+
+  /**
+   * Sends what is queued (at most `send` frames a port), then receives `count` frames at each port. Returns the larger
+   * number of frames that arrived at a port. @throws Error where the forwarder did something wrong
+   */
+  step(count: number, send: number = RING): number {
+    const arrived = native.labStep(this.pointer, send, count);
+    if (arrived < 0) throw new Error(native.labError(this.pointer));
+    return arrived;
+  }
+
+  /** @throws Error where an armed receive slot has a buffer that is in use */
+  checkArmed(): void {
+    if (native.labCheckArmed(this.pointer) < 0) throw new Error(native.labError(this.pointer));
+  }
+
+  plant(fault: number): void {
+    native.labFault(this.pointer, fault);
+  }
+
+  /** Frames that have left both ports. */
+  get forwarded(): number {
+    return native.labForwarded(this.pointer);
+  }
+
+  close(): void {
+    native.labFree(this.pointer);
+    this.rings.region.close();
+    this.#registers.close();
+  }
+}
+
+/** Each register on a cache line of its own. */
+function rdtOffset(port: number): number {
+  return port * 128;
+}
+
+function tdtOffset(port: number): number {
+  return port * 128 + 64;
+}
+
+/** A lab and a forwarder on it. */
+export interface Bench {
+  readonly lab: Lab;
+  readonly subject: Subject;
+}
+
+/** Real queues on a lab. */
+class Queues {
+  readonly pool: PacketPool;
+  readonly lab: Lab;
+  readonly rx: readonly IntelRxQueue[];
+  readonly tx: readonly IntelTxQueue[];
+
+  constructor() {
+    this.pool = new PacketPool({ buffers: POOL_BUFFERS, bufferSizeBytes: BUFFER_BYTES });
+    const mapper = new LabMapper();
+    this.pool.attach(mapper);
+    const { address, iova } = mapper.mapped[0]!;
+    const lab = new Lab(address, iova, POOL_BUFFERS, 0);
+    const { pool } = this;
+    this.lab = lab;
+    this.rx = [0, 1].map(
+      (port) =>
+        new IntelRxQueue({
+          ring: lab.rings.rx[port]!.words,
+          tail: lab.rdt(port),
+          pool,
+          errorMask: RX_ERROR_MASK,
+        }),
+    );
+    this.tx = [0, 1].map(
+      (port) => new IntelTxQueue({ ring: lab.rings.tx[port]!.words, tail: lab.tdt(port), pool }),
+    );
+    for (const queue of this.rx) queue.start();
+  }
+
+  close(): void {
+    for (const queue of [...this.rx, ...this.tx]) queue.close();
+    if (this.pool.available !== this.pool.capacity) {
+      throw new Error(`${this.pool.capacity - this.pool.available} buffers were lost`);
+    }
+  }
+}
+
+class GeneralSubject implements Subject {
+  readonly #queues: Queues;
+  readonly #toB: Forwarder;
+  readonly #toA: Forwarder;
+
+  constructor(queues: Queues, batch: number) {
+    this.#queues = queues;
+    const [rxA, rxB] = queues.rx as [IntelRxQueue, IntelRxQueue];
+    const [txA, txB] = queues.tx as [IntelTxQueue, IntelTxQueue];
+    this.#toB = new Forwarder(rxA, txB, queues.pool, { batch, touch: true });
+    this.#toA = new Forwarder(rxB, txA, queues.pool, { batch, touch: true });
+  }
+
+  run(polls: number): number {
+    const toB = this.#toB;
+    const toA = this.#toA;
+    const start = performance.now();
+    for (let i = 0; i < polls; i++) {
+      toB.poll();
+      toA.poll();
+    }
+    return (performance.now() - start) * 1e6;
+  }
+
+  close(): void {
+    this.#queues.close();
+  }
+}
+
+/** A forwarder in C. */
+class NativeSubject implements Subject {
+  readonly #pointer: Pointer;
+  readonly #batch: number;
+  readonly #run: (pointer: Pointer, polls: number, batch: number) => number;
+  readonly #free: (pointer: Pointer) => void;
+
+  constructor(
+    make: (lab: Pointer) => Pointer,
+    run: (pointer: Pointer, polls: number, batch: number) => number,
+    free: (pointer: Pointer) => void,
+    lab: Lab,
+    batch: number,
+  ) {
+    this.#pointer = make(lab.pointer);
+    this.#run = run;
+    this.#free = free;
+    this.#batch = batch;
+  }
+
+  run(polls: number): number {
+    return this.#run(this.#pointer, polls, this.#batch);
+  }
+
+  close(): void {
+    this.#free(this.#pointer);
+  }
+}
+
+function nativeLab(buffers: number, dataOffset: number): Lab {
+  const memory = new DmaRegion({ sizeBytes: buffers * BUFFER_BYTES, name: 'peer' });
+  // The address of a C forwarder's buffer is its virtual address, as in ixy.
+  return new Lab(memory.address, memory.address, buffers, dataOffset);
+}
+
+/** What can be measured. */
+export const SUBJECTS = {
+  /** ixy's algorithm in C. */
+  'c-ixy': (batch: number): Bench => {
+    const lab = nativeLab(PEER_BUFFERS, PEER_HEADER_BYTES);
+    return {
+      lab,
+      subject: new NativeSubject(native.peerNew, native.peerRun, native.peerFree, lab, batch),
+    };
+  },
+  /** The pipe in C. */
+  'c-pipe': (batch: number): Bench => {
+    const lab = nativeLab(POOL_BUFFERS, 0);
+    return {
+      lab,
+      subject: new NativeSubject(native.cPipeNew, native.cPipeRun, native.cPipeFree, lab, batch),
+    };
+  },
+  general: (batch: number): Bench => {
+    const queues = new Queues();
+    return { lab: queues.lab, subject: new GeneralSubject(queues, batch) };
+  },
+} as const;
+
+export type SubjectName = keyof typeof SUBJECTS;

@@ -1,0 +1,70 @@
+/*
+ * What the device, the two C forwarders and the benchmark agree on. A "lab" is one set-up of two ports whose rings and
+ * packet buffers lie in memory that the benchmark allocated; the device reads and writes them as a NIC would by DMA.
+ */
+#ifndef LOCKSTEP_H
+#define LOCKSTEP_H
+
+#include <stdint.h>
+
+/* One advanced descriptor, 16 bytes (82599 datasheet 7.1.6 and 7.2.3). */
+union descriptor {
+    struct {
+        uint64_t address;
+        uint32_t word2; /* receive: status and errors; transmit: command and length */
+        uint32_t word3; /* receive: length and VLAN tag; transmit: status and PAYLEN */
+    };
+    struct {
+        uint64_t packet;
+        uint64_t header;
+    };
+};
+
+_Static_assert(sizeof(union descriptor) == 16, "a descriptor is 16 bytes");
+
+#define RX_DD (1u << 0)
+#define RX_EOP (1u << 1)
+#define TX_DD (1u << 0)
+#define TX_DTYP_DATA (3u << 20)
+#define TX_EOP (1u << 24)
+#define TX_IFCS (1u << 25)
+#define TX_RS (1u << 27)
+#define TX_DEXT (1u << 29)
+#define TX_PAYLEN_SHIFT 14
+
+/* 64 bytes on the wire are 60 in memory: the MAC adds the FCS. */
+#define FRAME_BYTES_MIN 60
+
+struct port {
+    volatile union descriptor *rx;
+    volatile union descriptor *tx;
+    volatile uint32_t *rdt;
+    volatile uint32_t *tdt;
+    uint32_t rx_head;
+    uint32_t tx_head;
+    /* Number of the next frame to arrive here, and of the next one that must leave here. */
+    uint64_t next_in;
+    uint64_t next_out;
+    uint64_t missed;
+    uint64_t payload_bytes;
+};
+
+enum fault { FAULT_NONE, FAULT_SKIP_PACKET, FAULT_WRONG_ADDRESS, FAULT_WRONG_LENGTH };
+
+struct lab {
+    struct port port[2];
+    uint8_t *memory;
+    uint64_t iova;
+    uint32_t ring_size;
+    uint32_t buffers;
+    uint32_t buffer_bytes;
+    /* Where in a buffer the frame starts: 0, or 64 behind the header of the C forwarder. */
+    uint32_t data_offset;
+    uint32_t frame_bytes;
+    /* 1 while a buffer carries a frame that was delivered and has not left. */
+    uint8_t *busy;
+    enum fault fault;
+    char error[256];
+};
+
+#endif
