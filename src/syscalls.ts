@@ -375,10 +375,11 @@ export function watchFd(
   return () => handle.close();
 }
 
-/** Makes reads and writes on the open file behind `fd` non-blocking. @throws NicError `SYSCALL` */
-export function setNonBlocking(fd: number): void {
+/** Sets whether reads and writes on the open file behind `fd` wait. @throws NicError `SYSCALL` */
+export function setBlocking(fd: number, blocking: boolean): void {
   const flags = U.fcntl(fd, F_GETFL, 0) as number;
-  if (flags < 0 || (U.fcntl(fd, F_SETFL, flags | O_NONBLOCK) as number) < 0) throw failed('fcntl(F_SETFL)');
+  const wanted = blocking ? flags & ~O_NONBLOCK : flags | O_NONBLOCK;
+  if (flags < 0 || (U.fcntl(fd, F_SETFL, wanted) as number) < 0) throw failed('fcntl(F_SETFL)');
 }
 
 /** Seals of the file (`F_SEAL_*`), or -1 where this kind of file has none. */

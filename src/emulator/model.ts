@@ -3,8 +3,10 @@ import type { ServedDevice } from '../vfio/user/served-device.js';
 import type { Pollable, Port } from './link.js';
 
 export interface DeviceModel extends ServedDevice, Port, Pollable {
-  /** For messages: `nic0 (8086:10fb)`. */
+  /** For messages: `82599ES SFP+ #1`. */
   readonly name: string;
+  /** Called when the client accessed a register: there may be work before the next poll is due. */
+  onAccess: (() => void) | undefined;
   /** Forgets its client and releases what it holds (memory, descriptors). */
   close(): void;
 }

@@ -78,6 +78,7 @@ export class IxgbeModel implements DeviceModel {
   readonly regions: readonly (ServedRegion | undefined)[];
   readonly irqCounts = [1, 1, MSIX_VECTORS, 0, 0] as const;
   readonly mac: Uint8Array;
+  onAccess: (() => void) | undefined;
   /** What the driver did wrong, and what the IOMMU refused. */
   readonly violations: Violations;
   /** Counters behind the statistics registers, to look at without clearing them. */
@@ -224,6 +225,7 @@ export class IxgbeModel implements DeviceModel {
       this.#registers.write(offset + at, value);
     }
     this.#interrupts.flush();
+    this.onAccess?.();
   }
 
   #reportAccess(offset: number, sizeBytes: number): void {

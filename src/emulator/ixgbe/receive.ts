@@ -5,12 +5,12 @@
  * buffer of this port's driver. Nothing in it allocates.
  */
 import type { DeviceHost } from '../../vfio/user/served-device.js';
+import { FrameQueue } from '../frame-queue.js';
 import { copyBytes, type FrameMemory, frameMemory, UNLIMITED_ROOM } from '../link.js';
 import { crc32 } from './checksum.js';
 import { DmaChannel, iovaOf } from './dma.js';
 import { CAST, Filters } from './filters.js';
 import { CAUSE, type Interrupts } from './interrupts.js';
-import { PacketBuffer } from './packet-buffer.js';
 import { FrameParser } from './parser.js';
 import type { RegisterFile } from './register-file.js';
 import {
@@ -73,7 +73,11 @@ export class Receiver {
   readonly #parser = new FrameParser();
   readonly #rings: DmaChannel;
   readonly #buffers: DmaChannel;
-  readonly #packetBuffer = new PacketBuffer();
+  /**
+   * Where frames wait while their queue has no descriptor and must not drop them (7.1.3; SRRCTL.Drop_En = 0). One for
+   * all queues: a full queue holds up the others, as on hardware.
+   */
+  readonly #packetBuffer = new FrameQueue();
   readonly #scratch = frameMemory(SCRATCH_BYTES);
   #active: RxQueue[] = [];
   #scanAt = 0;
@@ -286,6 +290,8 @@ export class Receiver {
 
   #accept(host: DeviceHost, memory: FrameMemory, offset: number, lengthBytes: number, cast: number): boolean {
     const queue = this.#chooseQueue(memory, offset);
+    // A driver that saw its ENABLE in mapped memory expects frames from then on, not from the next poll on.
+    if (!queue.enabled) this.#syncQueue(queue);
     this.#beginDma(host);
     let stored = true;
     if (!queue.enabled) stored = true;

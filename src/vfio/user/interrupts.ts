@@ -9,7 +9,7 @@
 import { readlinkSync, readSync, writeSync } from 'node:fs';
 import { constants } from 'node:os';
 import { NicError } from '../../errors.js';
-import { setNonBlocking, watchFd } from '../../syscalls.js';
+import { setBlocking, watchFd } from '../../syscalls.js';
 import { PciIrq } from '../types.js';
 import {
   IRQ_ACTION_MASK,
@@ -166,7 +166,7 @@ function setEvents(vectors: Vectors, action: number, start: number, count: numbe
   for (const fd of fds) {
     if (!isEventfd(fd)) throw refused('A descriptor is not an eventfd');
     // one that counted to its end must not stop the server
-    setNonBlocking(fd);
+    setBlocking(fd, false);
   }
   const taken = fds.splice(0);
   for (let i = 0; i < count; i++) {

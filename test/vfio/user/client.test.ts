@@ -18,15 +18,10 @@ import {
 } from '../../../src/syscalls.js';
 import { type DmaBacking, PciIrq, PciRegion, type VfioDevice } from '../../../src/vfio/types.js';
 import { connectVfioUser } from '../../../src/vfio/user/client.js';
-import { countFds, startHost, type TestHost, until } from './support/harness.js';
+import { countFds, fixtureSuite, startHost, type TestHost, until } from './support/harness.js';
 import { AREAS, BAR0_BYTES, BAR2_BYTES, IRQ_COUNTS, Op, Register } from './support/test-device.js';
 
 const { EINVAL, EIO, EPERM } = constants.errno;
-
-interface Context {
-  host: TestHost;
-  device: VfioDevice;
-}
 
 interface Memory extends DmaBacking {
   readonly bytes: Uint8Array;
@@ -96,16 +91,12 @@ function run(
 }
 
 function clientSuite(name: string, mode: string) {
-  const test = suite<Context>(name);
-  test.before(async (context) => {
-    context.host = await startHost(mode);
+  return fixtureSuite(name, {
+    start: async () => ({ host: await startHost(mode) }),
+    enter: async ({ host }) => ({ device: await connect(host) }),
+    leave: ({ device }) => device.close(),
+    stop: ({ host }) => host.stop(),
   });
-  test.before.each(async (context) => {
-    context.device = await connect(context.host);
-  });
-  test.after.each(({ device }) => device.close());
-  test.after(({ host }) => host.stop());
-  return test;
 }
 
 for (const mode of ['events', 'poll']) {

@@ -4,17 +4,14 @@ import { constants, tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { Worker } from 'node:worker_threads';
 import fc from 'fast-check';
-import { suite } from 'uvu';
 import * as assert from 'uvu/assert';
 import { NicError } from '../../../src/errors.js';
 import { eventfd, memfdCreate } from '../../../src/syscalls.js';
 import { PciIrq, PciRegion, type VfioDevice } from '../../../src/vfio/types.js';
 import { connectVfioUser } from '../../../src/vfio/user/client.js';
 import { Command, encodeCommand, encodeDmaRange, encodeErrorReply } from '../../../src/vfio/user/protocol.js';
-import { countFds } from './support/harness.js';
+import { countFds, fixtureSuite } from './support/harness.js';
 import type { HostileData, Script } from './support/hostile-worker.js';
-
-const test = suite('vfio-user client: hostile server');
 
 const directory = mkdtempSync(join(tmpdir(), 'barewire-'));
 const data: HostileData = {
@@ -36,20 +33,24 @@ const HONEST: Script = {
 const LIVENESS_MS = 20_000;
 let worker: Worker;
 
-test.before(async () => {
-  worker = new Worker(new URL('./support/hostile-worker.js', import.meta.url), { workerData: data });
-  await new Promise((resolve, reject) => {
-    worker.once('message', resolve);
-    worker.once('error', reject);
-  });
-});
-
-test.after(async () => {
-  const exit = new Promise((resolve) => worker.once('exit', resolve));
-  Atomics.store(data.control, 0, 2);
-  Atomics.notify(data.control, 0);
-  await exit;
-  rmSync(directory, { recursive: true });
+const test = fixtureSuite('vfio-user client: hostile server', {
+  async start() {
+    worker = new Worker(new URL('./support/hostile-worker.js', import.meta.url), { workerData: data });
+    await new Promise((resolve, reject) => {
+      worker.once('message', resolve);
+      worker.once('error', reject);
+    });
+    return {};
+  },
+  enter: () => ({}),
+  leave: () => {},
+  async stop() {
+    const exit = new Promise((resolve) => worker.once('exit', resolve));
+    Atomics.store(data.control, 0, 2);
+    Atomics.notify(data.control, 0);
+    await exit;
+    rmSync(directory, { recursive: true });
+  },
 });
 
 /** Connects to a server that plays `script`, and lets `action` use the device. */
@@ -235,7 +236,7 @@ test('whatever it answers: a NicError or nothing, no descriptor and no mapping l
       }
       assert.equal([countFds(), mappings()], before);
     }),
-    { numRuns: 300 },
+    { numRuns: 300, endOnFailure: true },
   );
   assert.ok(refused > 100, 'the scripts do harm');
 });

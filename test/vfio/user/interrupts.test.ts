@@ -1,10 +1,9 @@
 /** DEVICE_SET_IRQS: every data type with every action, and what a vector does with them. */
-import { closeSync, openSync, readSync, writeSync } from 'node:fs';
-import { constants } from 'node:os';
-import { suite } from 'uvu';
+import { closeSync, constants, openSync, readFileSync, readSync, writeSync } from 'node:fs';
+import { constants as os } from 'node:os';
 import * as assert from 'uvu/assert';
 import { NicError } from '../../../src/errors.js';
-import { eventfd } from '../../../src/syscalls.js';
+import { eventfd, setBlocking } from '../../../src/syscalls.js';
 import { PciIrq } from '../../../src/vfio/types.js';
 import { InterruptTable } from '../../../src/vfio/user/interrupts.js';
 import {
@@ -16,36 +15,31 @@ import {
   IRQ_DATA_NONE,
   NO_BODY,
 } from '../../../src/vfio/user/protocol.js';
-import { countFds, until } from './support/harness.js';
+import { countFds, fixtureSuite, until } from './support/harness.js';
 
-const { EINVAL } = constants.errno;
+const { EINVAL } = os.errno;
 const { INTX, MSI, MSIX, ERR, REQ } = PciIrq;
 
-interface Context {
-  table: InterruptTable;
-  fds: number[];
-  before: number;
-}
-
-const test = suite<Context>('vfio-user interrupts');
-
-test.before.each((context) => {
-  context.before = countFds();
-  context.table = new InterruptTable([1, 4, 8, 1, 1]);
-  // the table takes over what it is given, as it would descriptors from a message
-  context.fds = Array.from({ length: 4 }, () => eventfd());
-});
-
-test.after.each(({ table, fds, before }) => {
-  table.clear();
-  for (const fd of fds) {
-    try {
-      closeSync(fd);
-    } catch {
-      // the table had it
+const test = fixtureSuite('vfio-user interrupts', {
+  start: () => ({}),
+  enter: () => ({
+    before: countFds(),
+    table: new InterruptTable([1, 4, 8, 1, 1]),
+    // the table takes over what it is given, as it would descriptors from a message
+    fds: Array.from({ length: 4 }, () => eventfd()),
+  }),
+  leave({ table, fds, before }) {
+    table.clear();
+    for (const fd of fds) {
+      try {
+        closeSync(fd);
+      } catch {
+        // the table had it
+      }
     }
-  }
-  assert.is(countFds(), before);
+    assert.is(countFds(), before);
+  },
+  stop: () => {},
 });
 
 function set(
@@ -222,7 +216,10 @@ test('UNMASK and MASK with an eventfd: the client’s signal on it acts', async 
 });
 
 test('an eventfd at its end does not stop the server', ({ table, fds }) => {
+  setBlocking(fds[0]!, true);
   connect(table, MSIX, 0, fds.slice(0, 1));
+  const flags = /flags:\s*0?(\d+)/.exec(readFileSync(`/proc/self/fdinfo/${fds[0]}`, 'utf8'))?.[1];
+  assert.is.not(Number.parseInt(flags!, 8) & constants.O_NONBLOCK, 0, 'or the next line would hang');
   writeSync(fds[0]!, new BigUint64Array([0xfffffffffffffffen]));
   table.raise(MSIX, 0);
   assert.is(fired(fds[0]), Number(0xfffffffffffffffen));

@@ -1,41 +1,39 @@
 /** Each message at the server, as a client sends it, and each way to get it wrong, with the errno of the answer. */
 import { closeSync, ftruncateSync, openSync, readSync } from 'node:fs';
 import { constants } from 'node:os';
-import { suite } from 'uvu';
 import * as assert from 'uvu/assert';
 import { eventfd, MFD_ALLOW_SEALING, MFD_CLOEXEC, memfdCreate } from '../../../src/syscalls.js';
 import { PciIrq, PciRegion } from '../../../src/vfio/types.js';
 import * as protocol from '../../../src/vfio/user/protocol.js';
 import { closeFds } from '../../../src/vfio/user/socket.js';
-import { countFds, RawClient, startHost, type TestHost, until } from './support/harness.js';
+import {
+  countFds,
+  fixtureSuite,
+  hostFixture,
+  RawClient,
+  startHost,
+  type TestHost,
+  until,
+} from './support/harness.js';
 import { AREAS, BAR0_BYTES, BAR2_BYTES, IRQ_COUNTS, Op, Register } from './support/test-device.js';
 
 const { EEXIST, EINVAL, EIO, ENOENT, ENOTSUP, EPERM } = constants.errno;
 const { Command } = protocol;
 const PAGE = 4096;
 
-interface Context {
-  host: TestHost;
-  client: RawClient;
-}
-
 /** A suite with one host for all and a client, past VERSION, for each test. */
 function serverSuite(name: string, mode = 'events') {
-  const test = suite<Context>(name);
-  test.before(async (context) => {
-    context.host = await startHost(mode);
+  return fixtureSuite(name, {
+    start: async () => ({ host: await startHost(mode) }),
+    enter: ({ host }) => ({ client: RawClient.negotiated(host.path) }),
+    async leave({ client, host }) {
+      const good = client.errnoOf(Command.DEVICE_GET_INFO, protocol.encodeDeviceInfo(NO_INFO));
+      assert.is(good, 0, 'the connection still works after the test');
+      client.close();
+      await until(() => detached(host), 'the server takes the next client');
+    },
+    stop: ({ host }) => host.stop(),
   });
-  test.before.each((context) => {
-    context.client = RawClient.negotiated(context.host.path);
-  });
-  test.after.each(async ({ client, host }) => {
-    const good = client.errnoOf(Command.DEVICE_GET_INFO, protocol.encodeDeviceInfo(NO_INFO));
-    assert.is(good, 0, 'the connection still works after the test');
-    client.close();
-    await until(() => detached(host), 'the server takes the next client');
-  });
-  test.after(({ host }) => host.stop());
-  return test;
 }
 
 const NO_INFO = { flags: 0, regionCount: 0, irqCount: 0 };
@@ -85,11 +83,7 @@ function run(
   return writeErrno(client, Register.OP, op);
 }
 
-const version = suite<{ host: TestHost }>('vfio-user server: VERSION');
-version.before(async (context) => {
-  context.host = await startHost();
-});
-version.after(({ host }) => host.stop());
+const version = fixtureSuite('vfio-user server: VERSION', hostFixture());
 
 function ours(changes: Partial<protocol.Version> = {}): Uint8Array {
   return protocol.encodeVersion({
@@ -615,11 +609,7 @@ others('a message type that is neither command nor reply: EINVAL', ({ client }) 
 });
 others.run();
 
-const end = suite<{ host: TestHost }>('vfio-user server: the end of a connection');
-end.before(async (context) => {
-  context.host = await startHost();
-});
-end.after(({ host }) => host.stop());
+const end = fixtureSuite('vfio-user server: the end of a connection', hostFixture());
 
 async function nextClient(host: TestHost): Promise<RawClient> {
   let client: RawClient | undefined;

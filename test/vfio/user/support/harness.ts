@@ -5,6 +5,7 @@ import { mkdtempSync, readdirSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { setTimeout as delay } from 'node:timers/promises';
+import { suite } from 'uvu';
 import {
   Command,
   DEFAULT_CAPABILITIES,
@@ -122,4 +123,56 @@ export class RawClient {
   close(): void {
     this.socket.close();
   }
+}
+
+/** What the tests of a suite share, and what each has for itself. */
+export interface Fixture<Shared, Own> {
+  start(): Shared | Promise<Shared>;
+  enter(shared: Shared): Own | Promise<Own>;
+  leave(context: Shared & Own): void | Promise<void>;
+  stop(shared: Shared): void | Promise<void>;
+}
+
+/**
+ * A suite with set-up and tear-down that count: what uvu's hooks throw is lost, and the tests behind it with it, so
+ * here both run inside the tests, and the last test is the tear-down of what is shared.
+ */
+export function fixtureSuite<Shared extends object, Own extends object>(
+  name: string,
+  fixture: Fixture<Shared, Own>,
+): { (title: string, handler: (context: Shared & Own) => void | Promise<void>): void; run(): void } {
+  const tests = suite(name);
+  let started: Promise<Shared> | undefined;
+  const start = async (): Promise<Shared> => fixture.start();
+  const add = (title: string, handler: (context: Shared & Own) => void | Promise<void>): void => {
+    tests(title, async () => {
+      started ??= start();
+      const shared = await started;
+      const context = { ...shared, ...(await fixture.enter(shared)) };
+      try {
+        await handler(context);
+      } catch (error) {
+        await Promise.resolve(fixture.leave(context)).catch(() => {});
+        throw error;
+      }
+      await fixture.leave(context);
+    });
+  };
+  const run = (): void => {
+    tests('tear-down', async () => {
+      if (started !== undefined) await fixture.stop(await started);
+    });
+    tests.run();
+  };
+  return Object.assign(add, { run });
+}
+
+/** A fixture of one host for all tests. */
+export function hostFixture(mode?: string): Fixture<{ host: TestHost }, object> {
+  return {
+    start: async () => ({ host: await startHost(mode) }),
+    enter: () => ({}),
+    leave: () => {},
+    stop: ({ host }) => host.stop(),
+  };
 }

@@ -1,13 +1,10 @@
-/**
- * The receive packet buffer (7.1.3): where frames wait while their queue has no descriptor and must not drop them
- * (SRRCTL.Drop_En = 0). First in, first out, for all queues: a full queue holds up the others, as on hardware.
- */
-import { copyBytes, type FrameMemory, frameMemory } from '../link.js';
+/** Frames that wait, first in, first out, in memory of a fixed size: receive packet buffers, lanes of a cable. */
+import { copyBytes, type FrameMemory, frameMemory } from './link.js';
 
-/** Frames counted at most; with 64-byte frames the memory is full about then. */
-const MAX_FRAMES = 8192;
+/** Frames held at most. 512 KiB of 64-byte frames is as many. */
+export const MAX_FRAMES = 8192;
 
-export class PacketBuffer {
+export class FrameQueue {
   /** Memory the frames lie in, at `frontOffset`. */
   memory: FrameMemory = frameMemory(0);
   #sizeBytes = 0;
@@ -30,7 +27,22 @@ export class PacketBuffer {
     return this.#lengths[this.#first]!;
   }
 
-  /** Sets the size (RXPBSIZE) and drops what is inside. Memory is taken when the first frame needs it. */
+  /** Bytes free for frames; one frame may need more than its length, because it is kept in one piece. */
+  get freeBytes(): number {
+    return this.#count === MAX_FRAMES ? 0 : this.#sizeBytes - this.#usedBytes;
+  }
+
+  /** Slot number of the front frame, for what callers keep beside the frames. */
+  get frontSlot(): number {
+    return this.#first;
+  }
+
+  /** Slot number that the next `push` fills. */
+  get nextSlot(): number {
+    return (this.#first + this.#count) % MAX_FRAMES;
+  }
+
+  /** Sets the size and drops what is inside. Memory is taken when the first frame needs it. */
   reset(sizeBytes: number): void {
     this.#sizeBytes = sizeBytes & ~3;
     this.clear();
@@ -47,7 +59,6 @@ export class PacketBuffer {
   push(from: FrameMemory, offset: number, lengthBytes: number): boolean {
     const paddedBytes = (lengthBytes + 3) & ~3;
     if (this.#count === MAX_FRAMES) return false;
-    if (this.#count === 0) this.clear();
     if (this.memory.bytes.length < this.#sizeBytes) this.memory = frameMemory(this.#sizeBytes);
     // A frame is kept in one piece; the rest at the end of the memory counts as used until the front passes it.
     const tailBytes = this.#sizeBytes - this.#writeAt;

@@ -1,0 +1,155 @@
+/**
+ * Runs device models: serves each over vfio-user and polls them, with the links between them, in bursts. The event
+ * loop gets its turn after each burst, because register accesses come in through it. After a while without work the
+ * loop sleeps between polls, so that an idle emulator costs next to nothing.
+ */
+import { setImmediate as nextTurn } from 'node:timers/promises';
+import { VfioUserServer } from '../vfio/user/server.js';
+import type { Pollable } from './link.js';
+import type { DeviceModel } from './model.js';
+
+export interface EmulatorHostOptions {
+  /** Frames a model or link may move in one call. Default 64. */
+  readonly budget?: number;
+  /** Rounds over all models before the event loop gets its turn, while there is work. Default 16. */
+  readonly roundsPerTurn?: number;
+  /** Time without work before the loop sleeps between polls. Default 5 ms. */
+  readonly spinMs?: number;
+  /** Sleep between polls when idle; a doorbell in mapped memory waits this long at most. Default 1 ms. */
+  readonly sleepMs?: number;
+  /** Told what goes wrong while serving: bad clients, strict-mode violations. Nothing of it ends the loop. */
+  readonly onError?: (error: unknown, where: string) => void;
+}
+
+/** With no client anywhere nothing can happen but a connection, which wakes the loop by itself. */
+const UNATTENDED_SLEEP_MS = 50;
+
+export class EmulatorHost {
+  readonly #options: EmulatorHostOptions;
+  readonly #models: DeviceModel[] = [];
+  readonly #servers: VfioUserServer[] = [];
+  readonly #pollables: Pollable[] = [];
+  readonly #cleanups: (() => void)[] = [];
+  #stopped = false;
+  #running = false;
+  #wake: (() => void) | undefined;
+  #accessed = false;
+
+  constructor(options: EmulatorHostOptions = {}) {
+    this.#options = options;
+  }
+
+  /**
+   * Serves a model at a socket and polls it from then on.
+   * @throws NicError what `VfioUserServer.listen` throws: `ALREADY_OPEN`, `BAD_ADDRESS`, `SYSCALL`
+   */
+  serve(model: DeviceModel, path: string): VfioUserServer {
+    const server = VfioUserServer.listen(path, model, {
+      onError: (error) => this.#options.onError?.(error, model.name),
+      onClient: () => this.wake(),
+    });
+    model.onAccess = () => this.wake();
+    this.#models.push(model);
+    this.#servers.push(server);
+    return server;
+  }
+
+  /** Polls a link, source or player as well. */
+  addPollable(pollable: Pollable): void {
+    this.#pollables.push(pollable);
+  }
+
+  /** Called by `close`, last added first: for files and sockets of links. */
+  addCleanup(cleanup: () => void): void {
+    this.#cleanups.push(cleanup);
+  }
+
+  /** Ends a sleep: there may be work. */
+  wake(): void {
+    this.#accessed = true;
+    this.#wake?.();
+  }
+
+  /** Makes `run` return after the burst under way. */
+  stop(): void {
+    this.#stopped = true;
+    this.wake();
+  }
+
+  /**
+   * Polls until `stop` is called or the flag is set.
+   * @param stopFlag shared with another thread: a first element other than 0 stops the loop
+   */
+  async run(stopFlag?: Int32Array): Promise<void> {
+    const { roundsPerTurn = 16, spinMs = 5, sleepMs = 1 } = this.#options;
+    if (this.#running) return;
+    this.#running = true;
+    let idleSinceMs = performance.now();
+    try {
+      while (!this.#stopped && (stopFlag === undefined || Atomics.load(stopFlag, 0) === 0)) {
+        this.#accessed = false;
+        let moved = 0;
+        for (let round = 0; round < roundsPerTurn; round++) {
+          const now = this.pollOnce();
+          if (now === 0) break;
+          moved += now;
+        }
+        if (moved > 0 || this.#accessed) idleSinceMs = performance.now();
+        // Accesses come in during this turn of the event loop and make another round before any sleep.
+        await nextTurn();
+        if (moved > 0 || this.#accessed || performance.now() - idleSinceMs < spinMs) continue;
+        await this.#sleep(this.#attended ? sleepMs : UNATTENDED_SLEEP_MS);
+      }
+    } finally {
+      this.#running = false;
+    }
+  }
+
+  get #attended(): boolean {
+    return this.#servers.some((server) => server.attached) || this.#pollables.length > 0;
+  }
+
+  #sleep(ms: number): Promise<void> {
+    return new Promise((resolve) => {
+      const timer = setTimeout(done, ms);
+      const self = this;
+      function done(): void {
+        clearTimeout(timer);
+        self.#wake = undefined;
+        resolve();
+      }
+      this.#wake = done;
+    });
+  }
+
+  /** One round over everything. @returns frames moved */
+  pollOnce(): number {
+    const budget = this.#options.budget ?? 64;
+    let moved = 0;
+    for (let i = 0; i < this.#models.length; i++) moved += this.#guard(this.#models[i]!, budget, i);
+    for (let i = 0; i < this.#pollables.length; i++) moved += this.#pollables[i]!.poll(budget);
+    return moved;
+  }
+
+  /** In strict mode a poll throws on a violation; the other models go on. */
+  #guard(model: DeviceModel, budget: number, index: number): number {
+    try {
+      return model.poll(budget);
+    } catch (error) {
+      this.#options.onError?.(error, this.#models[index]!.name);
+      return 0;
+    }
+  }
+
+  /** Stops, disconnects all clients, removes the sockets, closes links and models. */
+  close(): void {
+    this.stop();
+    for (const server of this.#servers) server.close();
+    for (const cleanup of this.#cleanups.reverse()) cleanup();
+    for (const model of this.#models) model.close();
+    this.#servers.length = 0;
+    this.#models.length = 0;
+    this.#pollables.length = 0;
+    this.#cleanups.length = 0;
+  }
+}

@@ -1,0 +1,176 @@
+/**
+ * A cable that is not ideal: it has a bit rate, a length, and loses or damages frames. For an ideal one, which costs
+ * nothing, join two ports with `connect` directly.
+ *
+ * @example
+ * const cable = new Cable({ rateBitsPerSecond: 10e9, delayNs: 5000, loss: 0.001, seed: 7 });
+ * connect(nicA, cable.a);
+ * connect(cable.b, nicB);
+ * host.addPollable(cable);
+ */
+import { type Clock, monotonicClock } from '../clock.js';
+import { FrameQueue, MAX_FRAMES } from '../frame-queue.js';
+import type { FrameMemory, Pollable, Port } from '../link.js';
+import { random } from './random.js';
+
+export interface CableOptions {
+  /** Bits a second on the wire, preamble and gap included; unlimited by default. */
+  readonly rateBitsPerSecond?: number;
+  /** Time each frame is under way besides its own length. */
+  readonly delayNs?: number;
+  /** Probability that a frame vanishes, 0 to 1. */
+  readonly loss?: number;
+  /** Probability that a frame arrives with a wrong FCS. */
+  readonly damage?: number;
+  /** Start of the pseudo-random numbers, the same for the same faults again. */
+  readonly seed?: number;
+  /** Memory for frames under way in each direction: when it is full, frames are lost. */
+  readonly bufferBytes?: number;
+  readonly clock?: Clock;
+}
+
+export interface LaneCounters {
+  readonly carried: number;
+  readonly lost: number;
+  readonly damaged: number;
+  /** Lost because the buffer was full: the sender was faster than the rate for too long. */
+  readonly overflowed: number;
+}
+
+/** Preamble, start delimiter, FCS and inter-frame gap (IEEE 802.3): octets a frame takes besides its own. */
+const OVERHEAD_OCTETS = 24;
+const MAX_FRAME_BYTES = 16384;
+const DEFAULT_BUFFER_BYTES = 1 << 20;
+
+export class Cable implements Pollable {
+  /** The ends: what is delivered at one comes out at the other. */
+  readonly a: Port;
+  readonly b: Port;
+  readonly #ab: Lane;
+  readonly #ba: Lane;
+  readonly #clock: Clock;
+
+  constructor(options: CableOptions = {}) {
+    this.#clock = options.clock ?? monotonicClock;
+    const seed = options.seed ?? 1;
+    this.#ab = new Lane(options, seed);
+    this.#ba = new Lane(options, seed + 1);
+    this.a = new End(this.#ab, this.#ba);
+    this.b = new End(this.#ba, this.#ab);
+    this.#ab.nowNs = this.#ba.nowNs = this.#clock.nowNs();
+  }
+
+  /** Hands over what has arrived by now. */
+  poll(budget: number): number {
+    const nowNs = this.#clock.nowNs();
+    return this.#ab.poll(nowNs, budget) + this.#ba.poll(nowNs, budget);
+  }
+
+  /** What happened to frames from `a` to `b`, and the other way. */
+  counters(direction: 'ab' | 'ba'): LaneCounters {
+    return (direction === 'ab' ? this.#ab : this.#ba).counters;
+  }
+}
+
+/** One direction. */
+class Lane {
+  out: Port | undefined;
+  /** Time of the last poll: frames that are sent between two polls count as sent then. */
+  nowNs = 0;
+  readonly counters = { carried: 0, lost: 0, damaged: 0, overflowed: 0 };
+  readonly #queue = new FrameQueue();
+  readonly #arrivalNs = new Float64Array(MAX_FRAMES);
+  readonly #damagedSlots = new Uint8Array(MAX_FRAMES);
+  readonly #nsPerOctet: number;
+  readonly #delayNs: number;
+  readonly #loss: number;
+  readonly #damage: number;
+  readonly #random: () => number;
+  #lineFreeNs = 0;
+
+  constructor(options: CableOptions, seed: number) {
+    this.#queue.reset(options.bufferBytes ?? DEFAULT_BUFFER_BYTES);
+    const rate = options.rateBitsPerSecond ?? 0;
+    this.#nsPerOctet = rate > 0 ? 8e9 / rate : 0;
+    this.#delayNs = options.delayNs ?? 0;
+    this.#loss = options.loss ?? 0;
+    this.#damage = options.damage ?? 0;
+    this.#random = random(seed);
+  }
+
+  send(memory: FrameMemory, offset: number, lengthBytes: number): boolean {
+    const startNs = Math.max(this.nowNs, this.#lineFreeNs);
+    const endNs = startNs + (lengthBytes + OVERHEAD_OCTETS) * this.#nsPerOctet;
+    if (this.#loss > 0 && this.#random() < this.#loss) {
+      // A lost frame took its time on the wire as well.
+      this.#lineFreeNs = endNs;
+      this.counters.lost++;
+      return true;
+    }
+    const slot = this.#queue.nextSlot;
+    if (!this.#queue.push(memory, offset, lengthBytes)) {
+      this.counters.overflowed++;
+      return false;
+    }
+    this.#lineFreeNs = endNs;
+    this.#arrivalNs[slot] = endNs + this.#delayNs;
+    this.#damagedSlots[slot] = this.#damage > 0 && this.#random() < this.#damage ? 1 : 0;
+    return true;
+  }
+
+  room(): number {
+    return Math.floor(this.#queue.freeBytes / (2 * MAX_FRAME_BYTES));
+  }
+
+  poll(nowNs: number, budget: number): number {
+    this.nowNs = nowNs;
+    const queue = this.#queue;
+    const out = this.out;
+    let moved = 0;
+    while (moved < budget && queue.count > 0) {
+      const slot = queue.frontSlot;
+      if (this.#arrivalNs[slot]! > nowNs) break;
+      if (this.#damagedSlots[slot] === 1) {
+        this.counters.damaged++;
+        out?.damaged(queue.frontLength);
+      } else {
+        this.counters.carried++;
+        out?.deliver(queue.memory, queue.frontOffset, queue.frontLength);
+      }
+      queue.pop();
+      moved++;
+    }
+    if (moved > 0) out?.flush();
+    return moved;
+  }
+}
+
+class End implements Port {
+  readonly #outgoing: Lane;
+  readonly #incoming: Lane;
+
+  constructor(outgoing: Lane, incoming: Lane) {
+    this.#outgoing = outgoing;
+    this.#incoming = incoming;
+  }
+
+  plug(out: Port | undefined): void {
+    this.#incoming.out = out;
+  }
+
+  deliver(memory: FrameMemory, offsetBytes: number, lengthBytes: number): boolean {
+    return this.#outgoing.send(memory, offsetBytes, lengthBytes);
+  }
+
+  damaged(lengthBytes: number): void {
+    this.#outgoing.out?.damaged(lengthBytes);
+  }
+
+  flush(): void {}
+
+  room(): number {
+    return this.#outgoing.room();
+  }
+
+  carrier(): void {}
+}

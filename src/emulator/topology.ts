@@ -1,0 +1,188 @@
+/**
+ * Builds an emulator from a description in plain data, as a command line or a worker gets it: NICs with their sockets,
+ * and what each is plugged into.
+ */
+import { NicError } from '../errors.js';
+import { EmulatorHost, type EmulatorHostOptions } from './host.js';
+import { IxgbeModel } from './ixgbe/ixgbe-model.js';
+import { connect, type Port } from './link.js';
+import { Cable, type CableOptions } from './links/cable.js';
+import { Monitor } from './links/monitor.js';
+import { PcapSource, PcapWriter, readPcap } from './links/pcap.js';
+import { StreamPort } from './links/stream.js';
+import { TapPort } from './links/tap.js';
+import { type TrafficOptions, TrafficSink, TrafficSource } from './links/traffic.js';
+
+/** One emulated NIC. */
+export interface NicDescription {
+  /** Path of the vfio-user socket to serve it at. */
+  readonly path: string;
+  readonly name?: string;
+  /** PCI device ID: 0x10fb (default), 0x10f7, 0x1528. */
+  readonly deviceId?: number;
+  /** MAC address, six numbers. */
+  readonly mac?: readonly number[];
+  /** Whether the client may map queue registers. Default true. */
+  readonly mappable?: boolean;
+  /** Answer register accesses that the datasheet forbids with an error. Default false. */
+  readonly strict?: boolean;
+}
+
+/** One side of a link: a NIC by its index, or something else. */
+export type EndDescription =
+  | { readonly nic: number }
+  | {
+      readonly source: Omit<TrafficOptions, 'clock' | 'sourceMac' | 'destinationMac'> & {
+        readonly destinationMac?: readonly number[];
+      };
+    }
+  | { readonly sink: true }
+  | { readonly play: string; readonly repeat?: number; readonly originalTiming?: boolean }
+  | { readonly record: string }
+  | { readonly tap: string }
+  | { readonly stream: string; readonly connect?: boolean };
+
+export interface LinkDescription {
+  readonly ends: readonly [EndDescription, EndDescription];
+  /** Senders wait while the receiver has no room. Default false. Only for links without `cable`. */
+  readonly flowControl?: boolean;
+  /** Rate, delay and faults; ideal where missing. */
+  readonly cable?: Omit<CableOptions, 'clock'>;
+  /** File to capture what passes, both directions. */
+  readonly capture?: string;
+}
+
+export interface EmulatorDescription {
+  readonly nics: readonly NicDescription[];
+  readonly links: readonly LinkDescription[];
+  readonly host?: Pick<EmulatorHostOptions, 'budget' | 'roundsPerTurn' | 'spinMs' | 'sleepMs'>;
+}
+
+/** What was built. `ends[i]` are the ports of link i, for their counters. */
+export interface Emulator {
+  readonly host: EmulatorHost;
+  readonly models: readonly IxgbeModel[];
+  readonly ends: readonly (readonly [Port, Port])[];
+  readonly cables: readonly (Cable | undefined)[];
+}
+
+/**
+ * @throws NicError `BAD_OPTION` where a link names a NIC that is not there, and whatever opening files and sockets throws;
+ *   nothing stays open then
+ * @example
+ * const emulator = await buildEmulator({
+ *   nics: [{ path: '/tmp/a.sock' }, { path: '/tmp/b.sock' }],
+ *   links: [{ ends: [{ nic: 0 }, { nic: 1 }] }],
+ * });
+ * await emulator.host.run();
+ */
+export async function buildEmulator(
+  description: EmulatorDescription,
+  onError?: EmulatorHostOptions['onError'],
+): Promise<Emulator> {
+  const host = new EmulatorHost({ ...description.host, ...(onError === undefined ? {} : { onError }) });
+  try {
+    const models = description.nics.map((nic) => buildNic(host, nic));
+    const ends: [Port, Port][] = [];
+    const cables: (Cable | undefined)[] = [];
+    for (const link of description.links) {
+      const a = await buildEnd(host, models, link.ends[0]);
+      const b = await buildEnd(host, models, link.ends[1]);
+      ends.push([a, b]);
+      cables.push(join(host, a, b, link));
+    }
+    return { host, models, ends, cables };
+  } catch (error) {
+    host.close();
+    throw error;
+  }
+}
+
+function buildNic(host: EmulatorHost, nic: NicDescription): IxgbeModel {
+  const model = new IxgbeModel({
+    ...(nic.name === undefined ? {} : { name: nic.name }),
+    ...(nic.deviceId === undefined ? {} : { deviceId: nic.deviceId }),
+    ...(nic.mac === undefined ? {} : { mac: Uint8Array.from(nic.mac) }),
+    mappable: nic.mappable ?? true,
+    strict: nic.strict ?? false,
+  });
+  try {
+    host.serve(model, nic.path);
+  } catch (error) {
+    model.close();
+    throw error;
+  }
+  return model;
+}
+
+async function buildEnd(
+  host: EmulatorHost,
+  models: readonly IxgbeModel[],
+  end: EndDescription,
+): Promise<Port> {
+  if ('nic' in end) {
+    const model = models[end.nic];
+    if (model === undefined)
+      throw new NicError('BAD_OPTION', `a link names NIC ${end.nic}; there are ${models.length}`);
+    return model;
+  }
+  if ('source' in end) {
+    const { destinationMac, ...options } = end.source;
+    const mac = destinationMac === undefined ? {} : { destinationMac: Uint8Array.from(destinationMac) };
+    const source = new TrafficSource({ ...options, ...mac });
+    host.addPollable(source);
+    return source;
+  }
+  if ('sink' in end) return new TrafficSink();
+  if ('play' in end) {
+    const player = new PcapSource(readPcap(end.play), {
+      repeat: end.repeat ?? 1,
+      originalTiming: end.originalTiming ?? false,
+    });
+    host.addPollable(player);
+    return player;
+  }
+  if ('record' in end) {
+    const writer = new PcapWriter(end.record);
+    host.addCleanup(() => writer.close());
+    return writer;
+  }
+  return 'tap' in end ? buildTap(host, end.tap) : buildStream(host, end.stream, end.connect ?? false);
+}
+
+function buildTap(host: EmulatorHost, name: string): TapPort {
+  const tap = new TapPort(name);
+  tap.onReadable = () => host.wake();
+  host.addPollable(tap);
+  host.addCleanup(() => tap.close());
+  return tap;
+}
+
+async function buildStream(host: EmulatorHost, path: string, active: boolean): Promise<StreamPort> {
+  const stream = active ? await StreamPort.connect(path) : await StreamPort.listen(path);
+  stream.onReadable = () => host.wake();
+  host.addPollable(stream);
+  host.addCleanup(() => stream.close());
+  return stream;
+}
+
+function join(host: EmulatorHost, a: Port, b: Port, link: LinkDescription): Cable | undefined {
+  let far = b;
+  let cable: Cable | undefined;
+  const options = { flowControl: link.flowControl ?? false };
+  if (link.cable !== undefined) {
+    cable = new Cable(link.cable);
+    host.addPollable(cable);
+    connect(cable.b, b, options);
+    far = cable.a;
+  }
+  if (link.capture !== undefined) {
+    const writer = new PcapWriter(link.capture);
+    host.addCleanup(() => writer.close());
+    const monitor = new Monitor((memory, offset, length) => writer.write(memory, offset, length));
+    connect(monitor.b, far, options);
+    far = monitor.a;
+  }
+  connect(a, far, options);
+  return cable;
+}

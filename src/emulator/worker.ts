@@ -1,0 +1,86 @@
+/**
+ * An emulator in a thread of its own, so that models and driver do not wait for each other. This file is both the
+ * function that starts the thread and what the thread runs.
+ */
+import { isMainThread, parentPort, Worker, workerData } from 'node:worker_threads';
+import { NicError } from '../errors.js';
+import { buildEmulator, type EmulatorDescription } from './topology.js';
+
+interface WorkerData {
+  readonly barewireEmulator: EmulatorDescription;
+  readonly stopFlag: SharedArrayBuffer;
+}
+
+type Message =
+  | { readonly kind: 'ready' }
+  | { readonly kind: 'failed'; readonly message: string; readonly code: string | undefined }
+  | { readonly kind: 'trouble'; readonly where: string; readonly message: string };
+
+export interface RunningEmulator {
+  /** Stops the thread and waits for it: sockets are gone, files are written. */
+  close(): Promise<void>;
+}
+
+/**
+ * Starts the emulator in a worker thread; its sockets can be connected to when the promise is kept.
+ * @param onTrouble told about bad clients and, in strict mode, violations
+ * @throws NicError what building it threw, or `SYSCALL` where the thread ended
+ * @example
+ * const emulator = await startEmulator({
+ *   nics: [{ path: '/tmp/a.sock' }, { path: '/tmp/b.sock' }],
+ *   links: [{ ends: [{ nic: 0 }, { nic: 1 }] }],
+ * });
+ */
+export function startEmulator(
+  description: EmulatorDescription,
+  onTrouble: (message: string, where: string) => void = () => {},
+): Promise<RunningEmulator> {
+  const stopFlag = new SharedArrayBuffer(4);
+  const data: WorkerData = { barewireEmulator: description, stopFlag };
+  // Descriptors come and go by system calls that Node does not see; it would warn about each.
+  const worker = new Worker(new URL(import.meta.url), { workerData: data, trackUnmanagedFds: false });
+  const ended = new Promise<void>((resolve) => worker.once('exit', () => resolve()));
+  return new Promise((resolve, reject) => {
+    worker.once('error', reject);
+    worker.once('exit', (code) =>
+      reject(new NicError('SYSCALL', `the emulator's thread ended with code ${code}`)),
+    );
+    worker.on('message', (message: Message) => {
+      if (message.kind === 'trouble') onTrouble(message.message, message.where);
+      else if (message.kind === 'failed')
+        reject(new NicError((message.code ?? 'SYSCALL') as 'SYSCALL', message.message));
+      else {
+        resolve({
+          close: async () => {
+            Atomics.store(new Int32Array(stopFlag), 0, 1);
+            worker.postMessage('stop');
+            await ended;
+          },
+        });
+      }
+    });
+  });
+}
+
+async function runInThread(data: WorkerData): Promise<void> {
+  const port = parentPort!;
+  const tell = (message: Message): void => port.postMessage(message);
+  try {
+    const emulator = await buildEmulator(data.barewireEmulator, (error, where) =>
+      tell({ kind: 'trouble', where, message: error instanceof Error ? error.message : String(error) }),
+    );
+    // The flag stops a busy loop at once; the message wakes a sleeping one.
+    port.on('message', () => emulator.host.stop());
+    tell({ kind: 'ready' });
+    await emulator.host.run(new Int32Array(data.stopFlag));
+    emulator.host.close();
+  } catch (error) {
+    const code = error instanceof NicError ? error.code : undefined;
+    tell({ kind: 'failed', code, message: error instanceof Error ? error.message : String(error) });
+  }
+  port.close();
+}
+
+if (!isMainThread && (workerData as Partial<WorkerData> | null)?.barewireEmulator !== undefined) {
+  void runInThread(workerData as WorkerData);
+}

@@ -1,0 +1,245 @@
+/** The whole way: emulator in a worker, served over vfio-user, driven through the client like a real device. */
+import { closeSync, ftruncateSync, mkdtempSync, readdirSync, rmSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { setTimeout as sleep } from 'node:timers/promises';
+import { suite } from 'uvu';
+import * as assert from 'uvu/assert';
+import { EmulatorHost } from '../../src/emulator/host.js';
+import { IxgbeModel } from '../../src/emulator/ixgbe/ixgbe-model.js';
+import { readPcap } from '../../src/emulator/links/pcap.js';
+import type { TrafficSink, TrafficSource } from '../../src/emulator/links/traffic.js';
+import { buildEmulator } from '../../src/emulator/topology.js';
+import { startEmulator } from '../../src/emulator/worker.js';
+import { NicError } from '../../src/errors.js';
+import {
+  MAP_SHARED,
+  MFD_CLOEXEC,
+  memfdCreate,
+  mmap,
+  munmap,
+  PROT_READ,
+  PROT_WRITE,
+} from '../../src/syscalls.js';
+import type { VfioDevice } from '../../src/vfio/types.js';
+import { connectVfioUser } from '../../src/vfio/user/client.js';
+import { BROADCAST, DATA, DESCTYPE_ADVANCED, ENABLE, EOP, frame, IFCS, R, RS, rx, tx } from './support.js';
+
+const directory = mkdtempSync(join(tmpdir(), 'barewire-host-'));
+const host = suite('emulator host');
+
+const IOVA = 0x200000;
+const MEMORY_BYTES = 0x100000;
+const COUNT = 64;
+const TX_BASE = 0x1000;
+const BUFFERS = 0x10000;
+
+/** A driver of a few lines: one ring each way. */
+class Driver {
+  readonly device: VfioDevice;
+  readonly words: Int32Array;
+  readonly bytes: Uint8Array;
+  readonly #mapping: ReturnType<typeof mmap>;
+  readonly #fd: number;
+  #sent = 0;
+  #received = 0;
+
+  constructor(path: string) {
+    this.device = connectVfioUser(path);
+    this.#fd = memfdCreate('host-test', MFD_CLOEXEC);
+    ftruncateSync(this.#fd, MEMORY_BYTES);
+    this.#mapping = mmap(this.#fd, MEMORY_BYTES, 0, PROT_READ | PROT_WRITE, MAP_SHARED);
+    this.words = new Int32Array(this.#mapping.buffer);
+    this.bytes = new Uint8Array(this.#mapping.buffer);
+    this.device.mapper.map(
+      { address: this.#mapping.address, fd: this.#fd, sizeBytes: MEMORY_BYTES },
+      BigInt(IOVA),
+    );
+    this.device.enableBusMaster();
+    const bar = this.device.region(0);
+    bar.write32(R.FCTRL, 0x700);
+    bar.write32(rx(0, 'RDBAL'), IOVA);
+    bar.write32(rx(0, 'RDLEN'), COUNT * 16);
+    bar.write32(rx(0, 'SRRCTL'), 2 | DESCTYPE_ADVANCED);
+    bar.write32(R.RXCTRL, 1);
+    for (let i = 0; i < COUNT; i++) this.#give(i);
+    bar.write32(rx(0, 'RXDCTL'), ENABLE);
+    bar.write32(rx(0, 'RDT'), COUNT - 1);
+    bar.write32(R.DMATXCTL, 0x81000001);
+    bar.write32(tx(0, 'TDBAL'), IOVA + TX_BASE);
+    bar.write32(tx(0, 'TDLEN'), COUNT * 16);
+    bar.write32(tx(0, 'TXDCTL'), ENABLE);
+  }
+
+  #give(index: number): void {
+    this.words.set([IOVA + BUFFERS + index * 2048, 0, 0, 0], index * 4);
+  }
+
+  send(bytes: Uint8Array): void {
+    const index = this.#sent++ % COUNT;
+    const at = BUFFERS + (COUNT + index) * 2048;
+    this.bytes.set(bytes, at);
+    this.words.set(
+      [IOVA + at, 0, bytes.length | DATA | EOP | IFCS | RS, bytes.length << 14],
+      TX_BASE / 4 + index * 4,
+    );
+    this.device.region(0).write32(tx(0, 'TDT'), (index + 1) % COUNT);
+  }
+
+  receive(): Uint8Array | undefined {
+    const index = this.#received % COUNT;
+    if ((this.words[index * 4 + 2]! & 1) === 0) return undefined;
+    const at = BUFFERS + index * 2048;
+    const bytes = this.bytes.slice(at, at + (this.words[index * 4 + 3]! & 0xffff));
+    this.#give(index);
+    this.device.region(0).write32(rx(0, 'RDT'), index);
+    this.#received++;
+    return bytes;
+  }
+
+  async receiveSoon(): Promise<Uint8Array> {
+    for (let i = 0; i < 1000; i++) {
+      const bytes = this.receive();
+      if (bytes !== undefined) return bytes;
+      await sleep(2);
+    }
+    throw new Error('nothing was received');
+  }
+
+  close(): void {
+    this.device.close();
+    munmap(this.#mapping);
+    closeSync(this.#fd);
+  }
+}
+
+for (const mappable of [true, false]) {
+  host(
+    `carries frames between two drivers, ${mappable ? 'doorbells in shared memory' : 'every access trapped'}`,
+    async () => {
+      const paths = [join(directory, `a${mappable}.sock`), join(directory, `b${mappable}.sock`)];
+      const capture = join(directory, `c${mappable}.pcap`);
+      const trouble: string[] = [];
+      const emulator = await startEmulator(
+        {
+          nics: paths.map((path) => ({ path, mappable, strict: true })),
+          links: [{ ends: [{ nic: 0 }, { nic: 1 }], capture }],
+        },
+        (message) => trouble.push(message),
+      );
+      const a = new Driver(paths[0]!);
+      const b = new Driver(paths[1]!);
+      for (let i = 0; i < 200; i++) {
+        const bytes = frame(BROADCAST, 60 + i);
+        (i % 2 === 0 ? a : b).send(bytes);
+        assert.equal(await (i % 2 === 0 ? b : a).receiveSoon(), bytes);
+      }
+      assert.is(a.device.region(0).read32(0x04080), 100, 'GPTC');
+      a.close();
+      b.close();
+      // the sockets take a new client
+      const again = new Driver(paths[0]!);
+      assert.is(again.device.region(0).read32(0x04080), 0);
+      again.close();
+      await emulator.close();
+      assert.equal(trouble, []);
+      assert.is(readPcap(capture).length, 200);
+      assert.not(readdirSync(directory).some((name) => name.endsWith(`${mappable}.sock`)));
+    },
+  );
+}
+
+host('runs traffic over links of every kind without a NIC', async () => {
+  const recorded = join(directory, 'd.pcap');
+  const {
+    host: runner,
+    ends,
+    cables,
+  } = await buildEmulator({
+    nics: [],
+    links: [
+      {
+        ends: [{ source: { count: 500, sizeBytes: 128, flows: 4 } }, { sink: true }],
+        cable: { delayNs: 1000, loss: 0.1, seed: 3 },
+      },
+      { ends: [{ source: { count: 20 } }, { record: recorded }], flowControl: true },
+      { ends: [{ stream: join(directory, 's.sock') }, { sink: true }] },
+    ],
+  });
+  const running = runner.run();
+  const [source, sink] = ends[0] as [TrafficSource, TrafficSink];
+  const cable = cables[0]!;
+  for (
+    let i = 0;
+    i < 500 && !(source.done && sink.counters.received + cable.counters('ab').lost === 500);
+    i++
+  )
+    await sleep(5);
+  assert.is(sink.counters.received, 500 - cable.counters('ab').lost);
+  assert.ok(cable.counters('ab').lost > 20);
+  runner.stop();
+  await running;
+  runner.close();
+  assert.is(readPcap(recorded).length, 20);
+});
+
+host('stops by a flag in shared memory', async () => {
+  const runner = new EmulatorHost({ sleepMs: 1 });
+  const model = new IxgbeModel();
+  runner.serve(model, join(directory, 'flag.sock'));
+  const flag = new Int32Array(new SharedArrayBuffer(4));
+  const running = runner.run(flag);
+  await sleep(20);
+  Atomics.store(flag, 0, 1);
+  await running;
+  runner.close();
+  runner.close();
+});
+
+host('an idle host sleeps', async () => {
+  const runner = new EmulatorHost({ spinMs: 1 });
+  runner.serve(new IxgbeModel(), join(directory, 'idle.sock'));
+  let polls = 0;
+  runner.addPollable({
+    poll: () => {
+      polls++;
+      return 0;
+    },
+  });
+  const running = runner.run();
+  await sleep(200);
+  runner.stop();
+  await running;
+  runner.close();
+  // one poll a millisecond and those of the spinning start; a busy loop makes tens of thousands
+  assert.ok(polls < 5000, `${polls} polls`);
+});
+
+host('a description that is wrong leaves nothing open', async () => {
+  const path = join(directory, 'wrong.sock');
+  const failed = async (run: () => Promise<unknown>): Promise<NicError> => {
+    try {
+      await run();
+    } catch (error) {
+      if (error instanceof NicError) return error;
+      throw error;
+    }
+    throw new Error('it was taken');
+  };
+  const error = await failed(() =>
+    buildEmulator({ nics: [{ path }], links: [{ ends: [{ nic: 0 }, { nic: 1 }] }] }),
+  );
+  assert.is(error.code, 'BAD_OPTION');
+  assert.not(readdirSync(directory).includes('wrong.sock'));
+  const noCapture = join(directory, 'no.pcap');
+  writeFileSync(noCapture, 'no');
+  const inThread = await failed(() =>
+    startEmulator({ nics: [{ path }], links: [{ ends: [{ nic: 0 }, { play: noCapture }] }] }),
+  );
+  assert.is(inThread.code, 'BAD_OPTION');
+  const device = await failed(() => startEmulator({ nics: [{ path, deviceId: 1 }], links: [] }));
+  assert.match(device.message, /8086:1/);
+});
+
+host.after(() => rmSync(directory, { recursive: true }));
+host.run();
