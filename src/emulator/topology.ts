@@ -5,8 +5,9 @@
 import { NicError } from '../errors.js';
 import { EmulatorHost, type EmulatorHostOptions } from './host.js';
 import { IxgbeModel } from './ixgbe/ixgbe-model.js';
-import { connect, type Port } from './link.js';
-import { Cable, type CableOptions } from './links/cable.js';
+import type { DmaFault, Violation } from './ixgbe/violations.js';
+import { type Connection, connect, type Port } from './link.js';
+import { Cable, type CableOptions, type LaneCounters } from './links/cable.js';
 import { Monitor } from './links/monitor.js';
 import { PcapSource, PcapWriter, readPcap } from './links/pcap.js';
 import { StreamPort } from './links/stream.js';
@@ -66,6 +67,57 @@ export interface Emulator {
   readonly models: readonly IxgbeModel[];
   readonly ends: readonly (readonly [Port, Port])[];
   readonly cables: readonly (Cable | undefined)[];
+  /** The connection of each link at its first end: carrier down there is carrier down. */
+  readonly connections: readonly Connection[];
+}
+
+/** State of a running emulator in plain data. */
+export interface EmulatorReport {
+  readonly nics: readonly {
+    readonly name: string;
+    readonly violations: readonly Violation[];
+    readonly violationCount: number;
+    readonly faults: readonly DmaFault[];
+    readonly faultCount: number;
+    /** Statistics registers by name, not cleared by this; queue sets as `QPRC(3)`. Zeros are left out. */
+    readonly counters: Readonly<Record<string, number>>;
+  }[];
+  readonly links: readonly {
+    /** Frames a source sent, what a sink found; empty for other ends. */
+    readonly ends: readonly [Readonly<Record<string, number>>, Readonly<Record<string, number>>];
+    readonly cable: { readonly ab: LaneCounters; readonly ba: LaneCounters } | undefined;
+  }[];
+}
+
+export function reportOf(emulator: Emulator): EmulatorReport {
+  return {
+    nics: emulator.models.map((model) => ({
+      name: model.name,
+      violations: model.violations.list.map((violation) => ({ ...violation })),
+      violationCount: model.violations.count,
+      faults: [...model.violations.faults],
+      faultCount: model.violations.faultCount,
+      counters: model.statistics.byName(),
+    })),
+    links: emulator.ends.map(([a, b], i) => {
+      const cable = emulator.cables[i];
+      return {
+        ends: [endCounters(a), endCounters(b)],
+        cable:
+          cable === undefined
+            ? undefined
+            : { ab: { ...cable.counters('ab') }, ba: { ...cable.counters('ba') } },
+      };
+    }),
+  };
+}
+
+function endCounters(end: Port): Record<string, number> {
+  if (end instanceof TrafficSource) return { sent: end.sent };
+  if (end instanceof TrafficSink) return { ...end.counters };
+  if (end instanceof PcapSource) return { sent: end.sent };
+  if (end instanceof PcapWriter) return { written: end.count };
+  return {};
 }
 
 /**
@@ -87,13 +139,16 @@ export async function buildEmulator(
     const models = description.nics.map((nic) => buildNic(host, nic));
     const ends: [Port, Port][] = [];
     const cables: (Cable | undefined)[] = [];
+    const connections: Connection[] = [];
     for (const link of description.links) {
       const a = await buildEnd(host, models, link.ends[0]);
       const b = await buildEnd(host, models, link.ends[1]);
       ends.push([a, b]);
-      cables.push(join(host, a, b, link));
+      const { cable, connection } = join(host, a, b, link);
+      cables.push(cable);
+      connections.push(connection);
     }
-    return { host, models, ends, cables };
+    return { host, models, ends, cables, connections };
   } catch (error) {
     host.close();
     throw error;
@@ -173,7 +228,12 @@ async function buildStream(host: EmulatorHost, path: string, active: boolean): P
   return stream;
 }
 
-function join(host: EmulatorHost, a: Port, b: Port, link: LinkDescription): Cable | undefined {
+function join(
+  host: EmulatorHost,
+  a: Port,
+  b: Port,
+  link: LinkDescription,
+): { cable: Cable | undefined; connection: Connection } {
   let far = b;
   let cable: Cable | undefined;
   const options = { flowControl: link.flowControl ?? false };
@@ -190,6 +250,5 @@ function join(host: EmulatorHost, a: Port, b: Port, link: LinkDescription): Cabl
     connect(monitor.b, far, options);
     far = monitor.a;
   }
-  connect(a, far, options);
-  return cable;
+  return { cable, connection: connect(a, far, options) };
 }

@@ -135,6 +135,18 @@ for (const mappable of [true, false]) {
         assert.equal(await (i % 2 === 0 ? b : a).receiveSoon(), bytes);
       }
       assert.is(a.device.region(0).read32(0x04080), 100, 'GPTC');
+      const report = await emulator.report();
+      assert.equal(
+        report.nics.map((nic) => [nic.violationCount, nic.faultCount, nic.counters.GPRC]),
+        [
+          [0, 0, 100],
+          [0, 0, 100],
+        ],
+      );
+      await emulator.setCarrier(0, false);
+      assert.is(a.device.region(0).read32(R.LINKS) & (1 << 30), 0);
+      await emulator.setCarrier(0, true);
+      assert.is(b.device.region(0).read32(R.LINKS) & (1 << 30), 1 << 30);
       a.close();
       b.close();
       // the sockets take a new client

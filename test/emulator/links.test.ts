@@ -206,6 +206,20 @@ traffic('respects the room of the receiver and its rate', () => {
   assert.is(source.poll(64), 2);
 });
 
+traffic('with room as the limit a slow driver loses nothing', () => {
+  const nic = new TestNic().setUpRx({ count: 8, drop: true }).promiscuous();
+  const source = new TrafficSource({ count: 100 });
+  connect(source, nic.model);
+  let received = 0;
+  for (let i = 0; i < 100 && received < 100; i++) {
+    source.poll(64);
+    assert.is(nic.model.room(), Math.max(0, 7 - (source.sent - received)));
+    while (nic.receive() !== undefined) received++;
+  }
+  assert.is(received, 100);
+  assert.is(nic.read(0x1430), 0, 'QPRDC');
+});
+
 traffic('the sink tells lost, reordered, corrupt and foreign frames apart', () => {
   const source = new TrafficSource({ count: 10, sizeBytes: 80 });
   const wire = new Recorder();

@@ -30,6 +30,7 @@ import {
   VLNCTRL,
 } from './registers.js';
 import { Rss } from './rss.js';
+import { DD, EOP, IPCS, IPE, L4CS, L4E, PIF, toLegacy, VP } from './rx-descriptor.js';
 import { RxQueue } from './rx-queue.js';
 import { C, type Statistics, sizeClass } from './statistics.js';
 import type { Violations } from './violations.js';
@@ -45,18 +46,6 @@ const SCRATCH_BYTES = 16384;
 const DRAIN_LIMIT = 256;
 /** Queues examined for having been enabled, a poll. Enabled ones are examined at every poll. */
 const SCAN_STEP = 32;
-
-// Status and error bits of word 2 of an advanced descriptor (7.1.6.2); legacy status has the same low bits.
-const DD = 1 << 0;
-const EOP = 1 << 1;
-const VP = 1 << 3;
-const L4CS = 1 << 5;
-const IPCS = 1 << 6;
-const PIF = 1 << 7;
-const L4E = 1 << 30;
-const IPE = 1 << 31;
-const LEGACY_TCPE = 1 << 14;
-const LEGACY_IPE = 1 << 15;
 
 const RXCSUM_PCSD = 1 << 13;
 const RFCTL_IPV6_XSUM_DIS = 1 << 11;
@@ -443,9 +432,4 @@ export class Receiver {
       done += piece;
     }
   }
-}
-
-/** Legacy descriptors have 8 bits of status and, above them, 8 bits of errors (7.1.5). */
-function toLegacy(status: number): number {
-  return (status & 0xff) | ((status & L4E) !== 0 ? LEGACY_TCPE : 0) | ((status & IPE) !== 0 ? LEGACY_IPE : 0);
 }

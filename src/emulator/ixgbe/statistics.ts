@@ -59,6 +59,7 @@ export const C = {
 } as const;
 
 const COUNTER_COUNT = 120;
+const QUEUE_SETS = 16;
 
 /** A 32-bit counter sticks short of all ones, which a driver would take for a device that is gone. */
 const MAX_32 = 0xfffffffe;
@@ -162,6 +163,19 @@ export class Statistics {
   resetMapping(): void {
     this.rxSet.fill(0);
     this.txSet.fill(0);
+  }
+
+  /** Counters by name, octet pairs as one (`GORC`), queue sets as `QPRC(3)`. Zeros are left out. */
+  byName(): Record<string, number> {
+    const result: Record<string, number> = {};
+    for (const [name, counter] of Object.entries(C)) {
+      const count = counter >= C.QPRC ? QUEUE_SETS : 1;
+      for (let i = 0; i < count; i++) {
+        const value = this.counters[counter + i]!;
+        if (value !== 0) result[count === 1 ? name : `${name}(${i})`] = value;
+      }
+    }
+    return result;
   }
 
   clear(): void {

@@ -25,6 +25,24 @@ import {
   txQueueBase,
 } from './registers.js';
 import { C, type Statistics, sizeClass } from './statistics.js';
+import {
+  DD,
+  DEXT,
+  DTYP_SHIFT,
+  EOP,
+  IC,
+  IFCS,
+  isContext,
+  isData,
+  PLAIN,
+  PLAIN_MASK,
+  POPTS,
+  POPTS_IXSM,
+  POPTS_TXSM,
+  RS,
+  TSE,
+  VLE,
+} from './tx-descriptor.js';
 import { TxQueue } from './tx-queue.js';
 import type { Violations } from './violations.js';
 
@@ -36,25 +54,6 @@ const MAX_FRAME_BYTES = 15872;
 /** Headers and payload of a segmented send (7.2.4: 256 KiB of payload). */
 const MAX_TSO_BYTES = 262144 + 256;
 const SCAN_STEP = 32;
-
-// Bits of word 2 and 3 of data descriptors (7.2.3.2.2, 7.2.3.2.4).
-const DTYP_SHIFT = 20;
-const DTYP_CONTEXT = 2;
-const DTYP_DATA = 3;
-const EOP = 1 << 24;
-const IFCS = 1 << 25;
-const IC = 1 << 26;
-const RS = 1 << 27;
-const DEXT = 1 << 29;
-const VLE = 1 << 30;
-const TSE = 1 << 31;
-const DD = 1 << 0;
-const POPTS_IXSM = 1 << 8;
-const POPTS_TXSM = 1 << 9;
-const POPTS = 0x3f << 8;
-/** Word 2 of a descriptor that needs nothing done: advanced data, EOP, IFCS, and no VLE or TSE. RS is free. */
-const PLAIN_MASK = DEXT | EOP | IFCS | VLE | TSE | (0xf << DTYP_SHIFT);
-const PLAIN = DEXT | EOP | IFCS | (DTYP_DATA << DTYP_SHIFT);
 
 export class Transmitter {
   readonly queues: readonly TxQueue[];
@@ -513,12 +512,4 @@ export class Transmitter {
     for (let i = 0; i < 6; i++) if (bytes[offset + i] !== 0xff) broadcast = false;
     this.#counters[broadcast ? C.BPTC : C.MPTC]!++;
   }
-}
-
-function isContext(command: number): boolean {
-  return (command & DEXT) !== 0 && ((command >>> DTYP_SHIFT) & 0xf) === DTYP_CONTEXT;
-}
-
-function isData(command: number): boolean {
-  return ((command >>> DTYP_SHIFT) & 0xf) === DTYP_DATA;
 }
