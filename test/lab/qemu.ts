@@ -96,6 +96,18 @@ export function qemuArguments(options: MachineOptions, files: MachineFiles): str
   ];
 }
 
+/** QEMU's arguments for a machine without disk or network but the one device, which boots iPXE with a script. */
+export function ipxeArguments(nic: string, files: MachineFiles): string[] {
+  return [
+    ...['-machine', 'q35,memory-backend=ram,graphics=off', '-accel', 'tcg'],
+    ...['-m', '256', '-object', 'memory-backend-memfd,id=ram,size=256M,share=on'],
+    ...['-nodefaults', '-no-user-config', '-display', 'none', '-no-reboot'],
+    ...['-serial', `file:${files.outDir}/console`],
+    ...nicArguments(nic, 0, {}),
+    ...['-kernel', files.kernelImage, '-initrd', files.initramfs],
+  ];
+}
+
 function sharedFolder(tag: string, path: string, fsOptions?: string): string[] {
   return [
     '-fsdev',

@@ -33,8 +33,11 @@ async function runInGuest(labCase: LabCase): Promise<CaseReport> {
 function runOnHost(labCase: LabCase): CaseReport {
   const start = performance.now();
   const { status, stdout, stderr } = spawnSync(
-    process.execPath,
-    ['--enable-source-maps', join(import.meta.dirname, `${labCase.name}.js`)],
+    'setpriv',
+    [
+      ...['--pdeathsig', 'KILL', process.execPath],
+      ...['--enable-source-maps', join(import.meta.dirname, `on-host/${labCase.name}.js`)],
+    ],
     { encoding: 'utf8', timeout: (labCase.timeoutS ?? 180) * 1000, killSignal: 'SIGKILL' },
   );
   const { totals, problem } = judge(status ?? STATUS_HANG, stdout);

@@ -17,7 +17,7 @@ import {
   writeFileSync,
 } from 'node:fs';
 import { join, resolve } from 'node:path';
-import { type MachineOptions, qemuArguments } from './qemu.js';
+import { ipxeArguments, type MachineOptions, qemuArguments } from './qemu.js';
 
 /** Root of the work tree; this file runs as dist/test/lab/vm.js. */
 export const PROJECT_ROOT = resolve(import.meta.dirname, '../../..');
@@ -153,6 +153,30 @@ function writeGuestFiles(outDir: string, stages: Stages, command: string): void 
     `. /out/environment\n. '${SOURCES}/guest-start.sh'\ncd '${PROJECT_ROOT}'\nexec /bin/bash /out/command\n`,
   );
   chmodSync(outDir, 0o755); // for a test's unprivileged user
+}
+
+/** How a run of iPXE ended. */
+export interface IpxeResult {
+  /** Exit code of QEMU; null where it had to be killed. */
+  readonly qemuExit: number | null;
+  readonly console: string;
+}
+
+/** Boots iPXE with a script on a machine that has nothing but one vfio-user NIC, until the script powers it off. */
+export async function runIpxe(nic: string, script: string, timeoutS: number): Promise<IpxeResult> {
+  const stages = prepareLab(11);
+  const outDir = makeOutDir(resolve(stages.initramfs!, '../runs'));
+  const scriptFile = join(outDir, 'script');
+  writeFileSync(scriptFile, script);
+  const args = ipxeArguments(nic, {
+    kernelImage: join(stages.qemu11!, 'usr/lib/ipxe/ipxe.lkrn'),
+    initramfs: scriptFile,
+    outDir,
+  });
+  const exit = await runQemu(join(stages.qemu11!, 'qemu'), args, join(outDir, 'qemu.log'), timeoutS);
+  const result = { qemuExit: exit === 'timeout' ? null : exit, console: consoleTail(outDir) };
+  rmSync(outDir, { recursive: true });
+  return result;
 }
 
 /**

@@ -5,8 +5,8 @@
 import { rmSync } from 'node:fs';
 import { test } from 'uvu';
 import * as assert from 'uvu/assert';
-import type { LabCase } from './cases.js';
-import { type CaseReport, runCase } from './run-case.js';
+import type { LabCase } from '../cases.js';
+import { type CaseReport, runCase } from '../run-case.js';
 
 async function plant(labCase: Partial<LabCase>): Promise<CaseReport> {
   const report = await runCase({ name: 'planted', hugepages: 0, memoryMib: 768, ...labCase });
