@@ -98,7 +98,7 @@ pktgen('as tcpdump sees it, at a rate, to a MAC address, until SIGINT', async ()
   const args = ['pktgen', address, '--json', '--rate', `${rate}`, '--dst-mac', '02:00:00:00:99:01'];
   const startMs = performance.now();
   const command = start(process.execPath, [BAREWIRE, ...args]);
-  await command.waitForOutput(/("type":"rates".*\n[^]*){3}/, 60_000);
+  await command.waitForOutput(/("type":"rates".*\n[\s\S]*){3}/, 60_000);
   const outcome = await command.stop('SIGINT');
   const seconds = (performance.now() - startMs) / 1000;
   const frames: CapturedFrame[] = await capture.stop();
