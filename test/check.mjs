@@ -7,13 +7,16 @@ import { mkdtempSync, readFileSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 
+/** A part that takes longer hangs. All of them take less than half of this on two slow cores. */
+const LIMIT_MINUTES = { lint: 5, build: 5, test: 10, 'test:lab': 50 };
+
 const sum = { passed: 0, failed: 0, skipped: 0 };
 let running;
 
 process.chdir(join(import.meta.dirname, '..'));
 for (const signal of ['SIGINT', 'SIGTERM']) {
   process.once(signal, () => {
-    running?.kill(signal);
+    if (running?.exitCode === null) process.kill(-running.pid, signal);
     process.exit(130);
   });
 }
@@ -22,17 +25,26 @@ for (const signal of ['SIGINT', 'SIGTERM']) {
 function npm(script, env = {}) {
   console.log(`\n== ${script}`);
   return new Promise((resolve) => {
-    running = spawn('npm', ['run', '--silent', script], {
+    const child = spawn('npm', ['run', '--silent', script], {
       stdio: ['ignore', 'pipe', 'inherit'],
+      detached: true, // a group of its own, to be ended as a whole
       env: { ...process.env, ...env },
     });
+    running = child;
     let output = '';
-    running.stdout.setEncoding('utf8').on('data', (text) => {
+    const limit = setTimeout(() => {
+      console.log(`check: ${script} has not ended within ${LIMIT_MINUTES[script]} minutes`);
+      process.kill(-child.pid, 'SIGKILL');
+    }, LIMIT_MINUTES[script] * 60_000);
+    child.stdout.setEncoding('utf8').on('data', (text) => {
       output += text;
       process.stdout.write(text);
     });
-    running.once('error', () => resolve({ ok: false, output }));
-    running.once('close', (status) => resolve({ ok: status === 0, output }));
+    child.once('error', () => resolve({ ok: false, output }));
+    child.once('close', (status) => {
+      clearTimeout(limit);
+      resolve({ ok: status === 0, output });
+    });
   });
 }
 

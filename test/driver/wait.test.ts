@@ -4,7 +4,7 @@ import { PacketWait } from '../../src/driver/wait.js';
 
 const waits = suite('PacketWait');
 
-/** A wait over a flag and counters of what it did. */
+/** A wait over a flag and counters of what it did. `arrive` is a packet with its interrupt. */
 function made(options: { onArm?: () => void; onDisarm?: () => void } = {}) {
   const state = { packets: false, armed: 0, disarmed: 0 };
   const wait = new PacketWait({
@@ -18,7 +18,12 @@ function made(options: { onArm?: () => void; onDisarm?: () => void } = {}) {
       options.onDisarm?.();
     },
   });
-  return { state, wait };
+  const arrive = (): void => {
+    state.packets = true;
+    wait.wake();
+    state.packets = false;
+  };
+  return { state, wait, arrive };
 }
 
 async function rejection(promise: Promise<unknown>): Promise<string> {
@@ -38,9 +43,9 @@ waits('what is there needs no interrupt', async () => {
 });
 
 waits('an interrupt, time and cancel end a wait; each wait is armed and disarmed once', async () => {
-  const { state, wait } = made();
+  const { state, wait, arrive } = made();
   const first = wait.wait(60_000);
-  wait.wake();
+  arrive();
   assert.is(await first, true);
   assert.is(await wait.wait(1), false);
   const third = wait.wait(60_000);
@@ -49,10 +54,29 @@ waits('an interrupt, time and cancel end a wait; each wait is armed and disarmed
   assert.equal([state.armed, state.disarmed], [3, 3]);
 });
 
+waits(
+  'an interrupt left over from packets that were polled before ends no wait, and unmasks again',
+  async () => {
+    const { state, wait, arrive } = made();
+    let ended = false;
+    const first = wait.wait(60_000).then((packets) => {
+      ended = true;
+      return packets;
+    });
+    wait.wake();
+    await new Promise((resolve) => setImmediate(resolve));
+    assert.is(ended, false);
+    assert.equal([state.armed, state.disarmed], [2, 0]);
+    arrive();
+    assert.is(await first, true);
+    assert.equal([state.armed, state.disarmed], [2, 1]);
+  },
+);
+
 waits('the time of a wait that was ended does not end the next', async () => {
-  const { wait } = made();
+  const { wait, arrive } = made();
   const first = wait.wait(5);
-  wait.wake();
+  arrive();
   await first;
   let ended = false;
   const second = wait.wait(60_000).then((packets) => {
@@ -61,15 +85,15 @@ waits('the time of a wait that was ended does not end the next', async () => {
   });
   await new Promise((resolve) => setTimeout(resolve, 20));
   assert.is(ended, false);
-  wait.wake();
+  arrive();
   assert.is(await second, true);
 });
 
 waits('a second call joins the first', async () => {
-  const { state, wait } = made();
+  const { state, wait, arrive } = made();
   const both = [wait.wait(60_000), wait.wait(1)];
   assert.is(state.armed, 1);
-  wait.wake();
+  arrive();
   assert.equal(await Promise.all(both), [true, true]);
   assert.is(state.disarmed, 1);
 });

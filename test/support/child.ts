@@ -12,6 +12,9 @@ export interface ChildResult {
 /** Directory of the build: `import('${dist}/src/index.js')`. */
 export const DIST = fileURLToPath(new URL('../../', import.meta.url));
 
+/** The environment of a child whose output is compared: uvu asks for colours, also where there is no terminal. */
+export const PLAIN_ENV = { ...process.env, FORCE_COLOR: '0' };
+
 /** @param script a module's source; imports by absolute path under `DIST` */
 export function runScript(script: string, flags: readonly string[] = []): ChildResult {
   return runNode([...flags, '--input-type=module', '--eval', script]);
@@ -20,6 +23,7 @@ export function runScript(script: string, flags: readonly string[] = []): ChildR
 export function runNode(args: readonly string[]): ChildResult {
   const { status, signal, stdout, stderr } = spawnSync(process.execPath, args, {
     encoding: 'utf8',
+    env: PLAIN_ENV,
     timeout: 120_000,
   });
   return { status, signal, stdout, stderr };

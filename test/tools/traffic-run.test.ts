@@ -7,7 +7,7 @@ import type { NetDevice } from '../../src/driver/device.js';
 import { NicError } from '../../src/errors.js';
 import { runTraffic, type Traffic } from '../../tools/traffic-run.js';
 import { captureLines } from '../support/capture.js';
-import { DIST } from '../support/child.js';
+import { DIST, PLAIN_ENV } from '../support/child.js';
 import { type Bench, bench, expectRejection } from '../support/open-igb.js';
 
 /** Traffic that calls `poll` and is reported. */
@@ -115,6 +115,7 @@ function stopping(lines: string) {
   `;
   const child = spawn(process.execPath, ['--input-type=module', '--eval', script], {
     stdio: ['ignore', 'pipe', 'inherit'],
+    env: PLAIN_ENV,
   });
   let output = '';
   const waiting: { text: string; resolve: () => void }[] = [];
@@ -125,7 +126,12 @@ function stopping(lines: string) {
   return {
     child,
     printed: (text: string): Promise<void> =>
-      output.includes(text) ? Promise.resolve() : new Promise((resolve) => waiting.push({ text, resolve })),
+      output.includes(text)
+        ? Promise.resolve()
+        : new Promise((resolve, reject) => {
+            waiting.push({ text, resolve });
+            child.once('close', () => reject(new Error(`ended without ${text}: ${output}`)));
+          }),
     ended: once(child, 'close') as Promise<[number | null, NodeJS.Signals | null]>,
   };
 }

@@ -26,7 +26,9 @@ async function command(args: readonly string[]): Promise<{ status: number; lines
 const [A, B] = ['03:00.0', '03:00.1'];
 
 for (const [args, message] of [
-  [['fwd', A], "missing required argument 'B'"],
+  [['fwd', A], 'one port is not enough'],
+  [['fwd', A, B, '--rate', '1000'], '--rate and --size are for emulated ports'],
+  [['fwd', A, B, '--size', '128'], '--rate and --size are for emulated ports'],
   [['fwd', A, A], '0000:03:00.0 is given twice'],
   [['fwd', A, '0000:03:00.0'], '0000:03:00.0 is given twice'],
   [['fwd', A, 'eth0'], '"eth0" is not a device address'],
