@@ -2,7 +2,7 @@
 import { mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { type Command, InvalidArgumentError } from 'commander';
+import { type Command, InvalidArgumentError, Option } from 'commander';
 import { IXGBE_DEVICES } from '../../src/emulator/ixgbe/ixgbe-model.js';
 import { TrafficPeer } from '../../src/emulator/links/traffic-peer.js';
 import {
@@ -49,13 +49,19 @@ export function register(program: Command): void {
     .description('serve emulated 82599 ports over vfio-user sockets')
     .option('--ports <n>', 'number of ports (default: 2, or one per --socket)', integerBetween(1, MAX_PORTS))
     .option('--socket <path>', 'where to serve the next port; may be repeated', collect)
-    .option(
-      '--link <kind>',
-      'the other end of each port: traffic, cable (ports joined in pairs), tap:NAME, stream:PATH (QEMU), play:FILE, record:FILE or none (%d in a name is the port number)',
-      linkKind,
-      { kind: 'traffic' } as LinkKind,
+    .addOption(
+      new Option(
+        '--link <kind>',
+        'the other end of each port: traffic, cable (ports joined in pairs), tap:NAME, stream:PATH (QEMU), play:FILE, record:FILE or none (%d in a name is the port number)',
+      )
+        .argParser(linkKind)
+        .default({ kind: 'traffic' } satisfies LinkKind, 'traffic'),
     )
-    .option('--device <id>', `PCI device ID: ${deviceIds()} (default: 10fb)`, deviceId, 0x10fb)
+    .addOption(
+      new Option('--device <id>', `PCI device ID: ${deviceIds()}`)
+        .argParser(deviceId)
+        .default(0x10fb, '10fb'),
+    )
     .option(
       '--size <bytes>',
       'traffic: frame size including the 4 bytes of FCS',
