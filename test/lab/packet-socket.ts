@@ -94,7 +94,15 @@ export class PacketSocket {
 
   /** Sends one frame, without FCS. */
   send(frame: Uint8Array): void {
-    check('send', C.send(this.#fd, frame, frame.length, 0));
+    if (!this.offer(frame)) throw new Error('send failed: the queue of the interface is full');
+  }
+
+  /** Sends one frame, or returns false where the interface has no room for it just now. */
+  offer(frame: Uint8Array): boolean {
+    const sent = Number(C.send(this.#fd, frame, frame.length, 0));
+    if (sent < 0 && koffi.errno() === EAGAIN) return false;
+    check('send', sent);
+    return true;
   }
 
   /** The next frame that has arrived, or undefined. A VLAN tag that the kernel took out is back in its place. */

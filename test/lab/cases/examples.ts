@@ -92,7 +92,7 @@ examples('dump prints a line for each frame, and stops after as many as it was t
     assert.match(line, /^\d\d:\d\d:\d\d\.\d{3} +\d+ bytes (\w\w:){5}\w\w > (\w\w:){5}\w\w type 0x\w{4}$/);
   }
   const own = lines.filter((line) =>
-    / 300 bytes 02:02:00:00:0a:01 > 02:00:00:00:0b:02 type 0x88b5$/.test(line),
+    / 300 bytes 02:00:00:00:0a:01 > 02:00:00:00:0b:02 type 0x88b5$/.test(line),
   );
   assert.ok(own.length > 0, outcome.stdout);
   note(`examples/dump: ${lines[0]}`);

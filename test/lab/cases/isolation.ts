@@ -129,7 +129,7 @@ for (const backend of ['group', 'cdev'] as const) {
   isolation('opening and closing under traffic leaves no access behind', async () => {
     const before = kernelLog();
     const flood = setInterval(() => {
-      for (let i = 0; i < 20; i++) peer.send(FRAME);
+      for (let i = 0; i < 20; i++) peer.offer(FRAME);
     }, 1);
     try {
       for (let i = 0; i < 4; i++) {
