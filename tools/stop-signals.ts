@@ -1,6 +1,8 @@
 /** Ends a traffic command in good order: the first SIGINT or SIGTERM stops it, a second one kills it. */
 
 const EXIT_INTERRUPTED = 130;
+/** A signal that follows another this soon is the same Ctrl-C: the terminal's, and npm's that passes it on. */
+const SAME_SIGNAL_MS = 100;
 
 export interface Stop {
   readonly signal: AbortSignal;
@@ -18,10 +20,11 @@ export function stopOnSignals(): Stop {
   const controller = new AbortController();
   let failure: { error: unknown } | undefined;
   // Not `aborted`: a first signal while a run that ended by itself is closing must not cut that short.
-  let signalled = false;
+  let signalledAt: number | undefined;
   const onSignal = (): void => {
-    if (signalled) process.exit(EXIT_INTERRUPTED);
-    signalled = true;
+    const now = performance.now();
+    signalledAt ??= now;
+    if (now - signalledAt > SAME_SIGNAL_MS) process.exit(EXIT_INTERRUPTED);
     controller.abort();
   };
   process.on('SIGINT', onSignal);

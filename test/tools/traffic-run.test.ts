@@ -1,5 +1,5 @@
 /** A traffic command from open to close, over simulated NICs. */
-import { spawn } from 'node:child_process';
+import { type ChildProcess, spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { suite } from 'uvu';
 import * as assert from 'uvu/assert';
@@ -103,6 +103,16 @@ run.run();
 
 const signals = suite('stop signals');
 
+/** Sends a signal until the process has ended, as someone who loses patience. */
+async function killUntilEnded(
+  child: ChildProcess,
+  signal: NodeJS.Signals,
+  ended: Promise<unknown>,
+): Promise<void> {
+  const again = setInterval(() => child.kill(signal), 50);
+  await ended.finally(() => clearInterval(again));
+}
+
 /** A process that stops on signals, tells so, and takes its time to close. */
 function stopping(lines: string) {
   const script = `
@@ -142,10 +152,25 @@ for (const signal of ['SIGINT', 'SIGTERM'] as const) {
     await printed('ready');
     child.kill(signal);
     await printed('stopping');
-    child.kill(signal);
+    await killUntilEnded(child, signal, ended);
     assert.equal(await ended, [130, null]);
   });
 }
+
+signals('a Ctrl-C that comes twice at once, as under npm, is one', async () => {
+  const { child, printed, ended } = stopping(`
+    let count = 0;
+    process.on('SIGINT', () => {
+      console.log('heard', ++count);
+      if (count < 2) process.kill(process.pid, 'SIGINT');
+    });
+  `);
+  await printed('ready');
+  child.kill('SIGINT');
+  await printed('heard 2');
+  child.kill('SIGKILL');
+  assert.equal(await ended, [null, 'SIGKILL'], 'it was still there');
+});
 
 signals('a signal while a run that ended by itself is closing does not kill it; a second does', async () => {
   const { child, printed, ended } = stopping(`
@@ -155,7 +180,7 @@ signals('a signal while a run that ended by itself is closing does not kill it; 
   await printed('ready');
   child.kill('SIGINT');
   await printed('heard 2');
-  child.kill('SIGINT');
+  await killUntilEnded(child, 'SIGINT', ended);
   assert.equal(await ended, [130, null]);
 });
 
