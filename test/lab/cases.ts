@@ -20,7 +20,7 @@ export const CASES: readonly LabCase[] = [
   { name: 'user', nics: ['igb', 'igb'] },
   { name: 'examples', nics: ['igb', 'igb'] },
   { name: 'isolation', nics: ['igb'] },
-  { name: 'faults', nics: ['igb', 'igb', 'vmxnet3'], extraArgs: ['-device', 'edu,addr=0x8'], timeoutS: 600 },
+  { name: 'faults', nics: ['igb', 'igb', 'vmxnet3'], edu: true, timeoutS: 600 },
   { name: 'pktgen', nics: ['igb'] },
   { name: 'rss', nics: ['igb', 'igb'] },
   { name: 'shared-group', nics: ['igb', 'igb'], sharedGroup: true },

@@ -20,6 +20,8 @@ export interface MachineOptions {
   readonly memoryMib?: number;
   /** Number of 2 MiB hugepages that the guest's kernel sets aside. Default: 128. */
   readonly hugepages?: number;
+  /** Adds QEMU's teaching device: a PCI function that is no NIC, and whose expansion ROM is all ones. */
+  readonly edu?: boolean;
   /** More words for the guest kernel's command line. */
   readonly kernelArgs?: readonly string[];
   /** More arguments for QEMU. */
@@ -33,6 +35,9 @@ export interface MachineFiles {
   /** Shared with the guest as /out; the console's log is in it too. */
   readonly outDir: string;
 }
+
+/** In the shared folder: what the expansion ROM of `edu` holds. */
+export const ONES_ROM = 'ones.rom';
 
 /** I/O port of the isa-debug-exit device; the guest's init writes the status to it. */
 const EXIT_PORT = 0xf4;
@@ -91,6 +96,7 @@ export function qemuArguments(options: MachineOptions, files: MachineFiles): str
     ...sharedFolder('host', '/', 'readonly=on,multidevs=remap'),
     ...sharedFolder('out', files.outDir),
     ...nics.flatMap((nic, index) => nicArguments(nic, index, options)),
+    ...(options.edu ? ['-device', `edu,addr=0x8,romfile=${files.outDir}/${ONES_ROM}`] : []),
     ...(options.extraArgs ?? []),
     ...['-kernel', files.kernelImage, '-initrd', files.initramfs, '-append', kernelArgs.join(' ')],
   ];

@@ -17,7 +17,7 @@ import {
   writeFileSync,
 } from 'node:fs';
 import { join, resolve } from 'node:path';
-import { ipxeArguments, type MachineOptions, qemuArguments } from './qemu.js';
+import { ipxeArguments, type MachineOptions, ONES_ROM, qemuArguments } from './qemu.js';
 
 /** Root of the work tree; this file runs as dist/test/lab/vm.js. */
 export const PROJECT_ROOT = resolve(import.meta.dirname, '../../..');
@@ -54,6 +54,9 @@ export interface VmResult {
   readonly console: string;
   readonly durationS: number;
 }
+
+/** As large as a BAR of the NICs that we know. */
+const ONES_ROM_BYTES = 128 * 1024;
 
 /** Folders of the cache, by stage: see setup.sh. */
 type Stages = Record<string, string>;
@@ -92,6 +95,7 @@ export async function runVm(options: VmOptions): Promise<VmResult> {
   const stages = prepareLab(qemu);
   const outDir = makeOutDir(resolve(stages.initramfs!, '../runs'));
   writeGuestFiles(outDir, stages, options.command);
+  if (options.edu) writeFileSync(join(outDir, ONES_ROM), Buffer.alloc(ONES_ROM_BYTES, 0xff));
 
   const version = readFileSync(join(stages.kernel!, 'version'), 'utf8').trim();
   const args = qemuArguments(options, {
