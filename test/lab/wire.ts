@@ -34,8 +34,13 @@ export function addNamespaces(): void {
 /** Starts a traffic command of `barewire` and waits until its ports are up and it has reported for the first time. */
 export async function startTraffic(args: readonly string[], options: RunOptions = {}): Promise<Background> {
   const command = start(process.execPath, [BAREWIRE, ...args, '--json'], options);
-  await command.waitForOutput(/"type":"rates"/, 60_000);
-  return command;
+  try {
+    await command.waitForOutput(/"type":"rates"/, 60_000);
+    return command;
+  } catch (error) {
+    command.kill('SIGKILL');
+    throw error;
+  }
 }
 
 /** The totals that a traffic command with `--json` printed last. */
@@ -78,7 +83,7 @@ export function describeTotals(totals: readonly PortTotals[]): string {
 export function assertPings(count: number, to = ADDRESS_B): string {
   const args = ['-q', '-c', `${count}`, '-i', '0.01', '-W', '30', to];
   const output = run('ping', args, { netns: 'A', timeoutMs: 120_000 });
-  assert.match(output, `${count} packets transmitted, ${count} received, 0% packet loss`);
+  assert.match(output, `${count} packets transmitted, ${count} received, 0% packet loss`, output);
   return output.match(/rtt .*/)?.[0] ?? '';
 }
 

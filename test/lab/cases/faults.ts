@@ -3,7 +3,15 @@ import { readFileSync, writeFileSync } from 'node:fs';
 import { suite } from 'uvu';
 import * as assert from 'uvu/assert';
 import { bindDriver, driverOf, freeHugepages, interfaceOf, nicAddresses, waitForCarrier } from '../guest.js';
-import { attempt, type Outcome, type RunOptions, run, start, waitFor } from '../processes.js';
+import {
+  attempt,
+  type Background,
+  type Outcome,
+  type RunOptions,
+  run,
+  start,
+  waitFor,
+} from '../processes.js';
 import { dutMac } from '../qemu.js';
 import {
   ADDRESS_A,
@@ -135,24 +143,38 @@ refused.run();
 
 for (const backend of ['group', 'cdev']) {
   const lost = suite(`fwd, ${backend}: device lost`);
-  const env = { BAREWIRE_VFIO: backend };
+  const started: Background[] = [];
+
+  async function startFwd(): Promise<Background> {
+    const command = await startTraffic(['fwd', ...addresses], { env: { BAREWIRE_VFIO: backend } });
+    started.push(command);
+    return command;
+  }
+
+  // One that a failed test left would hold the devices against all later tests.
+  lost.after.each(async () => {
+    for (const command of started.splice(0)) {
+      command.kill('SIGKILL');
+      await command.ended;
+    }
+  });
 
   lost('after SIGKILL nothing is left: hugepages, bus mastering, the devices', async () => {
     const before = freeHugepages();
-    const command = await startTraffic(['fwd', ...addresses], { env });
+    const command = await startFwd();
     assertPings(5);
     assert.ok(freeHugepages() < before);
     assert.equal(addresses.map(isBusMaster), [true, true]);
     await command.stop('SIGKILL');
     assert.is(freeHugepages(), before);
     assert.equal(addresses.map(isBusMaster), [false, false]);
-    const again = await startTraffic(['fwd', ...addresses], { env });
+    const again = await startFwd();
     assertPings(20);
     assert.is((await again.stop()).status, 0);
   });
 
   lost('registers that read all ones end it with status 1', async () => {
-    const command = await startTraffic(['fwd', ...addresses], { env });
+    const command = await startFwd();
     assertPings(5);
     const restore = answerWithOnes(u1);
     try {
@@ -164,13 +186,13 @@ for (const backend of ['group', 'cdev']) {
       command.kill('SIGKILL');
       restore();
     }
-    const again = await startTraffic(['fwd', ...addresses], { env });
+    const again = await startFwd();
     assertPings(20);
     assert.is((await again.stop()).status, 0);
   });
 
   lost('a device that is removed ends it with status 1, and works after a rescan', async () => {
-    const command = await startTraffic(['fwd', ...addresses], { env });
+    const command = await startFwd();
     assertPings(5);
     // Returns when VFIO has the device back.
     const remove = start('bash', ['-c', `echo 1 > /sys/bus/pci/devices/${u1}/remove`]);
@@ -182,7 +204,7 @@ for (const backend of ['group', 'cdev']) {
     writeFileSync('/sys/bus/pci/rescan', '1');
     await waitFor('the device', () => driverOf(u1) !== undefined);
     bindDriver(u1, 'vfio-pci');
-    const again = await startTraffic(['fwd', ...addresses], { env });
+    const again = await startFwd();
     assertPings(20);
     assert.is((await again.stop()).status, 0);
   });
