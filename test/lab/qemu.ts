@@ -80,6 +80,8 @@ export function qemuArguments(options: MachineOptions, files: MachineFiles): str
     'console=ttyS0 quiet loglevel=4 panic=-1',
     // Emulated timers are late on a busy host: the kernel's checks would fail now and then.
     'no_timer_check tsc=reliable',
+    // One-shot timers, if one is lost on a busy host, leave a processor without ticks for good; periodic ones go on.
+    'nohz=off highres=off',
     'random.trust_cpu=on nokaslr mitigations=off',
     `hugepages=${hugepages}`,
     ...iommu.kernelArgs,

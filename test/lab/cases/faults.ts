@@ -50,6 +50,22 @@ function assertRefused(outcome: Outcome, status: number, message: RegExp, hint?:
   assert.is(outcome.status, status);
 }
 
+const started: Background[] = [];
+
+async function startFwd(backend: string): Promise<Background> {
+  const command = await startTraffic(['fwd', ...addresses], { env: { BAREWIRE_VFIO: backend } });
+  started.push(command);
+  return command;
+}
+
+/** After each test: what a failed one left running would hold the devices against all later ones. */
+async function endAll(): Promise<void> {
+  for (const command of started.splice(0)) {
+    command.kill('SIGKILL');
+    await command.ended;
+  }
+}
+
 addNamespaces();
 
 const bind = suite('bind and unbind');
@@ -90,6 +106,7 @@ bind('gives the port back to igb, which then pings', async () => {
 bind.run();
 
 const refused = suite('fwd refuses');
+refused.after.each(endAll);
 
 refused('a device that a kernel driver has', () => {
   assertRefused(
@@ -130,9 +147,8 @@ refused('a NIC that it has no driver for, and lists those it has', () => {
 
 for (const backend of ['group', 'cdev']) {
   refused(`a device that another process has open, and names the process (${backend})`, async () => {
-    const env = { BAREWIRE_VFIO: backend };
-    const first = await startTraffic(['fwd', ...addresses], { env });
-    const outcome = barewire(['fwd', ...addresses], { env });
+    const first = await startFwd(backend);
+    const outcome = barewire(['fwd', ...addresses], { env: { BAREWIRE_VFIO: backend } });
     assertRefused(outcome, 1, new RegExp(`${u0}.* is in use by \\S+ \\(pid ${first.pid}\\)`), /./);
     assertPings(5);
     assert.is((await first.stop()).status, 0);
@@ -143,38 +159,24 @@ refused.run();
 
 for (const backend of ['group', 'cdev']) {
   const lost = suite(`fwd, ${backend}: device lost`);
-  const started: Background[] = [];
-
-  async function startFwd(): Promise<Background> {
-    const command = await startTraffic(['fwd', ...addresses], { env: { BAREWIRE_VFIO: backend } });
-    started.push(command);
-    return command;
-  }
-
-  // One that a failed test left would hold the devices against all later tests.
-  lost.after.each(async () => {
-    for (const command of started.splice(0)) {
-      command.kill('SIGKILL');
-      await command.ended;
-    }
-  });
+  lost.after.each(endAll);
 
   lost('after SIGKILL nothing is left: hugepages, bus mastering, the devices', async () => {
     const before = freeHugepages();
-    const command = await startFwd();
+    const command = await startFwd(backend);
     assertPings(5);
     assert.ok(freeHugepages() < before);
     assert.equal(addresses.map(isBusMaster), [true, true]);
     await command.stop('SIGKILL');
     assert.is(freeHugepages(), before);
     assert.equal(addresses.map(isBusMaster), [false, false]);
-    const again = await startFwd();
+    const again = await startFwd(backend);
     assertPings(20);
     assert.is((await again.stop()).status, 0);
   });
 
   lost('registers that read all ones end it with status 1', async () => {
-    const command = await startFwd();
+    const command = await startFwd(backend);
     assertPings(5);
     const restore = answerWithOnes(u1);
     try {
@@ -186,13 +188,13 @@ for (const backend of ['group', 'cdev']) {
       command.kill('SIGKILL');
       restore();
     }
-    const again = await startFwd();
+    const again = await startFwd(backend);
     assertPings(20);
     assert.is((await again.stop()).status, 0);
   });
 
   lost('a device that is removed ends it with status 1, and works after a rescan', async () => {
-    const command = await startFwd();
+    const command = await startFwd(backend);
     assertPings(5);
     // Returns when VFIO has the device back.
     const remove = start('bash', ['-c', `echo 1 > /sys/bus/pci/devices/${u1}/remove`]);
@@ -204,7 +206,7 @@ for (const backend of ['group', 'cdev']) {
     writeFileSync('/sys/bus/pci/rescan', '1');
     await waitFor('the device', () => driverOf(u1) !== undefined);
     bindDriver(u1, 'vfio-pci');
-    const again = await startFwd();
+    const again = await startFwd(backend);
     assertPings(20);
     assert.is((await again.stop()).status, 0);
   });
