@@ -137,11 +137,10 @@ export class IntelRxQueue implements RxQueue {
     // While a long frame is skipped nothing is good: no masked status equals -1.
     let good = this.#skipping ? -1 : DONE;
     let freeCount = pool.freeCount;
-    const first = this.#nextToUse;
-    let slot = first;
+    let slot = this.#nextToUse;
     let received = 0;
     let bytes = 0;
-    let dropBudget = this.size;
+    let dropped = 0;
     for (;;) {
       const room = limit < freeCount + received ? limit : freeCount + received;
       // No call in this loop: after one, the engine would check every array again in every round.
@@ -175,14 +174,15 @@ export class IntelRxQueue implements RxQueue {
         this.counters[RX_NO_BUFFER]! += 1;
         break;
       }
-      if (dropBudget-- === 0) break;
+      if (dropped++ === this.size) break;
       good = this.#drop(slot, status) ? -1 : DONE;
       slot = (slot + 1) & mask;
       // Its metadata was noted in the place of a packet's.
       if (this.#metadata !== undefined) limit--;
     }
     pool.freeCount = freeCount;
-    if (slot !== first) {
+    // Not `slot !== first`: a device that fills every slot, even the one that it does not own, is a full lap ahead.
+    if (received + dropped > 0) {
       this.#nextToUse = slot;
       this.#tail[0] = (slot - 1) & mask;
       this.counters[RX_PACKETS]! += received;
