@@ -2,6 +2,9 @@
 import { NicError } from '../errors.js';
 import type { PacketPool } from '../hugepage/packet-pool.js';
 import type { RxQueue, TxQueue } from './device.js';
+import { makeForward } from './intel/forward-loop.js';
+import { IntelRxQueue } from './intel/rx-queue.js';
+import { IntelTxQueue } from './intel/tx-queue.js';
 import { ownCopy, STATE_LENGTH } from './own-copy.js';
 import type { PacketHook } from './packet-hook.js';
 
@@ -31,19 +34,27 @@ export class Forwarder {
 
   /** @param pool the pool of both queues @throws NicError `BAD_OPTION` */
   constructor(rx: RxQueue, tx: TxQueue, pool: PacketPool, options: ForwarderOptions = {}) {
-    const { touch = false, onPacket } = options;
-    this.poll = ownCopy(makePoll)({
+    const { touch = false, onPacket = null } = options;
+    const batch = checkBatch(options.batch);
+    const { memory } = pool;
+    const general = ownCopy(makeGeneral)({
       receive: rx.receive.bind(rx),
       send: tx.send.bind(tx),
       pool,
-      bufs: new Uint32Array(checkBatch(options.batch)),
-      memory: pool.memory,
+      bufs: new Uint32Array(batch),
+      memory,
       lengths: pool.lengths,
       shift: pool.bufferShift,
       touch,
       onPacket,
       dropped: this.#dropped,
     });
+    const rxLoop = rx instanceof IntelRxQueue && rx.isOf(pool) ? rx.plainLoop : undefined;
+    const txLoop = tx instanceof IntelTxQueue && tx.isOf(pool) ? tx.plainLoop : undefined;
+    this.poll =
+      rxLoop === undefined || txLoop === undefined || onPacket !== null
+        ? () => general(batch)
+        : ownCopy(makeForward)({ rx: rxLoop, tx: txLoop, memory, batch, touch, general });
   }
 
   /** Packets dropped since the transmit ring was full, or by `onPacket`. */
@@ -52,7 +63,7 @@ export class Forwarder {
   }
 }
 
-interface PollLoop {
+interface GeneralLoop {
   readonly receive: (bufs: Uint32Array, max: number) => number;
   readonly send: (bufs: Uint32Array, count: number) => number;
   readonly pool: PacketPool;
@@ -61,17 +72,18 @@ interface PollLoop {
   readonly lengths: Uint16Array;
   readonly shift: number;
   readonly touch: boolean;
-  readonly onPacket: PacketHook | undefined;
+  /** Null where there is none: the engine compiles null in as a constant, undefined not. */
+  readonly onPacket: PacketHook | null;
   /** Element 0 counts. */
   readonly dropped: Float64Array;
 }
 
 /** A factory for `ownCopy`: it uses nothing of its module but types. */
-function makePoll(loop: PollLoop): () => number {
+function makeGeneral(loop: GeneralLoop): (max: number) => number {
   const { receive, send, pool, bufs, memory, lengths, shift, touch, onPacket, dropped } = loop;
 
   /** Shows the packets to the hook, gives back those that it drops, and returns how many are left. */
-  const filter = (hook: PacketHook, count: number): number => {
+  function filter(hook: PacketHook, count: number): number {
     let kept = 0;
     let next = 0;
     try {
@@ -97,10 +109,10 @@ function makePoll(loop: PollLoop): () => number {
       }
     }
     return kept;
-  };
+  }
 
-  return function poll(): number {
-    const received = receive(bufs, bufs.length);
+  return function general(max: number): number {
+    const received = receive(bufs, max);
     if (received === 0) return 0;
     let count = received;
     if (touch) {
@@ -109,7 +121,7 @@ function makePoll(loop: PollLoop): () => number {
         memory[start] = memory[start]!;
       }
     }
-    if (onPacket !== undefined) count = filter(onPacket, received);
+    if (onPacket !== null) count = filter(onPacket, received);
     const sent = send(bufs, count);
     if (sent < count) {
       pool.release(bufs, sent, count);

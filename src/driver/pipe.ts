@@ -57,7 +57,7 @@ export class Pipe implements RingShare {
         hint: 'Use connectQueues, which takes the general path then, or a Forwarder.',
       });
     }
-    const { touch = false, onPacket } = options;
+    const { touch = false, onPacket = null } = options;
     const batch = checkBatch(options.batch);
     this.#rx = (rx as IntelRxQueue).lend(this);
     this.#tx = (tx as IntelTxQueue).lend(this);
@@ -74,6 +74,7 @@ export class Pipe implements RingShare {
       txTail: this.#tx.tail,
       slots,
       addresses: this.#addresses,
+      iovaLow,
       iovaHigh,
       state: this.#state,
       rxCounters: this.#rx.counters,
@@ -81,11 +82,10 @@ export class Pipe implements RingShare {
       dropped: this.#dropped,
       memory: pool.memory,
       mask: this.#rx.mask,
-      shift,
       batch,
       minBytes: this.#tx.minBytes,
       spanBytes: this.#tx.spanBytes,
-      errorMask: this.#rx.errorMask,
+      testMask: this.#rx.testMask,
       command: this.#tx.command,
       nullCommand: TX_NULL,
       touch,
@@ -139,10 +139,10 @@ export class Pipe implements RingShare {
 
   /** What the general path does with a bad slot, at its place in the ring: see IntelRxQueue and IntelTxQueue. */
   #moveBad(slot: number, status: number, length: number): void {
-    const { ring, counters, errorMask, iovaHigh, bufferSizeBytes } = this.#rx;
+    const { ring, counters, testMask, iovaHigh, bufferSizeBytes } = this.#rx;
     const state = this.#state;
     const endOfPacket = (status & RX_EOP) !== 0;
-    const received = endOfPacket && (status & errorMask) === 0 && length > 0 && length <= bufferSizeBytes;
+    const received = (status & testMask) === (RX_DD | RX_EOP) && length > 0 && length <= bufferSizeBytes;
     if (state[PIPE_SKIPPING] === 0) {
       if (received) {
         // Good, and shorter than hardware can send.

@@ -22,6 +22,8 @@ export interface PipeLoop {
   /** Buffer index of each slot, and the low word of its I/O address. */
   readonly slots: Int32Array;
   readonly addresses: Int32Array;
+  /** Of the pool. */
+  readonly iovaLow: number;
   readonly iovaHigh: number;
   readonly state: Int32Array;
   readonly rxCounters: Float64Array;
@@ -30,23 +32,24 @@ export interface PipeLoop {
   readonly dropped: Float64Array;
   readonly memory: Uint8Array;
   readonly mask: number;
-  readonly shift: number;
   readonly batch: number;
   readonly minBytes: number;
   readonly spanBytes: number;
-  readonly errorMask: number;
+  /** `DD | EOP` and the bits that mean a damaged frame. */
+  readonly testMask: number;
   readonly command: number;
   /** Word 2 of a descriptor that transmits nothing. */
   readonly nullCommand: number;
   readonly touch: boolean;
-  readonly onPacket: PacketHook | undefined;
+  /** Null where there is none: the engine compiles null in as a constant, undefined not. */
+  readonly onPacket: PacketHook | null;
   /** Counts a slot that holds no frame to send, and moves it as one that transmits nothing. */
   readonly moveBad: (slot: number, status: number, length: number) => void;
 }
 
 export function makePipe(loop: PipeLoop): () => number {
-  const { rxRing, txRing, rxTail, txTail, slots, addresses, iovaHigh, state } = loop;
-  const { rxCounters, txCounters, dropped, memory, mask, shift, batch, minBytes, spanBytes } = loop;
+  const { rxRing, txRing, rxTail, txTail, slots, addresses, iovaLow, iovaHigh, state } = loop;
+  const { rxCounters, txCounters, dropped, memory, mask, batch, minBytes, spanBytes, testMask } = loop;
   const { command, nullCommand, touch, onPacket, moveBad } = loop;
   // Elements of the arrays, and words and bits of descriptors.ts.
   const NEXT = 0;
@@ -68,10 +71,9 @@ export function makePipe(loop: PipeLoop): () => number {
   const PAYLEN_SHIFT = 14;
   /** `(slot in group + 1) & GROUP` is GROUP on the last slot, 0 on the others; shifted, it is the RS bit. */
   const RS_SHIFT = 22;
-  const testMask = DONE | loop.errorMask;
 
   /** Gives slots whose packets have left back to the receive ring. */
-  const reclaim = (): void => {
+  function reclaim(): void {
     const end = state[NEXT]!;
     const before = state[CLEAN]!;
     let clean = before;
@@ -86,22 +88,34 @@ export function makePipe(loop: PipeLoop): () => number {
     if (clean === before || state[CLOSED] !== 0) return;
     state[CLEAN] = clean;
     rxTail[0] = (clean - 1) & mask;
-  };
+  }
 
   /** Makes what was moved known to the hardware and to the counters. */
-  const commit = (slot: number, packets: number, bytes: number, sent: number, sentBytes: number): void => {
+  function commit(slot: number, packets: number, bytes: number, sent: number, sentBytes: number): void {
     state[NEXT] = slot;
     txTail[0] = slot;
     rxCounters[PACKETS]! += packets;
     rxCounters[BYTES]! += bytes;
     txCounters[PACKETS]! += sent;
     txCounters[BYTES]! += sentBytes;
-  };
+  }
 
-  const skips = (): boolean => state[SKIPPING] !== 0;
+  function skips(): boolean {
+    return state[SKIPPING] !== 0;
+  }
+
+  /** Moves a packet as it is. */
+  function moveGood(slot: number, length: number): void {
+    const word = slot << WORD_SHIFT;
+    rxRing[word] = addresses[slot]!;
+    rxRing[word + 1] = iovaHigh;
+    rxRing[word + RX_STATUS] = 0;
+    txRing[word + TX_COMMAND] = command | length | ((((slot & GROUP_MASK) + 1) & GROUP) << RS_SHIFT);
+    txRing[word + TX_STATUS] = length << PAYLEN_SHIFT;
+  }
 
   /** With a hook: packets may change their length or be dropped. */
-  const pollHooked = (hook: PacketHook, limit: number): number => {
+  function pollHooked(hook: PacketHook, limit: number): number {
     let slot = state[NEXT]!;
     let moved = 0;
     let packets = 0;
@@ -143,7 +157,30 @@ export function makePipe(loop: PipeLoop): () => number {
       if (moved > 0) commit(slot, packets, bytes, sent, sentBytes);
     }
     return packets;
-  };
+  }
+
+  /** With what is no good frame, up to the end of the batch; `moved` good ones came before. */
+  function pollRest(first: number, limit: number, moved: number, bytes: number): number {
+    let slot = first;
+    let packets = moved;
+    let sum = bytes;
+    for (let left = limit - moved; left > 0; left--) {
+      const word = slot << WORD_SHIFT;
+      const status = rxRing[word + RX_STATUS]!;
+      const length = rxRing[word + RX_LENGTH]! & 0xffff;
+      if ((status & DD) === 0) break;
+      if ((status & testMask) === DONE && !skips() && (length - minBytes) >>> 0 <= spanBytes) {
+        moveGood(slot, length);
+        packets++;
+        sum += length;
+      } else {
+        moveBad(slot, status, length);
+      }
+      slot = (slot + 1) & mask;
+    }
+    commit(slot, packets, sum, packets, sum);
+    return packets;
+  }
 
   return function poll(): number {
     const first = state[NEXT]!;
@@ -151,40 +188,37 @@ export function makePipe(loop: PipeLoop): () => number {
     // One slot stays empty, so that neither a tail that meets its head nor a device that fills every slot confuses.
     const room = (state[CLEAN]! - first - 1) & mask;
     const limit = (batch < room ? batch : room) | 0;
-    if (onPacket !== undefined) return pollHooked(onPacket, limit);
+    if (onPacket !== null) return pollHooked(onPacket, limit);
     // While a long frame is skipped nothing is good: no masked status equals -1.
-    let good = skips() ? -1 : DONE;
+    const good = skips() ? -1 : DONE;
     let slot = first;
     let moved = 0;
-    let bad = 0;
     let bytes = 0;
+    // No call in this loop: what is needed after one would have to leave the registers before it.
     while (moved < limit) {
       const word = slot << WORD_SHIFT;
       // The hardware sets DD last, and x86 keeps the order of these two loads.
       const status = rxRing[word + RX_STATUS]!;
       const length = rxRing[word + RX_LENGTH]! & 0xffff;
-      if ((status & testMask) === good && (length - minBytes) >>> 0 <= spanBytes) {
-        if (touch) {
-          const start = slots[slot]! << shift;
-          memory[start] = memory[start]!;
-        }
-        rxRing[word] = addresses[slot]!;
-        rxRing[word + 1] = iovaHigh;
-        rxRing[word + RX_STATUS] = 0;
-        txRing[word + TX_COMMAND] = command | length | ((((slot & GROUP_MASK) + 1) & GROUP) << RS_SHIFT);
-        txRing[word + TX_STATUS] = length << PAYLEN_SHIFT;
-        bytes = (bytes + length) | 0;
-      } else {
-        if ((status & DD) === 0) break;
-        moveBad(slot, status, length);
-        bad = (bad + 1) | 0;
-        good = skips() ? -1 : DONE;
+      if ((status & testMask) !== good || (length - minBytes) >>> 0 > spanBytes) break;
+      const address = addresses[slot]!;
+      if (touch) {
+        const start = (address - iovaLow) | 0;
+        memory[start] = memory[start]!;
       }
+      rxRing[word] = address;
+      rxRing[word + 1] = iovaHigh;
+      rxRing[word + RX_STATUS] = 0;
+      txRing[word + TX_COMMAND] = command | length | ((((slot & GROUP_MASK) + 1) & GROUP) << RS_SHIFT);
+      txRing[word + TX_STATUS] = length << PAYLEN_SHIFT;
+      bytes = (bytes + length) | 0;
       slot = (slot + 1) & mask;
       moved = (moved + 1) | 0;
     }
-    if (moved === 0) return 0;
-    commit(slot, moved - bad, bytes, moved - bad, bytes);
-    return moved - bad;
+    if (moved < limit && (rxRing[(slot << WORD_SHIFT) + RX_STATUS]! & DD) !== 0) {
+      return pollRest(slot, limit, moved, bytes);
+    }
+    if (moved > 0) commit(slot, moved, bytes, moved, bytes);
+    return moved;
   };
 }

@@ -22,7 +22,7 @@ import {
   RX_VP,
 } from './descriptors.js';
 import { inPipe, type RingShare } from './ring-share.js';
-import { makeReceive, RX_HELD, RX_NEXT, type RxLoop } from './rx-loop.js';
+import { makeReceive, RX_GOOD, RX_HOLD, RX_NEXT, type RxLoop } from './rx-loop.js';
 
 /** Indices of `IntelRxQueue.counters`. */
 export const RX_PACKETS = 0;
@@ -59,7 +59,7 @@ export class IntelRxQueue implements RxQueue {
   /** Float64 slots: adding to them never allocates, however high they count. */
   readonly counters = new Float64Array(STATE_LENGTH);
   /** A function of its own for each queue: see own-copy.ts. */
-  receive: (bufs: Uint32Array, max?: number) => number;
+  receive: RxQueue['receive'];
   readonly #loop: RxLoop;
   readonly #pool: PacketPool;
   readonly #metadata: RxMetadataBits | undefined;
@@ -85,27 +85,31 @@ export class IntelRxQueue implements RxQueue {
     this.#loop = {
       ring,
       tail,
-      errorMask,
+      testMask: DONE | errorMask,
       slots: new Int32Array(this.size),
       state: new Int32Array(STATE_LENGTH),
       counters: this.counters,
       free: pool.free,
       freeLevel: pool.freeLevel,
       lengths: pool.lengths,
-      owners: pool.owners,
       mask: this.size - 1,
       shift: pool.bufferShift,
       bufferSizeBytes: pool.bufferSizeBytes,
       iovaLow: pool.iovaLow | 0,
       iovaHigh: pool.iovaHigh | 0,
-      noteMetadata: metadata === undefined ? undefined : (limit) => this.#noteMetadata(limit, metadata),
       receiveRest: (bufs, limit, received) => this.#receiveRest(bufs, limit, received),
     };
     for (let slot = 0; slot < this.size; slot++) {
       this.#loop.slots[slot] = pool.free[--pool.freeCount]!;
       this.#arm(slot);
     }
-    this.receive = ownCopy(makeReceive)(this.#loop);
+    this.#loop.state[RX_GOOD] = DONE;
+    const receive = ownCopy(makeReceive)(this.#loop) as RxQueue['receive'];
+    const { owners } = pool;
+    this.receive =
+      metadata === undefined && owners === undefined
+        ? receive
+        : (bufs, max = bufs.length) => this.#receiveWith(receive, bufs, Math.min(max, bufs.length));
   }
 
   /** Hands all slots but one to the hardware: RDT = RDH would mean an empty ring. Call once the queue is enabled. */
@@ -120,6 +124,11 @@ export class IntelRxQueue implements RxQueue {
     return (ring[word + RX_STATUS_WORD]! & RX_DD) !== 0 && !this.#closed;
   }
 
+  /** What forwarders work on; undefined where packets need more than the plain loop. */
+  get plainLoop(): RxLoop | undefined {
+    return this.#metadata === undefined && this.#pool.owners === undefined ? this.#loop : undefined;
+  }
+
   isOf(pool: PacketPool): boolean {
     return pool === this.#pool;
   }
@@ -130,7 +139,7 @@ export class IntelRxQueue implements RxQueue {
     if (this.#closed) return 'the receive queue is closed';
     if (this.#metadata !== undefined) return 'the receive queue notes metadata for each packet';
     const { state } = this.#loop;
-    if (state[RX_NEXT] !== 0 || state[RX_HELD] !== 0 || this.counters.some((count) => count > 0)) {
+    if (state[RX_NEXT] !== 0 || state[RX_GOOD] === RX_HOLD || this.counters.some((count) => count > 0)) {
       return 'packets have been received already';
     }
     return undefined;
@@ -141,7 +150,7 @@ export class IntelRxQueue implements RxQueue {
     this.#pipe = pipe;
     this.receive = inPipe;
     // For those who kept the function that was there.
-    this.#loop.state[RX_HELD] = 1;
+    this.#loop.state[RX_GOOD] = RX_HOLD;
     return this.#loop;
   }
 
@@ -158,13 +167,21 @@ export class IntelRxQueue implements RxQueue {
     ring.fill(0);
   }
 
+  /** Receives with what few ask for around it: metadata, checks of ownership. */
+  #receiveWith(receive: RxQueue['receive'], bufs: Uint32Array, max: number): number {
+    const metadata = this.#metadata;
+    const received = receive(bufs, metadata === undefined ? max : this.#noteMetadata(max, metadata));
+    this.#pool.owners?.taken(bufs, 0, received);
+    return received;
+  }
+
   /**
    * Goes on where the packet loop met what is no good frame, and rings the doorbell for both. `received` packets are
    * in `bufs`.
    */
   #receiveRest(bufs: Uint32Array, max: number, before: number): number {
     if (this.#pipe !== undefined) inPipe();
-    const { ring, tail, slots, state, lengths, mask, errorMask, bufferSizeBytes, owners } = this.#loop;
+    const { ring, tail, slots, state, lengths, mask, testMask, bufferSizeBytes } = this.#loop;
     const { free } = this.#pool;
     let limit = max;
     let received = before;
@@ -176,8 +193,8 @@ export class IntelRxQueue implements RxQueue {
       const status = ring[word + RX_STATUS_WORD]!;
       if ((status & RX_DD) === 0) break;
       const length = ring[word + RX_LENGTH_WORD]! & 0xffff;
-      const good = (status & (DONE | errorMask)) === DONE && length > 0 && length <= bufferSizeBytes;
-      if (good && state[RX_HELD] === 0) {
+      const good = (status & testMask) === state[RX_GOOD] && length > 0 && length <= bufferSizeBytes;
+      if (good) {
         if (this.#pool.freeCount === 0) {
           this.counters[RX_NO_BUFFER]! += 1;
           break;
@@ -200,8 +217,7 @@ export class IntelRxQueue implements RxQueue {
     state[RX_NEXT] = slot;
     this.counters[RX_PACKETS]! += received - before;
     this.counters[RX_BYTES]! += bytes;
-    if (received + dropped > 0) tail[0] = (slot - 1) & mask;
-    if (owners !== undefined) owners.taken(bufs, 0, received);
+    if (received + dropped > before) tail[0] = (slot - 1) & mask;
     return received;
   }
 
@@ -210,8 +226,8 @@ export class IntelRxQueue implements RxQueue {
     const { state } = this.#loop;
     const endOfPacket = (status & RX_EOP) !== 0;
     // Held: the rest of a frame that is too long.
-    if (state[RX_HELD] === 0) this.counters[endOfPacket ? RX_DAMAGED : RX_TOO_LONG]! += 1;
-    state[RX_HELD] = endOfPacket ? 0 : 1;
+    if (state[RX_GOOD] !== RX_HOLD) this.counters[endOfPacket ? RX_DAMAGED : RX_TOO_LONG]! += 1;
+    state[RX_GOOD] = endOfPacket ? DONE : RX_HOLD;
     this.#arm(slot);
   }
 

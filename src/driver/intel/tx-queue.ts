@@ -5,7 +5,7 @@
  * packets; a group's buffers return to the pool together. Up to 31 sent packets therefore stay with the ring until
  * later ones follow or the device closes. RS not on every descriptor requires TXDCTL.WTHRESH = 0.
  */
-import { type PacketPool, TxFlag } from '../../hugepage/packet-pool.js';
+import { type BufferOwners, type PacketPool, TxFlag } from '../../hugepage/packet-pool.js';
 import type { TxQueue } from '../device.js';
 import { ownCopy, STATE_LENGTH } from '../own-copy.js';
 import type { Doorbell } from '../register-file.js';
@@ -62,7 +62,7 @@ export class IntelTxQueue implements TxQueue {
   /** Float64 slots: adding to them never allocates, however high they count. */
   readonly counters = new Float64Array(STATE_LENGTH);
   /** A function of its own for each queue: see own-copy.ts. */
-  send: (bufs: Uint32Array, count?: number) => number;
+  send: TxQueue['send'];
   readonly #loop: TxLoop;
   readonly #pool: PacketPool;
   readonly #reclaimPlain: () => void;
@@ -90,7 +90,6 @@ export class IntelTxQueue implements TxQueue {
       free: pool.free,
       freeLevel: pool.freeLevel,
       lengths: pool.lengths,
-      owners: pool.owners,
       capacity: pool.capacity,
       mask: this.size - 1,
       shift: pool.bufferShift,
@@ -106,7 +105,22 @@ export class IntelTxQueue implements TxQueue {
       refuse: (buffer) => this.#refuse(buffer),
       reclaim: () => this.reclaim(),
     };
-    this.send = ownCopy(makeSend)(this.#loop);
+    const send = ownCopy(makeSend)(this.#loop) as TxQueue['send'];
+    const { owners } = pool;
+    this.send =
+      owners === undefined
+        ? send
+        : (bufs, count = bufs.length) => this.#sendChecked(send, owners, bufs, Math.min(count, bufs.length));
+  }
+
+  /** Sends, and checks first that the application owns the packets that will be taken. */
+  #sendChecked(send: TxQueue['send'], owners: BufferOwners, bufs: Uint32Array, count: number): number {
+    const { state, mask } = this.#loop;
+    this.reclaim();
+    const room = (state[TX_CLEAN]! - state[TX_NEXT]! - 1) & mask;
+    const taken = Math.min(count, room);
+    owners.sent(bufs, 0, taken);
+    return send(bufs, taken);
   }
 
   /** Takes a packet that no hardware can send: counts it and gives its buffer back. */
@@ -118,7 +132,8 @@ export class IntelTxQueue implements TxQueue {
 
   sendOffloaded(bufs: Uint32Array, count: number = bufs.length): number {
     if (this.#pipe !== undefined) return inPipe();
-    const { state, mask, owners, tail } = this.#loop;
+    const { state, mask, tail } = this.#loop;
+    const { owners } = this.#pool;
     if (((state[TX_NEXT]! - state[TX_CLEAN]!) & mask) >= GROUP) this.reclaim();
     const wanted = Math.min(count, bufs.length);
     const first = state[TX_NEXT]!;
@@ -225,6 +240,11 @@ export class IntelTxQueue implements TxQueue {
       clean &= mask;
     }
     state[TX_CLEAN] = clean;
+  }
+
+  /** What forwarders work on; undefined where packets need more than the plain loop. */
+  get plainLoop(): TxLoop | undefined {
+    return this.#pool.owners === undefined ? this.#loop : undefined;
   }
 
   isOf(pool: PacketPool): boolean {
