@@ -21,7 +21,7 @@ export function makeForward(loop: ForwardLoop): () => number {
   const { ring: rxRing, tail: rxTail, slots: rxSlots, state: rxState, counters: rxCounters } = rx;
   const { ring: txRing, tail: txTail, slots: txSlots, state: txState, counters: txCounters } = tx;
   const { free, freeLevel, mask: rxMask, shift, iovaLow, iovaHigh, testMask } = rx;
-  const { mask: txMask, minBytes, spanBytes, command, reclaim } = tx;
+  const { mask: txMask, minBytes, spanBytes, commands, reclaim } = tx;
   return function poll(): number {
     // Elements of the arrays, and words and bits of descriptors.ts.
     const NEXT = 0;
@@ -37,11 +37,7 @@ export function makeForward(loop: ForwardLoop): () => number {
     const TX_COMMAND = 2;
     const TX_STATUS = 3;
     const PAYLEN_SHIFT = 14;
-    /** `(slot in group + 1) & GROUP` is GROUP on the last slot, 0 on the others; shifted, it is the RS bit. */
-    const RS_SHIFT = 22;
     let rxSlot = rxState[NEXT]!;
-    // Nothing there: leave at once, for polls are often idle.
-    if ((rxRing[(rxSlot << WORD_SHIFT) + RX_STATUS]! & DD) === 0) return 0;
     let txSlot = txState[NEXT]!;
     if (((txSlot - txState[CLEAN]!) & txMask) >= GROUP) reclaim();
     let freeCount = freeLevel[0]!;
@@ -68,8 +64,7 @@ export function makeForward(loop: ForwardLoop): () => number {
       rxRing[rxWord + RX_STATUS] = 0;
       const txWord = txSlot << WORD_SHIFT;
       txRing[txWord] = (iovaLow + start) | 0;
-      txRing[txWord + 1] = iovaHigh;
-      txRing[txWord + TX_COMMAND] = command | length | ((((txSlot & 31) + 1) & GROUP) << RS_SHIFT);
+      txRing[txWord + TX_COMMAND] = commands[txSlot]! | length;
       txRing[txWord + TX_STATUS] = length << PAYLEN_SHIFT;
       bytes = (bytes + length) | 0;
       rxSlot = (rxSlot + 1) & rxMask;

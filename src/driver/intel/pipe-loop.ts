@@ -37,7 +37,8 @@ export interface PipeLoop {
   readonly spanBytes: number;
   /** `DD | EOP` and the bits that mean a damaged frame. */
   readonly testMask: number;
-  readonly command: number;
+  /** Word 2 of each slot, without the length: the last of a group asks for a report. */
+  readonly commands: Int32Array;
   /** Word 2 of a descriptor that transmits nothing. */
   readonly nullCommand: number;
   readonly touch: boolean;
@@ -50,7 +51,7 @@ export interface PipeLoop {
 export function makePipe(loop: PipeLoop): () => number {
   const { rxRing, txRing, rxTail, txTail, slots, addresses, iovaLow, iovaHigh, state } = loop;
   const { rxCounters, txCounters, dropped, memory, mask, batch, minBytes, spanBytes, testMask } = loop;
-  const { command, nullCommand, touch, onPacket, moveBad } = loop;
+  const { commands, nullCommand, touch, onPacket, moveBad } = loop;
   // Elements of the arrays, and words and bits of descriptors.ts.
   const NEXT = 0;
   const CLEAN = 1;
@@ -110,7 +111,7 @@ export function makePipe(loop: PipeLoop): () => number {
     rxRing[word] = addresses[slot]!;
     rxRing[word + 1] = iovaHigh;
     rxRing[word + RX_STATUS] = 0;
-    txRing[word + TX_COMMAND] = command | length | ((((slot & GROUP_MASK) + 1) & GROUP) << RS_SHIFT);
+    txRing[word + TX_COMMAND] = commands[slot]! | length;
     txRing[word + TX_STATUS] = length << PAYLEN_SHIFT;
   }
 
@@ -139,7 +140,7 @@ export function makePipe(loop: PipeLoop): () => number {
           rxRing[word] = addresses[slot]!;
           rxRing[word + 1] = iovaHigh;
           rxRing[word + RX_STATUS] = 0;
-          txRing[word + TX_COMMAND] = good ? command | wanted | report : nullCommand | report;
+          txRing[word + TX_COMMAND] = good ? commands[slot]! | wanted : nullCommand | report;
           txRing[word + TX_STATUS] = good ? wanted << PAYLEN_SHIFT : 0;
           if (good) {
             sent++;
@@ -209,7 +210,7 @@ export function makePipe(loop: PipeLoop): () => number {
       rxRing[word] = address;
       rxRing[word + 1] = iovaHigh;
       rxRing[word + RX_STATUS] = 0;
-      txRing[word + TX_COMMAND] = command | length | ((((slot & GROUP_MASK) + 1) & GROUP) << RS_SHIFT);
+      txRing[word + TX_COMMAND] = commands[slot]! | length;
       txRing[word + TX_STATUS] = length << PAYLEN_SHIFT;
       bytes = (bytes + length) | 0;
       slot = (slot + 1) & mask;

@@ -29,7 +29,8 @@ export interface TxLoop {
   /** Shortest frame, and how much longer the longest is. */
   readonly minBytes: number;
   readonly spanBytes: number;
-  readonly command: number;
+  /** Word 2 of each slot, without the length: the last of a group asks for a report. */
+  readonly commands: Int32Array;
   /** Takes a packet that no hardware can send. */
   readonly refuse: (buffer: number) => void;
   /** Gives buffers of finished groups back. */
@@ -38,7 +39,7 @@ export interface TxLoop {
 
 /** For a ring without context descriptors: each slot has a buffer, and the last of a group reports. */
 export function makeReclaim(loop: Omit<TxLoop, 'refuse' | 'reclaim'>): () => void {
-  const { ring, slots, state, free, freeLevel, mask } = loop;
+  const { ring, slots, state, free, freeLevel, mask, iovaHigh } = loop;
   // Elements of the arrays, and words and bits of descriptors.ts.
   const NEXT = 0;
   const CLEAN = 1;
@@ -54,6 +55,8 @@ export function makeReclaim(loop: Omit<TxLoop, 'refuse' | 'reclaim'>): () => voi
     while (((end - clean) & mask) >= GROUP) {
       const last = clean + (GROUP - 1);
       if ((ring[(last << WORD_SHIFT) + STATUS]! & DD) === 0) break;
+      // The report overwrote the high word of the address, which `send` does not write.
+      ring[(last << WORD_SHIFT) + 1] = iovaHigh;
       for (let slot = clean; slot <= last; slot++) {
         free[freeCount] = slots[slot]!;
         freeCount = (freeCount + 1) | 0;
@@ -80,10 +83,9 @@ export function makeSend(loop: TxLoop): (bufs: Uint32Array, count: number) => nu
     mask,
     shift,
     iovaLow,
-    iovaHigh,
     minBytes,
     spanBytes,
-    command,
+    commands,
   } = loop;
   // Small enough (460 bytes of bytecode) for the engine to inline it in its caller.
   return function send(bufs: Uint32Array, count: number): number {
@@ -95,8 +97,6 @@ export function makeSend(loop: TxLoop): (bufs: Uint32Array, count: number) => nu
     const GROUP = 32;
     const COMMAND_WORD = 2;
     const STATUS = 3;
-    /** `(slot in group + 1) & GROUP` is GROUP on the last slot, 0 on the others; shifted, it is the RS bit. */
-    const RS_SHIFT = 22;
     const first = state[NEXT]!;
     if (((first - state[CLEAN]!) & mask) >= GROUP) reclaim();
     // One slot stays empty: TDT = TDH means an empty ring.
@@ -117,8 +117,7 @@ export function makeSend(loop: TxLoop): (bufs: Uint32Array, count: number) => nu
         if ((length - minBytes) >>> 0 > spanBytes) break;
         const word = slot << 2;
         ring[word] = (iovaLow + (buffer << shift)) | 0;
-        ring[word + 1] = iovaHigh;
-        ring[word + COMMAND_WORD] = command | length | ((((slot & 31) + 1) & GROUP) << RS_SHIFT);
+        ring[word + COMMAND_WORD] = commands[slot]! | length;
         ring[word + STATUS] = length << 14;
         slots[slot] = buffer;
         bytes = (bytes + length) | 0;

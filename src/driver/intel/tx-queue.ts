@@ -45,8 +45,6 @@ const GROUP_SHIFT = Math.log2(GROUP);
 const NO_BUFFER = -1;
 /** `#context` before the first context descriptor: no context has this value. */
 const NO_CONTEXT = -1;
-/** `(slot in group + 1) & GROUP` is GROUP on the last slot, 0 on the others; shifted, it is the RS bit. */
-const RS_SHIFT = Math.log2(TX_RS) - Math.log2(GROUP);
 const COMMAND = TX_DTYP_DATA | TX_EOP | TX_IFCS | TX_DEXT;
 
 export interface IntelTxQueueOptions {
@@ -97,8 +95,12 @@ export class IntelTxQueue implements TxQueue {
       iovaHigh: pool.iovaHigh | 0,
       minBytes: TX_MIN_FRAME_BYTES,
       spanBytes: pool.bufferSizeBytes - TX_MIN_FRAME_BYTES,
-      command: COMMAND,
+      commands: Int32Array.from({ length: this.size }, (_, slot) =>
+        (slot & GROUP_MASK) === GROUP_MASK ? COMMAND | TX_RS : COMMAND,
+      ),
     };
+    // The high word of the address is the same for all buffers: `send` does not write it.
+    for (let slot = 0; slot < this.size; slot++) ring[(slot << DESCRIPTOR_WORD_SHIFT) + 1] = rings.iovaHigh;
     this.#reclaimPlain = ownCopy(makeReclaim)(rings);
     this.#loop = {
       ...rings,
@@ -153,7 +155,7 @@ export class IntelTxQueue implements TxQueue {
   /** Writes a context descriptor where needed, and the data descriptor. */
   #queueOffloaded(buffer: number): void {
     const pool = this.#pool;
-    const { ring, slots, state, mask, iovaLow, iovaHigh } = this.#loop;
+    const { ring, slots, state, mask, iovaLow, iovaHigh, commands } = this.#loop;
     const length = pool.lengths[buffer]!;
     // An index outside the pool has no length, and undefined compares false.
     if (!(length >= TX_MIN_FRAME_BYTES && length <= pool.bufferSizeBytes)) {
@@ -161,7 +163,7 @@ export class IntelTxQueue implements TxQueue {
       return;
     }
     const flags = pool.txFlags[buffer]!;
-    let command = COMMAND | length;
+    let command = length;
     let status = length << TX_PAYLEN_SHIFT;
     let owed = 0;
     if (flags !== 0) {
@@ -172,7 +174,7 @@ export class IntelTxQueue implements TxQueue {
       if ((flags & (TxFlag.TCP_CHECKSUM | TxFlag.UDP_CHECKSUM)) !== 0) status |= TX_TXSM;
     }
     const slot = state[TX_NEXT]!;
-    command |= (((slot & GROUP_MASK) + 1) & GROUP) << RS_SHIFT;
+    command |= commands[slot]!;
     const word = slot << DESCRIPTOR_WORD_SHIFT;
     ring[word] = (iovaLow + (buffer << pool.bufferShift)) | 0;
     ring[word + 1] = iovaHigh;
@@ -226,7 +228,7 @@ export class IntelTxQueue implements TxQueue {
   #reclaimMixed(): void {
     const pool = this.#pool;
     const reports = this.#reports;
-    const { ring, slots, state, mask } = this.#loop;
+    const { ring, slots, state, mask, iovaHigh } = this.#loop;
     let clean = state[TX_CLEAN]!;
     while (((state[TX_NEXT]! - clean) & mask) >= GROUP) {
       const group = clean >>> GROUP_SHIFT;
@@ -235,6 +237,8 @@ export class IntelTxQueue implements TxQueue {
       const groupEnd = clean + GROUP;
       for (; clean < groupEnd; clean++) {
         const buffer = slots[clean]!;
+        // Contexts have something else there.
+        ring[(clean << DESCRIPTOR_WORD_SHIFT) + 1] = iovaHigh;
         if (buffer >= 0) pool.free[pool.freeCount++] = buffer;
       }
       clean &= mask;
