@@ -170,7 +170,7 @@ export const faults: readonly Fault[] = [
   {
     name: 'pipe: a full ring is not seen',
     file: 'intel/pipe-loop.js',
-    find: 'const room = (state[CLEAN] - first - 1) & mask;',
+    find: 'const room = (clean - first - 1) & mask;',
     replace: 'const room = mask;',
     tests: PIPE_TESTS,
   },
@@ -212,7 +212,7 @@ export const faults: readonly Fault[] = [
   {
     name: 'forwarder: packets are taken without room to send them',
     file: 'intel/forward-loop.js',
-    find: '((txState[CLEAN] - txSlot - 1) & txMask) < batch || ',
+    find: 'txMask - used < batch || ',
     replace: '',
     tests: ['.', '^forwarder\\.test\\.js$'],
   },

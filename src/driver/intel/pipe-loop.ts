@@ -179,19 +179,26 @@ export function makePipe(loop: PipeLoop): () => number {
       }
       slot = (slot + 1) & mask;
     }
-    commit(slot, packets, sum, packets, sum);
+    if (slot !== first || moved > 0) commit(slot, packets, sum, packets, sum);
     return packets;
   }
 
   return function poll(): number {
     const first = state[NEXT]!;
-    if (((first - state[CLEAN]!) & mask) >= GROUP) reclaim();
+    let clean = state[CLEAN]!;
+    // DD of a group that is not wholly in use is from the lap before.
+    if (
+      ((first - clean) & mask) >= GROUP &&
+      (txRing[((clean + GROUP_MASK) << WORD_SHIFT) + TX_STATUS]! & DD) !== 0
+    ) {
+      reclaim();
+      clean = state[CLEAN]!;
+    }
     // One slot stays empty, so that neither a tail that meets its head nor a device that fills every slot confuses.
-    const room = (state[CLEAN]! - first - 1) & mask;
+    const room = (clean - first - 1) & mask;
     const limit = (batch < room ? batch : room) | 0;
     if (onPacket !== null) return pollHooked(onPacket, limit);
-    // While a long frame is skipped nothing is good: no masked status equals -1.
-    const good = skips() ? -1 : DONE;
+    if (skips()) return pollRest(first, limit, 0, 0);
     let slot = first;
     let moved = 0;
     let bytes = 0;
@@ -201,7 +208,7 @@ export function makePipe(loop: PipeLoop): () => number {
       // The hardware sets DD last, and x86 keeps the order of these two loads.
       const status = rxRing[word + RX_STATUS]!;
       const length = rxRing[word + RX_LENGTH]! & 0xffff;
-      if ((status & testMask) !== good || (length - minBytes) >>> 0 > spanBytes) break;
+      if ((status & testMask) !== DONE || (length - minBytes) >>> 0 > spanBytes) break;
       const address = addresses[slot]!;
       if (touch) {
         const start = (address - iovaLow) | 0;

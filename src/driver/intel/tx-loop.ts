@@ -8,6 +8,8 @@ import type { Doorbell } from '../register-file.js';
 export const TX_NEXT = 0;
 /** First slot whose buffer has not been given back; always the first of a group. */
 export const TX_CLEAN = 1;
+/** Index in the ring of the word whose DD tells that the group at TX_CLEAN is done. */
+export const TX_REPORT = 2;
 
 /** What the loops work on. */
 export interface TxLoop {
@@ -43,6 +45,7 @@ export function makeReclaim(loop: Omit<TxLoop, 'refuse' | 'reclaim'>): () => voi
   // Elements of the arrays, and words and bits of descriptors.ts.
   const NEXT = 0;
   const CLEAN = 1;
+  const REPORT = 2;
   const GROUP = 32;
   const WORD_SHIFT = 2;
   const STATUS = 3;
@@ -64,6 +67,7 @@ export function makeReclaim(loop: Omit<TxLoop, 'refuse' | 'reclaim'>): () => voi
       clean = (clean + GROUP) & mask;
     }
     state[CLEAN] = clean;
+    state[REPORT] = ((clean + (GROUP - 1)) << WORD_SHIFT) + STATUS;
     freeLevel[0] = freeCount;
   };
 }
@@ -92,13 +96,16 @@ export function makeSend(loop: TxLoop): (bufs: Uint32Array, count: number) => nu
     // Elements of the arrays, and words and bits of descriptors.ts.
     const NEXT = 0;
     const CLEAN = 1;
+    const REPORT = 2;
+    const DD = 1;
     const PACKETS = 0;
     const BYTES = 1;
     const GROUP = 32;
     const COMMAND_WORD = 2;
     const STATUS = 3;
     const first = state[NEXT]!;
-    if (((first - state[CLEAN]!) & mask) >= GROUP) reclaim();
+    // DD of a group that is not wholly in use is from the lap before.
+    if (((first - state[CLEAN]!) & mask) >= GROUP && (ring[state[REPORT]!]! & DD) !== 0) reclaim();
     // One slot stays empty: TDT = TDH means an empty ring.
     const room = (state[CLEAN]! - first - 1) & mask;
     // `count` may be undefined: not less than anything.

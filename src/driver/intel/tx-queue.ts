@@ -30,7 +30,7 @@ import {
   TX_VLE,
 } from './descriptors.js';
 import { inPipe, type RingShare } from './ring-share.js';
-import { makeReclaim, makeSend, TX_CLEAN, TX_NEXT, type TxLoop } from './tx-loop.js';
+import { makeReclaim, makeSend, TX_CLEAN, TX_NEXT, TX_REPORT, type TxLoop } from './tx-loop.js';
 
 /** Indices of `IntelTxQueue.counters`. */
 export const TX_PACKETS = 0;
@@ -101,6 +101,7 @@ export class IntelTxQueue implements TxQueue {
     };
     // The high word of the address is the same for all buffers: `send` does not write it.
     for (let slot = 0; slot < this.size; slot++) ring[(slot << DESCRIPTOR_WORD_SHIFT) + 1] = rings.iovaHigh;
+    rings.state[TX_REPORT] = reportWord(GROUP_MASK);
     this.#reclaimPlain = ownCopy(makeReclaim)(rings);
     this.#loop = {
       ...rings,
@@ -215,6 +216,7 @@ export class IntelTxQueue implements TxQueue {
     state[TX_NEXT] = next;
     if ((slot & GROUP_MASK) !== GROUP_MASK) return 0;
     this.#reports[slot >>> GROUP_SHIFT] = next;
+    state[TX_REPORT] = reportWord(this.#reports[state[TX_CLEAN]! >>> GROUP_SHIFT]!);
     return TX_RS;
   }
 
@@ -244,6 +246,7 @@ export class IntelTxQueue implements TxQueue {
       clean &= mask;
     }
     state[TX_CLEAN] = clean;
+    state[TX_REPORT] = reportWord(reports[clean >>> GROUP_SHIFT]!);
   }
 
   /** What forwarders work on; undefined where packets need more than the plain loop. */
@@ -294,4 +297,9 @@ export class IntelTxQueue implements TxQueue {
     state[TX_CLEAN] = 0;
     state[TX_NEXT] = mask;
   }
+}
+
+/** Index in the ring of the word with a slot's DD. */
+function reportWord(slot: number): number {
+  return (slot << DESCRIPTOR_WORD_SHIFT) + TX_STATUS_WORD;
 }
