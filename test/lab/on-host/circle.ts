@@ -13,8 +13,8 @@ import { describeViolations } from '../models/report.js';
 import { runInGuest } from '../run-case.js';
 
 const models = await ModelProcess.start([
-  { mac: '52:54:00:00:00:00', wire: { stream: 'wire0.sock' } },
-  { mac: '52:54:00:00:00:01', wire: { stream: 'wire1.sock' } },
+  { mac: '52:54:00:00:00:00', wire: { stream: 'wire0.sock' }, mappable: false },
+  { mac: '52:54:00:00:00:01', wire: { stream: 'wire1.sock' }, mappable: false },
 ]);
 const guest = await runInGuest({ name: 'circle', qemu: 11, nics: models.nics, timeoutS: 500 });
 const report = await models.stop();
