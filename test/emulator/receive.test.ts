@@ -72,13 +72,14 @@ receive('keeps frames in the packet buffer without Drop_En until descriptors com
   }
 });
 
-receive('a full packet buffer counts in MPC and raises RX_MISS', () => {
+receive('a full packet buffer counts in MPC beside GPRC, and raises RX_MISS', () => {
   const nic = new TestNic().setUpRx({ count: 8 });
   nic.write(0x3c00, 4 << 10); // RXPBSIZE(0): 4 KiB
   let lost = 0;
   for (let i = 0; i < 20; i++) if (!nic.arrive(frame(nic.model.mac, 1000))) lost++;
   assert.is(lost, 20 - 7 - 4);
   assert.is(nic.read(0x3fa0), lost);
+  assert.is(nic.read(0x4074), 20);
   assert.is(nic.read(R.EICR) & (1 << 17), 1 << 17);
 });
 

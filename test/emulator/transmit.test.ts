@@ -182,6 +182,21 @@ transmit('loopback brings frames back', () => {
   assert.equal(nic.receive()?.bytes, bytes);
 });
 
+transmit('loopback keeps to itself: nothing goes to the wire, and nothing comes from it', () => {
+  const nic = new TestNic().setUpTx().setUpRx().promiscuous();
+  const wire = new Recorder();
+  connect(nic.model, wire);
+  nic.write(R.HLREG0, nic.read(R.HLREG0) | (1 << 15));
+  nic.arrive(frame(BROADCAST, 77));
+  assert.is(nic.receive(), undefined);
+  nic.send(frame(BROADCAST, 99));
+  assert.is(nic.receive()?.bytes.length, 99);
+  assert.is(wire.frames.length, 0);
+  nic.write(R.HLREG0, nic.read(R.HLREG0) & ~(1 << 15));
+  nic.arrive(frame(BROADCAST, 77));
+  assert.is(nic.receive()?.bytes.length, 77);
+});
+
 transmit('shares the budget between queues', () => {
   const { nic, wire } = sender({ count: 64 });
   nic.setUpTx({ queue: 1, count: 64 });

@@ -15,6 +15,8 @@ export interface LabCase extends Omit<VmOptions, 'command' | 'onOutput'> {
 export const CASES: readonly LabCase[] = [
   { name: 'selftest', onHost: true, timeoutS: 240 },
   { name: 'ipxe', onHost: true, qemu: 11, timeoutS: 300 },
+  { name: 'linux-ixgbe', onHost: true, qemu: 11, timeoutS: 240 },
+  { name: 'circle', onHost: true, qemu: 11, timeoutS: 540 },
   { name: 'boot', nics: ['igb', 'igb'] },
   { name: 'fwd', nics: ['igb', 'igb'], timeoutS: 900 },
   { name: 'pipe', nics: ['igb', 'igb'], timeoutS: 400 },

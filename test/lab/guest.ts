@@ -94,9 +94,13 @@ export function freeHugepages(): number {
  * @returns the interface's name in the namespace
  */
 export function addNamespace(netns: string, index: number, address?: string): string {
-  const name = `k${index}`;
   const current = interfaceByMac(peerMac(index));
   if (!current) throw new Error(`no interface with MAC address ${peerMac(index)}`);
+  return moveToNamespace(netns, current, `k${index}`, address);
+}
+
+/** Moves an interface into a new network namespace, under a new name, and brings it up. Returns the new name. */
+export function moveToNamespace(netns: string, current: string, name: string, address?: string): string {
   run('ip', ['netns', 'add', netns]);
   run('ip', ['link', 'set', current, 'netns', netns, 'name', name]);
   const commands = [`link set lo up`, `link set ${name} up`];
@@ -120,6 +124,16 @@ export async function waitForCarrier(name: string, netns?: string, timeoutMs = 3
 export function kernelLog(after = ''): string {
   const log = run('dmesg', []);
   return log.startsWith(after) ? log.slice(after.length) : log;
+}
+
+/** The lines of the kernel's log that are warnings or worse, from the first line on that matches. */
+export function kernelWarningsSince(pattern: RegExp): string[] {
+  const lines = kernelLog().split('\n');
+  const seconds = (line: string) => Number(line.match(/^\[ *(\d+\.\d+)\]/)?.[1] ?? 0);
+  const first = lines.find((line) => pattern.test(line));
+  if (!first) throw new Error(`nothing in the kernel's log matches ${pattern}`);
+  const warnings = run('dmesg', ['--level', 'emerg,alert,crit,err,warn']).split('\n');
+  return warnings.filter((line) => seconds(line) >= seconds(first));
 }
 
 /** The lines of a log in which the Intel IOMMU reports a refused access. */

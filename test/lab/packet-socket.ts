@@ -36,6 +36,7 @@ const SOCK_CLOEXEC = 0o2000000;
 const ETH_P_ALL_BIG_ENDIAN = 0x0300;
 const CLONE_NEWNET = 0x40000000;
 const SOL_SOCKET = 1;
+const SO_SNDBUFFORCE = 32;
 const SO_RCVBUFFORCE = 33;
 const SOL_PACKET = 263;
 const PACKET_ADD_MEMBERSHIP = 1;
@@ -45,6 +46,8 @@ const PACKET_MR_PROMISC = 1;
 const TP_STATUS_VLAN_VALID = 1 << 4;
 const EAGAIN = 11;
 
+/** Much, as a frame counts as sent only when the driver has seen the hardware's report. */
+const SEND_BUFFER_BYTES = 8 << 20;
 const RECEIVE_BUFFER_BYTES = 8 << 20;
 const MAX_FRAME_BYTES = 65536;
 
@@ -79,6 +82,7 @@ export class PacketSocket {
       const membership = Buffer.alloc(16); // struct packet_mreq
       membership.writeInt32LE(index, 0);
       membership.writeUInt16LE(PACKET_MR_PROMISC, 4);
+      setOption(fd, SOL_SOCKET, SO_SNDBUFFORCE, int(SEND_BUFFER_BYTES));
       setOption(fd, SOL_SOCKET, SO_RCVBUFFORCE, int(RECEIVE_BUFFER_BYTES));
       setOption(fd, SOL_PACKET, PACKET_IGNORE_OUTGOING, int(1));
       setOption(fd, SOL_PACKET, PACKET_AUXDATA, int(1));

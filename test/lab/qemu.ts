@@ -6,7 +6,9 @@
 export interface MachineOptions {
   /**
    * Devices under test, in order. Each is a QEMU device, perhaps with properties: `igb`, `e1000e`, `virtio,mq=on`,
-   * `vmxnet3`; or `vfio-user:/path/to.sock`, a device that a server on the host implements (QEMU 11 only).
+   * `vmxnet3`; or `vfio-user:/path/to.sock`, a device that a server on the host implements (QEMU 11 only). The wire of
+   * such a device is the server's business; `vfio-user:/path/to.sock,stream=/other.sock` says where the server takes a
+   * connection from the peer (framing of QEMU's `-netdev stream`), otherwise there is no peer.
    * Device i has the MAC address 52:54:00:00:00:0i and sits on its own PCIe root port.
    */
   readonly nics?: readonly string[];
@@ -128,9 +130,14 @@ function sharedFolder(tag: string, path: string, fsOptions?: string): string[] {
 function nicArguments(nic: string, index: number, options: MachineOptions): string[] {
   const args = ['-device', rootPort(index, options.sharedGroup ?? false)];
   if (nic.startsWith('vfio-user:')) {
-    const path = nic.slice('vfio-user:'.length);
+    const [path, stream] = nic.slice('vfio-user:'.length).split(',stream=');
     const device = { driver: 'vfio-user-pci', bus: `port${index}`, socket: { type: 'unix', path } };
-    return [...args, '-device', JSON.stringify(device)];
+    args.push('-device', JSON.stringify(device));
+    if (!stream) return args;
+    return [
+      ...args,
+      ...peerArguments(index, `stream,id=k${index},server=off,addr.type=unix,addr.path=${stream}`),
+    ];
   }
   const [model, ...properties] = nic.split(',');
   // Modern virtio only, and its DMA goes through the IOMMU like anyone's.
@@ -138,11 +145,13 @@ function nicArguments(nic: string, index: number, options: MachineOptions): stri
   const plug = `bus=port${index},netdev=u${index},mac=${dutMac(index)},romfile=`;
   args.push('-netdev', `hubport,id=u${index},hubid=${index}`);
   args.push('-device', [device, plug, ...properties].join());
-  if (options.peers ?? true) {
-    args.push('-netdev', `hubport,id=k${index},hubid=${index}`);
-    args.push('-device', `virtio-net-pci,netdev=k${index},mac=${peerMac(index)},romfile=`);
-  }
+  if (options.peers ?? true) args.push(...peerArguments(index, `hubport,id=k${index},hubid=${index}`));
   return args;
+}
+
+/** The kernel-driven interface at the other end of a device's wire. */
+function peerArguments(index: number, netdev: string): string[] {
+  return ['-netdev', netdev, '-device', `virtio-net-pci,netdev=k${index},mac=${peerMac(index)},romfile=`];
 }
 
 /**

@@ -19,7 +19,8 @@ export async function runCase(labCase: LabCase): Promise<CaseReport> {
   return labCase.onHost ? runOnHost(labCase) : runInGuest(labCase);
 }
 
-async function runInGuest(labCase: LabCase): Promise<CaseReport> {
+/** Runs a case's half in a machine, also for a case that has one on the host, too. */
+export async function runInGuest(labCase: LabCase): Promise<CaseReport> {
   const command = labCase.command ?? `exec node --enable-source-maps dist/test/lab/cases/${labCase.name}.js`;
   const result = await runVm({ ...labCase, command });
   const { totals, problem } = judge(result.status, result.stdout);

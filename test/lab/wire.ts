@@ -158,7 +158,8 @@ export async function assertFramesPass(
       if (!got?.equals(frame)) {
         const what = got ? `is ${got.toString('hex')}` : 'did not arrive';
         assert.unreachable(
-          `frame ${first + i} of ${frame.length} bytes ${what}; sent ${frame.toString('hex')}`,
+          `frame ${first + i} of ${frame.length} bytes ${what}; sent ${frame.toString('hex')}; ` +
+            `arrived: ${received.map((bytes) => Buffer.from(bytes).readUInt32BE(14)).join()}`,
         );
       }
     }
@@ -167,10 +168,14 @@ export async function assertFramesPass(
   assert.is((await to.collect(1, isTestFrame, 200)).length, 0);
 }
 
-/** Opens sockets on both peers, passes frames of all lengths each way. Returns how many frames that were. */
-export async function assertAllLengthsPass(minBytes = 60, maxBytes = 1514): Promise<number> {
-  const a = new PacketSocket('k0', 'A');
-  const b = new PacketSocket('k1', 'B');
+/** Opens sockets on both interfaces, passes frames of all lengths each way. Returns how many frames that were. */
+export async function assertAllLengthsPass(
+  interfaces: readonly [string, string] = ['k0', 'k1'],
+): Promise<number> {
+  const minBytes = 60;
+  const maxBytes = 1514;
+  const a = new PacketSocket(interfaces[0], 'A');
+  const b = new PacketSocket(interfaces[1], 'B');
   try {
     const frames = Array.from({ length: maxBytes - minBytes + 1 }, (_, i) => testFrame(minBytes + i, i));
     await assertFramesPass(a, b, frames);

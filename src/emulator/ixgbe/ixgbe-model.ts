@@ -93,9 +93,19 @@ export class IxgbeModel implements DeviceModel {
   readonly #eeprom: Eeprom;
   readonly #receiver: Receiver;
   readonly #transmitter: Transmitter;
+  /** Where frames go in loopback: past `deliver`, which takes those of the wire. */
+  readonly #ownEnd: Port = {
+    plug: () => {},
+    deliver: (memory, offsetBytes, lengthBytes) => this.#receiver.deliver(memory, offsetBytes, lengthBytes),
+    damaged: (lengthBytes) => this.#receiver.damaged(lengthBytes),
+    flush: () => this.flush(),
+    room: () => this.room(),
+    carrier: () => {},
+  };
   #host: DeviceHost | undefined;
   #out: Port | undefined;
   #flowControl = false;
+  #loopback = false;
   #closed = false;
 
   /** @throws NicError `BAD_OPTION` where the device ID or MAC address is not one */
@@ -276,18 +286,19 @@ export class IxgbeModel implements DeviceModel {
     this.#applyOut();
   }
 
-  /** With HLREG0.LPBK what is sent comes back (3.7.7). */
+  /** With HLREG0.LPBK what is sent comes back, and nothing goes out or comes in (3.7.7). */
   #applyOut(): void {
-    const loopback = (this.#registers.peek(HLREG0) & HLREG0_LPBK) !== 0;
-    this.#transmitter.setOut(loopback ? this : this.#out, !loopback && this.#flowControl);
+    this.#loopback = (this.#registers.peek(HLREG0) & HLREG0_LPBK) !== 0;
+    this.#transmitter.setOut(this.#loopback ? this.#ownEnd : this.#out, !this.#loopback && this.#flowControl);
   }
 
   deliver(memory: FrameMemory, offsetBytes: number, lengthBytes: number): boolean {
+    if (this.#loopback) return true;
     return this.#receiver.deliver(memory, offsetBytes, lengthBytes);
   }
 
   damaged(lengthBytes: number): void {
-    this.#receiver.damaged(lengthBytes);
+    if (!this.#loopback) this.#receiver.damaged(lengthBytes);
   }
 
   flush(): void {

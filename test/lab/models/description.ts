@@ -8,6 +8,8 @@ export interface NicOptions {
   /** As in `52:54:00:00:00:01`. */
   readonly mac: string;
   readonly wire: Wire;
+  /** Whether the machine may map queue registers. Default true; plain memory cannot hide a register's reserved bits. */
+  readonly mappable?: boolean;
 }
 
 /** What a NIC is plugged into. Both NICs of a cable name each other. */

@@ -31,10 +31,11 @@ const trouble: string[] = [];
 const sockets = options.map((_, i) => join(folder, `nic${i}.sock`));
 const emulator = await buildEmulator(
   {
-    nics: options.map(({ deviceId, mac }, i) => ({
+    nics: options.map(({ deviceId, mac, mappable }, i) => ({
       path: sockets[i]!,
       name: `nic${i}`,
       deviceId: deviceId ?? 0x10fb,
+      mappable: mappable ?? true,
       mac: mac.split(':').map((byte) => Number.parseInt(byte, 16)),
     })),
     links: [],

@@ -19,17 +19,25 @@ export class ModelProcess {
   readonly folder: string;
   readonly #child: ChildProcess;
 
-  private constructor(child: ChildProcess, folder: string, sockets: readonly string[]) {
+  private constructor(
+    child: ChildProcess,
+    nics: readonly NicOptions[],
+    folder: string,
+    sockets: readonly string[],
+  ) {
     this.#child = child;
     this.folder = folder;
-    this.nics = sockets.map((path) => `vfio-user:${path}`);
+    this.nics = nics.map(({ wire }, i) => {
+      const peer = 'stream' in wire ? `,stream=${join(folder, wire.stream)}` : '';
+      return `vfio-user:${sockets[i]}${peer}`;
+    });
   }
 
   static async start(nics: readonly NicOptions[]): Promise<ModelProcess> {
     const child = fork(join(import.meta.dirname, 'host.js'), [JSON.stringify(nics)]);
     const message = await nextMessage(child);
     if (!('ready' in message)) throw new Error('the model process did not say that it is ready');
-    return new ModelProcess(child, message.ready.folder, message.ready.sockets);
+    return new ModelProcess(child, nics, message.ready.folder, message.ready.sockets);
   }
 
   /** What the models have to say until now. */
