@@ -14,6 +14,7 @@ export interface LabCase extends Omit<VmOptions, 'command' | 'onOutput'> {
 
 export const CASES: readonly LabCase[] = [
   { name: 'selftest', onHost: true, timeoutS: 240 },
+  { name: 'sequence', onHost: true },
   { name: 'ipxe', onHost: true, qemu: 11, timeoutS: 300 },
   { name: 'linux-ixgbe', onHost: true, qemu: 11, timeoutS: 240 },
   { name: 'circle', onHost: true, qemu: 11, timeoutS: 540 },
