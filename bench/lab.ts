@@ -120,7 +120,7 @@ export interface Bench {
 }
 
 /** Real queues on a lab. */
-class Queues {
+export class Queues {
   readonly pool: PacketPool;
   readonly lab: Lab;
   readonly rx: readonly IntelRxQueue[];
