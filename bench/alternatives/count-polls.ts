@@ -10,18 +10,19 @@ import { writeFileSync } from 'node:fs';
 import koffi from 'koffi';
 import { Forwarder } from '../../src/driver/forwarder.js';
 import { EmulatorHost } from '../../src/emulator/host.js';
+import { type ProcessTime, processTime, timeBetween } from './process-time.js';
 
 /** A prime: it does not keep in step with the loops that poll. */
 const SAMPLE = 61;
+/** A snapshot takes some microseconds. */
+const SNAPSHOT_MS = 5;
 const MAX_SAMPLES = 1 << 20;
 /** The longest polls are left out: in those the system ran somebody else. */
 const TRIMMED_SHARE = 0.01;
 
-export interface PollCounts {
+/** The time is from the first poll that moved something to the last. */
+export interface PollCounts extends ProcessTime {
   readonly role: 'forwarder' | 'emulator';
-  /** From the first poll that moved something to the last. */
-  readonly seconds: number;
-  readonly cpuSeconds: number;
   readonly moved: number;
   readonly polls: number;
   readonly emptyPolls: number;
@@ -45,7 +46,7 @@ class PollCounter {
   #sampleCount = 0;
   #start: Snapshot | undefined;
   #last: Snapshot | undefined;
-  #lastCheckedMs = 0;
+  #lastSnapshotMs = 0;
 
   constructor(role: PollCounts['role'], clockMs: number) {
     this.#role = role;
@@ -77,10 +78,11 @@ class PollCounter {
     if (this.#sampleCount < MAX_SAMPLES) {
       this.#samples[this.#sampleCount++] = Math.max(0, sampledMs - this.#clockMs);
     }
-    // The time of the last packet, to a millisecond.
-    if (performance.now() - this.#lastCheckedMs > 1) {
+    // The last one's time is nearly that of the last packet.
+    const nowMs = performance.now();
+    if (nowMs - this.#lastSnapshotMs > SNAPSHOT_MS) {
       this.#last = snapshot();
-      this.#lastCheckedMs = this.#last.ms;
+      this.#lastSnapshotMs = nowMs;
     }
   }
 
@@ -89,8 +91,7 @@ class PollCounter {
     const busyPolls = this.#polls - this.#emptyPolls;
     return {
       role: this.#role,
-      seconds: (this.#last.ms - this.#start.ms) / 1000,
-      cpuSeconds: this.#last.cpuSeconds - this.#start.cpuSeconds,
+      ...timeBetween(this.#start, this.#last),
       moved: this.#moved,
       polls: this.#polls,
       emptyPolls: this.#emptyPolls,
@@ -106,17 +107,14 @@ function trimmedMean(samples: Float64Array): number {
   return kept.reduce((sum, value) => sum + value, 0) / kept.length;
 }
 
-interface Snapshot {
-  readonly ms: number;
-  readonly cpuSeconds: number;
+interface Snapshot extends ProcessTime {
   readonly calls: number;
 }
 
 const countedCalls = koffi.load(process.env.LD_PRELOAD!).func('double counted_calls()') as () => number;
 
 function snapshot(): Snapshot {
-  const { user, system } = process.cpuUsage();
-  return { ms: performance.now(), cpuSeconds: (user + system) / 1e6, calls: countedCalls() };
+  return { ...processTime(), calls: countedCalls() };
 }
 
 /** What two reads of the clock cost. */

@@ -100,7 +100,8 @@ function readCounts(folder: string): Record<PollCounts['role'], PollCounts> {
 }
 
 function row(sizeBytes: number, { forwarder, emulator }: Record<PollCounts['role'], PollCounts>): Measured {
-  const idle = ({ seconds, busySeconds }: PollCounts): number => Math.max(0, 1 - busySeconds / seconds);
+  const idle = ({ seconds, waitedSeconds, busySeconds }: PollCounts): number =>
+    Math.max(0, 1 - (busySeconds + waitedSeconds) / seconds);
   return measured({
     way: 'emulated',
     job: 'forward',
@@ -112,6 +113,7 @@ function row(sizeBytes: number, { forwarder, emulator }: Record<PollCounts['role
     limit: idle(forwarder) < idle(emulator) ? 'forwarder' : 'source',
     forwarderIdle: idle(forwarder),
     sourceIdle: idle(emulator),
+    forwarderWaited: forwarder.waitedSeconds / forwarder.seconds,
   });
 }
 

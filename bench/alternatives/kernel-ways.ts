@@ -68,9 +68,9 @@ export async function measureKernelWays(
 }
 
 export function rowOf({ path, job, sizeBytes, window }: VethResult): Measured {
-  const { packets, seconds, cpuSeconds, calls } = window;
+  const { packets, seconds, cpuSeconds, waitedSeconds, calls } = window;
   if (packets === 0) throw new Error(`${path} ${job} ${sizeBytes}: no packets in the time measured`);
-  const idle = Math.max(0, 1 - cpuSeconds / seconds);
+  const idle = Math.max(0, 1 - (cpuSeconds + waitedSeconds) / seconds);
   return measured({
     way: path,
     job,
@@ -82,5 +82,6 @@ export function rowOf({ path, job, sizeBytes, window }: VethResult): Measured {
     limit: idle < BUSY_IDLE_SHARE ? 'forwarder' : 'source',
     forwarderIdle: idle,
     sourceIdle: 0,
+    forwarderWaited: waitedSeconds / seconds,
   });
 }

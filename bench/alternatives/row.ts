@@ -86,6 +86,11 @@ export interface Measured {
   /** Share of the time in which a side had nothing to do. */
   readonly forwarderIdle?: number;
   readonly sourceIdle?: number;
+  /**
+   * Share of the time in which the forwarder was ready to run and the system ran somebody else. On a quiet machine
+   * nearly 0; the more, the less `packetsPerSecond` is worth.
+   */
+  readonly forwarderWaited?: number;
 }
 
 export interface Skipped {

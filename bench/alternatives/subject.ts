@@ -6,6 +6,7 @@ import { DgramPath } from './dgram-path.js';
 import { FrameCheck } from './frames.js';
 import { PacketPath } from './packet-path.js';
 import type { KernelPath, PathName, PathOptions } from './path.js';
+import { type ProcessTime, processTime, timeBetween } from './process-time.js';
 import { RingPath } from './ring-path.js';
 import type { Job } from './row.js';
 
@@ -23,11 +24,8 @@ export interface SubjectOptions {
 }
 
 /** What was done in the window. */
-export interface Window {
+export interface Window extends ProcessTime {
   readonly packets: number;
-  readonly seconds: number;
-  /** User and system time of all threads. */
-  readonly cpuSeconds: number;
   readonly calls: number;
 }
 
@@ -44,8 +42,10 @@ export type FromSubject =
   | { readonly type: 'window'; readonly window: Window }
   | { readonly type: 'totals'; readonly totals: Totals };
 
-/** The load has begun; the load has ended and all of it has arrived. */
+/** The load has begun; the load has ended. */
 export type ToSubject = { readonly type: 'begun' | 'end' };
+
+const SETTLE_MS = 60;
 
 const options = JSON.parse(process.argv[2]!) as SubjectOptions;
 const check = new FrameCheck(options.sizeBytes);
@@ -66,13 +66,7 @@ async function open(path: PathName, pathOptions: PathOptions): Promise<KernelPat
 }
 
 function snapshot(path: KernelPath): Window {
-  const { user, system } = process.cpuUsage();
-  return {
-    packets: check.received,
-    seconds: performance.now() / 1000,
-    cpuSeconds: (user + system) / 1e6,
-    calls: path.calls,
-  };
+  return { packets: check.received, calls: path.calls, ...processTime() };
 }
 
 function measure(path: KernelPath): void {
@@ -84,20 +78,31 @@ function measure(path: KernelPath): void {
         type: 'window',
         window: {
           packets: after.packets - before.packets,
-          seconds: after.seconds - before.seconds,
-          cpuSeconds: after.cpuSeconds - before.cpuSeconds,
           calls: after.calls - before.calls,
+          ...timeBetween(before, after),
         },
       });
     }, options.measureMs);
   }, options.warmUpMs);
 }
 
+/** Stops when what is still on its way has come. */
+function stopWhenIdle(): void {
+  let before = check.received;
+  const timer = setInterval(() => {
+    if (check.received === before) {
+      clearInterval(timer);
+      stop.abort();
+    }
+    before = check.received;
+  }, SETTLE_MS);
+}
+
 const path = await open(options.path, { ...options, check });
 const droppedBefore = path.dropped();
 process.on('message', ({ type }: ToSubject) => {
   if (type === 'begun') measure(path);
-  else stop.abort();
+  else stopWhenIdle();
 });
 process.once('disconnect', () => stop.abort());
 tell({ type: 'ready' });

@@ -29,8 +29,6 @@ export interface VethResult {
   readonly received: number;
 }
 
-/** Room for what is still on its way when the load has stopped. */
-const SETTLE_MS = 100;
 const SUBJECT_TIMEOUT_MS = 15_000;
 
 const warmUpMs = Number(process.argv[2] ?? 300);
@@ -136,10 +134,8 @@ async function measureOne(load: Load, options: SubjectOptions, cpus: readonly nu
     subject.tell({ type: 'begun' });
     const { window } = await subject.next('window');
     const sent = await load.stop();
-    await new Promise((resolve) => setTimeout(resolve, SETTLE_MS));
     subject.tell({ type: 'end' });
     const { totals } = await subject.next('totals');
-    await new Promise((resolve) => setTimeout(resolve, 10));
     const sink = await load.report();
     const lost = forwarderDropped() - lostBefore;
     verify(`${path} ${job} ${sizeBytes}`, job, { ...sent, dropped: load.dropped - droppedBefore }, totals, {
