@@ -8,7 +8,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { promisify } from 'node:util';
 import { library, ROOT } from './compile.js';
-import type { PollCounts } from './count-polls.js';
+import type { PollCounts } from './poll-counter.js';
 import { type Measured, measured, SIZES_BYTES } from './row.js';
 
 const FCS_BYTES = 4;

@@ -5,20 +5,12 @@
 import { fork } from 'node:child_process';
 import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
+import { problemOf } from './account.js';
 import { library, program } from './compile.js';
-import {
-  FAR_MAC,
-  FROM,
-  FROM_MAC,
-  forwarderDropped,
-  Load,
-  type Sent,
-  type SinkReport,
-  TO,
-} from './namespace.js';
+import { FAR_MAC, FROM, FROM_MAC, forwarderDropped, Load, TO } from './namespace.js';
 import { PATHS, type PathName } from './path.js';
 import { JOBS, type Job, SIZES_BYTES } from './row.js';
-import type { FromSubject, SubjectOptions, ToSubject, Totals, Window } from './subject.js';
+import type { FromSubject, SubjectOptions, ToSubject, Window } from './subject.js';
 
 export interface VethResult {
   readonly path: PathName;
@@ -94,35 +86,6 @@ class Subject {
   }
 }
 
-/** Every frame must be accounted for: those that are missing somewhere were dropped and counted by the kernel. */
-function verify(
-  what: string,
-  job: Job,
-  load: Sent & { dropped: number },
-  totals: Totals,
-  sink: SinkReport & { dropped: number; lost: number },
-): void {
-  const wrong = (problem: string): never => {
-    throw new Error(`${what}: ${problem}`);
-  };
-  if (totals.received === 0) wrong('nothing was received');
-  const { reordered, wrongLength } = totals;
-  if (reordered > 0 || wrongLength > 0)
-    wrong(`${reordered} frames out of order, ${wrongLength} of a wrong length`);
-  const arrived = totals.received + totals.dropped + load.dropped;
-  if (arrived !== load.sent) {
-    wrong(`sent ${load.sent}, received ${totals.received}, dropped ${totals.dropped} + ${load.dropped}`);
-  }
-  if (job === 'receive') return;
-  if (totals.sent !== totals.received) wrong(`received ${totals.received} and forwarded ${totals.sent}`);
-  if (sink.reordered > 0 || sink.wrongLength > 0) {
-    wrong(`behind the forwarder ${sink.reordered} out of order, ${sink.wrongLength} of a wrong length`);
-  }
-  if (sink.received + sink.dropped + sink.lost !== totals.sent) {
-    wrong(`forwarded ${totals.sent}, arrived ${sink.received}, dropped ${sink.dropped} + ${sink.lost}`);
-  }
-}
-
 async function measureOne(load: Load, options: SubjectOptions, cpus: readonly number[]): Promise<VethResult> {
   const { path, job, sizeBytes } = options;
   const subject = new Subject(options, cpus);
@@ -137,11 +100,18 @@ async function measureOne(load: Load, options: SubjectOptions, cpus: readonly nu
     subject.tell({ type: 'end' });
     const { totals } = await subject.next('totals');
     const sink = await load.report();
-    const lost = forwarderDropped() - lostBefore;
-    verify(`${path} ${job} ${sizeBytes}`, job, { ...sent, dropped: load.dropped - droppedBefore }, totals, {
-      ...sink,
-      lost,
+    const problem = problemOf(job, {
+      sent: sent.sent,
+      lostBefore: load.dropped - droppedBefore,
+      noRoom: totals.dropped,
+      received: totals.received,
+      reordered: totals.reordered,
+      wrongLength: totals.wrongLength,
+      forwarded: totals.sent,
+      lostBehind: forwarderDropped() - lostBefore,
+      sink,
     });
+    if (problem !== undefined) throw new Error(`${path} ${job} ${sizeBytes}: ${problem}`);
     return { path, job, sizeBytes, window, sent: sent.sent, received: totals.received };
   } finally {
     subject.kill();
