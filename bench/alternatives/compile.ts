@@ -3,9 +3,8 @@ import { execFileSync } from 'node:child_process';
 import { createHash } from 'node:crypto';
 import { existsSync, mkdirSync, readFileSync, renameSync } from 'node:fs';
 import { join } from 'node:path';
+import { ROOT } from '../paths.js';
 
-/** Of the package: this file is dist/bench/alternatives/compile.js. */
-export const ROOT = join(import.meta.dirname, '..', '..', '..');
 const CACHE = join(ROOT, '.cache');
 const FLAGS = ['-O2', '-Wall', '-Wextra', '-Werror'];
 

@@ -14,7 +14,7 @@ const WINDOW = 192;
 /** Buffers that the copies go to in turn. They are the pool's, so that one `copyWithin` can copy. */
 const TARGETS = 512;
 /** Up to here a loop over words copies faster than a call does. */
-const LOOP_LIMIT_BYTES = 256;
+const LOOP_LIMIT_BYTES = 128;
 
 /** Receive, touch, send: what `Forwarder` does, with a copy where the forwarder looks at a packet. */
 export class CopyForwarder {

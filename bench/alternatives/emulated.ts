@@ -7,7 +7,8 @@ import { mkdtempSync, readdirSync, readFileSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { promisify } from 'node:util';
-import { library, ROOT } from './compile.js';
+import { ROOT } from '../paths.js';
+import { library } from './compile.js';
 import type { PollCounts } from './poll-counter.js';
 import { type Measured, measured, SIZES_BYTES } from './row.js';
 

@@ -1,6 +1,24 @@
-/** Measures the alternatives by themselves. `npm run bench` measures them with all the rest. */
-import { writeFileSync } from 'node:fs';
+/**
+ * Measures the alternatives by themselves and puts them into the result file, whose other sections stay as they are.
+ *
+ *     node dist/bench/alternatives/main.js [RESULT.json]
+ */
+import { existsSync, mkdirSync, readFileSync, writeFileSync } from 'node:fs';
+import { dirname } from 'node:path';
+import { describeMachine } from '../machine.js';
+import { RESULT_FILE } from '../paths.js';
+import type { BenchResult } from '../result.js';
 import { describeRow, measureAlternatives } from './alternatives.js';
 
-const rows = await measureAlternatives((row) => console.log(describeRow(row)));
-if (process.argv[2] !== undefined) writeFileSync(process.argv[2], `${JSON.stringify(rows, null, 2)}\n`);
+const file = process.argv[2] ?? RESULT_FILE;
+const before = existsSync(file) ? (JSON.parse(readFileSync(file, 'utf8')) as Partial<BenchResult>) : {};
+const alternatives = await measureAlternatives((row) => console.log(describeRow(row)));
+const result: BenchResult = {
+  ...before,
+  machine: describeMachine(),
+  node: process.version,
+  date: new Date().toISOString(),
+  alternatives,
+};
+mkdirSync(dirname(file), { recursive: true });
+writeFileSync(file, `${JSON.stringify(result, null, 2)}\n`);

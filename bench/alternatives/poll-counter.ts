@@ -28,7 +28,6 @@ export class PollCounter {
   readonly #role: PollCounts['role'];
   readonly #clockMs: number;
   readonly #snapshot: () => Snapshot;
-  #inside = false;
   #polls = 0;
   #emptyPolls = 0;
   /** Empty polls since the last that moved something. */
@@ -49,18 +48,15 @@ export class PollCounter {
     this.#snapshot = snapshot;
   }
 
-  /** A function that does what `poll` does and is counted. Polls within polls count as one. */
+  /** A function that does what `poll` does and is counted. */
   wrap(poll: () => number): () => number {
     const counter = this;
     return function counted(this: unknown): number {
-      if (counter.#inside) return poll.call(this);
-      counter.#inside = true;
       const timed = --counter.#untilSample === 0;
       if (timed) counter.#untilSample = SAMPLE;
       const start = timed ? performance.now() : 0;
       const moved = poll.call(this);
       counter.#count(moved, timed ? performance.now() - start : -1);
-      counter.#inside = false;
       return moved;
     };
   }

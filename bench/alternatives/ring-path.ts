@@ -48,7 +48,7 @@ const TX_SEND_REQUEST = 1;
 const TX_SLOTS = (BLOCK_BYTES / FRAME_BYTES) * TX_BLOCKS;
 
 /** Above this a call of `set` beats a loop; frames lie on even addresses, so the loop copies two bytes at a time. */
-const LOOP_LIMIT_BYTES = 256;
+const LOOP_LIMIT_BYTES = 128;
 
 export class RingPath implements KernelPath {
   sent = 0;

@@ -1,0 +1,27 @@
+/** What tables and charts take out of a result. */
+import type { AlternativeRow, Measured } from '../alternatives/row.js';
+import type { BenchResult, CoreRun, SubjectName } from '../result.js';
+
+/** Where forwarders are compared. */
+export const COMPARED_BATCH = 32;
+
+/** The run of the version that measured the alternatives too, else the first. */
+export function mainRun(result: BenchResult): CoreRun | undefined {
+  const runs = result.core?.runs ?? [];
+  return runs.find(({ node }) => node === result.node) ?? runs[0];
+}
+
+export function nsOf(run: CoreRun, subject: SubjectName, batch: number): number | undefined {
+  return run.cells.find((cell) => cell.subject === subject && cell.batch === batch)?.nsPerPacket;
+}
+
+/** Time per packet relative to that of the C forwarder with ixy's algorithm. */
+export function ratioToPeer(run: CoreRun, subject: SubjectName, batch: number): number | undefined {
+  const ns = nsOf(run, subject, batch);
+  const peer = nsOf(run, 'c-ixy', batch);
+  return ns === undefined || peer === undefined ? undefined : ns / peer;
+}
+
+export function measuredRows(result: BenchResult): Measured[] {
+  return (result.alternatives ?? []).filter((row: AlternativeRow): row is Measured => !('skipped' in row));
+}
