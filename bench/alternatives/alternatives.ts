@@ -2,7 +2,7 @@
 import { measureCopies } from './copy.js';
 import { measureEmulatedSizes } from './emulated.js';
 import { measureKernelWays } from './kernel-ways.js';
-import { type AlternativeRow, WAYS } from './row.js';
+import type { AlternativeRow } from './row.js';
 
 export interface Durations {
   readonly warmUpMs: number;
@@ -37,22 +37,4 @@ export async function measureAlternatives(
     ...report(await measureEmulatedSizes(durations.emulatedSeconds)),
     ...(await measureKernelWays(durations.warmUpMs, durations.measureMs, onRow)),
   ];
-}
-
-/** One line for a row. */
-export function describeRow(row: AlternativeRow): string {
-  const title = WAYS[row.way].title.padEnd(40);
-  if ('skipped' in row) return `${title} skipped: ${row.skipped}`;
-  const limit = row.limit === undefined ? '' : `  limit: ${row.limit}`;
-  const waited =
-    (row.forwarderWaited ?? 0) > 0.05 ? `  (disturbed: ${percent(row.forwarderWaited!)} waiting)` : '';
-  return (
-    `${title} ${row.job.padEnd(8)} ${String(row.sizeBytes).padStart(5)} B ${row.nsPerPacket.toFixed(1).padStart(8)} ns ` +
-    `${(row.packetsPerSecond / 1e6).toFixed(3).padStart(8)} Mpps  copies ${row.copies}  ` +
-    `calls ${row.callsPerPacket.toFixed(3)}${limit}${waited}`
-  );
-}
-
-function percent(share: number): string {
-  return `${Math.round(share * 100)} %`;
 }

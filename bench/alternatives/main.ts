@@ -8,7 +8,8 @@ import { dirname } from 'node:path';
 import { describeMachine } from '../machine.js';
 import { RESULT_FILE } from '../paths.js';
 import type { BenchResult } from '../result.js';
-import { describeRow, measureAlternatives } from './alternatives.js';
+import { measureAlternatives } from './alternatives.js';
+import { describeRow } from './describe.js';
 
 const file = process.argv[2] ?? RESULT_FILE;
 const before = existsSync(file) ? (JSON.parse(readFileSync(file, 'utf8')) as Partial<BenchResult>) : {};

@@ -256,7 +256,7 @@ export function gapsChart(result: BenchResult): string | undefined {
   const shares = curves.flatMap(({ points }) => points.map(([, share]) => share));
   const times = curves.flatMap(({ points }) => points.map(([time]) => time));
   const xTicks = decades(Math.min(...times), Math.max(...times));
-  const yTicks = decades(Math.min(...shares), 1);
+  const yTicks = decades(Math.min(...shares, 0.1), 1);
   const x = logarithmic([xTicks[0]!, xTicks.at(-1)!], [frame.left, frame.right]);
   const y = logarithmic([yTicks[0]!, 1], [frame.bottom, frame.top]);
   for (const tick of yTicks) {

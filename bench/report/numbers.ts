@@ -5,10 +5,9 @@ const SIGNIFICANT_DIGITS = 3;
 /** Three digits that count: 0.0123, 1.23, 12.3, 123, 1230. */
 export function figure(value: number): string {
   if (value === 0) return '0';
-  const digits = SIGNIFICANT_DIGITS - 1 - Math.floor(Math.log10(Math.abs(value)));
-  return digits >= 0
-    ? value.toFixed(Math.min(digits, 6))
-    : String(Number(value.toPrecision(SIGNIFICANT_DIGITS)));
+  const rounded = Number(value.toPrecision(SIGNIFICANT_DIGITS));
+  const digits = SIGNIFICANT_DIGITS - 1 - Math.floor(Math.log10(Math.abs(rounded)));
+  return rounded.toFixed(Math.min(Math.max(digits, 0), 6));
 }
 
 /** With a unit of a thousand, a million and so on: 950, 12.3 k, 1.23 M. */
