@@ -91,6 +91,8 @@ export interface Measured {
    * nearly 0; the more, the less `packetsPerSecond` is worth.
    */
   readonly forwarderWaited?: number;
+  /** Of a forwarder that polls: packets in the polls that found any. */
+  readonly packetsPerPoll?: number;
 }
 
 export interface Skipped {

@@ -181,10 +181,11 @@ export function emulatedTable(result: BenchResult): string {
   if (rows.length === 0) return NOT_MEASURED;
   const share = (value: number | undefined): string => (value === undefined ? '' : percent(value));
   return table(
-    ['frame, bytes', 'packets/s', 'forwarder idle', 'emulator idle', 'limit'],
+    ['frame, bytes', 'packets/s', 'packets per poll', 'forwarder idle', 'emulator idle', 'limit'],
     rows.map((row) => [
       String(row.sizeBytes),
       scaled(row.packetsPerSecond),
+      row.packetsPerPoll === undefined ? '' : figure(row.packetsPerPoll),
       share(row.forwarderIdle),
       share(row.sourceIdle),
       row.limit === 'source' ? 'emulator' : 'forwarder',
