@@ -3,10 +3,11 @@
  * run on them. Only the forwarder's time is counted: `run` returns nanoseconds, and the device works between runs.
  */
 
-import { Forwarder } from '../src/driver/forwarder.js';
 import { RingMemory } from '../src/driver/intel/rings.js';
 import { IntelRxQueue } from '../src/driver/intel/rx-queue.js';
 import { IntelTxQueue } from '../src/driver/intel/tx-queue.js';
+import { ownCopy } from '../src/driver/own-copy.js';
+import { connectQueues } from '../src/driver/pipe.js';
 import { DmaRegion } from '../src/hugepage/dma-region.js';
 import { PacketPool } from '../src/hugepage/packet-pool.js';
 import type { DmaBacking, DmaMapper } from '../src/vfio/types.js';
@@ -157,33 +158,36 @@ export class Queues {
   }
 }
 
-class GeneralSubject implements Subject {
+/** The driver's queues, connected both ways by one of its two paths. */
+class DriverSubject implements Subject {
+  /** A function of its own for each subject: as with the driver's loops, the engine knows then what it calls. */
+  readonly run: (polls: number) => number;
   readonly #queues: Queues;
-  readonly #toB: Forwarder;
-  readonly #toA: Forwarder;
 
-  constructor(queues: Queues, batch: number) {
+  constructor(queues: Queues, batch: number, path: 'pipe' | 'general') {
     this.#queues = queues;
     const [rxA, rxB] = queues.rx as [IntelRxQueue, IntelRxQueue];
     const [txA, txB] = queues.tx as [IntelTxQueue, IntelTxQueue];
-    this.#toB = new Forwarder(rxA, txB, queues.pool, { batch, touch: true });
-    this.#toA = new Forwarder(rxB, txA, queues.pool, { batch, touch: true });
+    const options = { batch, touch: true, path };
+    const toB = connectQueues(rxA, txB, queues.pool, options);
+    const toA = connectQueues(rxB, txA, queues.pool, options);
+    this.run = ownCopy(makeRun)(toB, toA);
   }
 
-  run(polls: number): number {
-    const toB = this.#toB;
-    const toA = this.#toA;
+  close(): void {
+    this.#queues.close();
+  }
+}
+
+function makeRun(toB: { poll(): number }, toA: { poll(): number }): (polls: number) => number {
+  return function run(polls: number): number {
     const start = performance.now();
     for (let i = 0; i < polls; i++) {
       toB.poll();
       toA.poll();
     }
     return (performance.now() - start) * 1e6;
-  }
-
-  close(): void {
-    this.#queues.close();
-  }
+  };
 }
 
 /** A forwarder in C. */
@@ -241,7 +245,11 @@ export const SUBJECTS = {
   },
   general: (batch: number): Bench => {
     const queues = new Queues();
-    return { lab: queues.lab, subject: new GeneralSubject(queues, batch) };
+    return { lab: queues.lab, subject: new DriverSubject(queues, batch, 'general') };
+  },
+  pipe: (batch: number): Bench => {
+    const queues = new Queues();
+    return { lab: queues.lab, subject: new DriverSubject(queues, batch, 'pipe') };
   },
 } as const;
 

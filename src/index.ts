@@ -23,6 +23,8 @@ export type {
   TxQueue,
 } from './driver/device.js';
 export { Forwarder, type ForwarderOptions } from './driver/forwarder.js';
+export type { PacketHook } from './driver/packet-hook.js';
+export { type ConnectOptions, connectQueues, Pipe } from './driver/pipe.js';
 export { type PollLoopOptions, pollLoop } from './driver/poll-loop.js';
 export { open, type SupportedDevice, supportedDevices } from './driver/registry.js';
 export { NicError, type NicErrorCode } from './errors.js';

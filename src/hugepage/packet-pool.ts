@@ -56,6 +56,9 @@ export function headerLengths(ethernetBytes: number, ipBytes: number): number {
   return (ethernetBytes << 9) | ipBytes;
 }
 
+/** More than 64 bytes: smaller arrays lie in the engine's heap, where they move. */
+const FREE_LEVEL_LENGTH = 32;
+
 export class PacketPool {
   readonly capacity: number;
   readonly bufferSizeBytes: number;
@@ -77,7 +80,8 @@ export class PacketPool {
   readonly txHeaders: Uint16Array;
   /** Stack of free buffers. For drivers: take with `free[--freeCount]`, give with `free[freeCount++] = i`. */
   readonly free: Int32Array;
-  freeCount: number;
+  /** Element 0 is `freeCount`: an array, so that packet loops can keep it without a heap number. */
+  readonly freeLevel: Int32Array = new Int32Array(FREE_LEVEL_LENGTH);
   /** Who owns each buffer; undefined unless the pool was made with `debug`. */
   readonly owners: BufferOwners | undefined;
   readonly #region: DmaRegion;
@@ -115,6 +119,15 @@ export class PacketPool {
     this.freeCount = buffers;
     this.owners = debug ? new BufferOwners(buffers) : undefined;
     this.#views = new Array<Uint8Array | undefined>(buffers);
+  }
+
+  /** Number of free buffers: how high the stack is. */
+  get freeCount(): number {
+    return this.freeLevel[0]!;
+  }
+
+  set freeCount(count: number) {
+    this.freeLevel[0] = count;
   }
 
   /** Bits 31:0 of the I/O address of buffer 0. @throws NicError `DMA_MAP` before a device uses the pool */

@@ -13,6 +13,19 @@ export interface Fault {
 }
 
 export const faults: readonly Fault[] = [
+  // These two end in a hang, so they come first: others run meanwhile.
+  {
+    name: 'status word of a refilled descriptor is not cleared',
+    file: 'intel/rx-queue.js',
+    find: 'ring[word + STATUS] = 0;',
+    replace: '',
+  },
+  {
+    name: 'reclaim trusts a report of the lap before',
+    file: 'intel/tx-queue.js',
+    find: 'while (((end - clean) & mask) >= GROUP)',
+    replace: 'while (clean !== end)',
+  },
   {
     name: 'receiver is never enabled',
     file: 'ixgbe/init.js',
@@ -56,12 +69,6 @@ export const faults: readonly Fault[] = [
     replace: '',
   },
   {
-    name: 'status word of a refilled descriptor is not cleared',
-    file: 'intel/rx-queue.js',
-    find: 'ring[word + RX_STATUS_WORD] = 0;',
-    replace: '',
-  },
-  {
     name: 'report status is never asked for',
     file: 'intel/tx-queue.js',
     find: 'COMMAND | length | ((((slot & GROUP_MASK) + 1) & GROUP) << RS_SHIFT)',
@@ -100,8 +107,8 @@ export const faults: readonly Fault[] = [
   {
     name: 'transmit length field counts the FCS',
     file: 'intel/tx-queue.js',
-    find: 'ring[word + TX_STATUS_WORD] = length << TX_PAYLEN_SHIFT;',
-    replace: 'ring[word + TX_STATUS_WORD] = (length + 4) << TX_PAYLEN_SHIFT;',
+    find: 'ring[word + STATUS] = length << PAYLEN_SHIFT;',
+    replace: 'ring[word + STATUS] = (length + 4) << PAYLEN_SHIFT;',
   },
   {
     name: 'interrupts are masked with EIMS = 0',
@@ -120,11 +127,5 @@ export const faults: readonly Fault[] = [
     file: 'intel/intel-device.js',
     find: "await attempt('bus master off', () => this.vfio.disableBusMaster());",
     replace: '',
-  },
-  {
-    name: 'reclaim trusts a report of the lap before',
-    file: 'intel/tx-queue.js',
-    find: 'while (((end - clean) & mask) >= GROUP)',
-    replace: 'while (clean !== end)',
   },
 ];

@@ -1,7 +1,8 @@
 /** `barewire fwd A B`: forwards every frame from A to B and from B to A. */
-import type { Command } from 'commander';
+import { type Command, Option } from 'commander';
 import type { NetDevice } from '../../src/driver/device.js';
-import { Forwarder } from '../../src/driver/forwarder.js';
+import type { Forwarder } from '../../src/driver/forwarder.js';
+import { connectQueues, type Pipe } from '../../src/driver/pipe.js';
 import { open } from '../../src/driver/registry.js';
 import { NicError } from '../../src/errors.js';
 import { PacketPool } from '../../src/hugepage/packet-pool.js';
@@ -13,6 +14,7 @@ interface Options {
   readonly batch: number;
   readonly ring: number;
   readonly queues: number;
+  readonly path: 'auto' | 'pipe' | 'general';
   readonly rate?: number;
   readonly size?: number;
   readonly duration?: number;
@@ -36,6 +38,14 @@ export function register(program: Command): void {
     .option('--batch <n>', 'most packets moved at a time', integerBetween(1, 256), 32)
     .option('--ring <n>', 'descriptors per ring, a power of two', powerOfTwoBetween(64, 4096), 512)
     .option('--queues <n>', 'queue pairs per port', integerBetween(1, 8), 1)
+    .addOption(
+      new Option(
+        '--path <path>',
+        'pipe: rings share buffers; general: buffers go through the pool; auto: pipe if possible',
+      )
+        .choices(['auto', 'pipe', 'general'])
+        .default('auto'),
+    )
     .option('--rate <pps>', 'emulated ports: frames per second into each (default: all they take)', rate)
     .option(
       '--size <bytes>',
@@ -113,12 +123,12 @@ function forwardBothWays(
   let traffic: readonly PortTraffic[] = [];
   emulated?.resume();
   const [a, b] = devices as readonly [NetDevice, NetDevice];
-  const between = (from: NetDevice, to: NetDevice): Forwarder[] =>
-    from.rxQueues.map((queue, i) => new Forwarder(queue, to.txQueues[i]!, from.pool, options));
+  const between = (from: NetDevice, to: NetDevice): (Pipe | Forwarder)[] =>
+    from.rxQueues.map((queue, i) => connectQueues(queue, to.txQueues[i]!, from.pool, options));
   const toB = between(a, b);
   const toA = between(b, a);
   const forwarders = [...toB, ...toA];
-  const dropped = (list: readonly Forwarder[]) => (): number =>
+  const dropped = (list: readonly (Pipe | Forwarder)[]) => (): number =>
     list.reduce((sum, one) => sum + one.dropped, 0);
   return {
     poll() {

@@ -74,6 +74,12 @@ export const TX_DTYP_CONTEXT = 2 << 20;
 export const TX_TUCMD_IPV4 = 1 << 10;
 export const TX_TUCMD_TCP = 1 << 11;
 export const TX_PAYLEN_SHIFT = 14;
+/**
+ * Word 2 of a legacy descriptor (DEXT 0) of length 0: the hardware transmits nothing and goes on to the next. "Null
+ * descriptors" may stand between packets and need EOP (82599 datasheet 7.2.3.2.2, 82576 datasheet 7.2.2.1). The text
+ * does not say that RS reports them as well; assumed, since the write-back does not depend on the length.
+ */
+export const TX_NULL: number = TX_EOP | TX_IFCS;
 
 /**
  * Shortest frame, without FCS, that the hardware pads to the Ethernet minimum (82576 datasheet 8.12.1, TCTL.PSP;

@@ -6,8 +6,9 @@
  * slots back.
  */
 import { NicError } from '../../errors.js';
-import { type BufferOwners, type PacketPool, RxFlag } from '../../hugepage/packet-pool.js';
+import { type PacketPool, RxFlag } from '../../hugepage/packet-pool.js';
 import type { RxQueue } from '../device.js';
+import { ownCopy, STATE_LENGTH } from '../own-copy.js';
 import type { Doorbell } from '../register-file.js';
 import {
   DESCRIPTOR_WORD_SHIFT,
@@ -20,6 +21,8 @@ import {
   RX_STATUS_WORD,
   RX_VP,
 } from './descriptors.js';
+import { inPipe, type RingShare } from './ring-share.js';
+import { makeReceive, RX_GOOD, RX_HOLD, RX_NEXT, type RxLoop } from './rx-loop.js';
 
 /** Indices of `IntelRxQueue.counters`. */
 export const RX_PACKETS = 0;
@@ -27,18 +30,6 @@ export const RX_BYTES = 1;
 export const RX_NO_BUFFER = 2;
 export const RX_TOO_LONG = 3;
 export const RX_DAMAGED = 4;
-const RX_COUNTERS = 5;
-
-/**
- * Constants of the packet loop. The engine folds a module's own constants into the code; an imported one it loads and
- * checks at every use (docs/performance.md).
- */
-const WORD_SHIFT = DESCRIPTOR_WORD_SHIFT;
-const STATUS = RX_STATUS_WORD;
-const LENGTH = RX_LENGTH_WORD;
-const DD = RX_DD;
-/** One buffer a packet: a good frame is done and ends in its first descriptor. */
-const DONE = RX_DD | RX_EOP;
 
 export interface IntelRxQueueOptions {
   /** Four words a descriptor; the number of descriptors is a power of two. */
@@ -60,24 +51,19 @@ export interface RxMetadataBits {
   readonly l4ErrorShift: number;
 }
 
+/** One buffer a packet: a good frame is done and ends in its first descriptor. */
+const DONE = RX_DD | RX_EOP;
+
 export class IntelRxQueue implements RxQueue {
   readonly size: number;
   /** Float64 slots: adding to them never allocates, however high they count. */
-  readonly counters = new Float64Array(RX_COUNTERS);
-  readonly #ring: Int32Array;
-  readonly #tail: Doorbell;
+  readonly counters = new Float64Array(STATE_LENGTH);
+  /** A function of its own for each queue: see own-copy.ts. */
+  receive: RxQueue['receive'];
+  readonly #loop: RxLoop;
   readonly #pool: PacketPool;
-  readonly #owners: BufferOwners | undefined;
-  readonly #mask: number;
-  /** Buffer index of each slot. */
-  readonly #slots: Int32Array;
-  readonly #errorMask: number;
   readonly #metadata: RxMetadataBits | undefined;
-  readonly #iovaLow: number;
-  readonly #iovaHigh: number;
-  #nextToUse = 0;
-  /** True between a fragment without EOP and the end of its frame. */
-  #skipping = false;
+  #pipe: RingShare | undefined;
   #closed = false;
 
   /**
@@ -85,18 +71,10 @@ export class IntelRxQueue implements RxQueue {
    * @throws NicError `BAD_OPTION` where it has fewer: another device took them since `IntelDevice` looked
    */
   constructor(options: IntelRxQueueOptions) {
-    const { ring, pool } = options;
+    const { ring, tail, pool, errorMask, metadata } = options;
     this.size = ring.length >>> DESCRIPTOR_WORD_SHIFT;
-    this.#ring = ring;
-    this.#tail = options.tail;
     this.#pool = pool;
-    this.#owners = pool.owners;
-    this.#mask = this.size - 1;
-    this.#errorMask = options.errorMask;
-    this.#metadata = options.metadata;
-    this.#iovaLow = pool.iovaLow | 0;
-    this.#iovaHigh = pool.iovaHigh | 0;
-    this.#slots = new Int32Array(this.size);
+    this.#metadata = metadata;
     if (pool.freeCount < this.size) {
       throw new NicError(
         'BAD_OPTION',
@@ -104,110 +82,153 @@ export class IntelRxQueue implements RxQueue {
         { hint: 'Make the pool larger: the receive and transmit rings of all devices, and some in flight.' },
       );
     }
+    this.#loop = {
+      ring,
+      tail,
+      testMask: DONE | errorMask,
+      slots: new Int32Array(this.size),
+      state: new Int32Array(STATE_LENGTH),
+      counters: this.counters,
+      free: pool.free,
+      freeLevel: pool.freeLevel,
+      lengths: pool.lengths,
+      mask: this.size - 1,
+      shift: pool.bufferShift,
+      bufferSizeBytes: pool.bufferSizeBytes,
+      iovaLow: pool.iovaLow | 0,
+      iovaHigh: pool.iovaHigh | 0,
+      receiveRest: (bufs, limit, received) => this.#receiveRest(bufs, limit, received),
+    };
     for (let slot = 0; slot < this.size; slot++) {
-      this.#slots[slot] = pool.free[--pool.freeCount]!;
+      this.#loop.slots[slot] = pool.free[--pool.freeCount]!;
       this.#arm(slot);
     }
+    this.#loop.state[RX_GOOD] = DONE;
+    const receive = ownCopy(makeReceive)(this.#loop) as RxQueue['receive'];
+    const { owners } = pool;
+    this.receive =
+      metadata === undefined && owners === undefined
+        ? receive
+        : (bufs, max = bufs.length) => this.#receiveWith(receive, bufs, Math.min(max, bufs.length));
   }
 
   /** Hands all slots but one to the hardware: RDT = RDH would mean an empty ring. Call once the queue is enabled. */
   start(): void {
-    this.#tail[0] = this.#mask;
+    this.#loop.tail[0] = this.#loop.mask;
   }
 
   get pending(): boolean {
-    const word = this.#nextToUse << DESCRIPTOR_WORD_SHIFT;
-    return (this.#ring[word + RX_STATUS_WORD]! & RX_DD) !== 0 && !this.#closed;
+    if (this.#pipe !== undefined) return this.#pipe.pending;
+    const { ring, state } = this.#loop;
+    const word = state[RX_NEXT]! << DESCRIPTOR_WORD_SHIFT;
+    return (ring[word + RX_STATUS_WORD]! & RX_DD) !== 0 && !this.#closed;
   }
 
-  receive(bufs: Uint32Array, max: number = bufs.length): number {
-    let limit = max < bufs.length ? max : bufs.length;
-    if (this.#metadata !== undefined) limit = this.#noteMetadata(limit, this.#metadata);
-    const ring = this.#ring;
-    const slots = this.#slots;
-    const pool = this.#pool;
-    const free = pool.free;
-    const lengths = pool.lengths;
-    const mask = this.#mask;
-    const shift = pool.bufferShift;
-    const bufferSize = pool.bufferSizeBytes;
-    const iovaLow = this.#iovaLow;
-    const iovaHigh = this.#iovaHigh;
-    const testMask = DONE | this.#errorMask;
-    // While a long frame is skipped nothing is good: no masked status equals -1.
-    let good = this.#skipping ? -1 : DONE;
-    let freeCount = pool.freeCount;
-    const first = this.#nextToUse;
-    let slot = first;
-    let received = 0;
-    let bytes = 0;
-    let dropBudget = this.size;
-    for (;;) {
-      const room = limit < freeCount + received ? limit : freeCount + received;
-      // No call in this loop: after one, the engine would check every array again in every round.
-      while (received < room) {
-        const word = slot << WORD_SHIFT;
-        // The hardware sets DD last, and x86 keeps the order of these two loads.
-        const status = ring[word + STATUS]!;
-        const length = ring[word + LENGTH]! & 0xffff;
-        if ((status & testMask) !== good || (length - 1) >>> 0 >= bufferSize) break;
-        freeCount = (freeCount - 1) | 0;
-        const fresh = free[freeCount]!;
-        const buffer = slots[slot]!;
-        slots[slot] = fresh;
-        ring[word] = (iovaLow + (fresh << shift)) | 0;
-        ring[word + 1] = iovaHigh;
-        ring[word + STATUS] = 0;
-        lengths[buffer] = length;
-        bytes = (bytes + length) | 0;
-        bufs[received] = buffer;
-        received = (received + 1) | 0;
-        slot = (slot + 1) & mask;
-      }
-      if (received === limit) break;
-      const word = slot << WORD_SHIFT;
-      const status = ring[word + STATUS]!;
-      if ((status & DD) === 0) break;
-      const length = ring[word + LENGTH]! & 0xffff;
-      if ((status & testMask) === good && (length - 1) >>> 0 < bufferSize) {
-        // It came just now, or no buffer is left to take its place.
-        if (freeCount > 0) continue;
-        this.counters[RX_NO_BUFFER]! += 1;
-        break;
-      }
-      if (dropBudget-- === 0) break;
-      good = this.#drop(slot, status) ? -1 : DONE;
-      slot = (slot + 1) & mask;
-      // Its metadata was noted in the place of a packet's.
-      if (this.#metadata !== undefined) limit--;
+  /** What forwarders work on; undefined where packets need more than the plain loop. */
+  get plainLoop(): RxLoop | undefined {
+    return this.#metadata === undefined && this.#pool.owners === undefined ? this.#loop : undefined;
+  }
+
+  isOf(pool: PacketPool): boolean {
+    return pool === this.#pool;
+  }
+
+  /** What stands against lending the ring to a pipe; undefined where nothing does. */
+  get lendingObstacle(): string | undefined {
+    if (this.#pipe !== undefined) return 'the receive queue is in a pipe already';
+    if (this.#closed) return 'the receive queue is closed';
+    if (this.#metadata !== undefined) return 'the receive queue notes metadata for each packet';
+    const { state } = this.#loop;
+    if (state[RX_NEXT] !== 0 || state[RX_GOOD] === RX_HOLD || this.counters.some((count) => count > 0)) {
+      return 'packets have been received already';
     }
-    pool.freeCount = freeCount;
-    if (slot !== first) {
-      this.#nextToUse = slot;
-      this.#tail[0] = (slot - 1) & mask;
-      this.counters[RX_PACKETS]! += received;
-      this.counters[RX_BYTES]! += bytes;
-      if (this.#owners !== undefined) this.#owners.taken(bufs, 0, received);
-    }
-    return received;
+    return undefined;
+  }
+
+  /** Leaves the ring to a pipe until the queue closes. */
+  lend(pipe: RingShare): RxLoop {
+    this.#pipe = pipe;
+    this.receive = inPipe;
+    // For those who kept the function that was there.
+    this.#loop.state[RX_GOOD] = RX_HOLD;
+    return this.#loop;
   }
 
   /** Gives every buffer back to the pool. The hardware must have stopped: it may not write to them any more. */
   close(): void {
     if (this.#closed) return;
     this.#closed = true;
-    for (const buffer of this.#slots) this.#pool.free[this.#pool.freeCount++] = buffer;
+    const { ring, slots } = this.#loop;
+    const kept = this.#pipe?.close();
+    for (const [slot, buffer] of slots.entries()) {
+      if (kept?.has(slot) !== true) this.#pool.free[this.#pool.freeCount++] = buffer;
+    }
     // A device that wrote DD after its reset must find no slot to hand out.
-    this.#ring.fill(0);
+    ring.fill(0);
   }
 
-  /** Counts a slot that holds no good frame and returns it to the ring. True while a long frame goes on. */
-  #drop(slot: number, status: number): boolean {
+  /** Receives with what few ask for around it: metadata, checks of ownership. */
+  #receiveWith(receive: RxQueue['receive'], bufs: Uint32Array, max: number): number {
+    const metadata = this.#metadata;
+    const received = receive(bufs, metadata === undefined ? max : this.#noteMetadata(max, metadata));
+    this.#pool.owners?.taken(bufs, 0, received);
+    return received;
+  }
+
+  /**
+   * Goes on where the packet loop met what is no good frame, and rings the doorbell for both. `received` packets are
+   * in `bufs`.
+   */
+  #receiveRest(bufs: Uint32Array, max: number, before: number): number {
+    if (this.#pipe !== undefined) inPipe();
+    const { ring, tail, slots, state, lengths, mask, testMask, bufferSizeBytes } = this.#loop;
+    const { free } = this.#pool;
+    let limit = max;
+    let received = before;
+    let bytes = 0;
+    let dropped = 0;
+    let slot = state[RX_NEXT]!;
+    while (received < limit) {
+      const word = slot << DESCRIPTOR_WORD_SHIFT;
+      const status = ring[word + RX_STATUS_WORD]!;
+      if ((status & RX_DD) === 0) break;
+      const length = ring[word + RX_LENGTH_WORD]! & 0xffff;
+      const good = (status & testMask) === state[RX_GOOD] && length > 0 && length <= bufferSizeBytes;
+      if (good) {
+        if (this.#pool.freeCount === 0) {
+          this.counters[RX_NO_BUFFER]! += 1;
+          break;
+        }
+        const buffer = slots[slot]!;
+        slots[slot] = free[--this.#pool.freeCount]!;
+        this.#arm(slot);
+        lengths[buffer] = length;
+        bytes += length;
+        bufs[received++] = buffer;
+      } else {
+        // A device that fills slots that it does not own never ends.
+        if (dropped++ === this.size) break;
+        this.#drop(slot, status);
+        // Its metadata was noted in the place of a packet's.
+        if (this.#metadata !== undefined) limit--;
+      }
+      slot = (slot + 1) & mask;
+    }
+    state[RX_NEXT] = slot;
+    this.counters[RX_PACKETS]! += received - before;
+    this.counters[RX_BYTES]! += bytes;
+    if (received + dropped > before) tail[0] = (slot - 1) & mask;
+    return received;
+  }
+
+  /** Counts a slot that holds no good frame and returns it to the ring. */
+  #drop(slot: number, status: number): void {
+    const { state } = this.#loop;
     const endOfPacket = (status & RX_EOP) !== 0;
-    if (!this.#skipping) this.counters[endOfPacket ? RX_DAMAGED : RX_TOO_LONG]! += 1;
-    this.#skipping = !endOfPacket;
+    // Held: the rest of a frame that is too long.
+    if (state[RX_GOOD] !== RX_HOLD) this.counters[endOfPacket ? RX_DAMAGED : RX_TOO_LONG]! += 1;
+    state[RX_GOOD] = endOfPacket ? DONE : RX_HOLD;
     this.#arm(slot);
-    return this.#skipping;
   }
 
   /**
@@ -215,14 +236,14 @@ export class IntelRxQueue implements RxQueue {
    * hold packet type and hash until then. Returns how many there were.
    */
   #noteMetadata(limit: number, bits: RxMetadataBits): number {
-    const ring = this.#ring;
+    const { ring, slots, state, mask } = this.#loop;
     const pool = this.#pool;
-    let slot = this.#nextToUse;
+    let slot = state[RX_NEXT]!;
     for (let noted = 0; noted < limit; noted++) {
-      const word = slot << WORD_SHIFT;
-      const status = ring[word + STATUS]!;
-      if ((status & DD) === 0) return noted;
-      const buffer = this.#slots[slot]!;
+      const word = slot << DESCRIPTOR_WORD_SHIFT;
+      const status = ring[word + RX_STATUS_WORD]!;
+      if ((status & RX_DD) === 0) return noted;
+      const buffer = slots[slot]!;
       const hashed = (ring[word]! & RX_RSS_TYPE_MASK) !== 0;
       pool.rxFlags[buffer] =
         ((status & RX_VP) !== 0 ? RxFlag.VLAN : 0) |
@@ -233,18 +254,19 @@ export class IntelRxQueue implements RxQueue {
           ? RxFlag.L4_CHECKED | (((status >>> bits.l4ErrorShift) & 1) * RxFlag.L4_BAD)
           : 0) |
         (hashed ? RxFlag.RSS_HASH : 0);
-      pool.vlanTags[buffer] = ring[word + LENGTH]! >>> 16;
+      pool.vlanTags[buffer] = ring[word + RX_LENGTH_WORD]! >>> 16;
       pool.rssHashes[buffer] = ring[word + 1]!;
-      slot = (slot + 1) & this.#mask;
+      slot = (slot + 1) & mask;
     }
     return limit;
   }
 
   #arm(slot: number): void {
+    const { ring, slots, iovaLow, iovaHigh, shift } = this.#loop;
     const word = slot << DESCRIPTOR_WORD_SHIFT;
-    this.#ring[word] = (this.#iovaLow + (this.#slots[slot]! << this.#pool.bufferShift)) | 0;
-    this.#ring[word + 1] = this.#iovaHigh;
-    this.#ring[word + 2] = 0;
-    this.#ring[word + 3] = 0;
+    ring[word] = (iovaLow + (slots[slot]! << shift)) | 0;
+    ring[word + 1] = iovaHigh;
+    ring[word + 2] = 0;
+    ring[word + 3] = 0;
   }
 }

@@ -7,6 +7,7 @@
  */
 import { type BufferOwners, type PacketPool, TxFlag } from '../../hugepage/packet-pool.js';
 import type { TxQueue } from '../device.js';
+import { ownCopy, STATE_LENGTH } from '../own-copy.js';
 import type { Doorbell } from '../register-file.js';
 import {
   DESCRIPTOR_WORD_SHIFT,
@@ -28,12 +29,13 @@ import {
   TX_TXSM,
   TX_VLE,
 } from './descriptors.js';
+import { inPipe, type RingShare } from './ring-share.js';
+import { makeReclaim, makeSend, TX_CLEAN, TX_NEXT, type TxLoop } from './tx-loop.js';
 
 /** Indices of `IntelTxQueue.counters`. */
 export const TX_PACKETS = 0;
 export const TX_BYTES = 1;
 export const TX_ERRORS = 2;
-const TX_COUNTERS = 3;
 
 /** Slots in a group; the ring's size is a multiple of it. */
 const GROUP = 32;
@@ -47,14 +49,6 @@ const NO_CONTEXT = -1;
 const RS_SHIFT = Math.log2(TX_RS) - Math.log2(GROUP);
 const COMMAND = TX_DTYP_DATA | TX_EOP | TX_IFCS | TX_DEXT;
 
-/** Imported constants as the module's own: see rx-queue.ts. */
-const WORD_SHIFT = DESCRIPTOR_WORD_SHIFT;
-const COMMAND_WORD = TX_COMMAND_WORD;
-const STATUS = TX_STATUS_WORD;
-const PAYLEN_SHIFT = TX_PAYLEN_SHIFT;
-const MIN_BYTES = TX_MIN_FRAME_BYTES;
-const DD = TX_DD;
-
 export interface IntelTxQueueOptions {
   /** Four words a descriptor; the number of descriptors is a power of two, at least 64. */
   readonly ring: Int32Array;
@@ -66,14 +60,12 @@ export interface IntelTxQueueOptions {
 export class IntelTxQueue implements TxQueue {
   readonly size: number;
   /** Float64 slots: adding to them never allocates, however high they count. */
-  readonly counters = new Float64Array(TX_COUNTERS);
-  readonly #ring: Int32Array;
-  readonly #tail: Doorbell;
+  readonly counters = new Float64Array(STATE_LENGTH);
+  /** A function of its own for each queue: see own-copy.ts. */
+  send: TxQueue['send'];
+  readonly #loop: TxLoop;
   readonly #pool: PacketPool;
-  readonly #owners: BufferOwners | undefined;
-  readonly #mask: number;
-  /** Buffer index of each slot between nextToClean and nextToUse; NO_BUFFER for a context descriptor. */
-  readonly #slots: Int32Array;
+  readonly #reclaimPlain: () => void;
   /** The slot whose DD tells that a group is done: its last, or one later where that is a context descriptor. */
   readonly #reports: Int32Array;
   /** Word 0 of the context that the hardware holds, and word 2. */
@@ -81,78 +73,54 @@ export class IntelTxQueue implements TxQueue {
   #contextType = 0;
   /** True from the first context descriptor on. */
   #usesContexts = false;
-  readonly #iovaLow: number;
-  readonly #iovaHigh: number;
-  #nextToUse = 0;
-  /** First slot whose buffer has not been given back; always the first of a group. */
-  #nextToClean = 0;
+  #pipe: RingShare | undefined;
   #closed = false;
 
   constructor(options: IntelTxQueueOptions) {
-    const { ring, pool } = options;
+    const { ring, tail, pool } = options;
     this.size = ring.length >>> DESCRIPTOR_WORD_SHIFT;
-    this.#ring = ring;
-    this.#tail = options.tail;
     this.#pool = pool;
-    this.#owners = pool.owners;
-    this.#mask = this.size - 1;
-    this.#slots = new Int32Array(this.size);
     this.#reports = Int32Array.from({ length: this.size / GROUP }, (_, group) => group * GROUP + GROUP_MASK);
-    this.#iovaLow = pool.iovaLow | 0;
-    this.#iovaHigh = pool.iovaHigh | 0;
+    const rings = {
+      ring,
+      tail,
+      slots: new Int32Array(this.size),
+      state: new Int32Array(STATE_LENGTH),
+      counters: this.counters,
+      free: pool.free,
+      freeLevel: pool.freeLevel,
+      lengths: pool.lengths,
+      capacity: pool.capacity,
+      mask: this.size - 1,
+      shift: pool.bufferShift,
+      iovaLow: pool.iovaLow | 0,
+      iovaHigh: pool.iovaHigh | 0,
+      minBytes: TX_MIN_FRAME_BYTES,
+      spanBytes: pool.bufferSizeBytes - TX_MIN_FRAME_BYTES,
+      command: COMMAND,
+    };
+    this.#reclaimPlain = ownCopy(makeReclaim)(rings);
+    this.#loop = {
+      ...rings,
+      refuse: (buffer) => this.#refuse(buffer),
+      reclaim: () => this.reclaim(),
+    };
+    const send = ownCopy(makeSend)(this.#loop) as TxQueue['send'];
+    const { owners } = pool;
+    this.send =
+      owners === undefined
+        ? send
+        : (bufs, count = bufs.length) => this.#sendChecked(send, owners, bufs, Math.min(count, bufs.length));
   }
 
-  send(bufs: Uint32Array, count: number = bufs.length): number {
-    const mask = this.#mask;
-    const first = this.#nextToUse;
-    if (((first - this.#nextToClean) & mask) >= GROUP) this.reclaim();
-    // One slot stays empty: TDT = TDH means an empty ring.
-    const room = (this.#nextToClean - first - 1) & mask;
-    const wanted = count < bufs.length ? count : bufs.length;
-    const limit = wanted < room ? wanted : room;
-    if (this.#owners !== undefined) this.#owners.sent(bufs, 0, limit);
-    const ring = this.#ring;
-    const slots = this.#slots;
-    const pool = this.#pool;
-    const lengths = pool.lengths;
-    const capacity = pool.capacity;
-    const longest = pool.bufferSizeBytes - MIN_BYTES;
-    const shift = pool.bufferShift;
-    const iovaLow = this.#iovaLow;
-    const iovaHigh = this.#iovaHigh;
-    let slot = first;
-    let bytes = 0;
-    let i = 0;
-    let errors = 0;
-    for (;;) {
-      // No call in this loop: after one, the engine would check every array again in every round.
-      while (i < limit) {
-        const buffer = bufs[i]!;
-        if (buffer >= capacity) break;
-        const length = lengths[buffer]!;
-        if ((length - MIN_BYTES) >>> 0 > longest) break;
-        const word = slot << WORD_SHIFT;
-        ring[word] = (iovaLow + (buffer << shift)) | 0;
-        ring[word + 1] = iovaHigh;
-        ring[word + COMMAND_WORD] = COMMAND | length | ((((slot & GROUP_MASK) + 1) & GROUP) << RS_SHIFT);
-        ring[word + STATUS] = length << PAYLEN_SHIFT;
-        slots[slot] = buffer;
-        bytes = (bytes + length) | 0;
-        slot = (slot + 1) & mask;
-        i = (i + 1) | 0;
-      }
-      if (i >= limit) break;
-      this.#refuse(bufs[i]!);
-      errors++;
-      i++;
-    }
-    if (slot !== first) {
-      this.#nextToUse = slot;
-      this.#tail[0] = slot;
-      this.counters[TX_PACKETS]! += limit - errors;
-      this.counters[TX_BYTES]! += bytes;
-    }
-    return limit;
+  /** Sends, and checks first that the application owns the packets that will be taken. */
+  #sendChecked(send: TxQueue['send'], owners: BufferOwners, bufs: Uint32Array, count: number): number {
+    const { state, mask } = this.#loop;
+    this.reclaim();
+    const room = (state[TX_CLEAN]! - state[TX_NEXT]! - 1) & mask;
+    const taken = Math.min(count, room);
+    owners.sent(bufs, 0, taken);
+    return send(bufs, taken);
   }
 
   /** Takes a packet that no hardware can send: counts it and gives its buffer back. */
@@ -163,28 +131,32 @@ export class IntelTxQueue implements TxQueue {
   }
 
   sendOffloaded(bufs: Uint32Array, count: number = bufs.length): number {
-    if (((this.#nextToUse - this.#nextToClean) & this.#mask) >= GROUP) this.reclaim();
+    if (this.#pipe !== undefined) return inPipe();
+    const { state, mask, tail } = this.#loop;
+    const { owners } = this.#pool;
+    if (((state[TX_NEXT]! - state[TX_CLEAN]!) & mask) >= GROUP) this.reclaim();
     const wanted = Math.min(count, bufs.length);
-    const first = this.#nextToUse;
+    const first = state[TX_NEXT]!;
     let taken = 0;
     while (taken < wanted) {
       // A packet needs a slot, and one more where its context is not the one that the hardware holds.
-      const room = (this.#nextToClean - this.#nextToUse - 1) & this.#mask;
+      const room = (state[TX_CLEAN]! - state[TX_NEXT]! - 1) & mask;
       if (room < 2) break;
-      if (this.#owners !== undefined) this.#owners.sent(bufs, taken, taken + 1);
+      if (owners !== undefined) owners.sent(bufs, taken, taken + 1);
       this.#queueOffloaded(bufs[taken]!);
       taken++;
     }
-    if (this.#nextToUse !== first) this.#tail[0] = this.#nextToUse;
+    if (state[TX_NEXT] !== first) tail[0] = state[TX_NEXT]!;
     return taken;
   }
 
   /** Writes a context descriptor where needed, and the data descriptor. */
   #queueOffloaded(buffer: number): void {
     const pool = this.#pool;
+    const { ring, slots, state, mask, iovaLow, iovaHigh } = this.#loop;
     const length = pool.lengths[buffer]!;
     // An index outside the pool has no length, and undefined compares false.
-    if (!(length >= MIN_BYTES && length <= pool.bufferSizeBytes)) {
+    if (!(length >= TX_MIN_FRAME_BYTES && length <= pool.bufferSizeBytes)) {
       this.#refuse(buffer);
       return;
     }
@@ -199,15 +171,15 @@ export class IntelTxQueue implements TxQueue {
       if ((flags & TxFlag.IP_CHECKSUM) !== 0) status |= TX_IXSM;
       if ((flags & (TxFlag.TCP_CHECKSUM | TxFlag.UDP_CHECKSUM)) !== 0) status |= TX_TXSM;
     }
-    const slot = this.#nextToUse;
+    const slot = state[TX_NEXT]!;
     command |= (((slot & GROUP_MASK) + 1) & GROUP) << RS_SHIFT;
     const word = slot << DESCRIPTOR_WORD_SHIFT;
-    this.#ring[word] = (this.#iovaLow + (buffer << pool.bufferShift)) | 0;
-    this.#ring[word + 1] = this.#iovaHigh;
-    this.#ring[word + TX_COMMAND_WORD] = command | owed;
-    this.#ring[word + TX_STATUS_WORD] = status;
-    this.#slots[slot] = buffer;
-    this.#nextToUse = (slot + 1) & this.#mask;
+    ring[word] = (iovaLow + (buffer << pool.bufferShift)) | 0;
+    ring[word + 1] = iovaHigh;
+    ring[word + TX_COMMAND_WORD] = command | owed;
+    ring[word + TX_STATUS_WORD] = status;
+    slots[slot] = buffer;
+    state[TX_NEXT] = (slot + 1) & mask;
     this.counters[TX_PACKETS]! += 1;
     this.counters[TX_BYTES]! += length;
   }
@@ -218,6 +190,7 @@ export class IntelTxQueue implements TxQueue {
    */
   #useContext(buffer: number, flags: number): number {
     const pool = this.#pool;
+    const { ring, slots, state, mask } = this.#loop;
     const vlan = (flags & TxFlag.VLAN) !== 0 ? pool.vlanTags[buffer]! : 0;
     const context = (vlan << 16) | pool.txHeaders[buffer]!;
     const type =
@@ -229,78 +202,92 @@ export class IntelTxQueue implements TxQueue {
     this.#usesContexts = true;
     this.#context = context;
     this.#contextType = type;
-    const slot = this.#nextToUse;
-    const next = (slot + 1) & this.#mask;
+    const slot = state[TX_NEXT]!;
+    const next = (slot + 1) & mask;
     const word = slot << DESCRIPTOR_WORD_SHIFT;
-    this.#ring[word] = context;
-    this.#ring[word + 1] = 0;
-    this.#ring[word + TX_COMMAND_WORD] = type;
-    this.#ring[word + TX_STATUS_WORD] = 0;
-    this.#slots[slot] = NO_BUFFER;
-    this.#nextToUse = next;
+    ring[word] = context;
+    ring[word + 1] = 0;
+    ring[word + TX_COMMAND_WORD] = type;
+    ring[word + TX_STATUS_WORD] = 0;
+    slots[slot] = NO_BUFFER;
+    state[TX_NEXT] = next;
     if ((slot & GROUP_MASK) !== GROUP_MASK) return 0;
     this.#reports[slot >>> GROUP_SHIFT] = next;
     return TX_RS;
   }
 
   reclaim(): void {
-    if (this.#usesContexts) {
-      this.#reclaimMixed();
-      return;
-    }
-    const ring = this.#ring;
-    const slots = this.#slots;
-    const pool = this.#pool;
-    const free = pool.free;
-    const mask = this.#mask;
-    const end = this.#nextToUse;
-    let clean = this.#nextToClean;
-    let freeCount = pool.freeCount;
-    // Only groups that are wholly in use: DD of a group not used again yet is from the lap before.
-    while (((end - clean) & mask) >= GROUP) {
-      const last = clean + GROUP_MASK;
-      if ((ring[(last << WORD_SHIFT) + STATUS]! & DD) === 0) break;
-      for (let slot = clean; slot <= last; slot++) {
-        free[freeCount] = slots[slot]!;
-        freeCount = (freeCount + 1) | 0;
-      }
-      clean = (clean + GROUP) & mask;
-    }
-    this.#nextToClean = clean;
-    pool.freeCount = freeCount;
+    if (this.#pipe !== undefined) return;
+    if (this.#usesContexts) this.#reclaimMixed();
+    else this.#reclaimPlain();
   }
 
-  /** Like `reclaim`, where slots without a buffer are possible. */
+  /** Like `makeReclaim`, where slots without a buffer are possible. */
   #reclaimMixed(): void {
     const pool = this.#pool;
     const reports = this.#reports;
-    let clean = this.#nextToClean;
-    while (((this.#nextToUse - clean) & this.#mask) >= GROUP) {
+    const { ring, slots, state, mask } = this.#loop;
+    let clean = state[TX_CLEAN]!;
+    while (((state[TX_NEXT]! - clean) & mask) >= GROUP) {
       const group = clean >>> GROUP_SHIFT;
-      if ((this.#ring[(reports[group]! << WORD_SHIFT) + STATUS]! & DD) === 0) break;
+      if ((ring[(reports[group]! << DESCRIPTOR_WORD_SHIFT) + TX_STATUS_WORD]! & TX_DD) === 0) break;
       reports[group] = clean | GROUP_MASK;
       const groupEnd = clean + GROUP;
       for (; clean < groupEnd; clean++) {
-        const buffer = this.#slots[clean]!;
+        const buffer = slots[clean]!;
         if (buffer >= 0) pool.free[pool.freeCount++] = buffer;
       }
-      clean &= this.#mask;
+      clean &= mask;
     }
-    this.#nextToClean = clean;
+    state[TX_CLEAN] = clean;
+  }
+
+  /** What forwarders work on; undefined where packets need more than the plain loop. */
+  get plainLoop(): TxLoop | undefined {
+    return this.#pool.owners === undefined ? this.#loop : undefined;
+  }
+
+  isOf(pool: PacketPool): boolean {
+    return pool === this.#pool;
+  }
+
+  /** What stands against lending the ring to a pipe; undefined where nothing does. */
+  get lendingObstacle(): string | undefined {
+    if (this.#pipe !== undefined) return 'the transmit queue is in a pipe already';
+    if (this.#closed) return 'the transmit queue is closed';
+    const { state } = this.#loop;
+    if (state[TX_NEXT] !== 0 || state[TX_CLEAN] !== 0 || this.counters.some((count) => count > 0)) {
+      return 'packets have been sent already';
+    }
+    return undefined;
+  }
+
+  /** Leaves the ring to a pipe until the queue closes. */
+  lend(pipe: RingShare): TxLoop {
+    this.#pipe = pipe;
+    this.send = inPipe;
+    // A full ring to those who kept the function that was there.
+    this.#loop.state[TX_NEXT] = this.#loop.mask;
+    return this.#loop;
   }
 
   /** Gives every buffer back to the pool, sent or not. The hardware must have stopped. */
   close(): void {
     if (this.#closed) return;
     this.#closed = true;
+    const { ring, slots, state, mask } = this.#loop;
     const { free } = this.#pool;
-    for (let slot = this.#nextToClean; slot !== this.#nextToUse; slot = (slot + 1) & this.#mask) {
-      const buffer = this.#slots[slot]!;
-      if (buffer >= 0) free[this.#pool.freeCount++] = buffer;
+    if (this.#pipe !== undefined) {
+      for (const buffer of this.#pipe.close().values()) free[this.#pool.freeCount++] = buffer;
+    } else {
+      for (let slot = state[TX_CLEAN]!; slot !== state[TX_NEXT]; slot = (slot + 1) & mask) {
+        const buffer = slots[slot]!;
+        if (buffer >= 0) free[this.#pool.freeCount++] = buffer;
+      }
     }
     // A full ring whose groups never complete: `send` takes nothing from now on.
-    this.#ring.fill(0);
-    this.#nextToClean = 0;
-    this.#nextToUse = this.#mask;
+    ring.fill(0);
+    state[TX_CLEAN] = 0;
+    state[TX_NEXT] = mask;
   }
 }

@@ -1,0 +1,95 @@
+/**
+ * Receive and send in one loop, for forwarders between two queues: what `receive` followed by `send` does, without the
+ * array between them. It handles what is usual (good frames, free buffers, room for a batch) and leaves the rest to
+ * those. A factory for `ownCopy`: it uses nothing of its module but types.
+ */
+import type { RxLoop } from './rx-loop.js';
+import type { TxLoop } from './tx-loop.js';
+
+export interface ForwardLoop {
+  readonly rx: RxLoop;
+  readonly tx: TxLoop;
+  readonly memory: Uint8Array;
+  readonly batch: number;
+  readonly touch: boolean;
+  /** Receives and sends the long way, at most so many packets; returns how many were received. */
+  readonly general: (max: number) => number;
+}
+
+export function makeForward(loop: ForwardLoop): () => number {
+  const { rx, tx, memory, batch, touch, general } = loop;
+  const { ring: rxRing, tail: rxTail, slots: rxSlots, state: rxState, counters: rxCounters } = rx;
+  const { ring: txRing, tail: txTail, slots: txSlots, state: txState, counters: txCounters } = tx;
+  const { free, freeLevel, mask: rxMask, shift, iovaLow, iovaHigh, testMask } = rx;
+  const { mask: txMask, minBytes, spanBytes, command, reclaim } = tx;
+  return function poll(): number {
+    // Elements of the arrays, and words and bits of descriptors.ts.
+    const NEXT = 0;
+    const CLEAN = 1;
+    const GOOD = 1;
+    const PACKETS = 0;
+    const BYTES = 1;
+    const GROUP = 32;
+    const WORD_SHIFT = 2;
+    const RX_STATUS = 2;
+    const RX_LENGTH = 3;
+    const DD = 1;
+    const TX_COMMAND = 2;
+    const TX_STATUS = 3;
+    const PAYLEN_SHIFT = 14;
+    /** `(slot in group + 1) & GROUP` is GROUP on the last slot, 0 on the others; shifted, it is the RS bit. */
+    const RS_SHIFT = 22;
+    let rxSlot = rxState[NEXT]!;
+    // Nothing there: leave at once, for polls are often idle.
+    if ((rxRing[(rxSlot << WORD_SHIFT) + RX_STATUS]! & DD) === 0) return 0;
+    let txSlot = txState[NEXT]!;
+    if (((txSlot - txState[CLEAN]!) & txMask) >= GROUP) reclaim();
+    let freeCount = freeLevel[0]!;
+    if (((txState[CLEAN]! - txSlot - 1) & txMask) < batch || freeCount < batch) return general(batch);
+    const good = rxState[GOOD]!;
+    let moved = 0;
+    let bytes = 0;
+    // No call in this loop: what is needed after one would have to leave the registers before it.
+    while (moved < batch) {
+      const rxWord = rxSlot << WORD_SHIFT;
+      // The hardware sets DD last, and x86 keeps the order of these two loads.
+      const status = rxRing[rxWord + RX_STATUS]!;
+      const length = rxRing[rxWord + RX_LENGTH]! & 0xffff;
+      if ((status & testMask) !== good || (length - minBytes) >>> 0 > spanBytes) break;
+      freeCount = (freeCount - 1) | 0;
+      const fresh = free[freeCount]!;
+      const buffer = rxSlots[rxSlot]!;
+      rxSlots[rxSlot] = fresh;
+      txSlots[txSlot] = buffer;
+      const start = buffer << shift;
+      if (touch) memory[start] = memory[start]!;
+      rxRing[rxWord] = (iovaLow + (fresh << shift)) | 0;
+      rxRing[rxWord + 1] = iovaHigh;
+      rxRing[rxWord + RX_STATUS] = 0;
+      const txWord = txSlot << WORD_SHIFT;
+      txRing[txWord] = (iovaLow + start) | 0;
+      txRing[txWord + 1] = iovaHigh;
+      txRing[txWord + TX_COMMAND] = command | length | ((((txSlot & 31) + 1) & GROUP) << RS_SHIFT);
+      txRing[txWord + TX_STATUS] = length << PAYLEN_SHIFT;
+      bytes = (bytes + length) | 0;
+      rxSlot = (rxSlot + 1) & rxMask;
+      txSlot = (txSlot + 1) & txMask;
+      moved = (moved + 1) | 0;
+    }
+    if (moved > 0) {
+      freeLevel[0] = freeCount;
+      rxState[NEXT] = rxSlot;
+      txState[NEXT] = txSlot;
+      rxTail[0] = (rxSlot - 1) & rxMask;
+      txTail[0] = txSlot;
+      rxCounters[PACKETS]! += moved;
+      rxCounters[BYTES]! += bytes;
+      txCounters[PACKETS]! += moved;
+      txCounters[BYTES]! += bytes;
+    }
+    if (moved < batch && (rxRing[(rxSlot << WORD_SHIFT) + RX_STATUS]! & DD) !== 0) {
+      return moved + general(batch - moved);
+    }
+    return moved;
+  };
+}
