@@ -114,6 +114,7 @@ function row(sizeBytes: number, { forwarder, emulator }: Record<PollCounts['role
     limit: idle(forwarder) < idle(emulator) ? 'forwarder' : 'source',
     forwarderIdle: idle(forwarder),
     sourceIdle: idle(emulator),
+    emptyPolls: forwarder.emptyPolls / forwarder.polls,
     packetsPerPoll: forwarder.moved / (forwarder.polls - forwarder.emptyPolls),
     forwarderWaited: forwarder.waitedSeconds / forwarder.seconds,
   });

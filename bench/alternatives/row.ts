@@ -91,7 +91,8 @@ export interface Measured {
    * nearly 0; the more, the less `packetsPerSecond` is worth.
    */
   readonly forwarderWaited?: number;
-  /** Of a forwarder that polls: packets in the polls that found any. */
+  /** Of a forwarder that polls: share of the polls that found nothing, and packets in those that found any. */
+  readonly emptyPolls?: number;
   readonly packetsPerPoll?: number;
 }
 

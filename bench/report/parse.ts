@@ -161,6 +161,7 @@ function parseRow(row: Value): AlternativeRow {
     forwarderIdle: row.at('forwarderIdle').optional((share) => share.share()),
     sourceIdle: row.at('sourceIdle').optional((share) => share.share()),
     forwarderWaited: row.at('forwarderWaited').optional((share) => share.number()),
+    emptyPolls: row.at('emptyPolls').optional((share) => share.share()),
     packetsPerPoll: row.at('packetsPerPoll').optional((number) => number.positive()),
   });
 }

@@ -181,10 +181,19 @@ export function emulatedTable(result: BenchResult): string {
   if (rows.length === 0) return NOT_MEASURED;
   const share = (value: number | undefined): string => (value === undefined ? '' : percent(value));
   return table(
-    ['frame, bytes', 'packets/s', 'packets per poll', 'forwarder idle', 'emulator idle', 'limit'],
+    [
+      'frame, bytes',
+      'packets/s',
+      'empty polls',
+      'packets per other poll',
+      'forwarder idle',
+      'emulator idle',
+      'limit',
+    ],
     rows.map((row) => [
       String(row.sizeBytes),
       scaled(row.packetsPerSecond),
+      share(row.emptyPolls),
       row.packetsPerPoll === undefined ? '' : figure(row.packetsPerPoll),
       share(row.forwarderIdle),
       share(row.sourceIdle),
