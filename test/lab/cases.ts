@@ -17,6 +17,7 @@ export const CASES: readonly LabCase[] = [
   { name: 'ipxe', onHost: true, qemu: 11, timeoutS: 300 },
   { name: 'boot', nics: ['igb', 'igb'] },
   { name: 'fwd', nics: ['igb', 'igb'], timeoutS: 900 },
+  { name: 'pipe', nics: ['igb', 'igb'], timeoutS: 400 },
   { name: 'user', nics: ['igb', 'igb'] },
   { name: 'examples', nics: ['igb', 'igb'] },
   { name: 'isolation', nics: ['igb'] },

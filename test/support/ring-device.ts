@@ -178,6 +178,8 @@ export class TxRingDevice {
   head = 0;
   /** Everything that was put on the wire, in order. */
   readonly sent: SentFrame[] = [];
+  /** Descriptors that transmitted nothing. */
+  nulls = 0;
   /** False: the device never reports, as one whose write-backs get lost. */
   reports = true;
   #context: Context | undefined;
@@ -229,11 +231,21 @@ export class TxRingDevice {
     }
     const reports = endsGroup || this.#reportOwed;
     this.#reportOwed = false;
-    this.#sendData(word, at, reports);
+    if (((command >>> DCMD_SHIFT) & DCMD_DEXT) === 0) this.#skipNull(word, at, reports);
+    else this.#sendData(word, at, reports);
     // 7.2.3.5: written back only where RS was set. All fields but STA are reserved then: noise.
     if (reports && this.reports) {
       this.#ring.set([0xdead_0000 | 0, 0xdead_0001 | 0, 0xdead_0002 | 0, STA_DD], word);
     }
+  }
+
+  /** Legacy descriptor of length 0, 7.2.3.2.2: nothing is sent. */
+  #skipNull(word: number, at: string, reports: boolean): void {
+    const command = this.#ring[word + 2]!;
+    assert.is(command & 0x00ff_ffff, 0, `${at}: no length and no checksum in a null descriptor`);
+    assert.is(command >>> DCMD_SHIFT, DCMD_EOP | DCMD_IFCS | (reports ? DCMD_RS : 0), `${at}: null`);
+    assert.is(this.#ring[word + 3], 0, `${at}: null, STA, CSS and VLAN`);
+    this.nulls++;
   }
 
   #takeContext(word: number, at: string): void {

@@ -128,6 +128,9 @@ function forwardBothWays(
   const toB = between(a, b);
   const toA = between(b, a);
   const forwarders = [...toB, ...toA];
+  // All queues are alike, so all go the same way.
+  const { path } = forwarders[0]!;
+  print(options.json === true ? JSON.stringify({ type: 'path', path }) : `path: ${path}`);
   const dropped = (list: readonly (Pipe | Forwarder)[]) => (): number =>
     list.reduce((sum, one) => sum + one.dropped, 0);
   return {

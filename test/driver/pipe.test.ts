@@ -1,0 +1,589 @@
+import fc from 'fast-check';
+import { suite } from 'uvu';
+import * as assert from 'uvu/assert';
+import { Forwarder, type ForwarderOptions } from '../../src/driver/forwarder.js';
+import {
+  RX_BYTES,
+  RX_DAMAGED,
+  RX_NO_BUFFER,
+  RX_PACKETS,
+  RX_TOO_LONG,
+} from '../../src/driver/intel/rx-queue.js';
+import { TX_BYTES, TX_ERRORS, TX_PACKETS } from '../../src/driver/intel/tx-queue.js';
+import { connectQueues, Pipe } from '../../src/driver/pipe.js';
+import { PacketPool } from '../../src/hugepage/packet-pool.js';
+import { QueueRig, type RigOptions, withRig } from '../support/queue-rig.js';
+import { RX_ERROR_RXE, RX_STATUS_DD, RX_STATUS_EOP } from '../support/ring-device.js';
+
+const GOOD = RX_STATUS_DD | RX_STATUS_EOP;
+const SIZE = 64;
+
+/** A rig whose queues are joined; checks at the end that every buffer comes back. */
+function withPipe(
+  test: (rig: QueueRig, pipe: Pipe) => void,
+  options: ForwarderOptions = {},
+  rigOptions: RigOptions = {},
+): () => void {
+  return withRig(rigOptions, (rig) => {
+    test(rig, new Pipe(rig.rx, rig.tx, rig.pool, options));
+    rig.rx.close();
+    rig.tx.close();
+    assert.is(rig.pool.available, rig.pool.capacity, 'every buffer is back');
+    assert.is(new Set(rig.free()).size, rig.pool.capacity, 'and none twice');
+  });
+}
+
+/** Frames arrive, as many as find a descriptor; returns them. */
+function arrive(rig: QueueRig, lengths: readonly number[]): Uint8Array[] {
+  const frames = lengths.map((length) => rig.frame(length));
+  return frames.filter((frame) => rig.rxDevice.receive({ frame }));
+}
+
+function counters(rig: QueueRig): Record<string, number> {
+  const { rx, tx } = rig;
+  return {
+    rxPackets: rx.counters[RX_PACKETS]!,
+    rxBytes: rx.counters[RX_BYTES]!,
+    rxDamaged: rx.counters[RX_DAMAGED]!,
+    rxTooLong: rx.counters[RX_TOO_LONG]!,
+    rxNoBuffer: rx.counters[RX_NO_BUFFER]!,
+    txPackets: tx.counters[TX_PACKETS]!,
+    txBytes: tx.counters[TX_BYTES]!,
+    txErrors: tx.counters[TX_ERRORS]!,
+  };
+}
+
+const NOTHING = {
+  rxPackets: 0,
+  rxBytes: 0,
+  rxDamaged: 0,
+  rxTooLong: 0,
+  rxNoBuffer: 0,
+  txPackets: 0,
+  txBytes: 0,
+  txErrors: 0,
+};
+
+function sentBytes(rig: QueueRig): Uint8Array[] {
+  return rig.txDevice.sent.map(({ bytes }) => bytes);
+}
+
+const moving = suite('Pipe');
+
+for (const touch of [false, true]) {
+  moving(
+    `frames of all lengths, over many laps of the rings, unchanged and in order (touch: ${touch})`,
+    withPipe(
+      (rig, pipe) => {
+        const frames: Uint8Array[] = [];
+        for (let round = 0; round < 200; round++) {
+          const lengths = Array.from(
+            { length: (round * 7) % 45 },
+            (_, i) => 17 + ((round * 31 + i * 97) % 2032),
+          );
+          frames.push(...arrive(rig, lengths));
+          while (pipe.poll() > 0);
+          rig.txDevice.transmit();
+        }
+        while (pipe.poll() > 0);
+        rig.txDevice.transmit();
+        assert.ok(frames.length > 20 * SIZE);
+        assert.equal(sentBytes(rig), frames);
+        const bytes = frames.reduce((sum, frame) => sum + frame.length, 0);
+        assert.equal(counters(rig), {
+          ...NOTHING,
+          rxPackets: frames.length,
+          rxBytes: bytes,
+          txPackets: frames.length,
+          txBytes: bytes,
+        });
+        assert.is(pipe.dropped, 0);
+      },
+      { touch },
+    ),
+  );
+}
+
+moving(
+  'nothing to do: 0, and no doorbell',
+  withPipe((rig, pipe) => {
+    const before = [rig.rxDevice.tail.writes.length, rig.txDevice.tail.writes.length];
+    assert.is(pipe.poll(), 0);
+    assert.equal([rig.rxDevice.tail.writes.length, rig.txDevice.tail.writes.length], before);
+  }),
+);
+
+moving(
+  'at most a batch at a time, with one doorbell; the receive tail follows when a group has left',
+  withPipe(
+    (rig, pipe) => {
+      rig.arrive(40);
+      assert.equal([pipe.poll(), pipe.poll(), pipe.poll(), pipe.poll()], [16, 16, 8, 0]);
+      assert.equal(rig.txDevice.tail.writes, [16, 32, 40]);
+      assert.equal(rig.rxDevice.tail.writes, [SIZE - 1], 'only the start');
+      rig.txDevice.transmit(33);
+      assert.is(pipe.poll(), 0);
+      assert.equal(rig.rxDevice.tail.writes, [SIZE - 1, 31]);
+    },
+    { batch: 16 },
+  ),
+);
+
+moving(
+  'takes nothing from the pool and gives nothing back',
+  withPipe((rig, pipe) => {
+    const { available } = rig.pool;
+    for (let round = 0; round < 20; round++) {
+      rig.arrive(32);
+      pipe.poll();
+      assert.is(rig.pool.available, available);
+      rig.txDevice.transmit();
+    }
+  }),
+);
+
+moving(
+  'a full transmit ring stops it; the frames wait, and go on in order',
+  withPipe((rig, pipe) => {
+    const frames: Uint8Array[] = [];
+    for (let round = 0; round < 5; round++) {
+      frames.push(
+        ...arrive(
+          rig,
+          Array.from({ length: 32 }, () => 60),
+        ),
+      );
+      while (pipe.poll() > 0);
+    }
+    assert.is(frames.length, SIZE - 1, 'then no descriptor is left to receive into');
+    assert.is(rig.txDevice.queued, SIZE - 1);
+    assert.not.ok(rig.rx.pending, 'nothing that a poll could do');
+    for (let round = 0; round < 5; round++) {
+      rig.txDevice.transmit();
+      while (pipe.poll() > 0);
+      frames.push(
+        ...arrive(
+          rig,
+          Array.from({ length: 20 }, () => 60),
+        ),
+      );
+    }
+    while (pipe.poll() > 0);
+    rig.txDevice.transmit();
+    assert.equal(sentBytes(rig), frames);
+    assert.is(pipe.dropped, 0);
+    assert.is(rig.tx.counters[TX_PACKETS], rig.rx.counters[RX_PACKETS]);
+  }),
+);
+
+moving(
+  'a device that never reports, and one that reports only in the end',
+  withPipe((rig, pipe) => {
+    rig.txDevice.reports = false;
+    for (let round = 0; round < 4; round++) {
+      rig.arrive(32);
+      while (pipe.poll() > 0);
+      rig.txDevice.transmit();
+    }
+    assert.is(rig.txDevice.sent.length, SIZE - 1);
+  }),
+);
+
+moving(
+  'pending: a packet and room for it',
+  withPipe((rig, pipe) => {
+    assert.not.ok(rig.rx.pending);
+    rig.arrive(1);
+    assert.ok(rig.rx.pending);
+    pipe.poll();
+    assert.not.ok(rig.rx.pending);
+    rig.rx.close();
+    rig.tx.close();
+    assert.not.ok(rig.rx.pending);
+  }),
+);
+
+moving(
+  'a pool that debugs, and a hook that uses its buffers',
+  withPipe(
+    (rig, pipe) => {
+      for (let round = 0; round < 10; round++) {
+        rig.arrive(20);
+        assert.is(pipe.poll(), 20);
+        rig.txDevice.transmit();
+        pipe.poll();
+      }
+    },
+    { onPacket: (_packet, length) => length },
+    { debug: true },
+  ),
+);
+
+moving.run();
+
+const hooks = suite('Pipe, hook');
+
+hooks(
+  'sees each packet where it lies and may change it and its length',
+  withRig({}, (rig) => {
+    const seen: number[] = [];
+    const pipe = new Pipe(rig.rx, rig.tx, rig.pool, {
+      onPacket(packet, length) {
+        seen.push(length);
+        rig.pool.bytes(packet)[0] = 0xee;
+        return length - 4;
+      },
+    });
+    const frames = arrive(rig, [60, 100, 1514]);
+    assert.is(pipe.poll(), 3);
+    rig.txDevice.transmit();
+    assert.equal(seen, [60, 100, 1514]);
+    const wanted = frames.map((frame) => Uint8Array.from(frame.subarray(0, -4)).fill(0xee, 0, 1));
+    assert.equal(sentBytes(rig), wanted);
+    assert.equal(counters(rig), { ...NOTHING, rxPackets: 3, rxBytes: 1674, txPackets: 3, txBytes: 1662 });
+  }),
+);
+
+for (const [name, drops] of [
+  ['every third', (n: number) => n % 3 === 0],
+  ['the last of each group', (n: number) => n % 32 === 31],
+  ['whole groups', (n: number) => (n & 32) !== 0],
+  ['all', () => true],
+] as const) {
+  for (const path of ['pipe', 'general'] as const) {
+    hooks(
+      `drops ${name}; the others keep their order (${path})`,
+      withRig({}, (rig) => {
+        let number = 0;
+        const onPacket = (_packet: number, length: number): number => (drops(number++) ? 0 : length);
+        const forwarder = connectQueues(rig.rx, rig.tx, rig.pool, { onPacket, path });
+        assert.is(forwarder.path, path);
+        const frames: Uint8Array[] = [];
+        for (let round = 0; round < 40; round++) {
+          frames.push(
+            ...arrive(
+              rig,
+              Array.from({ length: 25 }, (_, i) => 60 + i),
+            ),
+          );
+          while (forwarder.poll() > 0);
+          rig.txDevice.transmit();
+          // Slots of what has left go back to the receive ring.
+          forwarder.poll();
+        }
+        const kept = frames.filter((_, i) => !drops(i));
+        assert.equal([frames.length, number], [1000, 1000]);
+        assert.equal(sentBytes(rig), kept);
+        assert.is(forwarder.dropped, 1000 - kept.length);
+        assert.is(rig.rx.counters[RX_PACKETS], rig.tx.counters[TX_PACKETS]! + forwarder.dropped);
+        assert.is(rig.txDevice.nulls, path === 'pipe' ? forwarder.dropped : 0);
+      }),
+    );
+  }
+}
+
+for (const length of [-1, 1, 16, 2049, 1e9, Number.NaN]) {
+  for (const path of ['pipe', 'general'] as const) {
+    hooks(
+      `a length of ${length} is no packet that hardware can send (${path})`,
+      withRig({}, (rig) => {
+        const lengths = [60, length, 60];
+        const onPacket = (): number => lengths.shift()!;
+        const forwarder = connectQueues(rig.rx, rig.tx, rig.pool, { onPacket, path });
+        rig.arrive(3);
+        assert.is(forwarder.poll(), 3);
+        rig.txDevice.transmit();
+        assert.is(rig.txDevice.sent.length, 2);
+        const lost = Number.isNaN(length) && path === 'pipe' ? forwarder.dropped : rig.tx.counters[TX_ERRORS];
+        assert.is(lost, 1);
+      }),
+    );
+  }
+}
+
+hooks(
+  'one that throws: what came before is sent, its packet is shown again',
+  withRig({}, (rig) => {
+    let calls = 0;
+    const pipe = new Pipe(rig.rx, rig.tx, rig.pool, {
+      onPacket(_packet, length) {
+        if (++calls === 3) throw new Error('planted');
+        return length;
+      },
+    });
+    const frames = arrive(rig, [60, 61, 62, 63]);
+    assert.throws(() => pipe.poll(), /planted/);
+    rig.txDevice.transmit();
+    assert.equal(sentBytes(rig), frames.slice(0, 2));
+    assert.is(pipe.poll(), 2);
+    rig.txDevice.transmit();
+    assert.equal(sentBytes(rig), frames);
+    assert.is(rig.tx.counters[TX_PACKETS], 4);
+    assert.is(rig.rx.counters[RX_PACKETS], 4);
+  }),
+);
+
+hooks(
+  'one that throws in a forwarder: no buffer is lost',
+  withRig({}, (rig) => {
+    const before = rig.pool.available;
+    let calls = 0;
+    const forwarder = new Forwarder(rig.rx, rig.tx, rig.pool, {
+      onPacket(_packet, length) {
+        if (++calls === 3) throw new Error('planted');
+        return length;
+      },
+    });
+    rig.arrive(5);
+    assert.throws(() => forwarder.poll(), /planted/);
+    assert.is(rig.pool.available, before);
+    assert.is(forwarder.dropped, 5);
+  }),
+);
+
+hooks.run();
+
+const damaged = suite('Pipe, damaged frames');
+
+/** One arrival: a good frame of a length, a damaged one, one over several descriptors, or an impossible length. */
+type Arrival = readonly [kind: 'good' | 'error' | 'long' | 'length', value: number];
+
+function play(path: 'pipe' | 'general', hooked: boolean, rounds: readonly (readonly Arrival[])[]): unknown {
+  const rig = new QueueRig({ buffers: 1024 });
+  try {
+    const options = hooked ? { onPacket: (_packet: number, length: number): number => length } : {};
+    const forwarder = connectQueues(rig.rx, rig.tx, rig.pool, { path, ...options });
+    for (const arrivals of rounds) {
+      for (const [kind, value] of arrivals) {
+        if (kind === 'good') rig.rxDevice.receive({ frame: rig.frame(value) });
+        if (kind === 'error') rig.rxDevice.receive({ frame: rig.frame(60), status: GOOD | RX_ERROR_RXE });
+        if (kind === 'length') rig.rxDevice.receive({ frame: rig.frame(60), length: value });
+        if (kind === 'long') {
+          for (let i = 0; i < value; i++)
+            rig.rxDevice.receive({ frame: rig.frame(60), status: RX_STATUS_DD });
+          rig.rxDevice.receive({ frame: rig.frame(60) });
+        }
+      }
+      for (let i = 0; i < 4; i++) forwarder.poll();
+      rig.txDevice.transmit();
+    }
+    return { sent: sentBytes(rig), counters: counters(rig), dropped: forwarder.dropped };
+  } finally {
+    rig.close();
+  }
+}
+
+const arrival: fc.Arbitrary<Arrival> = fc.oneof(
+  { weight: 6, arbitrary: fc.tuple(fc.constant('good' as const), fc.integer({ min: 1, max: 2048 })) },
+  { weight: 1, arbitrary: fc.tuple(fc.constant('error' as const), fc.constant(0)) },
+  { weight: 1, arbitrary: fc.tuple(fc.constant('long' as const), fc.integer({ min: 1, max: 3 })) },
+  { weight: 1, arbitrary: fc.tuple(fc.constant('length' as const), fc.constantFrom(0, 16, 2049, 0xffff)) },
+);
+
+for (const hooked of [false, true]) {
+  damaged(`the same frames and counts as on the general path, whatever arrives (hook: ${hooked})`, () => {
+    fc.assert(
+      fc.property(fc.array(fc.array(arrival, { maxLength: 7 }), { maxLength: 30 }), (rounds) => {
+        assert.equal(play('pipe', hooked, rounds), play('general', hooked, rounds));
+      }),
+      { numRuns: 60 },
+    );
+  });
+}
+
+/** Writes the same to every receive descriptor after each poll, and DD to every transmit descriptor. */
+function hostile(status: number, length: number, onPacket?: ForwarderOptions['onPacket']): () => void {
+  return () => {
+    const rig = new QueueRig();
+    const tails = { rx: new Uint32Array(1), tx: new Uint32Array(1) };
+    rig.rxDevice.tail[0] = SIZE - 1;
+    const pipe = new Pipe(rig.rx, rig.tx, rig.pool, onPacket === undefined ? {} : { onPacket });
+    // From here on nothing is checked: this device breaks every rule itself.
+    Object.defineProperty(rig.rxDevice.tail, 0, { set: (value: number) => tails.rx.fill(value) });
+    Object.defineProperty(rig.txDevice.tail, 0, { set: (value: number) => tails.tx.fill(value) });
+    for (let round = 0; round < 200; round++) {
+      for (let slot = 0; slot < SIZE; slot++) {
+        rig.rxDevice.writeBack(slot, { status, length });
+        if (round % 3 === 0) rig.txRing[slot * 4 + 3] = -1;
+      }
+      assert.ok(pipe.poll() <= 32);
+      assert.ok(tails.rx[0]! < SIZE && tails.tx[0]! < SIZE);
+    }
+    rig.rx.close();
+    rig.tx.close();
+    assert.is(rig.pool.available, rig.pool.capacity);
+    assert.is(new Set(rig.free()).size, rig.pool.capacity);
+    assert.is(pipe.poll(), 0);
+    rig.pool.detach(rig.mapper);
+    rig.pool.close();
+  };
+}
+
+damaged('DD everywhere, for ever', hostile(GOOD, 60));
+damaged(
+  'DD everywhere, for ever, with a hook',
+  hostile(GOOD, 60, (_packet, length) => length),
+);
+damaged('errors everywhere, for ever', hostile(GOOD | RX_ERROR_RXE, 60));
+damaged('no end of packet, for ever', hostile(RX_STATUS_DD, 60));
+damaged('all ones in every descriptor', hostile(-1, 0xffff));
+
+damaged(
+  'reports of groups that were not sent free nothing',
+  withPipe((rig, pipe) => {
+    for (let slot = 0; slot < SIZE; slot++) rig.txRing[slot * 4 + 3] = 1;
+    rig.arrive(31);
+    assert.is(pipe.poll(), 31);
+    assert.is(pipe.poll(), 0);
+    assert.equal(rig.rxDevice.tail.writes, [SIZE - 1], 'no slot is handed back before its packet has left');
+  }),
+);
+
+damaged.run();
+
+const joining = suite('Pipe, joining and closing');
+
+function refused(rig: QueueRig, reason: RegExp, pool = rig.pool): void {
+  assert.match(Pipe.obstacle(rig.rx, rig.tx, pool) ?? '', reason);
+  assert.throws(
+    () => connectQueues(rig.rx, rig.tx, pool, { path: 'pipe' }),
+    (error: { code?: string; message: string }) => error.code === 'BAD_OPTION' && reason.test(error.message),
+  );
+}
+
+joining(
+  'rings of different sizes: the general path',
+  withRig({ rxSize: 128 }, (rig) => {
+    refused(rig, /128 descriptors and the transmit ring 64/);
+    const forwarder = connectQueues(rig.rx, rig.tx, rig.pool);
+    assert.is(forwarder.path, 'general');
+    rig.arrive(3);
+    assert.is(forwarder.poll(), 3);
+  }),
+);
+
+joining(
+  'different pools',
+  withRig({}, (rig) => {
+    const other = new PacketPool({ buffers: 64, pageSize: '4K' });
+    refused(rig, /different pools/, other);
+    other.close();
+  }),
+);
+
+joining(
+  'queues that have received, or sent',
+  withRig({}, (rig) => {
+    rig.arrive(1);
+    rig.pool.release(rig.bufs, 0, rig.rx.receive(rig.bufs));
+    refused(rig, /received already/);
+  }),
+);
+
+joining(
+  'a queue that has sent',
+  withRig({}, (rig) => {
+    rig.tx.send(rig.allocate(1));
+    refused(rig, /sent already/);
+  }),
+);
+
+joining(
+  'a queue that notes metadata',
+  withRig({ metadata: { ipErrorShift: 31, l4ErrorShift: 30 } }, (rig) => refused(rig, /metadata/)),
+);
+
+joining(
+  'a queue that is in a pipe, or closed',
+  withPipe((rig) => {
+    refused(rig, /in a pipe already/);
+    rig.rx.close();
+    rig.tx.close();
+    refused(rig, /already|closed/);
+  }),
+);
+
+joining(
+  'queues of another make',
+  withRig({}, (rig) => {
+    const tx = { size: SIZE, send: () => 0, reclaim: () => {} };
+    assert.match(Pipe.obstacle(rig.rx, tx, rig.pool) ?? '', /different descriptors/);
+    assert.is(connectQueues(rig.rx, tx, rig.pool).path, 'general');
+  }),
+);
+
+joining(
+  'frames that arrived before are moved',
+  withRig({}, (rig) => {
+    rig.arrive(5);
+    assert.is(new Pipe(rig.rx, rig.tx, rig.pool).poll(), 5);
+    rig.txDevice.transmit();
+    assert.is(rig.txDevice.sent.length, 5);
+  }),
+);
+
+joining(
+  'receive and send throw; who kept the functions from before gets nothing done',
+  withRig({}, (rig) => {
+    const { receive, send } = rig.rx && { receive: rig.rx.receive, send: rig.tx.send };
+    const bufs = rig.allocate(2);
+    const pipe = new Pipe(rig.rx, rig.tx, rig.pool);
+    for (const attempt of [
+      () => rig.rx.receive(rig.bufs),
+      () => rig.tx.send(bufs),
+      () => rig.tx.sendOffloaded(bufs),
+    ]) {
+      assert.throws(attempt, (error: { code?: string }) => error.code === 'OWNERSHIP');
+    }
+    assert.is(receive(rig.bufs), 0);
+    assert.is(send(bufs), 0);
+    rig.tx.reclaim();
+    rig.arrive(1);
+    assert.throws(() => receive(rig.bufs), /belongs to a pipe/);
+    assert.is(pipe.poll(), 1);
+    rig.pool.release(bufs);
+  }),
+);
+
+for (const batch of [0, 1.5, 4097]) {
+  joining(
+    `a batch of ${batch} is refused, and the queues stay usable`,
+    withRig({}, (rig) => {
+      assert.throws(() => new Pipe(rig.rx, rig.tx, rig.pool, { batch }), /batch/);
+      assert.is(Pipe.obstacle(rig.rx, rig.tx, rig.pool), undefined);
+    }),
+  );
+}
+
+for (const order of [
+  ['rx', 'tx'],
+  ['tx', 'rx'],
+] as const) {
+  joining(
+    `closing ${order.join(', then ')}: a packet in the transmit ring is the transmit queue's`,
+    withRig({}, (rig) => {
+      const pipe = new Pipe(rig.rx, rig.tx, rig.pool);
+      const { available, capacity } = rig.pool;
+      for (let round = 0; round < 3; round++) {
+        rig.arrive(30);
+        pipe.poll();
+        if (round === 0) rig.txDevice.transmit();
+      }
+      // 90 arrived at most; groups that left are back in the receive ring.
+      const inRing = new Set(rig.txDevice.queuedBuffers());
+      const doorbells = rig.txDevice.tail.writes.length;
+      rig[order[0]].close();
+      const freed = new Set(rig.free());
+      for (const buffer of inRing) assert.is(freed.has(buffer), order[0] === 'tx', `buffer ${buffer}`);
+      assert.ok(rig.pool.available > available);
+      assert.is(pipe.poll(), 0);
+      rig[order[1]].close();
+      assert.is(rig.pool.available, capacity);
+      assert.is(new Set(rig.free()).size, capacity);
+      assert.is(pipe.poll(), 0);
+      assert.is(rig.txDevice.tail.writes.length, doorbells, 'no doorbell after the end');
+    }),
+  );
+}
+
+joining.run();
