@@ -1,73 +1,103 @@
 /**
- * What a copy costs: Barewire's queues on the lockstep device, forwarding each packet as it is, or after copying it to
- * memory of the application's own, as `recv` would have. All else is the same, so the difference is the copy.
+ * What a copy costs: Barewire's two paths on the lockstep device as they are; and the pipe with a function that looks at
+ * each packet, and with one that copies each to memory of the application's own, as `recv` would have. Between the last
+ * two all else is the same, so the difference is the copy.
  */
+import { ownCopy } from '../../src/driver/own-copy.js';
+import { connectQueues } from '../../src/driver/pipe.js';
 import { Queues } from '../lab.js';
 import { native } from '../native.js';
-import { BATCH, CopyForwarder } from './copy-forwarder.js';
+import { PacketCopier } from './packet-copier.js';
 import { type Measured, measured, SIZES_BYTES } from './row.js';
 
+const BATCH = 32;
 /** Packets that arrive at each port between two runs. */
 const WINDOW = 192;
-/** Buffers that the copies go to in turn. They are the pool's, so that one `copyWithin` can copy. */
-const TARGETS = 512;
-/** Two forwarders on a lockstep device. */
+/** Buffers that the copies of one direction go to in turn. They are the pool's, so that one `copyWithin` can copy. */
+const TARGETS = 256;
+
+const WAYS_MEASURED = ['general', 'pipe', 'look', 'copy'] as const;
+type Way = (typeof WAYS_MEASURED)[number];
+
+/** Both ways between two ports. */
 class Subject {
   readonly #queues = new Queues();
-  readonly #targets: Uint32Array | undefined;
-  readonly #toB: CopyForwarder;
-  readonly #toA: CopyForwarder;
+  readonly #run: (polls: number) => number;
+  readonly #copiers: PacketCopier[] = [];
+  readonly #targets: Uint32Array[] = [];
 
-  constructor(sizeBytes: number, copies: boolean) {
+  constructor(sizeBytes: number, way: Way) {
     const { lab, pool, rx, tx } = this.#queues;
     native.labFrameBytes(lab.pointer, sizeBytes);
-    if (copies) {
-      this.#targets = new Uint32Array(TARGETS);
-      if (pool.allocate(this.#targets, TARGETS) < TARGETS)
-        throw new Error('the pool is too small for the copies');
-    }
-    const half = TARGETS / 2;
-    this.#toB = new CopyForwarder(rx[0]!, tx[1]!, pool, this.#targets?.subarray(0, half));
-    this.#toA = new CopyForwarder(rx[1]!, tx[0]!, pool, this.#targets?.subarray(half));
+    const [toB, toA] = [0, 1].map((from) =>
+      connectQueues(rx[from]!, tx[1 - from]!, pool, {
+        batch: BATCH,
+        path: way === 'general' ? 'general' : 'pipe',
+        ...this.#look(way),
+      }),
+    );
+    this.#run = ownCopy(makeRun)(toB!, toA!);
+  }
+
+  /** How the way looks at packets. */
+  #look(way: Way) {
+    if (way === 'general' || way === 'pipe') return { touch: true };
+    const { pool } = this.#queues;
+    if (way === 'look') return { onPacket: ownCopy(makeLook)(pool.memory, pool.bufferShift) };
+    const targets = new Uint32Array(TARGETS);
+    if (pool.allocate(targets) < TARGETS) throw new Error('the pool is too small for the copies');
+    const copier = new PacketCopier(pool, targets);
+    this.#targets.push(targets);
+    this.#copiers.push(copier);
+    return { onPacket: copier.onPacket };
   }
 
   /** One window of packets; returns the nanoseconds that each took. */
   round(): number {
-    const { lab } = this.#queues;
-    const count = lab.step(WINDOW);
-    const toB = this.#toB;
-    const toA = this.#toA;
-    const polls = Math.ceil(count / BATCH);
+    const count = this.#queues.lab.step(WINDOW);
+    return this.#run(Math.ceil(count / BATCH)) / (2 * count);
+  }
+
+  /** Checks what the device does not. @throws Error */
+  check(): void {
+    for (const copier of this.#copiers) copier.check();
+    this.#queues.lab.checkArmed();
+  }
+
+  close(): void {
+    for (const targets of this.#targets) this.#queues.pool.release(targets);
+    this.#queues.close();
+  }
+}
+
+function makeRun(toB: { poll(): number }, toA: { poll(): number }): (polls: number) => number {
+  return function run(polls: number): number {
     const start = performance.now();
     for (let i = 0; i < polls; i++) {
       toB.poll();
       toA.poll();
     }
-    return ((performance.now() - start) * 1e6) / (2 * count);
-  }
-
-  /** Checks what the device does not. @throws Error */
-  check(): void {
-    this.#toB.check();
-    this.#toA.check();
-    this.#queues.lab.checkArmed();
-  }
-
-  close(): void {
-    if (this.#targets !== undefined) this.#queues.pool.release(this.#targets, 0, TARGETS);
-    this.#queues.close();
-  }
+    return (performance.now() - start) * 1e6;
+  };
 }
 
-/** Both ways in turn, so that what disturbs the machine disturbs both alike. Takes about `seconds` for each size. */
+function makeLook(memory: Uint8Array, shift: number): (packet: number, lengthBytes: number) => number {
+  return function look(packet: number, lengthBytes: number): number {
+    const start = packet << shift;
+    memory[start] = memory[start]!;
+    return lengthBytes;
+  };
+}
+
+/** All in turn, so that what disturbs the machine disturbs them alike. Takes about `seconds` for each size. */
 export function measureCopies(seconds: number): Measured[] {
   return SIZES_BYTES.flatMap((sizeBytes) => measureSize(sizeBytes, seconds));
 }
 
 function measureSize(sizeBytes: number, seconds: number): Measured[] {
-  const subjects = (['zeroCopy', 'copy'] as const).map((way) => ({
+  const subjects = WAYS_MEASURED.map((way) => ({
     way,
-    subject: new Subject(sizeBytes, way === 'copy'),
+    subject: new Subject(sizeBytes, way),
     samples: [] as number[],
   }));
   const warmUpEnd = performance.now() + seconds * 300;

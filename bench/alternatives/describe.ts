@@ -3,7 +3,7 @@ import { type AlternativeRow, WAYS } from './row.js';
 
 /** One line for a row. */
 export function describeRow(row: AlternativeRow): string {
-  const title = WAYS[row.way].title.padEnd(40);
+  const title = WAYS[row.way].title.padEnd(46);
   if ('skipped' in row) return `${title} skipped: ${row.skipped}`;
   const limit = row.limit === undefined ? '' : `  limit: ${row.limit}`;
   const waited =

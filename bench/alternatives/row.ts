@@ -53,12 +53,22 @@ export const WAYS = {
     calls: "counted: the C library's functions are wrapped (LD_PRELOAD); the event loop's, none for packets",
   },
   copy: {
-    title: 'Barewire and one copy, lockstep device',
-    forward: { copies: 1, why: 'made on purpose' },
+    title: 'Barewire, pipe with one copy, lockstep device',
+    forward: { copies: 1, why: 'made on purpose, by a function for each packet' },
     calls: 'none is in the measured code',
   },
-  zeroCopy: {
-    title: 'Barewire, lockstep device',
+  look: {
+    title: 'Barewire, pipe with a look, lockstep device',
+    forward: { copies: 0, why: 'a function for each packet looks at it in place' },
+    calls: 'none is in the measured code',
+  },
+  general: {
+    title: 'Barewire, general path, lockstep device',
+    forward: { copies: 0, why: 'the buffer that was received is the one that is sent' },
+    calls: 'none is in the measured code',
+  },
+  pipe: {
+    title: 'Barewire, pipe, lockstep device',
     forward: { copies: 0, why: 'the buffer that was received is the one that is sent' },
     calls: 'none is in the measured code',
   },

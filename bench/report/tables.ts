@@ -206,7 +206,7 @@ export function emulatedTable(result: BenchResult): string {
 export function copyTable(result: BenchResult): string {
   const rows = measuredRows(result);
   const pairs = rows
-    .filter(({ way }) => way === 'zeroCopy')
+    .filter(({ way }) => way === 'look')
     .flatMap((without) => {
       const copied = rows.find(({ way, sizeBytes }) => way === 'copy' && sizeBytes === without.sizeBytes);
       return copied === undefined ? [] : [{ without, copied }];

@@ -69,7 +69,8 @@ charts('ratio: bars are as high as the ratios', () => {
 
 charts('alternatives: capacity by time, and a ring where the source was the limit', () => {
   const svg = alternativesChart(RESULT)!;
-  assert.match(svg, '>100 M</text>');
+  assert.match(svg, '>200 M</text>');
+  assert.not.match(svg, 'a look');
   assert.match(svg, '>40.0 M</text>');
   assert.is(svg.match(/class="ring"/g)?.length, 1);
   assert.not.match(svg, 'dgram');

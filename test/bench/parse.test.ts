@@ -66,7 +66,7 @@ for (const [what, text, message] of [
   [
     'an unknown way',
     JSON.stringify(RESULT).replace('"way":"dgram"', '"way":"pigeon"'),
-    /^alternatives\[3\]\.way is "pigeon", not one of dgram, /,
+    /^alternatives\[4\]\.way is "pigeon", not one of dgram, /,
   ],
 ] as const) {
   parsing(what, () => {

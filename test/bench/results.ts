@@ -51,7 +51,8 @@ export const RESULT: BenchResult = {
     ],
   },
   alternatives: [
-    row('zeroCopy', 64, 10),
+    row('pipe', 64, 5),
+    row('look', 64, 10),
     row('copy', 64, 25),
     {
       ...row('emulated', 64, 20),
