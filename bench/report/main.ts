@@ -1,5 +1,5 @@
 /**
- * Makes the tables of docs/performance.md and the charts in docs/charts from a result.
+ * Makes the tables of docs/performance.md and README.md and the charts in docs/charts from a result.
  *
  *     node dist/bench/report/main.js [RESULT.json]       by default bench/results/performance.json
  *     node dist/bench/report/main.js --check             only says whether they are up to date
@@ -12,7 +12,8 @@ import { CHARTS } from './charts.js';
 import { fillDocument } from './document.js';
 import { parseResult } from './parse.js';
 
-const DOCUMENT = join(ROOT, 'docs', 'performance.md');
+/** What has generated sections. */
+const DOCUMENTS = [join(ROOT, 'docs', 'performance.md'), join(ROOT, 'README.md')];
 const CHART_FOLDER = join(ROOT, 'docs', 'charts');
 
 const { values, positionals } = parseArgs({
@@ -27,7 +28,7 @@ function files(): Map<string, string | undefined> {
   const made = new Map<string, string | undefined>();
   for (const [name, draw] of Object.entries(CHARTS))
     made.set(join(CHART_FOLDER, `${name}.svg`), draw(result));
-  made.set(DOCUMENT, fillDocument(readFileSync(DOCUMENT, 'utf8'), result));
+  for (const file of DOCUMENTS) made.set(file, fillDocument(readFileSync(file, 'utf8'), result));
   return made;
 }
 

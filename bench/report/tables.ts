@@ -1,5 +1,5 @@
 /** The generated parts of docs/performance.md, as Markdown. Each has a sentence where the result has no data for it. */
-import { type Measured, WAYS, type Way, type WayName } from '../alternatives/row.js';
+import { type Measured, SIZES_BYTES, WAYS, type Way, type WayName } from '../alternatives/row.js';
 import type { BenchResult, CoreRun, SubjectName } from '../result.js';
 import { type ChartName, SUBJECT_TITLES } from './charts.js';
 import { COMPARED_BATCH, mainRun, measuredRows, nsOf, ratioToPeer } from './figures.js';
@@ -224,6 +224,41 @@ export function copyTable(result: BenchResult): string {
   );
 }
 
+/** What the README says: the comparison with C, and one row for each way with the smallest frames. */
+export function summaryTable(result: BenchResult): string {
+  const sentences = (result.core?.runs ?? []).flatMap((run) => {
+    const [c, general, pipe] = (['c-ixy', 'general', 'pipe'] as const).map((name) =>
+      nsOf(run, name, COMPARED_BATCH),
+    );
+    if (c === undefined || general === undefined || pipe === undefined) return [];
+    const times = (ns: number): string => `${duration(ns)} (${(ns / c).toFixed(2)} times)`;
+    return [
+      `- Node ${run.node}: C ${duration(c)}, Barewire's general path ${times(general)}, its pipe ${times(pipe)}`,
+    ];
+  });
+  const rows = measuredRows(result)
+    .filter(({ job, sizeBytes, way }) => job === 'forward' && sizeBytes === SIZES_BYTES[0] && way !== 'look')
+    .sort((a, b) => WAY_NAMES.indexOf(a.way) - WAY_NAMES.indexOf(b.way))
+    .map((row) => [
+      plainTitle(row.way),
+      figure(row.nsPerPacket),
+      String(row.copies),
+      row.callsPerPacket < 0.0005 ? '0' : row.callsPerPacket.toFixed(3),
+    ]);
+  if (sentences.length === 0 && rows.length === 0) return NOT_MEASURED;
+  return [
+    ...(sentences.length === 0
+      ? []
+      : [`Time per packet, forwarding both ways in batches of ${COMPARED_BATCH}:`, sentences.join('\n')]),
+    ...(rows.length === 0
+      ? []
+      : [
+          `Forwarding frames of ${SIZES_BYTES[0]} bytes with Node ${result.node}:`,
+          table(['', 'ns per packet', 'copies', 'system calls per packet'], rows),
+        ]),
+  ].join('\n\n');
+}
+
 export const SECTIONS: Readonly<Record<string, (result: BenchResult) => string>> = {
   machine: machineTable,
   core: coreTable,
@@ -233,4 +268,5 @@ export const SECTIONS: Readonly<Record<string, (result: BenchResult) => string>>
   counts: countsTable,
   emulated: emulatedTable,
   copy: copyTable,
+  summary: summaryTable,
 };

@@ -48,6 +48,10 @@ const expected: Readonly<Record<string, RegExp[]>> = {
   ],
   counts: [/forwarded 3: two to receive, and one by the kernel to send/],
   emulated: [/\| 64 \| 1\.23 M \| 95 % \| 1\.50 \| 90 % \| 12 % \| emulator \|/],
+  summary: [
+    /- Node v24\.1\.0: C 10\.0 ns, Barewire's general path 8\.00 ns \(0\.80 times\), its pipe 3\.00 ns \(0\.30 times\)/,
+    /\| Barewire, pipe, lockstep device \| 5\.00 \| 0 \| 0 \|/,
+  ],
   copy: [/\| 64 \| 10\.0 \| 25\.0 \| 15\.0 \| 2\.50 \|/],
 };
 
@@ -74,19 +78,21 @@ sections('rows of a disturbed machine are marked', () => {
 
 sections('without data a sentence says so', () => {
   const { core: _, alternatives: __, ...empty } = RESULT;
-  for (const name of ['core', 'ratios', 'steadiness', 'alternatives', 'emulated', 'copy']) {
+  for (const name of ['core', 'ratios', 'steadiness', 'alternatives', 'emulated', 'copy', 'summary']) {
     assert.is(SECTIONS[name]!(empty), 'Not measured in this run.');
   }
 });
 
 sections.run();
 
-const page = suite('docs/performance.md');
+const page = suite('generated documents');
 
-page('has the figures of the committed result, and so have its charts', () => {
+page('have the figures of the committed result, and so have the charts', () => {
   const result = parseResult(readFileSync(RESULT_FILE, 'utf8'));
-  const text = readFileSync(join(ROOT, 'docs', 'performance.md'), 'utf8');
-  assert.is(text, fillDocument(text, result), 'run "npm run bench:report"');
+  for (const file of [join('docs', 'performance.md'), 'README.md']) {
+    const text = readFileSync(join(ROOT, file), 'utf8');
+    assert.is(text, fillDocument(text, result), 'run "npm run bench:report"');
+  }
   for (const [name, draw] of Object.entries(CHARTS)) {
     const file = join(ROOT, 'docs', 'charts', `${name}.svg`);
     const drawn = existsSync(file) ? readFileSync(file, 'utf8') : undefined;
