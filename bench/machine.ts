@@ -2,7 +2,7 @@
 import { execFileSync } from 'node:child_process';
 import { readFileSync } from 'node:fs';
 import { availableParallelism, cpus, release } from 'node:os';
-import type { Machine } from './result.js';
+import type { Machine } from './report/result.js';
 
 export function describeMachine(): Machine {
   const compiler = compilerVersion();

@@ -5,3 +5,5 @@ import { join } from 'node:path';
 export const ROOT = join(import.meta.dirname, '..', '..');
 /** The result that docs/performance.md is made from. */
 export const RESULT_FILE = join(ROOT, 'bench', 'results', 'performance.json');
+/** Where the core benchmark leaves a result for each version of Node.js. */
+export const CORE_FOLDER = join(ROOT, '.cache', 'bench');

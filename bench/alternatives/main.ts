@@ -7,7 +7,7 @@ import { existsSync, mkdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { dirname } from 'node:path';
 import { describeMachine } from '../machine.js';
 import { RESULT_FILE } from '../paths.js';
-import type { BenchResult } from '../result.js';
+import type { BenchResult } from '../report/result.js';
 import { measureAlternatives } from './alternatives.js';
 import { describeRow } from './describe.js';
 

@@ -1,12 +1,13 @@
 /** The charts of docs/performance.md. Each returns an SVG file's text, or undefined where the result has no data for it. */
 import { type Measured, SIZES_BYTES, WAYS, type WayName } from '../alternatives/row.js';
-import type { BenchResult, CoreRun, SubjectName } from '../result.js';
-import { COMPARED_BATCH, mainRun, measuredRows, nsOf, ratioToPeer } from './figures.js';
+import { COMPARED_BATCH, mainRun, measuredRows, nsOf, ratioToIxy } from './figures.js';
 import { duration, figure, scaled } from './numbers.js';
+import type { BenchResult, CoreRun, Steadiness, SubjectName } from './result.js';
 import { Drawing, decades, linear, logarithmic, type SeriesName, spread, steps } from './svg.js';
 
 export const SUBJECT_TITLES: Readonly<Record<SubjectName, string>> = {
   'c-ixy': "C, ixy's way",
+  queues: 'Barewire, receive and send',
   general: 'Barewire, general',
   pipe: 'Barewire, pipe',
   'c-pipe': 'C, pipe',
@@ -92,11 +93,11 @@ function describeBatch(run: CoreRun): string {
   return `At batch ${COMPARED_BATCH}: ${parts.join(', ')}.`;
 }
 
-/** Those of a run, in the order of the legend. */
-function subjectsOf(run: CoreRun): SubjectName[] {
-  return (Object.keys(SUBJECT_TITLES) as SubjectName[]).filter((name) =>
-    run.cells.some(({ subject }) => subject === name),
-  );
+/** Drawn, in the order of the legend. An application's own loop is in the tables only. */
+const DRAWN = ['c-ixy', 'general', 'pipe', 'c-pipe'] as const satisfies readonly SubjectName[];
+
+function subjectsOf(run: CoreRun): (typeof DRAWN)[number][] {
+  return DRAWN.filter((name) => run.cells.some(({ subject }) => subject === name));
 }
 
 /** Time per packet relative to the C peer's, for each version of Node.js. */
@@ -106,7 +107,7 @@ export function ratioChart(result: BenchResult): string | undefined {
   const bars = runs.map((run) => ({
     node: run.node,
     bars: subjectsOf(run).flatMap((subject) => {
-      const ratio = subject === 'c-ixy' ? undefined : ratioToPeer(run, subject, COMPARED_BATCH);
+      const ratio = subject === 'c-ixy' ? undefined : ratioToIxy(run, subject, COMPARED_BATCH);
       return ratio === undefined ? [] : [{ subject, ratio }];
     }),
   }));
@@ -238,37 +239,23 @@ function describeAlternatives(ways: readonly WayName[], rows: readonly Measured[
 /** Share of the polls that came later than a time after the one before, on two logarithmic scales. */
 export function gapsChart(result: BenchResult): string | undefined {
   const run = mainRun(result);
-  const list = run?.steadiness?.filter(({ histogram }) => histogram.some(({ count }) => count > 0)) ?? [];
-  if (run === undefined || list.length === 0) return undefined;
+  if (run === undefined || run.steadiness.length === 0) return undefined;
   const title = 'Time between two polls';
-  const description = list
-    .map(({ subject, gapsNs }) => {
-      const { p50, p99, p999, p9999, max } = gapsNs;
-      return (
-        `${SUBJECT_TITLES[subject]}: median ${duration(p50)}, p99 ${duration(p99)}, p99.9 ${duration(p999)}, ` +
-        `p99.99 ${duration(p9999)}, most ${duration(max)}.`
-      );
-    })
-    .join(' ');
-  const drawing = new Drawing(WIDTH, 400, title, description);
+  const drawing = new Drawing(WIDTH, 400, title, run.steadiness.map(describeGaps).join(' '));
   heading(drawing, title, `share of polls that came later than this after the one before, Node ${run.node}`);
   const frame: Frame = { left: 90, right: 715, top: 100, bottom: 345 };
-  const curves = list.map(({ subject, histogram }) => ({ subject, points: tail(histogram) }));
-  const shares = curves.flatMap(({ points }) => points.map(([, share]) => share));
-  const times = curves.flatMap(({ points }) => points.map(([time]) => time));
-  const xTicks = decades(Math.min(...times), Math.max(...times));
-  const yTicks = decades(Math.min(...shares, 0.1), 1);
+  const curves = run.steadiness.map((steadiness) => ({ series: steadiness.path, points: tail(steadiness) }));
+  const points = curves.flatMap((curve) => curve.points);
+  const xTicks = decades(
+    Math.min(...points.map(([time]) => time)),
+    Math.max(...points.map(([time]) => time)),
+  );
+  const yTicks = decades(Math.min(...points.map(([, share]) => share), 0.1), 1);
   const x = logarithmic([xTicks[0]!, xTicks.at(-1)!], [frame.left, frame.right]);
   const y = logarithmic([yTicks[0]!, 1], [frame.bottom, frame.top]);
   for (const tick of yTicks) {
     drawing.line(frame.left, y(tick), frame.right, y(tick), tick === yTicks[0] ? 'axis' : 'grid');
-    drawing.text(
-      frame.left - 10,
-      y(tick) + 4,
-      tick >= 0.9999 ? '100 %' : `${Number((tick * 100).toPrecision(2))} %`,
-      'end',
-      'muted',
-    );
+    drawing.text(frame.left - 10, y(tick) + 4, `${Number((tick * 100).toPrecision(2))} %`, 'end', 'muted');
   }
   for (const tick of xTicks) {
     drawing.line(x(tick), frame.top, x(tick), frame.bottom, 'grid');
@@ -281,38 +268,36 @@ export function gapsChart(result: BenchResult): string | undefined {
     'middle',
     'muted',
   );
-  for (const { subject, points } of curves) {
-    drawing.path(
-      points.map(([time, share]) => [x(time), y(share)] as const),
-      `line ${subject}`,
-    );
+  for (const { series, points } of curves) {
+    const places = points.map(([time, share]) => [x(time), y(share)] as const);
+    drawing.path(places, `line ${series}`);
+    for (const [px, py] of places) drawing.circle(px, py, 3.5, `fill ${series}`);
   }
   legend(
     drawing,
     78,
-    curves.map(({ subject }) => [SUBJECT_TITLES[subject], subject]),
+    curves.map(({ series }) => [SUBJECT_TITLES[series], series]),
   );
   return drawing.toString();
 }
 
-/** [time, share of the polls whose gap was longer], as long as there are any. */
-export function tail(
-  histogram: readonly { readonly upToNs: number; readonly count: number }[],
-): (readonly [number, number])[] {
-  const total = histogram.reduce((sum, { count }) => sum + count, 0);
-  let above = total;
-  const points: (readonly [number, number])[] = [];
-  for (const { upToNs, count } of histogram) {
-    above -= count;
-    if (above <= 0) {
-      // The longest gap of all: one more than the share before would be nothing.
-      if (points.length === 0) points.push([upToNs, 1]);
-      points.push([upToNs, points.at(-1)![1]]);
-      break;
-    }
-    points.push([upToNs, above / total]);
-  }
-  return points;
+function describeGaps({ path, gapsNs: { p50, p99, p999, p9999, max } }: Steadiness): string {
+  return (
+    `${SUBJECT_TITLES[path]}: median ${duration(p50)}, p99 ${duration(p99)}, p99.9 ${duration(p999)}, ` +
+    `p99.99 ${duration(p9999)}, most ${duration(max)}.`
+  );
+}
+
+/** [time, share of the polls that came later]; the longest gap was that of one poll. */
+export function tail({ gapsNs, polls }: Steadiness): (readonly [number, number])[] {
+  const { p50, p99, p999, p9999, max } = gapsNs;
+  const points: (readonly [number, number])[] = [
+    [p50, 0.5],
+    [p99, 0.01],
+    [p999, 0.001],
+    [p9999, 0.0001],
+  ];
+  return [...points.filter(([, share]) => share > 1 / polls), [max, 1 / polls]];
 }
 
 export const CHARTS = {

@@ -2,7 +2,7 @@
  * Puts generated sections into a document: what stands between `<!-- generated: NAME -->` and `<!-- end -->` is replaced,
  * the rest stays.
  */
-import type { BenchResult } from '../result.js';
+import type { BenchResult } from './result.js';
 import { SECTIONS } from './tables.js';
 
 const SECTION = /<!-- generated: ([a-z-]+) -->\n([\s\S]*?)<!-- end -->/g;

@@ -1,6 +1,6 @@
 /** What tables and charts take out of a result. */
 import type { AlternativeRow, Measured } from '../alternatives/row.js';
-import type { BenchResult, CoreRun, SubjectName } from '../result.js';
+import type { BenchResult, Cell, CoreRun, SubjectName } from './result.js';
 
 /** Where forwarders are compared. */
 export const COMPARED_BATCH = 32;
@@ -11,15 +11,22 @@ export function mainRun(result: BenchResult): CoreRun | undefined {
   return runs.find(({ node }) => node === result.node) ?? runs[0];
 }
 
+function cellOf(run: CoreRun, subject: SubjectName, batch: number): Cell | undefined {
+  return run.cells.find((cell) => cell.subject === subject && cell.batch === batch);
+}
+
 export function nsOf(run: CoreRun, subject: SubjectName, batch: number): number | undefined {
-  return run.cells.find((cell) => cell.subject === subject && cell.batch === batch)?.nsPerPacket;
+  return cellOf(run, subject, batch)?.nsPerPacket;
 }
 
 /** Time per packet relative to that of the C forwarder with ixy's algorithm. */
-export function ratioToPeer(run: CoreRun, subject: SubjectName, batch: number): number | undefined {
-  const ns = nsOf(run, subject, batch);
-  const peer = nsOf(run, 'c-ixy', batch);
-  return ns === undefined || peer === undefined ? undefined : ns / peer;
+export function ratioToIxy(run: CoreRun, subject: SubjectName, batch: number): number | undefined {
+  return cellOf(run, subject, batch)?.ratioToIxy;
+}
+
+/** Time per packet relative to that of the pipe in C. */
+export function ratioToCPipe(run: CoreRun, subject: SubjectName, batch: number): number | undefined {
+  return cellOf(run, subject, batch)?.ratioToCPipe;
 }
 
 export function measuredRows(result: BenchResult): Measured[] {

@@ -1,9 +1,9 @@
 /** The generated parts of docs/performance.md, as Markdown. Each has a sentence where the result has no data for it. */
 import { type Measured, SIZES_BYTES, WAYS, type Way, type WayName } from '../alternatives/row.js';
-import type { BenchResult, CoreRun, SubjectName } from '../result.js';
 import { type ChartName, SUBJECT_TITLES } from './charts.js';
-import { COMPARED_BATCH, mainRun, measuredRows, nsOf, ratioToPeer } from './figures.js';
+import { COMPARED_BATCH, mainRun, measuredRows, nsOf, ratioToCPipe, ratioToIxy } from './figures.js';
 import { count, duration, figure, percent, scaled } from './numbers.js';
+import type { BenchResult, CoreRun, SubjectName } from './result.js';
 
 const WAY_NAMES = Object.keys(WAYS) as WayName[];
 
@@ -45,12 +45,24 @@ export function machineTable(result: BenchResult): string {
 export function coreTable(result: BenchResult): string {
   const runs = result.core?.runs ?? [];
   if (runs.length === 0) return NOT_MEASURED;
-  const parts = runs.map((run) => `Node ${run.node}, ns per packet:\n\n${batchTable(run)}`);
+  const parts = runs.map(
+    (run) => `Node ${run.node}, ns per packet, ${conditions(run)}:\n\n${batchTable(run)}`,
+  );
   return [
     chart('batch', 'Time per packet by batch size'),
     chart('ratio', `Time per packet relative to C at batch ${COMPARED_BATCH}`),
     ...parts,
   ].join('\n\n');
+}
+
+/** What one should know of a run before believing it. */
+function conditions({ rounds, checkedPackets, hugepages, loadPerProcessor, cells }: CoreRun): string {
+  const spread = cells.map(({ p25, nsPerPacket, p75 }) => (p75 - p25) / nsPerPacket).sort((a, b) => a - b);
+  return (
+    `medians of ${rounds} rounds (quartiles ${percent(spread[spread.length >> 1] ?? 0)} apart, mostly), ` +
+    `${count(checkedPackets)} packets checked, ${hugepages ? 'with' : 'without'} hugepages, ` +
+    `load at the start ${figure(loadPerProcessor)} per processor`
+  );
 }
 
 const RATIOS = ['general', 'pipe'] as const;
@@ -68,7 +80,7 @@ function batchTable(run: CoreRun): string {
     batches.map((batch) => [
       String(batch),
       ...subjects.map((name) => cell(nsOf(run, name, batch), figure)),
-      ...ratios.map((name) => cell(ratioToPeer(run, name, batch), (ratio) => ratio.toFixed(2))),
+      ...ratios.map((name) => cell(ratioToIxy(run, name, batch), (ratio) => ratio.toFixed(2))),
     ]),
   );
 }
@@ -77,30 +89,25 @@ function batchTable(run: CoreRun): string {
 export function ratioTable(result: BenchResult): string {
   const runs = result.core?.runs ?? [];
   if (runs.length === 0) return NOT_MEASURED;
-  const ratio = (a: number | undefined, b: number | undefined): string =>
-    a === undefined || b === undefined ? '' : (a / b).toFixed(2);
+  const text = (ratio: number | undefined): string => ratio?.toFixed(2) ?? '';
   return table(
     ['Node.js', 'general / C', 'pipe / C', 'pipe / C pipe', 'general / C at batch 1'],
-    runs.map((run) => {
-      const at = (subject: SubjectName, batch = COMPARED_BATCH): number | undefined =>
-        nsOf(run, subject, batch);
-      return [
-        run.node,
-        ratio(at('general'), at('c-ixy')),
-        ratio(at('pipe'), at('c-ixy')),
-        ratio(at('pipe'), at('c-pipe')),
-        ratio(at('general', 1), at('c-ixy', 1)),
-      ];
-    }),
+    runs.map((run) => [
+      run.node,
+      text(ratioToIxy(run, 'general', COMPARED_BATCH)),
+      text(ratioToIxy(run, 'pipe', COMPARED_BATCH)),
+      text(ratioToCPipe(run, 'pipe', COMPARED_BATCH)),
+      text(ratioToIxy(run, 'general', 1)),
+    ]),
   );
 }
 
 export function steadinessTable(result: BenchResult): string {
-  const runs = (result.core?.runs ?? []).filter(({ steadiness }) => (steadiness ?? []).length > 0);
+  const runs = (result.core?.runs ?? []).filter(({ steadiness }) => steadiness.length > 0);
   if (runs.length === 0) return NOT_MEASURED;
   const rows = runs.flatMap((run) =>
-    run.steadiness!.map(({ subject, packets, heapGrowthBytes, collections, gapsNs }) => [
-      `${run.node}, ${subject}`,
+    run.steadiness.map(({ path, packets, heapGrowthBytes, collections, gapsNs }) => [
+      `${run.node}, ${path}`,
       count(packets),
       count(heapGrowthBytes),
       String(collections),

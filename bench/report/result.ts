@@ -1,8 +1,8 @@
 /**
- * What a run of the benchmark leaves: one JSON file, from which docs/performance.md gets its tables and charts. Every
- * section may be missing, as when only a part was run; what is there must be whole.
+ * What the page about performance is made from: one JSON file, collected from a run of the benchmark (collect.ts). Sections
+ * may be missing, as when only a part was run; what is there must be whole.
  */
-import type { AlternativeRow } from './alternatives/row.js';
+import type { AlternativeRow } from '../alternatives/row.js';
 
 export interface BenchResult {
   readonly machine: Machine;
@@ -18,8 +18,9 @@ export interface Machine {
   /** Model, as the kernel names it. */
   readonly cpu: string;
   readonly cores: number;
+  /** Version, without what a builder appended. */
   readonly kernel: string;
-  /** First line of `gcc --version`, and the flags of the C peers. */
+  /** First line of `gcc --version`. */
   readonly compiler?: string;
   /** True where the kernel says that it runs under a hypervisor. */
   readonly virtual?: boolean;
@@ -32,26 +33,39 @@ export interface CoreResult {
 
 export interface CoreRun {
   readonly node: string;
+  readonly hugepages: boolean;
+  /** Runnable processes per processor at the start: much above 0, others were at work. */
+  readonly loadPerProcessor: number;
+  readonly rounds: number;
+  /** Frames that the device saw and found right. */
+  readonly checkedPackets: number;
   readonly cells: readonly Cell[];
-  readonly steadiness?: readonly Steadiness[];
+  readonly steadiness: readonly Steadiness[];
 }
 
-export const SUBJECT_NAMES = ['c-ixy', 'general', 'pipe', 'c-pipe'] as const;
+export const SUBJECT_NAMES = ['c-ixy', 'queues', 'general', 'pipe', 'c-pipe'] as const;
 export type SubjectName = (typeof SUBJECT_NAMES)[number];
 
-/** Median of the rounds of one forwarder at one batch size. */
+/** One forwarder at one batch size. */
 export interface Cell {
   readonly subject: SubjectName;
   readonly batch: number;
+  /** Median of the rounds, and the quartiles. */
   readonly nsPerPacket: number;
+  readonly p25: number;
+  readonly p75: number;
+  /** Median of the rounds' ratios to `c-ixy` and to `c-pipe`; missing where those were not run. */
+  readonly ratioToIxy?: number;
+  readonly ratioToCPipe?: number;
 }
 
 /** A long run of one path: what it allocated, and how regularly it polled. */
 export interface Steadiness {
-  readonly subject: SubjectName;
+  readonly path: 'general' | 'pipe';
   readonly packets: number;
   readonly heapGrowthBytes: number;
   readonly collections: number;
+  readonly polls: number;
   /** Time between two polls, in nanoseconds. */
   readonly gapsNs: {
     readonly p50: number;
@@ -60,6 +74,4 @@ export interface Steadiness {
     readonly p9999: number;
     readonly max: number;
   };
-  /** Polls by the time since the one before: more than the previous entry's `upToNs`, at most this one's. */
-  readonly histogram: readonly { readonly upToNs: number; readonly count: number }[];
 }
