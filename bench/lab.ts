@@ -3,6 +3,7 @@
  * run on them. Only the forwarder's time is counted: `run` returns nanoseconds, and the device works between runs.
  */
 
+import type { RxQueue, TxQueue } from '../src/driver/device.js';
 import { RingMemory } from '../src/driver/intel/rings.js';
 import { IntelRxQueue } from '../src/driver/intel/rx-queue.js';
 import { IntelTxQueue } from '../src/driver/intel/tx-queue.js';
@@ -21,7 +22,7 @@ const POOL_BUFFERS = 4 * RING + 1024;
 const PEER_BUFFERS = 2 * 4096;
 const PEER_HEADER_BYTES = 64;
 /** ixgbe's mask (82599 datasheet 7.1.6.2). */
-const RX_ERROR_MASK = 0x3b00_0000;
+export const RX_ERROR_MASK = 0x3b00_0000;
 
 /** What the device can be told to do wrong: see native/device.c. */
 export const Fault = { NONE: 0, SKIP_PACKET: 1, WRONG_ADDRESS: 2, WRONG_LENGTH: 3 } as const;
@@ -34,7 +35,7 @@ export interface Subject {
 }
 
 /** Remembers where mapped memory lies; the device's addresses are those of `map`. */
-class LabMapper implements DmaMapper {
+export class LabMapper implements DmaMapper {
   readonly iovaRanges = [{ first: 0n, last: (1n << 48n) - 1n }];
   readonly mapped: { readonly address: bigint; readonly iova: bigint }[] = [];
 
@@ -93,9 +94,14 @@ export class Lab {
     native.labFault(this.pointer, fault);
   }
 
-  /** Frames that have left both ports. */
+  /** Frames that have left both ports, each checked. */
   get forwarded(): number {
     return native.labForwarded(this.pointer);
+  }
+
+  /** Frames that have arrived at both ports. */
+  get received(): number {
+    return native.labReceived(this.pointer);
   }
 
   close(): void {
@@ -120,18 +126,24 @@ export interface Bench {
   readonly subject: Subject;
 }
 
+/** Ends a forwarder and its lab. @throws Error where a buffer was lost */
+export function closeBench({ lab, subject }: Bench): void {
+  subject.close();
+  lab.close();
+}
+
 /** Real queues on a lab. */
 export class Queues {
   readonly pool: PacketPool;
   readonly lab: Lab;
   readonly rx: readonly IntelRxQueue[];
   readonly tx: readonly IntelTxQueue[];
+  readonly #mapper = new LabMapper();
 
   constructor() {
     this.pool = new PacketPool({ buffers: POOL_BUFFERS, bufferSizeBytes: BUFFER_BYTES });
-    const mapper = new LabMapper();
-    this.pool.attach(mapper);
-    const { address, iova } = mapper.mapped[0]!;
+    this.pool.attach(this.#mapper);
+    const { address, iova } = this.#mapper.mapped[0]!;
     const lab = new Lab(address, iova, POOL_BUFFERS, 0);
     const { pool } = this;
     this.lab = lab;
@@ -152,31 +164,54 @@ export class Queues {
 
   close(): void {
     for (const queue of [...this.rx, ...this.tx]) queue.close();
-    if (this.pool.available !== this.pool.capacity) {
-      throw new Error(`${this.pool.capacity - this.pool.available} buffers were lost`);
+    this.pool.detach(this.#mapper);
+    const { available, capacity } = this.pool;
+    this.pool.close();
+    if (available !== capacity) {
+      throw new Error(`${capacity - available} buffers were lost`);
     }
   }
 }
 
-/** The driver's queues, connected both ways by one of its two paths. */
+type DriverPath = 'queues' | 'general' | 'pipe';
+
+/** The driver's queues, connected both ways by an application's own loop or by one of the two paths. */
 class DriverSubject implements Subject {
   /** A function of its own for each subject: as with the driver's loops, the engine knows then what it calls. */
   readonly run: (polls: number) => number;
   readonly #queues: Queues;
 
-  constructor(queues: Queues, batch: number, path: 'pipe' | 'general') {
+  constructor(queues: Queues, batch: number, path: DriverPath) {
     this.#queues = queues;
     const [rxA, rxB] = queues.rx as [IntelRxQueue, IntelRxQueue];
     const [txA, txB] = queues.tx as [IntelTxQueue, IntelTxQueue];
-    const options = { batch, touch: true, path };
-    const toB = connectQueues(rxA, txB, queues.pool, options);
-    const toA = connectQueues(rxB, txA, queues.pool, options);
+    const connect = (rx: IntelRxQueue, tx: IntelTxQueue): { poll(): number } =>
+      path === 'queues'
+        ? { poll: ownCopy(makeApplication)(rx, tx, queues.pool, new Uint32Array(batch)) }
+        : connectQueues(rx, tx, queues.pool, { batch, touch: true, path });
+    const toB = connect(rxA, txB);
+    const toA = connect(rxB, txA);
     this.run = ownCopy(makeRun)(toB, toA);
   }
 
   close(): void {
     this.#queues.close();
   }
+}
+
+/** What an application writes that looks at packets: receive, touch, send. */
+function makeApplication(rx: RxQueue, tx: TxQueue, pool: PacketPool, bufs: Uint32Array): () => number {
+  return function poll(): number {
+    const { memory, bufferShift } = pool;
+    const received = rx.receive(bufs);
+    for (let i = 0; i < received; i++) {
+      const start = bufs[i]! << bufferShift;
+      memory[start] = memory[start]!;
+    }
+    const sent = tx.send(bufs, received);
+    if (sent < received) pool.release(bufs, sent, received);
+    return received;
+  };
 }
 
 function makeRun(toB: { poll(): number }, toA: { poll(): number }): (polls: number) => number {
@@ -192,6 +227,7 @@ function makeRun(toB: { poll(): number }, toA: { poll(): number }): (polls: numb
 
 /** A forwarder in C. */
 class NativeSubject implements Subject {
+  readonly #memory: DmaRegion;
   readonly #pointer: Pointer;
   readonly #batch: number;
   readonly #run: (pointer: Pointer, polls: number, batch: number) => number;
@@ -203,7 +239,9 @@ class NativeSubject implements Subject {
     free: (pointer: Pointer) => void,
     lab: Lab,
     batch: number,
+    memory: DmaRegion,
   ) {
+    this.#memory = memory;
     this.#pointer = make(lab.pointer);
     this.#run = run;
     this.#free = free;
@@ -216,41 +254,43 @@ class NativeSubject implements Subject {
 
   close(): void {
     this.#free(this.#pointer);
+    this.#memory.close();
   }
 }
 
-function nativeLab(buffers: number, dataOffset: number): Lab {
+function nativeBench(
+  buffers: number,
+  dataOffset: number,
+  batch: number,
+  make: (lab: Pointer) => Pointer,
+  run: (pointer: Pointer, polls: number, batch: number) => number,
+  free: (pointer: Pointer) => void,
+): Bench {
   const memory = new DmaRegion({ sizeBytes: buffers * BUFFER_BYTES, name: 'peer' });
   // The address of a C forwarder's buffer is its virtual address, as in ixy.
-  return new Lab(memory.address, memory.address, buffers, dataOffset);
+  const lab = new Lab(memory.address, memory.address, buffers, dataOffset);
+  return { lab, subject: new NativeSubject(make, run, free, lab, batch, memory) };
+}
+
+function driverBench(batch: number, path: DriverPath): Bench {
+  const queues = new Queues();
+  return { lab: queues.lab, subject: new DriverSubject(queues, batch, path) };
 }
 
 /** What can be measured. */
 export const SUBJECTS = {
   /** ixy's algorithm in C. */
-  'c-ixy': (batch: number): Bench => {
-    const lab = nativeLab(PEER_BUFFERS, PEER_HEADER_BYTES);
-    return {
-      lab,
-      subject: new NativeSubject(native.peerNew, native.peerRun, native.peerFree, lab, batch),
-    };
-  },
+  'c-ixy': (batch: number): Bench =>
+    nativeBench(PEER_BUFFERS, PEER_HEADER_BYTES, batch, native.peerNew, native.peerRun, native.peerFree),
   /** The pipe in C. */
-  'c-pipe': (batch: number): Bench => {
-    const lab = nativeLab(POOL_BUFFERS, 0);
-    return {
-      lab,
-      subject: new NativeSubject(native.cPipeNew, native.cPipeRun, native.cPipeFree, lab, batch),
-    };
-  },
-  general: (batch: number): Bench => {
-    const queues = new Queues();
-    return { lab: queues.lab, subject: new DriverSubject(queues, batch, 'general') };
-  },
-  pipe: (batch: number): Bench => {
-    const queues = new Queues();
-    return { lab: queues.lab, subject: new DriverSubject(queues, batch, 'pipe') };
-  },
+  'c-pipe': (batch: number): Bench =>
+    nativeBench(POOL_BUFFERS, 0, batch, native.cPipeNew, native.cPipeRun, native.cPipeFree),
+  /** `receive` and `send` of the queues, as an application calls them. */
+  queues: (batch: number): Bench => driverBench(batch, 'queues'),
+  /** `Forwarder`: buffers go through the pool. */
+  general: (batch: number): Bench => driverBench(batch, 'general'),
+  /** `Pipe`: rings share their buffers. */
+  pipe: (batch: number): Bench => driverBench(batch, 'pipe'),
 } as const;
 
 export type SubjectName = keyof typeof SUBJECTS;

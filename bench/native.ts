@@ -64,6 +64,7 @@ export const native = {
   ) => void,
   labError: library.func('const char *lab_error(void *lab)') as (lab: Pointer) => string,
   labForwarded: library.func('double lab_forwarded(void *lab)') as (lab: Pointer) => number,
+  labReceived: library.func('double lab_received(void *lab)') as (lab: Pointer) => number,
   labMissed: library.func('double lab_missed(void *lab)') as (lab: Pointer) => number,
   labStep: library.func('int32_t lab_step(void *lab, int32_t send, int32_t count)') as (
     lab: Pointer,

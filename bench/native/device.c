@@ -53,6 +53,9 @@ const char *lab_error(struct lab *lab) { return lab->error; }
 /* Frames that have left both ports. */
 double lab_forwarded(struct lab *lab) { return (double)(lab->port[0].next_out + lab->port[1].next_out); }
 
+/* Frames that have arrived at both ports. */
+double lab_received(struct lab *lab) { return (double)(lab->port[0].next_in + lab->port[1].next_in); }
+
 double lab_missed(struct lab *lab) { return (double)(lab->port[0].missed + lab->port[1].missed); }
 
 /* The buffer whose frame starts at an address, or -1. */

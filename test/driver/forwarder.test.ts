@@ -1,6 +1,7 @@
 import { suite } from 'uvu';
 import * as assert from 'uvu/assert';
 import { Forwarder } from '../../src/driver/forwarder.js';
+import { RX_NO_BUFFER } from '../../src/driver/intel/rx-queue.js';
 import { withRig } from '../support/queue-rig.js';
 
 const forwarding = suite('Forwarder');
@@ -59,6 +60,23 @@ forwarding(
     rig.arrive(32);
     assert.is(forwarder.poll(), 32);
     assert.is(forwarder.dropped, 320 - 63, 'there is room again');
+  }),
+);
+
+forwarding(
+  'a pool that runs out: fewer packets, counted, and every buffer in one place',
+  withRig({ buffers: 64 + 6 }, (rig) => {
+    const forwarder = new Forwarder(rig.rx, rig.tx, rig.pool);
+    rig.arrive(20);
+    assert.is(forwarder.poll(), 6);
+    assert.is(forwarder.poll(), 0);
+    assert.is(rig.rx.counters[RX_NO_BUFFER], 2);
+    assert.is(rig.txDevice.transmit(), 6);
+    assert.is(rig.pool.available, 0);
+    rig.checkOwnership(
+      [],
+      rig.txDevice.sent.map(({ buffer }) => buffer),
+    );
   }),
 );
 

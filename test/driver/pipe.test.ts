@@ -428,6 +428,22 @@ damaged('errors everywhere, for ever', hostile(GOOD | RX_ERROR_RXE, 60));
 damaged('no end of packet, for ever', hostile(RX_STATUS_DD, 60));
 damaged('all ones in every descriptor', hostile(-1, 0xffff));
 
+for (const onPacket of [undefined, (_packet: number, length: number): number => length]) {
+  damaged(
+    `a device that fills the slot that it does not own (hook: ${onPacket !== undefined})`,
+    withPipe(
+      (rig, pipe) => {
+        for (let slot = 0; slot < SIZE; slot++) rig.rxDevice.writeBack(slot, { length: 60 });
+        let moved = 0;
+        for (let round = 0; round < 10; round++) moved += pipe.poll();
+        assert.is(moved, SIZE - 1, 'the transmit ring has no more places');
+        assert.is(rig.txDevice.queued, SIZE - 1);
+      },
+      onPacket === undefined ? {} : { onPacket },
+    ),
+  );
+}
+
 damaged(
   'reports of groups that were not sent free nothing',
   withPipe((rig, pipe) => {

@@ -18,6 +18,8 @@ const HANG_FACTOR = 4;
 /** A run waits for hardware times (resets, links) more than it computes. */
 const CONCURRENCY = 4 * Math.min(2, availableParallelism());
 
+const IXGBE_TESTS = ['ixgbe', '\\.test\\.js$'] as const;
+
 interface Verdict {
   readonly status: number | null;
   readonly output: string;
@@ -26,7 +28,7 @@ interface Verdict {
 /** A copy of the build to plant faults in. */
 function makeCopy(): string {
   const copy = mkdtempSync(join(tmpdir(), 'barewire-faults-'));
-  for (const folder of ['src', 'test/support', 'test/driver/ixgbe']) {
+  for (const folder of ['src', 'test/support', 'test/driver']) {
     cpSync(join(dist, folder), join(copy, 'dist', folder), { recursive: true });
   }
   cpSync(join(dist, '../package.json'), join(copy, 'package.json'));
@@ -35,18 +37,15 @@ function makeCopy(): string {
 }
 
 /** The tests on a copy, up to the first failure. A hang counts as a failure. */
-function runTests(copy: string, timeoutMs: number): Promise<Verdict> {
+function runTests(copy: string, timeoutMs: number, tests: Fault['tests'] = IXGBE_TESTS): Promise<Verdict> {
+  const [folder, pattern] = tests;
   return new Promise((resolve) => {
     const uvu = join(copy, 'node_modules/uvu/bin.js');
-    const child = spawn(
-      process.execPath,
-      [uvu, join(copy, 'dist/test/driver/ixgbe'), '\\.test\\.js$', '--bail'],
-      {
-        stdio: ['ignore', 'pipe', 'pipe'],
-        timeout: timeoutMs,
-        env: { ...process.env, NODE_V8_COVERAGE: '' },
-      },
-    );
+    const child = spawn(process.execPath, [uvu, join(copy, 'dist/test/driver', folder), pattern, '--bail'], {
+      stdio: ['ignore', 'pipe', 'pipe'],
+      timeout: timeoutMs,
+      env: { ...process.env, NODE_V8_COVERAGE: '' },
+    });
     let output = '';
     for (const stream of [child.stdout, child.stderr]) {
       stream.setEncoding('utf8').on('data', (text: string) => {
@@ -68,7 +67,7 @@ async function runWith(copy: string, fault: Fault, timeoutMs: number): Promise<V
     text.replace(fault.find, () => fault.replace),
   );
   try {
-    return await runTests(copy, timeoutMs);
+    return await runTests(copy, timeoutMs, fault.tests);
   } finally {
     writeFileSync(file, text);
   }

@@ -10,19 +10,23 @@ export interface Fault {
   /** Text that occurs exactly once in it, and what takes its place. */
   readonly find: string;
   readonly replace: string;
+  /** Folder below `dist/test/driver` whose tests have to notice, and a pattern of files. Default: all of `ixgbe`. */
+  readonly tests?: readonly [folder: string, pattern: string];
 }
+
+const PIPE_TESTS = ['.', '^pipe\\.test\\.js$'] as const;
 
 export const faults: readonly Fault[] = [
   // These two end in a hang, so they come first: others run meanwhile.
   {
     name: 'status word of a refilled descriptor is not cleared',
-    file: 'intel/rx-queue.js',
+    file: 'intel/rx-loop.js',
     find: 'ring[word + STATUS] = 0;',
     replace: '',
   },
   {
     name: 'reclaim trusts a report of the lap before',
-    file: 'intel/tx-queue.js',
+    file: 'intel/tx-loop.js',
     find: 'while (((end - clean) & mask) >= GROUP)',
     replace: 'while (clean !== end)',
   },
@@ -46,33 +50,33 @@ export const faults: readonly Fault[] = [
   },
   {
     name: 'receive tail is one too far: an empty ring to the hardware',
-    file: 'intel/rx-queue.js',
-    find: 'this.#tail[0] = (slot - 1) & mask;',
-    replace: 'this.#tail[0] = slot;',
+    file: 'intel/rx-loop.js',
+    find: 'tail[0] = (slot - 1) & mask;',
+    replace: 'tail[0] = slot;',
   },
   {
     name: 'transmit tail is one short',
-    file: 'intel/tx-queue.js',
-    find: 'this.#tail[0] = slot;',
-    replace: 'this.#tail[0] = (slot - 1) & mask;',
+    file: 'intel/tx-loop.js',
+    find: 'tail[0] = slot;',
+    replace: 'tail[0] = (slot - 1) & mask;',
   },
   {
     name: 'high word of the transmit address is skipped',
-    file: 'intel/tx-queue.js',
+    file: 'intel/tx-loop.js',
     find: 'ring[word + 1] = iovaHigh;',
     replace: '',
   },
   {
     name: 'high word of the receive address is not written again',
-    file: 'intel/rx-queue.js',
+    file: 'intel/rx-loop.js',
     find: 'ring[word + 1] = iovaHigh;',
     replace: '',
   },
   {
     name: 'report status is never asked for',
-    file: 'intel/tx-queue.js',
-    find: 'COMMAND | length | ((((slot & GROUP_MASK) + 1) & GROUP) << RS_SHIFT)',
-    replace: 'COMMAND | length',
+    file: 'intel/tx-loop.js',
+    find: 'command | length | ((((slot & 31) + 1) & GROUP) << RS_SHIFT)',
+    replace: 'command | length',
   },
   {
     name: 'write-back threshold without report status on each descriptor',
@@ -106,9 +110,9 @@ export const faults: readonly Fault[] = [
   },
   {
     name: 'transmit length field counts the FCS',
-    file: 'intel/tx-queue.js',
-    find: 'ring[word + STATUS] = length << PAYLEN_SHIFT;',
-    replace: 'ring[word + STATUS] = (length + 4) << PAYLEN_SHIFT;',
+    file: 'intel/tx-loop.js',
+    find: 'ring[word + STATUS] = length << 14;',
+    replace: 'ring[word + STATUS] = (length + 4) << 14;',
   },
   {
     name: 'interrupts are masked with EIMS = 0',
@@ -127,5 +131,96 @@ export const faults: readonly Fault[] = [
     file: 'intel/intel-device.js',
     find: "await attempt('bus master off', () => this.vfio.disableBusMaster());",
     replace: '',
+  },
+  {
+    name: 'pipe: slots go back to the receive ring one too far',
+    file: 'intel/pipe-loop.js',
+    find: 'rxTail[0] = (clean - 1) & mask;',
+    replace: 'rxTail[0] = clean;',
+    tests: PIPE_TESTS,
+  },
+  {
+    name: 'pipe: slots go back before their packets have left',
+    file: 'intel/pipe-loop.js',
+    find: 'if ((txRing[word + TX_STATUS] & DD) === 0)\n                break;',
+    replace: '',
+    tests: PIPE_TESTS,
+  },
+  {
+    name: 'pipe: the address that the report overwrote stays away',
+    file: 'intel/pipe-loop.js',
+    find: 'txRing[word] = addresses[clean + GROUP_MASK];',
+    replace: '',
+    tests: PIPE_TESTS,
+  },
+  {
+    name: 'pipe: the receive address is not written again',
+    file: 'intel/pipe-loop.js',
+    find: 'rxRing[word] = address;',
+    replace: '',
+    tests: PIPE_TESTS,
+  },
+  {
+    name: 'pipe: the status of a moved slot is not cleared',
+    file: 'intel/pipe-loop.js',
+    find: 'rxRing[word + RX_STATUS] = 0;\n            txRing[word + TX_COMMAND] = command | length',
+    replace: 'txRing[word + TX_COMMAND] = command | length',
+    tests: PIPE_TESTS,
+  },
+  {
+    name: 'pipe: a full ring is not seen',
+    file: 'intel/pipe-loop.js',
+    find: 'const room = (state[CLEAN] - first - 1) & mask;',
+    replace: 'const room = mask;',
+    tests: PIPE_TESTS,
+  },
+  {
+    name: 'pipe: a dropped packet is sent',
+    file: 'intel/pipe-loop.js',
+    find: 'good ? command | wanted | report : nullCommand | report',
+    replace: 'command | (wanted || 60) | report',
+    tests: PIPE_TESTS,
+  },
+  {
+    name: 'pipe: a dropped packet at the end of a group reports nothing',
+    file: 'intel/pipe-loop.js',
+    find: 'good ? command | wanted | report : nullCommand | report',
+    replace: 'good ? command | wanted | report : nullCommand',
+    tests: PIPE_TESTS,
+  },
+  {
+    name: 'pipe: a packet that a hook throws at is lost',
+    file: 'intel/pipe-loop.js',
+    find: 'if (moved > 0)\n                commit(',
+    replace: 'if (moved >= 0)\n                commit(1 + ',
+    tests: PIPE_TESTS,
+  },
+  {
+    name: 'pipe: a damaged frame is sent',
+    file: 'pipe.js',
+    find: 'isLast ? TX_NULL | TX_RS : TX_NULL',
+    replace: '60 | this.#tx.command',
+    tests: PIPE_TESTS,
+  },
+  {
+    name: 'pipe: closing gives back what is being transmitted',
+    file: 'intel/rx-queue.js',
+    find: 'kept?.has(slot) !== true',
+    replace: 'true',
+    tests: PIPE_TESTS,
+  },
+  {
+    name: 'forwarder: packets are taken without room to send them',
+    file: 'intel/forward-loop.js',
+    find: '((txState[CLEAN] - txSlot - 1) & txMask) < batch || ',
+    replace: '',
+    tests: ['.', '^forwarder\\.test\\.js$'],
+  },
+  {
+    name: 'forwarder: buffers are taken from an empty pool',
+    file: 'intel/forward-loop.js',
+    find: ' || freeCount < batch',
+    replace: '',
+    tests: ['.', '^forwarder\\.test\\.js$'],
   },
 ];

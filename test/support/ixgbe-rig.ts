@@ -3,7 +3,7 @@ import * as assert from 'uvu/assert';
 import type { NetDevice, OpenOptions } from '../../src/driver/device.js';
 import { ixgbe } from '../../src/driver/ixgbe/ixgbe.js';
 import { IxgbeModel, type IxgbeOptions } from '../../src/emulator/ixgbe/ixgbe-model.js';
-import { connect } from '../../src/emulator/link.js';
+import { type Connection, connect } from '../../src/emulator/link.js';
 import { PacketPool } from '../../src/hugepage/packet-pool.js';
 import { LocalDevice, LocalMapper } from './local-device.js';
 
@@ -30,10 +30,18 @@ export class IxgbeRig {
   readonly a: Side;
   readonly b: Side;
   readonly pool: PacketPool;
+  readonly link: Connection;
   readonly #ticker: ReturnType<typeof setInterval>;
 
-  private constructor(a: Side, b: Side, pool: PacketPool, ticker: ReturnType<typeof setInterval>) {
+  private constructor(
+    a: Side,
+    b: Side,
+    pool: PacketPool,
+    link: Connection,
+    ticker: ReturnType<typeof setInterval>,
+  ) {
     this.a = a;
+    this.link = link;
     this.b = b;
     this.pool = pool;
     this.#ticker = ticker;
@@ -46,7 +54,7 @@ export class IxgbeRig {
         new IxgbeModel({ name: `nic${i}`, deviceId, mac, mappable: false, strict: true, ...options.model }),
     );
     const [modelA, modelB] = models as [IxgbeModel, IxgbeModel];
-    connect(modelA, modelB, { flowControl: options.flowControl ?? true });
+    const link = connect(modelA, modelB, { flowControl: options.flowControl ?? true });
     // The models' share of the waits of bring-up.
     const ticker = setInterval(() => {
       for (const model of models) model.poll(64);
@@ -65,7 +73,7 @@ export class IxgbeRig {
       const a = await openOne(modelA, 'local:a');
       const b = await openOne(modelB, 'local:b');
       clearInterval(ticker);
-      return new IxgbeRig(a, b, pool, ticker);
+      return new IxgbeRig(a, b, pool, link, ticker);
     } catch (error) {
       clearInterval(ticker);
       throw error;

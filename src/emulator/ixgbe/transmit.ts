@@ -381,7 +381,9 @@ export class Transmitter {
         queue.reportDescriptor('PAYLEN', '7.2.1.1', 'frame is longer than hardware can send');
         usable = false;
       }
-      if (usable && this.#checkBuffer(queue, iova, pieceBytes)) {
+      // A legacy descriptor of length 0 between frames is allowed and transmits nothing (7.2.3.2.2).
+      const isNull = n === 0 && (command & (0xffff | DEXT | EOP)) === EOP;
+      if (usable && !isNull && this.#checkBuffer(queue, iova, pieceBytes)) {
         if (this.#buffers.read(iova, this.#gather, length, pieceBytes)) length += pieceBytes;
         else {
           this.#interrupts.otherCause(CAUSE.PCI);
