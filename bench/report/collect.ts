@@ -6,12 +6,13 @@ import { Value, withoutUndefined } from './value.js';
 /** @param text of a file that bench/main.ts wrote @throws Error where it is none */
 export function collectRun(text: string): CoreRun {
   const root = new Value(JSON.parse(text), '');
+  const method = root.at('method');
   const throughput = root.at('throughput');
   return {
     node: root.at('versions').at('node').string(),
     hugepages: root.at('machine').at('hugepages').boolean(),
     loadPerProcessor: root.at('machine').at('loadPerProcessor').number(),
-    rounds: root.at('method').at('rounds').positive(),
+    rounds: method.at('passes').positive() * method.at('roundsPerPass').positive(),
     checkedPackets: throughput
       .list((row) => row.at('checkedPackets').number())
       .reduce((sum, packets) => sum + packets, 0),

@@ -9,7 +9,7 @@ const CORE = {
   date: '2026-01-02T03:04:05.000Z',
   machine: { processor: 'x', processors: 2, kernel: '6.1.2-builder', hugepages: true, loadPerProcessor: 0.1 },
   versions: { barewire: '0.1.0', node: 'v24.1.0', v8: '13', compiler: 'gcc', compilerFlags: '-O2' },
-  method: { ringSize: 512, frameBytes: 64, windowFrames: 192, rounds: 25, seconds: 60 },
+  method: { ringSize: 512, frameBytes: 64, windowFrames: 192, passes: 3, roundsPerPass: 12, seconds: 60 },
   throughput: [
     {
       subject: 'c-ixy',
@@ -50,7 +50,7 @@ collecting('takes what the page needs', () => {
     node: 'v24.1.0',
     hugepages: true,
     loadPerProcessor: 0.1,
-    rounds: 25,
+    rounds: 36,
     checkedPackets: 3000,
     cells: [
       { subject: 'c-ixy', batch: 32, nsPerPacket: 10, p25: 9, p75: 11, ratioToIxy: 1 },
