@@ -19,13 +19,14 @@ import {
   WINDOW,
 } from './result.js';
 import type { Steadiness } from './steadiness.js';
-import { measureThroughput, type Throughput } from './throughput.js';
+import { BatchMeasurement } from './throughput.js';
 import { installedNodes, installNode, versionOf } from './versions.js';
 
 const USAGE = `usage: npm run bench -- [options]
   --batches LIST    batch sizes (default 1,2,4,8,16,32,64,128,256)
   --subjects LIST   ${Object.keys(SUBJECTS).join(', ')} (default all)
-  --rounds N        rounds (default 25)
+  --passes N        passes over all batch sizes (default 3)
+  --rounds N        rounds in a pass (default 12)
   --packets N       packets of the long run (default 100000000; 0 leaves it out)
   --json FILE       where the result goes (default .cache/bench/VERSION.json)
   --node LIST       install and measure these versions of Node.js, too: 22,24
@@ -44,7 +45,8 @@ const { values } = parseArgs({
   options: {
     batches: { type: 'string', default: '1,2,4,8,16,32,64,128,256' },
     subjects: { type: 'string', default: Object.keys(SUBJECTS).join(',') },
-    rounds: { type: 'string', default: '25' },
+    passes: { type: 'string', default: '3' },
+    rounds: { type: 'string', default: '12' },
     packets: { type: 'string', default: '100000000' },
     json: { type: 'string' },
     node: { type: 'string' },
@@ -83,19 +85,20 @@ function measureSteadiness(path: 'general' | 'pipe', packets: number): Steadines
 function measure(): BenchResult {
   const start = performance.now();
   const machine = describeMachine();
+  const passes = positive('passes', values.passes);
   const rounds = positive('rounds', values.rounds);
   const packets = positive('packets', values.packets);
   const names = subjects();
   const plant = fault();
   console.log(`\nNode.js ${machine.versions.node} (V8 ${machine.versions.v8}), ${machine.machine.processor}`);
   console.log('nanoseconds per packet (ratio to ixy in C)');
-  const throughput: Throughput[] = [];
-  for (const batch of values.batches.split(',').map((text) => positive('batches', text))) {
-    const rows = measureThroughput({ subjects: names, batch, rounds, plant });
-    throughput.push(...rows);
-    const table = throughputTable(rows).split('\n');
-    console.log((throughput.length === rows.length ? table : table.slice(1)).join('\n'));
+  const batches = values.batches.split(',').map((text) => positive('batches', text));
+  const measurements = batches.map((batch) => new BatchMeasurement({ subjects: names, batch, plant }));
+  for (let pass = 0; pass < passes; pass++) {
+    for (const measurement of measurements) measurement.run(rounds);
   }
+  const throughput = measurements.flatMap((measurement) => measurement.result());
+  console.log(throughputTable(throughput));
   const steadiness =
     packets === 0 ? [] : (['general', 'pipe'] as const).map((path) => measureSteadiness(path, packets));
   if (steadiness.length > 0) console.log(steadinessTable(steadiness));
@@ -107,7 +110,8 @@ function measure(): BenchResult {
       ringSize: RING_SIZE,
       frameBytes: FRAME_BYTES,
       windowFrames: WINDOW,
-      rounds,
+      passes,
+      roundsPerPass: rounds,
       seconds: (performance.now() - start) / 1000,
     },
     throughput,

@@ -31,7 +31,8 @@ export interface BenchResult {
     readonly ringSize: number;
     readonly frameBytes: number;
     readonly windowFrames: number;
-    readonly rounds: number;
+    readonly passes: number;
+    readonly roundsPerPass: number;
     readonly seconds: number;
   };
   readonly throughput: readonly Throughput[];
@@ -87,9 +88,7 @@ export function throughputTable(rows: readonly Throughput[]): string {
       const row = rows.find((one) => one.batch === batch && one.subject === subject);
       if (row === undefined) return '';
       const ns = row.nsPerPacket.median.toFixed(2);
-      return subject === 'c-ixy' || Number.isNaN(row.ratioToIxy)
-        ? ns
-        : `${ns} (${row.ratioToIxy.toFixed(2)})`;
+      return subject === 'c-ixy' || row.ratioToIxy === null ? ns : `${ns} (${row.ratioToIxy.toFixed(2)})`;
     });
     lines.push(line([String(batch), ...cells]));
   }

@@ -1,12 +1,13 @@
 /**
  * Nanoseconds per packet of every forwarder, batch size by batch size. All forwarders of a batch size take turns, round
- * by round, so that whatever drifts in the machine hits all; ratios are taken within a round.
+ * by round, so that whatever drifts in the machine hits all; ratios are taken within a round. Batch sizes take turns as
+ * well, in passes, so that a disturbance of some seconds does not decide about one of them.
  */
 import { type Bench, closeBench, RING, SUBJECTS, type SubjectName } from './lab.js';
 
 /** Frames that the device receives at each port before the forwarder runs. Room for what the pipe has in flight. */
 export const WINDOW_FRAMES = 192;
-const WARM_UP_MS = 250;
+const WARM_UP_MS = 150;
 const WINDOWS_PER_ROUND = 200;
 
 export interface Quartiles {
@@ -20,8 +21,8 @@ export interface Throughput {
   readonly batch: number;
   readonly nsPerPacket: Quartiles;
   /** Median of the rounds' ratios to ixy's algorithm in C, and to the pipe in C. */
-  readonly ratioToIxy: number;
-  readonly ratioToCPipe: number;
+  readonly ratioToIxy: number | null;
+  readonly ratioToCPipe: number | null;
   /** Packets that the device saw and found right. */
   readonly checkedPackets: number;
 }
@@ -29,44 +30,71 @@ export interface Throughput {
 interface Cell {
   readonly subject: SubjectName;
   readonly bench: Bench;
-  readonly rounds: number[];
 }
 
 export interface ThroughputOptions {
   readonly subjects: readonly SubjectName[];
   readonly batch: number;
-  readonly rounds: number;
   /** A fault of `Fault` to plant, to see that it is found. */
   readonly plant: number;
 }
 
-/** @throws Error where a forwarder did something wrong */
-export function measureThroughput(options: ThroughputOptions): Throughput[] {
-  const { batch } = options;
-  const cells: Cell[] = options.subjects.map((subject) => ({
-    subject,
-    bench: SUBJECTS[subject](batch),
-    rounds: [],
-  }));
-  try {
-    for (const { subject, bench } of cells) {
-      inSubject(subject, () => {
-        bench.lab.plant(options.plant);
-        const end = performance.now() + WARM_UP_MS;
-        while (performance.now() < end) runWindow(bench, batch);
-      });
-    }
-    for (let round = 0; round < options.rounds; round++) {
-      for (const cell of cells) {
-        cell.rounds.push(inSubject(cell.subject, () => runRound(cell.bench, batch)));
+/** Forwarders of one batch size, measured as often as wanted. */
+export class BatchMeasurement {
+  readonly #options: ThroughputOptions;
+  readonly #nsPerPacket: ReadonlyMap<SubjectName, number[]>;
+  readonly #checkedPackets = new Map<SubjectName, number>();
+
+  constructor(options: ThroughputOptions) {
+    this.#options = options;
+    this.#nsPerPacket = new Map(options.subjects.map((subject) => [subject, []]));
+  }
+
+  /** Rounds on new rings. @throws Error where a forwarder did something wrong */
+  run(rounds: number): void {
+    const { batch } = this.#options;
+    const cells: Cell[] = this.#options.subjects.map((subject) => ({
+      subject,
+      bench: SUBJECTS[subject](batch),
+    }));
+    try {
+      for (const { subject, bench } of cells) {
+        inSubject(subject, () => {
+          bench.lab.plant(this.#options.plant);
+          const end = performance.now() + WARM_UP_MS;
+          while (performance.now() < end) runWindow(bench, batch);
+        });
       }
+      for (let round = 0; round < rounds; round++) {
+        for (const { subject, bench } of cells) {
+          this.#nsPerPacket.get(subject)!.push(inSubject(subject, () => runRound(bench, batch)));
+        }
+      }
+      for (const { subject, bench } of cells) {
+        inSubject(subject, () => finish(bench, batch));
+        this.#checkedPackets.set(subject, (this.#checkedPackets.get(subject) ?? 0) + bench.lab.forwarded);
+      }
+    } finally {
+      for (const { bench } of cells) closeBench(bench);
     }
-    return cells.map((cell) => {
-      inSubject(cell.subject, () => finish(cell.bench, batch));
-      return summary(cell, cells, batch);
+  }
+
+  result(): Throughput[] {
+    return this.#options.subjects.map((subject) => {
+      const rounds = this.#nsPerPacket.get(subject)!;
+      return {
+        subject,
+        batch: this.#options.batch,
+        nsPerPacket: {
+          p25: quantile(rounds, 0.25),
+          median: quantile(rounds, 0.5),
+          p75: quantile(rounds, 0.75),
+        },
+        ratioToIxy: ratio(rounds, this.#nsPerPacket.get('c-ixy')),
+        ratioToCPipe: ratio(rounds, this.#nsPerPacket.get('c-pipe')),
+        checkedPackets: this.#checkedPackets.get(subject) ?? 0,
+      };
     });
-  } finally {
-    for (const { bench } of cells) closeBench(bench);
   }
 }
 
@@ -103,27 +131,11 @@ function finish({ lab, subject }: Bench, batch: number): void {
   if (lab.forwarded !== received) throw new Error(`${received} frames arrived and ${lab.forwarded} left`);
 }
 
-function summary(cell: Cell, cells: readonly Cell[], batch: number): Throughput {
-  const { subject, rounds, bench } = cell;
-  return {
-    subject,
-    batch,
-    nsPerPacket: {
-      p25: quantile(rounds, 0.25),
-      median: quantile(rounds, 0.5),
-      p75: quantile(rounds, 0.75),
-    },
-    ratioToIxy: ratio(cell, cells, 'c-ixy'),
-    ratioToCPipe: ratio(cell, cells, 'c-pipe'),
-    checkedPackets: bench.lab.forwarded,
-  };
-}
-
-function ratio(cell: Cell, cells: readonly Cell[], to: SubjectName): number {
-  const other = cells.find(({ subject }) => subject === to);
-  if (other === undefined) return Number.NaN;
+/** Median of the rounds' ratios; null where the other was not measured. */
+function ratio(rounds: readonly number[], others: readonly number[] | undefined): number | null {
+  if (others === undefined) return null;
   return quantile(
-    cell.rounds.map((ns, round) => ns / other.rounds[round]!),
+    rounds.map((ns, round) => ns / others[round]!),
     0.5,
   );
 }
