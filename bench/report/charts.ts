@@ -49,7 +49,7 @@ function endLabels(
 /** Nanoseconds per packet against batch size. */
 export function batchChart(result: BenchResult): string | undefined {
   const run = mainRun(result);
-  if (run === undefined) return undefined;
+  if (run === undefined || subjectsOf(run).length === 0) return undefined;
   const title = 'Time per packet by batch size';
   const drawing = new Drawing(WIDTH, 400, title, describeBatch(run));
   heading(
@@ -59,7 +59,8 @@ export function batchChart(result: BenchResult): string | undefined {
   );
   const frame: Frame = { left: 60, right: 590, top: 75, bottom: 345 };
   const batches = [...new Set(run.cells.map(({ batch }) => batch))].sort((a, b) => a - b);
-  const ticks = steps(Math.max(...run.cells.map(({ nsPerPacket }) => nsPerPacket)), 6);
+  const drawn = run.cells.filter(({ subject }) => DRAWN.some((name) => name === subject));
+  const ticks = steps(Math.max(...drawn.map(({ nsPerPacket }) => nsPerPacket)), 6);
   const x = logarithmic(
     [batches[0]!, Math.max(batches.at(-1)!, batches[0]! * 2)],
     [frame.left + 10, frame.right - 10],

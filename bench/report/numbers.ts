@@ -32,7 +32,8 @@ export function duration(ns: number): string {
 }
 
 export function percent(share: number): string {
-  return `${share > 0 && share < 0.01 ? figure(share * 100) : Math.round(share * 100)} %`;
+  const digits = share > 0 && share < 0.01 ? 1 : 0;
+  return `${(share * 100).toFixed(digits)} %`;
 }
 
 /** With commas between thousands. */
