@@ -3,7 +3,7 @@
  *
  *     node dist/examples/forward.js 0000:03:00.0 0000:03:00.1
  */
-import { Forwarder, type NetDevice, open, PacketPool, pollLoop } from 'barewire';
+import { connectQueues, type NetDevice, open, PacketPool, pollLoop } from 'barewire';
 
 const addresses = process.argv.slice(2);
 if (addresses.length !== 2) {
@@ -20,8 +20,8 @@ const ports: NetDevice[] = [];
 try {
   for (const address of addresses) ports.push(await open(address, { pool, promiscuous: true }));
   const [a, b] = ports as [NetDevice, NetDevice];
-  const there = new Forwarder(a.rxQueues[0]!, b.txQueues[0]!, pool);
-  const back = new Forwarder(b.rxQueues[0]!, a.txQueues[0]!, pool);
+  const there = connectQueues(a.rxQueues[0]!, b.txQueues[0]!, pool);
+  const back = connectQueues(b.rxQueues[0]!, a.txQueues[0]!, pool);
   // Polls under load; sleeps until an interrupt of either port when nothing comes.
   await pollLoop(() => there.poll() + back.poll(), { signal: stop.signal, devices: ports });
   for (const port of ports) {

@@ -86,7 +86,7 @@ export class Pipe implements RingShare {
       minBytes: this.#tx.minBytes,
       spanBytes: this.#tx.spanBytes,
       testMask: this.#rx.testMask,
-      command: this.#tx.command,
+      commands: this.#tx.commands,
       nullCommand: TX_NULL,
       touch,
       onPacket,

@@ -130,6 +130,24 @@ moving(
 );
 
 moving(
+  'of several groups only those that have left go back',
+  withPipe(
+    (rig, pipe) => {
+      rig.arrive(100);
+      assert.is(pipe.poll(), 100);
+      rig.txDevice.transmit(40);
+      assert.is(pipe.poll(), 0);
+      assert.equal(rig.rxDevice.tail.writes, [127, 31]);
+      rig.txDevice.transmit(60);
+      assert.is(pipe.poll(), 0);
+      assert.equal(rig.rxDevice.tail.writes, [127, 31, 95]);
+    },
+    { batch: 256 },
+    { rxSize: 128, txSize: 128 },
+  ),
+);
+
+moving(
   'takes nothing from the pool and gives nothing back',
   withPipe((rig, pipe) => {
     const { available } = rig.pool;

@@ -62,8 +62,8 @@ export const faults: readonly Fault[] = [
   },
   {
     name: 'high word of the transmit address is skipped',
-    file: 'intel/tx-loop.js',
-    find: 'ring[word + 1] = iovaHigh;',
+    file: 'intel/tx-queue.js',
+    find: 'ring[(slot << DESCRIPTOR_WORD_SHIFT) + 1] = rings.iovaHigh;',
     replace: '',
   },
   {
@@ -74,9 +74,9 @@ export const faults: readonly Fault[] = [
   },
   {
     name: 'report status is never asked for',
-    file: 'intel/tx-loop.js',
-    find: 'command | length | ((((slot & 31) + 1) & GROUP) << RS_SHIFT)',
-    replace: 'command | length',
+    file: 'intel/tx-queue.js',
+    find: '? COMMAND | TX_RS : COMMAND',
+    replace: '? COMMAND : COMMAND',
   },
   {
     name: 'write-back threshold without report status on each descriptor',
@@ -163,29 +163,29 @@ export const faults: readonly Fault[] = [
   {
     name: 'pipe: the status of a moved slot is not cleared',
     file: 'intel/pipe-loop.js',
-    find: 'rxRing[word + RX_STATUS] = 0;\n            txRing[word + TX_COMMAND] = command | length',
-    replace: 'txRing[word + TX_COMMAND] = command | length',
+    find: 'rxRing[word + RX_STATUS] = 0;\n            txRing[word + TX_COMMAND] = commands[slot] | length',
+    replace: 'txRing[word + TX_COMMAND] = commands[slot] | length',
     tests: PIPE_TESTS,
   },
   {
     name: 'pipe: a full ring is not seen',
     file: 'intel/pipe-loop.js',
-    find: 'const room = (state[CLEAN] - first - 1) & mask;',
+    find: 'const room = (clean - first - 1) & mask;',
     replace: 'const room = mask;',
     tests: PIPE_TESTS,
   },
   {
     name: 'pipe: a dropped packet is sent',
     file: 'intel/pipe-loop.js',
-    find: 'good ? command | wanted | report : nullCommand | report',
-    replace: 'command | (wanted || 60) | report',
+    find: 'good ? commands[slot] | wanted : nullCommand | report',
+    replace: 'commands[slot] | (wanted || 60)',
     tests: PIPE_TESTS,
   },
   {
     name: 'pipe: a dropped packet at the end of a group reports nothing',
     file: 'intel/pipe-loop.js',
-    find: 'good ? command | wanted | report : nullCommand | report',
-    replace: 'good ? command | wanted | report : nullCommand',
+    find: 'good ? commands[slot] | wanted : nullCommand | report',
+    replace: 'good ? commands[slot] | wanted : nullCommand',
     tests: PIPE_TESTS,
   },
   {
@@ -199,7 +199,7 @@ export const faults: readonly Fault[] = [
     name: 'pipe: a damaged frame is sent',
     file: 'pipe.js',
     find: 'isLast ? TX_NULL | TX_RS : TX_NULL',
-    replace: '60 | this.#tx.command',
+    replace: '60 | this.#tx.commands[slot]',
     tests: PIPE_TESTS,
   },
   {
@@ -212,7 +212,7 @@ export const faults: readonly Fault[] = [
   {
     name: 'forwarder: packets are taken without room to send them',
     file: 'intel/forward-loop.js',
-    find: '((txState[CLEAN] - txSlot - 1) & txMask) < batch || ',
+    find: 'txMask - used < batch || ',
     replace: '',
     tests: ['.', '^forwarder\\.test\\.js$'],
   },
@@ -222,5 +222,19 @@ export const faults: readonly Fault[] = [
     find: ' || freeCount < batch',
     replace: '',
     tests: ['.', '^forwarder\\.test\\.js$'],
+  },
+  {
+    name: 'the high word that a report overwrote stays away',
+    file: 'intel/tx-loop.js',
+    find: 'ring[(last << WORD_SHIFT) + 1] = iovaHigh;',
+    replace: '',
+    tests: ['intel', '^tx-queue\\.test\\.js$'],
+  },
+  {
+    name: 'the high word that a context overwrote stays away',
+    file: 'intel/tx-queue.js',
+    find: 'ring[(clean << DESCRIPTOR_WORD_SHIFT) + 1] = iovaHigh;',
+    replace: '',
+    tests: ['intel', '^offload\\.test\\.js$'],
   },
 ];

@@ -21,11 +21,12 @@ export function makeForward(loop: ForwardLoop): () => number {
   const { ring: rxRing, tail: rxTail, slots: rxSlots, state: rxState, counters: rxCounters } = rx;
   const { ring: txRing, tail: txTail, slots: txSlots, state: txState, counters: txCounters } = tx;
   const { free, freeLevel, mask: rxMask, shift, iovaLow, iovaHigh, testMask } = rx;
-  const { mask: txMask, minBytes, spanBytes, command, reclaim } = tx;
+  const { mask: txMask, minBytes, spanBytes, commands, reclaim } = tx;
   return function poll(): number {
     // Elements of the arrays, and words and bits of descriptors.ts.
     const NEXT = 0;
     const CLEAN = 1;
+    const REPORT = 2;
     const GOOD = 1;
     const PACKETS = 0;
     const BYTES = 1;
@@ -34,19 +35,20 @@ export function makeForward(loop: ForwardLoop): () => number {
     const RX_STATUS = 2;
     const RX_LENGTH = 3;
     const DD = 1;
+    const DONE = 3;
     const TX_COMMAND = 2;
     const TX_STATUS = 3;
     const PAYLEN_SHIFT = 14;
-    /** `(slot in group + 1) & GROUP` is GROUP on the last slot, 0 on the others; shifted, it is the RS bit. */
-    const RS_SHIFT = 22;
     let rxSlot = rxState[NEXT]!;
-    // Nothing there: leave at once, for polls are often idle.
-    if ((rxRing[(rxSlot << WORD_SHIFT) + RX_STATUS]! & DD) === 0) return 0;
     let txSlot = txState[NEXT]!;
-    if (((txSlot - txState[CLEAN]!) & txMask) >= GROUP) reclaim();
+    let used = (txSlot - txState[CLEAN]!) & txMask;
+    // DD of a group that is not wholly in use is from the lap before.
+    if (used >= GROUP && (txRing[txState[REPORT]!]! & DD) !== 0) {
+      reclaim();
+      used = (txSlot - txState[CLEAN]!) & txMask;
+    }
     let freeCount = freeLevel[0]!;
-    if (((txState[CLEAN]! - txSlot - 1) & txMask) < batch || freeCount < batch) return general(batch);
-    const good = rxState[GOOD]!;
+    if (txMask - used < batch || freeCount < batch || rxState[GOOD] !== DONE) return general(batch);
     let moved = 0;
     let bytes = 0;
     // No call in this loop: what is needed after one would have to leave the registers before it.
@@ -55,7 +57,7 @@ export function makeForward(loop: ForwardLoop): () => number {
       // The hardware sets DD last, and x86 keeps the order of these two loads.
       const status = rxRing[rxWord + RX_STATUS]!;
       const length = rxRing[rxWord + RX_LENGTH]! & 0xffff;
-      if ((status & testMask) !== good || (length - minBytes) >>> 0 > spanBytes) break;
+      if ((status & testMask) !== DONE || (length - minBytes) >>> 0 > spanBytes) break;
       freeCount = (freeCount - 1) | 0;
       const fresh = free[freeCount]!;
       const buffer = rxSlots[rxSlot]!;
@@ -68,8 +70,7 @@ export function makeForward(loop: ForwardLoop): () => number {
       rxRing[rxWord + RX_STATUS] = 0;
       const txWord = txSlot << WORD_SHIFT;
       txRing[txWord] = (iovaLow + start) | 0;
-      txRing[txWord + 1] = iovaHigh;
-      txRing[txWord + TX_COMMAND] = command | length | ((((txSlot & 31) + 1) & GROUP) << RS_SHIFT);
+      txRing[txWord + TX_COMMAND] = commands[txSlot]! | length;
       txRing[txWord + TX_STATUS] = length << PAYLEN_SHIFT;
       bytes = (bytes + length) | 0;
       rxSlot = (rxSlot + 1) & rxMask;

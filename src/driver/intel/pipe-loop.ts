@@ -37,7 +37,8 @@ export interface PipeLoop {
   readonly spanBytes: number;
   /** `DD | EOP` and the bits that mean a damaged frame. */
   readonly testMask: number;
-  readonly command: number;
+  /** Word 2 of each slot, without the length: the last of a group asks for a report. */
+  readonly commands: Int32Array;
   /** Word 2 of a descriptor that transmits nothing. */
   readonly nullCommand: number;
   readonly touch: boolean;
@@ -50,7 +51,7 @@ export interface PipeLoop {
 export function makePipe(loop: PipeLoop): () => number {
   const { rxRing, txRing, rxTail, txTail, slots, addresses, iovaLow, iovaHigh, state } = loop;
   const { rxCounters, txCounters, dropped, memory, mask, batch, minBytes, spanBytes, testMask } = loop;
-  const { command, nullCommand, touch, onPacket, moveBad } = loop;
+  const { commands, nullCommand, touch, onPacket, moveBad } = loop;
   // Elements of the arrays, and words and bits of descriptors.ts.
   const NEXT = 0;
   const CLEAN = 1;
@@ -110,7 +111,7 @@ export function makePipe(loop: PipeLoop): () => number {
     rxRing[word] = addresses[slot]!;
     rxRing[word + 1] = iovaHigh;
     rxRing[word + RX_STATUS] = 0;
-    txRing[word + TX_COMMAND] = command | length | ((((slot & GROUP_MASK) + 1) & GROUP) << RS_SHIFT);
+    txRing[word + TX_COMMAND] = commands[slot]! | length;
     txRing[word + TX_STATUS] = length << PAYLEN_SHIFT;
   }
 
@@ -139,7 +140,7 @@ export function makePipe(loop: PipeLoop): () => number {
           rxRing[word] = addresses[slot]!;
           rxRing[word + 1] = iovaHigh;
           rxRing[word + RX_STATUS] = 0;
-          txRing[word + TX_COMMAND] = good ? command | wanted | report : nullCommand | report;
+          txRing[word + TX_COMMAND] = good ? commands[slot]! | wanted : nullCommand | report;
           txRing[word + TX_STATUS] = good ? wanted << PAYLEN_SHIFT : 0;
           if (good) {
             sent++;
@@ -178,19 +179,26 @@ export function makePipe(loop: PipeLoop): () => number {
       }
       slot = (slot + 1) & mask;
     }
-    commit(slot, packets, sum, packets, sum);
+    if (slot !== first || moved > 0) commit(slot, packets, sum, packets, sum);
     return packets;
   }
 
   return function poll(): number {
     const first = state[NEXT]!;
-    if (((first - state[CLEAN]!) & mask) >= GROUP) reclaim();
+    let clean = state[CLEAN]!;
+    // DD of a group that is not wholly in use is from the lap before.
+    if (
+      ((first - clean) & mask) >= GROUP &&
+      (txRing[((clean + GROUP_MASK) << WORD_SHIFT) + TX_STATUS]! & DD) !== 0
+    ) {
+      reclaim();
+      clean = state[CLEAN]!;
+    }
     // One slot stays empty, so that neither a tail that meets its head nor a device that fills every slot confuses.
-    const room = (state[CLEAN]! - first - 1) & mask;
+    const room = (clean - first - 1) & mask;
     const limit = (batch < room ? batch : room) | 0;
     if (onPacket !== null) return pollHooked(onPacket, limit);
-    // While a long frame is skipped nothing is good: no masked status equals -1.
-    const good = skips() ? -1 : DONE;
+    if (skips()) return pollRest(first, limit, 0, 0);
     let slot = first;
     let moved = 0;
     let bytes = 0;
@@ -200,7 +208,7 @@ export function makePipe(loop: PipeLoop): () => number {
       // The hardware sets DD last, and x86 keeps the order of these two loads.
       const status = rxRing[word + RX_STATUS]!;
       const length = rxRing[word + RX_LENGTH]! & 0xffff;
-      if ((status & testMask) !== good || (length - minBytes) >>> 0 > spanBytes) break;
+      if ((status & testMask) !== DONE || (length - minBytes) >>> 0 > spanBytes) break;
       const address = addresses[slot]!;
       if (touch) {
         const start = (address - iovaLow) | 0;
@@ -209,7 +217,7 @@ export function makePipe(loop: PipeLoop): () => number {
       rxRing[word] = address;
       rxRing[word + 1] = iovaHigh;
       rxRing[word + RX_STATUS] = 0;
-      txRing[word + TX_COMMAND] = command | length | ((((slot & GROUP_MASK) + 1) & GROUP) << RS_SHIFT);
+      txRing[word + TX_COMMAND] = commands[slot]! | length;
       txRing[word + TX_STATUS] = length << PAYLEN_SHIFT;
       bytes = (bytes + length) | 0;
       slot = (slot + 1) & mask;

@@ -8,6 +8,8 @@ import type { Doorbell } from '../register-file.js';
 export const TX_NEXT = 0;
 /** First slot whose buffer has not been given back; always the first of a group. */
 export const TX_CLEAN = 1;
+/** Index in the ring of the word whose DD tells that the group at TX_CLEAN is done. */
+export const TX_REPORT = 2;
 
 /** What the loops work on. */
 export interface TxLoop {
@@ -29,7 +31,8 @@ export interface TxLoop {
   /** Shortest frame, and how much longer the longest is. */
   readonly minBytes: number;
   readonly spanBytes: number;
-  readonly command: number;
+  /** Word 2 of each slot, without the length: the last of a group asks for a report. */
+  readonly commands: Int32Array;
   /** Takes a packet that no hardware can send. */
   readonly refuse: (buffer: number) => void;
   /** Gives buffers of finished groups back. */
@@ -38,10 +41,11 @@ export interface TxLoop {
 
 /** For a ring without context descriptors: each slot has a buffer, and the last of a group reports. */
 export function makeReclaim(loop: Omit<TxLoop, 'refuse' | 'reclaim'>): () => void {
-  const { ring, slots, state, free, freeLevel, mask } = loop;
+  const { ring, slots, state, free, freeLevel, mask, iovaHigh } = loop;
   // Elements of the arrays, and words and bits of descriptors.ts.
   const NEXT = 0;
   const CLEAN = 1;
+  const REPORT = 2;
   const GROUP = 32;
   const WORD_SHIFT = 2;
   const STATUS = 3;
@@ -54,6 +58,8 @@ export function makeReclaim(loop: Omit<TxLoop, 'refuse' | 'reclaim'>): () => voi
     while (((end - clean) & mask) >= GROUP) {
       const last = clean + (GROUP - 1);
       if ((ring[(last << WORD_SHIFT) + STATUS]! & DD) === 0) break;
+      // The report overwrote the high word of the address, which `send` does not write.
+      ring[(last << WORD_SHIFT) + 1] = iovaHigh;
       for (let slot = clean; slot <= last; slot++) {
         free[freeCount] = slots[slot]!;
         freeCount = (freeCount + 1) | 0;
@@ -61,6 +67,7 @@ export function makeReclaim(loop: Omit<TxLoop, 'refuse' | 'reclaim'>): () => voi
       clean = (clean + GROUP) & mask;
     }
     state[CLEAN] = clean;
+    state[REPORT] = ((clean + (GROUP - 1)) << WORD_SHIFT) + STATUS;
     freeLevel[0] = freeCount;
   };
 }
@@ -80,25 +87,25 @@ export function makeSend(loop: TxLoop): (bufs: Uint32Array, count: number) => nu
     mask,
     shift,
     iovaLow,
-    iovaHigh,
     minBytes,
     spanBytes,
-    command,
+    commands,
   } = loop;
   // Small enough (460 bytes of bytecode) for the engine to inline it in its caller.
   return function send(bufs: Uint32Array, count: number): number {
     // Elements of the arrays, and words and bits of descriptors.ts.
     const NEXT = 0;
     const CLEAN = 1;
+    const REPORT = 2;
+    const DD = 1;
     const PACKETS = 0;
     const BYTES = 1;
     const GROUP = 32;
     const COMMAND_WORD = 2;
     const STATUS = 3;
-    /** `(slot in group + 1) & GROUP` is GROUP on the last slot, 0 on the others; shifted, it is the RS bit. */
-    const RS_SHIFT = 22;
     const first = state[NEXT]!;
-    if (((first - state[CLEAN]!) & mask) >= GROUP) reclaim();
+    // DD of a group that is not wholly in use is from the lap before.
+    if (((first - state[CLEAN]!) & mask) >= GROUP && (ring[state[REPORT]!]! & DD) !== 0) reclaim();
     // One slot stays empty: TDT = TDH means an empty ring.
     const room = (state[CLEAN]! - first - 1) & mask;
     // `count` may be undefined: not less than anything.
@@ -117,8 +124,7 @@ export function makeSend(loop: TxLoop): (bufs: Uint32Array, count: number) => nu
         if ((length - minBytes) >>> 0 > spanBytes) break;
         const word = slot << 2;
         ring[word] = (iovaLow + (buffer << shift)) | 0;
-        ring[word + 1] = iovaHigh;
-        ring[word + COMMAND_WORD] = command | length | ((((slot & 31) + 1) & GROUP) << RS_SHIFT);
+        ring[word + COMMAND_WORD] = commands[slot]! | length;
         ring[word + STATUS] = length << 14;
         slots[slot] = buffer;
         bytes = (bytes + length) | 0;

@@ -30,7 +30,7 @@ import {
   TX_VLE,
 } from './descriptors.js';
 import { inPipe, type RingShare } from './ring-share.js';
-import { makeReclaim, makeSend, TX_CLEAN, TX_NEXT, type TxLoop } from './tx-loop.js';
+import { makeReclaim, makeSend, TX_CLEAN, TX_NEXT, TX_REPORT, type TxLoop } from './tx-loop.js';
 
 /** Indices of `IntelTxQueue.counters`. */
 export const TX_PACKETS = 0;
@@ -45,8 +45,6 @@ const GROUP_SHIFT = Math.log2(GROUP);
 const NO_BUFFER = -1;
 /** `#context` before the first context descriptor: no context has this value. */
 const NO_CONTEXT = -1;
-/** `(slot in group + 1) & GROUP` is GROUP on the last slot, 0 on the others; shifted, it is the RS bit. */
-const RS_SHIFT = Math.log2(TX_RS) - Math.log2(GROUP);
 const COMMAND = TX_DTYP_DATA | TX_EOP | TX_IFCS | TX_DEXT;
 
 export interface IntelTxQueueOptions {
@@ -97,8 +95,13 @@ export class IntelTxQueue implements TxQueue {
       iovaHigh: pool.iovaHigh | 0,
       minBytes: TX_MIN_FRAME_BYTES,
       spanBytes: pool.bufferSizeBytes - TX_MIN_FRAME_BYTES,
-      command: COMMAND,
+      commands: Int32Array.from({ length: this.size }, (_, slot) =>
+        (slot & GROUP_MASK) === GROUP_MASK ? COMMAND | TX_RS : COMMAND,
+      ),
     };
+    // The high word of the address is the same for all buffers: `send` does not write it.
+    for (let slot = 0; slot < this.size; slot++) ring[(slot << DESCRIPTOR_WORD_SHIFT) + 1] = rings.iovaHigh;
+    rings.state[TX_REPORT] = reportWord(GROUP_MASK);
     this.#reclaimPlain = ownCopy(makeReclaim)(rings);
     this.#loop = {
       ...rings,
@@ -153,7 +156,7 @@ export class IntelTxQueue implements TxQueue {
   /** Writes a context descriptor where needed, and the data descriptor. */
   #queueOffloaded(buffer: number): void {
     const pool = this.#pool;
-    const { ring, slots, state, mask, iovaLow, iovaHigh } = this.#loop;
+    const { ring, slots, state, mask, iovaLow, iovaHigh, commands } = this.#loop;
     const length = pool.lengths[buffer]!;
     // An index outside the pool has no length, and undefined compares false.
     if (!(length >= TX_MIN_FRAME_BYTES && length <= pool.bufferSizeBytes)) {
@@ -161,7 +164,7 @@ export class IntelTxQueue implements TxQueue {
       return;
     }
     const flags = pool.txFlags[buffer]!;
-    let command = COMMAND | length;
+    let command = length;
     let status = length << TX_PAYLEN_SHIFT;
     let owed = 0;
     if (flags !== 0) {
@@ -172,7 +175,7 @@ export class IntelTxQueue implements TxQueue {
       if ((flags & (TxFlag.TCP_CHECKSUM | TxFlag.UDP_CHECKSUM)) !== 0) status |= TX_TXSM;
     }
     const slot = state[TX_NEXT]!;
-    command |= (((slot & GROUP_MASK) + 1) & GROUP) << RS_SHIFT;
+    command |= commands[slot]!;
     const word = slot << DESCRIPTOR_WORD_SHIFT;
     ring[word] = (iovaLow + (buffer << pool.bufferShift)) | 0;
     ring[word + 1] = iovaHigh;
@@ -213,6 +216,7 @@ export class IntelTxQueue implements TxQueue {
     state[TX_NEXT] = next;
     if ((slot & GROUP_MASK) !== GROUP_MASK) return 0;
     this.#reports[slot >>> GROUP_SHIFT] = next;
+    state[TX_REPORT] = reportWord(this.#reports[state[TX_CLEAN]! >>> GROUP_SHIFT]!);
     return TX_RS;
   }
 
@@ -226,7 +230,7 @@ export class IntelTxQueue implements TxQueue {
   #reclaimMixed(): void {
     const pool = this.#pool;
     const reports = this.#reports;
-    const { ring, slots, state, mask } = this.#loop;
+    const { ring, slots, state, mask, iovaHigh } = this.#loop;
     let clean = state[TX_CLEAN]!;
     while (((state[TX_NEXT]! - clean) & mask) >= GROUP) {
       const group = clean >>> GROUP_SHIFT;
@@ -235,11 +239,14 @@ export class IntelTxQueue implements TxQueue {
       const groupEnd = clean + GROUP;
       for (; clean < groupEnd; clean++) {
         const buffer = slots[clean]!;
+        // Contexts have something else there.
+        ring[(clean << DESCRIPTOR_WORD_SHIFT) + 1] = iovaHigh;
         if (buffer >= 0) pool.free[pool.freeCount++] = buffer;
       }
       clean &= mask;
     }
     state[TX_CLEAN] = clean;
+    state[TX_REPORT] = reportWord(reports[clean >>> GROUP_SHIFT]!);
   }
 
   /** What forwarders work on; undefined where packets need more than the plain loop. */
@@ -290,4 +297,9 @@ export class IntelTxQueue implements TxQueue {
     state[TX_CLEAN] = 0;
     state[TX_NEXT] = mask;
   }
+}
+
+/** Index in the ring of the word with a slot's DD. */
+function reportWord(slot: number): number {
+  return (slot << DESCRIPTOR_WORD_SHIFT) + TX_STATUS_WORD;
 }
