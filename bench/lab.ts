@@ -133,7 +133,7 @@ export function closeBench({ lab, subject }: Bench): void {
 }
 
 /** Real queues on a lab. */
-class Queues {
+export class Queues {
   readonly pool: PacketPool;
   readonly lab: Lab;
   readonly rx: readonly IntelRxQueue[];

@@ -40,8 +40,8 @@ type LinkKind =
 
 const FCS_BYTES = 4;
 const MAX_PORTS = 16;
-/** Room for frames that are still on their way when the traffic stops. */
-const SETTLE_MS = 50;
+/** After a pause the traffic has ended when nothing has arrived for this long. */
+const SETTLE_MS = 100;
 
 export function register(program: Command): void {
   program
@@ -130,13 +130,27 @@ function parentOf(stop: Stop) {
       process.on('message', ({ type }: ToEmulator) => {
         for (const peer of peers) peer.paused = type === 'pause';
         if (type === 'resume') return;
-        setTimeout(() => send({ type: 'traffic', ports: peers.map(portTraffic) }), SETTLE_MS);
+        settled(peers, () => send({ type: 'traffic', ports: peers.map(portTraffic) }));
       });
     },
     disconnect(): void {
       if (process.connected === true) process.disconnect();
     },
   };
+}
+
+/** Calls back when no more frames come in: a forwarder that the system lets wait is not done at once. */
+function settled(peers: readonly TrafficPeer[], done: () => void): void {
+  let before = -1;
+  const timer = setInterval(() => {
+    const received = peers.reduce((sum, peer) => sum + peer.sink.counters.received, 0);
+    if (received !== before) {
+      before = received;
+      return;
+    }
+    clearInterval(timer);
+    done();
+  }, SETTLE_MS);
 }
 
 /** The paths to serve at: those given, the others in a new folder that `remove` removes. */

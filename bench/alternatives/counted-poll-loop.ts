@@ -1,0 +1,7 @@
+/** Takes the place of src/driver/poll-loop.ts in a process that count-polls.ts was loaded into. */
+import { type PollLoopOptions, pollLoop as uncounted } from '../../src/driver/poll-loop.js';
+import { forwarder } from './counters.js';
+
+export function pollLoop(poll: () => number, options: PollLoopOptions): Promise<void> {
+  return uncounted(forwarder.wrap(poll), options);
+}
