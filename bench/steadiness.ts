@@ -29,7 +29,7 @@ export interface Steadiness {
 }
 
 const BATCH = 32;
-const GAP_SECONDS = 3;
+const GAP_SECONDS = 2;
 const MAX_RUNS = 5;
 
 /** One way: a receive ring that is filled, and a transmit ring that is emptied, by a loop that allocates nothing. */
