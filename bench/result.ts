@@ -97,13 +97,15 @@ export function throughputTable(rows: readonly Throughput[]): string {
 
 export function steadinessTable(rows: readonly Steadiness[]): string {
   return rows
-    .map(({ path, packets, seconds, heapGrowthBytes, scavenges, otherCollections, pollGapNs, polls }) => {
-      const { p50, p99, p999, p9999, max } = pollGapNs;
-      const us = (ns: number): string => `${(ns / 1000).toFixed(ns < 10_000 ? 2 : 0)} us`;
-      return [
-        `${path}: ${packets} packets in ${seconds.toFixed(1)} s: heap growth ${heapGrowthBytes} bytes, collections ${scavenges + otherCollections}`,
-        `${path}: time between polls p50 ${us(p50)}, p99 ${us(p99)}, p99.9 ${us(p999)}, p99.99 ${us(p9999)}, max ${us(max)} (${polls} polls)`,
-      ].join('\n');
-    })
+    .map(
+      ({ path, packets, runs, seconds, heapGrowthBytes, scavenges, otherCollections, pollGapNs, polls }) => {
+        const { p50, p99, p999, p9999, max } = pollGapNs;
+        const us = (ns: number): string => `${(ns / 1000).toFixed(ns < 10_000 ? 2 : 0)} us`;
+        return [
+          `${path}: ${packets} packets in ${seconds.toFixed(1)} s: heap growth ${heapGrowthBytes} bytes, collections ${scavenges + otherCollections} (run ${runs})`,
+          `${path}: time between polls p50 ${us(p50)}, p99 ${us(p99)}, p99.9 ${us(p999)}, p99.99 ${us(p9999)}, max ${us(max)} (${polls} polls)`,
+        ].join('\n');
+      },
+    )
     .join('\n');
 }

@@ -16,6 +16,8 @@ import { LabMapper, RING, RX_ERROR_MASK } from './lab.js';
 export interface Steadiness {
   readonly path: 'general' | 'pipe';
   readonly packets: number;
+  /** How often it ran until the heap did not grow; what follows is of the last run, collections of all. */
+  readonly runs: number;
   readonly seconds: number;
   readonly heapGrowthBytes: number;
   /** Collections of the young generation (1 MiB, so that the smallest garbage shows), and all others. */
@@ -27,7 +29,8 @@ export interface Steadiness {
 }
 
 const BATCH = 32;
-const GAP_SECONDS = 3;
+const GAP_SECONDS = 2;
+const MAX_RUNS = 5;
 
 /** One way: a receive ring that is filled, and a transmit ring that is emptied, by a loop that allocates nothing. */
 function makeWay(
@@ -97,21 +100,28 @@ async function main(path: 'general' | 'pipe', packets: number): Promise<Steadine
   globalThis.gc?.();
   await new Promise((resolve) => setTimeout(resolve, 50));
   observer.observe({ entryTypes: ['gc'] });
-  // The first run after a collection compiles something again.
-  grow(50_000);
-  const before = a.sent() + b.sent();
   // What asking alone costs.
   const asked = grow(0);
-  const start = performance.now();
-  const heapGrowthBytes = grow(batches) - asked;
-  const seconds = (performance.now() - start) / 1000;
-  const forwarded = a.sent() + b.sent() - before;
+  let heapGrowthBytes = 0;
+  let seconds = 0;
+  let forwarded = 0;
+  let runs = 0;
+  // The engine compiles something again now and then, and that stays. A loop that allocates grows in every run.
+  do {
+    const before = a.sent() + b.sent();
+    const start = performance.now();
+    heapGrowthBytes = grow(batches) - asked;
+    seconds = (performance.now() - start) / 1000;
+    forwarded = a.sent() + b.sent() - before;
+    runs++;
+  } while (heapGrowthBytes !== 0 && runs < MAX_RUNS);
   await new Promise((resolve) => setTimeout(resolve, 50));
   observer.disconnect();
   const { gaps, polls } = await measureGaps(a, b);
   return {
     path,
     packets: forwarded,
+    runs,
     seconds,
     heapGrowthBytes,
     scavenges,

@@ -56,7 +56,16 @@ published('each entry point is in it and can be imported', async () => {
   for (const target of targets) assert.ok(packed.includes(target.replace('./', '')), target);
   // By its own name, as a user would.
   const library = (await import(import.meta.resolve('barewire'))) as Record<string, unknown>;
-  for (const name of ['open', 'pollLoop', 'Forwarder', 'PacketPool', 'NicError', 'supportedDevices']) {
+  for (const name of [
+    'open',
+    'pollLoop',
+    'Forwarder',
+    'Pipe',
+    'connectQueues',
+    'PacketPool',
+    'NicError',
+    'supportedDevices',
+  ]) {
     assert.type(library[name], 'function', name);
   }
 });

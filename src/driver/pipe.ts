@@ -112,11 +112,22 @@ export class Pipe implements RingShare {
   }
 
   get pending(): boolean {
-    const { mask, ring } = this.#rx;
-    const next = this.#state[PIPE_NEXT]!;
+    return this.#hasPacket() && this.#hasRoom();
+  }
+
+  get blocked(): boolean {
+    return this.#kept === undefined && !this.#hasRoom();
+  }
+
+  #hasPacket(): boolean {
+    const word = this.#state[PIPE_NEXT]! << SHIFT;
+    return this.#kept === undefined && (this.#rx.ring[word + RX_STATUS_WORD]! & RX_DD) !== 0;
+  }
+
+  /** A free slot in the transmit ring, or a group of them that has been reported. */
+  #hasRoom(): boolean {
     const clean = this.#state[PIPE_CLEAN]!;
-    if (this.#kept !== undefined || (ring[(next << SHIFT) + RX_STATUS_WORD]! & RX_DD) === 0) return false;
-    if (((clean - next - 1) & mask) !== 0) return true;
+    if (((clean - this.#state[PIPE_NEXT]! - 1) & this.#rx.mask) !== 0) return true;
     const last = clean + GROUP - 1;
     return (this.#tx.ring[(last << SHIFT) + TX_STATUS_WORD]! & TX_DD) !== 0;
   }

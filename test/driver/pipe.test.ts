@@ -176,6 +176,9 @@ moving(
     assert.is(frames.length, SIZE - 1, 'then no descriptor is left to receive into');
     assert.is(rig.txDevice.queued, SIZE - 1);
     assert.not.ok(rig.rx.pending, 'nothing that a poll could do');
+    assert.ok(rig.rx.blocked);
+    rig.txDevice.transmit(32);
+    assert.not.ok(rig.rx.blocked, 'a group has left');
     for (let round = 0; round < 5; round++) {
       rig.txDevice.transmit();
       while (pipe.poll() > 0);
@@ -218,6 +221,7 @@ moving(
     rig.rx.close();
     rig.tx.close();
     assert.not.ok(rig.rx.pending);
+    assert.not.ok(rig.rx.blocked);
   }),
 );
 

@@ -102,8 +102,6 @@ export function addNamespace(netns: string, index: number, address?: string): st
 /** Moves an interface into a new network namespace, under a new name, and brings it up. Returns the new name. */
 export function moveToNamespace(netns: string, current: string, name: string, address?: string): string {
   run('ip', ['netns', 'add', netns]);
-  // Or the kernel sends router solicitations and reports of its own, at times that no test knows.
-  run('sh', ['-c', 'echo 1 | tee /proc/sys/net/ipv6/conf/*/disable_ipv6'], { netns });
   run('ip', ['link', 'set', current, 'netns', netns, 'name', name]);
   const commands = [`link set lo up`, `link set ${name} up`];
   if (address) commands.push(`address add ${address} dev ${name} nodad`);

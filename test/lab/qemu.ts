@@ -85,6 +85,8 @@ export function qemuArguments(options: MachineOptions, files: MachineFiles): str
     // One-shot timers, if one is lost on a busy host, leave a processor without ticks for good; periodic ones go on.
     'nohz=off highres=off',
     'random.trust_cpu=on nokaslr mitigations=off',
+    // Or the kernel sends solicitations and reports of its own, at times that no test knows.
+    'ipv6.disable=1',
     `hugepages=${hugepages}`,
     ...iommu.kernelArgs,
     ...(options.kernelArgs ?? []),

@@ -160,6 +160,21 @@ emulated(
   }),
 );
 
+for (const [args, path] of [
+  [[], 'pipe'],
+  [['--path', 'pipe', '--queues', '2'], 'pipe'],
+  [['--path', 'general'], 'general'],
+] as const) {
+  emulated(
+    `${args.join(' ') || 'by default'}: the ${path} path`,
+    withRun(['--duration', '500ms', ...args], async (run) => {
+      assert.is(await run.ended, 0, run.stderr());
+      assert.equal(message<{ path: string }>(run, 'path'), [{ type: 'path', path }]);
+      checkTotals(run);
+    }),
+  );
+}
+
 emulated(
   'kill -9 of the emulator: a clear error, exit 1',
   withRun([], async (run) => {

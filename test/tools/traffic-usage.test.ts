@@ -37,6 +37,7 @@ for (const [args, message] of [
   [['fwd', A, B, '--ring', '8192'], 'power of two from 64 to 4096'],
   [['fwd', A, B, '--batch', '0'], 'from 1 to 256'],
   [['fwd', A, B, '--queues', '9'], 'from 1 to 8'],
+  [['fwd', A, B, '--path', 'fast'], 'auto, pipe, general'],
   [['fwd', A, B, '--duration', '0'], 'a time above 0'],
   [['pktgen'], "missing required argument 'PORT'"],
   [['pktgen', A, '--size', '63'], 'from 64 to 1518'],

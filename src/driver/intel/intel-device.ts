@@ -33,6 +33,8 @@ const RING_DEFAULT = 512;
 /** Buffers of an own pool beyond those that fill the rings. */
 const SPARE_BUFFERS = 1024;
 const LINK_POLL_MS = 10;
+/** Longest sleep of a device whose slots all wait in another's transmit ring: it cannot interrupt. */
+const BLOCKED_MS = 1;
 
 /** Registers with the same meaning in all families, at offsets of their own. */
 export interface IntelRegisters {
@@ -237,7 +239,8 @@ export abstract class IntelDevice implements NetDevice {
 
   waitForPackets(timeoutMs: number): Promise<boolean> {
     if (this.#wait === undefined || this.#closing !== undefined) return Promise.resolve(false);
-    return this.#wait.wait(timeoutMs);
+    const blocked = this.rxQueues.some((queue) => queue.blocked);
+    return this.#wait.wait(blocked ? Math.min(timeoutMs, BLOCKED_MS) : timeoutMs);
   }
 
   async drain(timeoutMs: number): Promise<boolean> {

@@ -4,6 +4,8 @@ import { NicError } from '../../errors.js';
 export interface RingShare {
   /** True where the pipe has a packet to move and room for it. */
   readonly pending: boolean;
+  /** True where every slot has a packet that is being transmitted: nothing more can arrive, so nothing interrupts. */
+  readonly blocked: boolean;
   /**
    * Ends the pipe, and tells which receive slots have their packet in the transmit ring: slot to buffer. Those buffers
    * are the transmit queue's to give back, the others the receive queue's. The same at every call.

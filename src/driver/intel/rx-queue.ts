@@ -124,6 +124,11 @@ export class IntelRxQueue implements RxQueue {
     return (ring[word + RX_STATUS_WORD]! & RX_DD) !== 0 && !this.#closed;
   }
 
+  /** True where a pipe has no slot left to receive into: no interrupt tells when there is one again. */
+  get blocked(): boolean {
+    return this.#pipe?.blocked ?? false;
+  }
+
   /** What forwarders work on; undefined where packets need more than the plain loop. */
   get plainLoop(): RxLoop | undefined {
     return this.#metadata === undefined && this.#pool.owners === undefined ? this.#loop : undefined;

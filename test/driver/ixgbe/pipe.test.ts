@@ -97,7 +97,7 @@ pipe(
 
 pipe(
   'a full transmit ring: frames wait at every place there is, and leave in order',
-  onEcho((rig, echo) => {
+  onEcho(async (rig, echo) => {
     // Port A does not receive, and the link is lossless: its ring fills, then the pipe's, then A's transmit ring.
     const sent: number[] = [];
     for (let round = 0; round < 40; round++) {
@@ -110,6 +110,14 @@ pipe(
     }
     assert.ok(sent.length > 3 * (RING - 33), `${sent.length} frames are under way`);
     assert.is(echo.poll(), 0);
+    // No interrupt can tell when there is room again, so it must not sleep for long.
+    let late = false;
+    const timer = setTimeout(() => {
+      late = true;
+    }, 500);
+    assert.is(await rig.b.nic.waitForPackets(1000), false);
+    assert.not.ok(late, 'the wait was shorter than was asked for');
+    clearTimeout(timer);
     const back: Uint8Array[] = [];
     for (let round = 0; round < 100 && back.length < sent.length; round++) {
       back.push(...rig.receive(rig.a));
