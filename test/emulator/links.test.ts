@@ -358,6 +358,29 @@ streams('speaks length and frame, in both directions, however the bytes are cut'
   port.close();
 });
 
+streams('with flow control frames wait for room', async () => {
+  const path = join(directory, 'patient.sock');
+  const server = await StreamPort.listen(path);
+  const client = await StreamPort.connect(path);
+  await until(() => server.connected);
+  const wire = new Recorder();
+  connect(client, wire, { flowControl: true });
+  wire.available = 0;
+  for (let i = 0; i < 5; i++) server.deliver(memoryOf(frame(BROADCAST)), 0, 60);
+  server.flush();
+  const arrived = new Promise<void>((resolve) => {
+    client.onReadable = resolve;
+  });
+  await arrived;
+  assert.is(client.poll(8), 0);
+  wire.available = 2;
+  assert.is(client.poll(8), 2);
+  wire.available = 100;
+  assert.is(client.poll(8), 3);
+  client.close();
+  server.close();
+});
+
 streams('connects as well', async () => {
   const path = join(directory, 'other.sock');
   const server = await StreamPort.listen(path);

@@ -46,11 +46,21 @@ registers('writable storage reads back', () => {
   }
 });
 
-registers('the address and split registers have the 82598 aliases', () => {
+registers('the address, split and RSS registers have the 82598 aliases', () => {
   const nic = new TestNic();
   assert.is(nic.read(0x05400), nic.read(R.RAL0));
   nic.write(0x05408, 0x11223344);
   assert.is(nic.read(R.RAL0 + 8), 0x11223344);
+  for (const [alias, register] of [
+    [0x05818, R.MRQC],
+    [0x05c00 + 4 * 31, R.RETA0 + 4 * 31],
+    [0x05c80 + 4 * 9, R.RSSRK0 + 4 * 9],
+  ] as const) {
+    nic.write(alias, 0x00330001);
+    assert.is(nic.read(register), 0x00330001);
+    nic.write(register, 0);
+    assert.is(nic.read(alias), 0);
+  }
   nic.write(0x02100 + 4 * 5, 0x2000002);
   assert.is(nic.read(rx(5, 'SRRCTL')), 0x2000002);
 });

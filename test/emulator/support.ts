@@ -30,9 +30,9 @@ export const R = {
   RXCSUM: 0x05000,
   VFTA0: 0x0a000,
   RAL0: 0x0a200,
-  MRQC: 0x05818,
-  RETA0: 0x05c00,
-  RSSRK0: 0x05c80,
+  MRQC: 0x0ec80,
+  RETA0: 0x0eb00,
+  RSSRK0: 0x0eb80,
   RXCTRL: 0x03000, // 8.2.3.8.10
   RDRXCTL: 0x02f00,
   HLREG0: 0x04240, // 8.2.3.22.8

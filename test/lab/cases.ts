@@ -18,6 +18,7 @@ export const CASES: readonly LabCase[] = [
   { name: 'ipxe', onHost: true, qemu: 11, timeoutS: 300 },
   { name: 'linux-ixgbe', onHost: true, qemu: 11, timeoutS: 240 },
   { name: 'circle', onHost: true, qemu: 11, timeoutS: 540 },
+  { name: 'rss-ixgbe', onHost: true, qemu: 11, timeoutS: 240 },
   { name: 'boot', nics: ['igb', 'igb'] },
   { name: 'fwd', nics: ['igb', 'igb'], timeoutS: 900 },
   { name: 'pipe', nics: ['igb', 'igb'], timeoutS: 400 },

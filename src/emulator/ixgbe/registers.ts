@@ -92,9 +92,9 @@ export const MCSTCTRL = 0x05090;
 export const MTA = 0x05200;
 export const RAL = 0x0a200;
 export const VFTA = 0x0a000;
-export const MRQC = 0x05818;
-export const RETA = 0x05c00;
-export const RSSRK = 0x05c80;
+export const MRQC = 0x0ec80;
+export const RETA = 0x0eb00;
+export const RSSRK = 0x0eb80;
 export const RQSMR = 0x02300;
 export const TQSM = 0x08600;
 
@@ -373,10 +373,13 @@ export const REGISTERS: readonly RegisterBlock[] = [
   block('MPSAR', 0x0a600, 'RW', '8.2.3.7.10', { count: 256 }),
   block('VFTA', VFTA, 'RW', '8.2.3.7.11', { count: 128 }),
   block('MRQC', MRQC, 'RW', '8.2.3.7.12'),
+  block('MRQC', 0x05818, 'RW', '8.2.3.7.12'),
   block('VMD_CTL', 0x0581c, 'RW', '8.2.3.7'),
   block('RQTC', 0x0ec70, 'RW', '8.2.3.7.13'),
   block('RSSRK', RSSRK, 'RW', '8.2.3.7.14', { count: 10 }),
+  block('RSSRK', 0x05c80, 'RW', '8.2.3.7.14', { count: 10 }),
   block('RETA', RETA, 'RW', '8.2.3.7.15', { count: 32 }),
+  block('RETA', 0x05c00, 'RW', '8.2.3.7.15', { count: 32 }),
   block('ETQF', 0x05128, 'RW', '8.2.3.7', { count: 8 }),
   block('ETQS', 0x0ec00, 'RW', '8.2.3.7', { count: 8 }),
   block('SAQF', 0x0e000, 'RW', '8.2.3.7', { count: 128 }),

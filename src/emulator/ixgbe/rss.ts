@@ -42,12 +42,14 @@ export class Rss {
   constructor(registers: RegisterFile, unsupported: (mode: number) => void) {
     this.#registers = registers;
     this.#unsupported = unsupported;
-    registers.hook('MRQC', undefined, (value) => this.#configure(value));
-    registers.hook('RSSRK', undefined, (value, index) => {
+    // All three also lie where the 82598 had them: 0x5818, 0x5C80, 0x5C00.
+    const storage = (offset: number) => (index: number) => registers.peek(offset + index * 4);
+    registers.hook('MRQC', storage(MRQC), (value) => this.#configure(value));
+    registers.hook('RSSRK', storage(RSSRK), (value, index) => {
       registers.poke(RSSRK + index * 4, value);
       this.#keyChanged = true;
     });
-    registers.hook('RETA', undefined, (value, index) => {
+    registers.hook('RETA', storage(RETA), (value, index) => {
       registers.poke(RETA + index * 4, value);
       for (let n = 0; n < 4; n++) this.#queues[index * 4 + n] = (value >>> (n * 8)) & 0xf;
     });

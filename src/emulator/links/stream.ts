@@ -28,6 +28,7 @@ export class StreamPort implements Port, Pollable {
   #server: Server | undefined;
   #socket: Socket | undefined;
   #out: Port | undefined;
+  #flowControl = false;
   #input: Buffer = Buffer.alloc(0);
   readonly #frame: FrameMemory = frameMemory(MAX_FRAME_BYTES);
   readonly #output = frameMemory(OUTPUT_BYTES);
@@ -88,10 +89,12 @@ export class StreamPort implements Port, Pollable {
 
   poll(budget: number): number {
     const out = this.#out;
+    // What has no room waits here, then in the socket, then at the other side: nothing is lost.
+    const most = this.#flowControl ? Math.min(budget, out?.room() ?? 0) : budget;
     let at = 0;
     let count = 0;
     const input = this.#input;
-    while (count < budget && at + LENGTH_BYTES <= input.length) {
+    while (count < most && at + LENGTH_BYTES <= input.length) {
       const lengthBytes = input.readUInt32BE(at);
       if (lengthBytes > MAX_FRAME_BYTES) {
         this.#socket?.destroy(new Error(`a frame of ${lengthBytes} bytes on the stream: framing is lost`));
@@ -139,8 +142,9 @@ export class StreamPort implements Port, Pollable {
     this.#outputUsed = 0;
   }
 
-  plug(out: Port | undefined): void {
+  plug(out: Port | undefined, flowControl: boolean): void {
     this.#out = out;
+    this.#flowControl = flowControl;
   }
 
   damaged(): void {}

@@ -18,7 +18,11 @@ export type Wire =
   /** A peer that answers ping at this IPv4 address. */
   | { readonly responder: string }
   /** Waits for QEMU's `-netdev stream,server=off` at a socket of this name in the process's folder. */
-  | { readonly stream: string };
+  | {
+      readonly stream: string;
+      /** Frames from the machine wait until the NIC has room for them, so that none is lost. Default false. */
+      readonly lossless?: boolean;
+    };
 
 /** Frames that passed a NIC's connector in one direction; bytes with the FCS that models leave out. */
 export interface Tally {

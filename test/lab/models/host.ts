@@ -74,7 +74,7 @@ async function plugIn(index: number, nic: NicOptions): Promise<void> {
     stream.onReadable = () => host.wake();
     host.addPollable(stream);
     host.addCleanup(() => stream.close());
-    joinCounted(model, stream, wire);
+    joinCounted(model, stream, wire, undefined, nic.wire.lossless);
   }
 }
 
@@ -84,13 +84,14 @@ function joinCounted(
   far: Parameters<typeof connect>[1],
   wire: NicWire,
   farWire?: NicWire,
+  flowControl = false,
 ): void {
   const monitor = new Monitor((_memory, _offset, lengthBytes, fromModel) => {
     count(fromModel ? wire.sent : wire.received, lengthBytes);
     if (farWire) count(fromModel ? farWire.received : farWire.sent, lengthBytes);
   });
-  connect(monitor.b, far);
-  connect(model, monitor.a);
+  connect(monitor.b, far, { flowControl });
+  connect(model, monitor.a, { flowControl });
 }
 
 function count(tally: Tally, lengthBytes: number): void {
