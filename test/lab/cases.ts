@@ -20,6 +20,7 @@ export const CASES: readonly LabCase[] = [
   { name: 'circle', onHost: true, qemu: 11, timeoutS: 540 },
   { name: 'rss-ixgbe', onHost: true, qemu: 11, timeoutS: 240 },
   { name: 'boot', nics: ['igb', 'igb'] },
+  { name: 'vfio', nics: ['igb', 'igb'] },
   { name: 'fwd', nics: ['igb', 'igb'], timeoutS: 900 },
   { name: 'pipe', nics: ['igb', 'igb'], timeoutS: 400 },
   { name: 'user', nics: ['igb', 'igb'] },

@@ -1,6 +1,6 @@
 /**
- * Both kernel back ends on real VFIO: runs in the lab's guest, as root, with two igb NICs (82576) whose PCI addresses
- * are in /run/lab/u0 and /run/lab/u1. Not part of `npm test`; the lab runs it as `node dist/test/vfio/lab-kernel.js`.
+ * Both kernel back ends on real VFIO, without a driver: as root, with two igb NICs (82576) whose PCI addresses
+ * are in /run/lab/u0 and /run/lab/u1.
  * Registers: Intel 82576 datasheet, sections 8.2 (general), 8.8 (interrupts), 8.12 (transmit).
  */
 import { execFileSync, spawn, spawnSync } from 'node:child_process';
@@ -9,12 +9,12 @@ import { basename } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { suite } from 'uvu';
 import * as assert from 'uvu/assert';
-import { MAP_SHARED, memfdCreate, mmap, munmap, PROT_READ, PROT_WRITE } from '../../src/syscalls.js';
-import { Interrupts } from '../../src/vfio/interrupts.js';
-import { realKernel } from '../../src/vfio/kernel-api.js';
-import { VfioProcess } from '../../src/vfio/open.js';
-import { PciIrq, PciRegion, type VfioDevice } from '../../src/vfio/types.js';
-import { throwsNicError } from './support/throws.js';
+import { MAP_SHARED, memfdCreate, mmap, munmap, PROT_READ, PROT_WRITE } from '../../../src/syscalls.js';
+import { Interrupts } from '../../../src/vfio/interrupts.js';
+import { realKernel } from '../../../src/vfio/kernel-api.js';
+import { VfioProcess } from '../../../src/vfio/open.js';
+import { PciIrq, PciRegion, type VfioDevice } from '../../../src/vfio/types.js';
+import { throwsNicError } from '../../vfio/support/throws.js';
 
 const CTRL = 0x0000;
 const STATUS = 0x0008;
@@ -56,8 +56,8 @@ const descriptorsAtStart = () => openDescriptors().length;
 /** Runs a piece of code that has `openVfio` as a user without privileges; returns what it printed. */
 function asUser(code: string, memlockBytes: number): string {
   const script = `
-    const { openVfio } = await import('${import.meta.dirname}/../../src/vfio/open.js');
-    const { memfdCreate, mmap } = await import('${import.meta.dirname}/../../src/syscalls.js');
+    const { openVfio } = await import('${import.meta.dirname}/../../../src/vfio/open.js');
+    const { memfdCreate, mmap } = await import('${import.meta.dirname}/../../../src/syscalls.js');
     try { ${code}; console.log('no error'); }
     catch (error) { console.log(error.code + ' | ' + error.message + ' | ' + error.hint); }`;
   const command = [
@@ -222,7 +222,7 @@ for (const backend of ['group', 'cdev'] as const) {
       [
         '--input-type=module',
         '-e',
-        `const { openVfio } = await import('${import.meta.dirname}/../../src/vfio/open.js');
+        `const { openVfio } = await import('${import.meta.dirname}/../../../src/vfio/open.js');
         try { openVfio('${first}'); } catch (error) { console.log(error.code + ' | ' + error.message); }`,
       ],
       { encoding: 'utf8', env: { ...process.env, BAREWIRE_VFIO: backend } },
