@@ -27,8 +27,8 @@ export type FromEmulator =
   | { readonly type: 'ready'; readonly sockets: readonly string[] }
   | { readonly type: 'traffic'; readonly ports: readonly PortTraffic[] };
 
-/** Messages to the child: start sending; stop sending, and then tell what was counted. */
-export type ToEmulator = { readonly type: 'resume' | 'pause' };
+/** Messages to the child: start sending; stop sending, and then tell what was counted; all is done. */
+export type ToEmulator = { readonly type: 'resume' | 'pause' | 'end' };
 
 const TIMEOUT_MS = 10_000;
 
@@ -82,7 +82,10 @@ export class EmulatedPorts {
   async #end(): Promise<void> {
     if (this.#child.exitCode !== null || this.#child.signalCode !== null) return;
     const ended = new Promise<void>((resolve) => this.#child.once('exit', () => resolve()));
-    if (this.#child.connected) this.#child.disconnect();
+    if (this.#child.connected) {
+      this.#child.send({ type: 'end' } satisfies ToEmulator);
+      this.#child.disconnect();
+    }
     const killer = setTimeout(() => this.#child.kill('SIGKILL'), TIMEOUT_MS);
     await ended;
     clearTimeout(killer);

@@ -45,6 +45,7 @@ const PACKET_IGNORE_OUTGOING = 23;
 const PACKET_MR_PROMISC = 1;
 const TP_STATUS_VLAN_VALID = 1 << 4;
 const EAGAIN = 11;
+const ENOBUFS = 105;
 
 /** Much, as a frame counts as sent only when the driver has seen the hardware's report. */
 const SEND_BUFFER_BYTES = 8 << 20;
@@ -104,7 +105,7 @@ export class PacketSocket {
   /** Sends one frame, or returns false where the interface has no room for it just now. */
   offer(frame: Uint8Array): boolean {
     const sent = Number(C.send(this.#fd, frame, frame.length, 0));
-    if (sent < 0 && koffi.errno() === EAGAIN) return false;
+    if (sent < 0 && [EAGAIN, ENOBUFS].includes(koffi.errno())) return false;
     check('send', sent);
     return true;
   }

@@ -113,7 +113,6 @@ build_tools() {
     [ ! -e "$program" ] || launcher "launch/${program##*/}" "$program"
   done
   for program in depmod modprobe lsmod rmmod modinfo; do launcher "launch/$program" usr/bin/kmod; done
-  ln -s ../usr/bin/busybox launch/busybox # static: needs no loader
 }
 
 # The kernel image and all its modules. Debian builds VFIO without device cdevs, without iommufd and without the

@@ -80,14 +80,19 @@ export function describeTotals(totals: readonly PortTotals[]): string {
 }
 
 /**
- * Sends `count` pings 10 ms apart from A to B and expects as many answers. Returns ping's line of times. By busybox, whose
- * ping waits for late answers; that of iputils waits for two round trips only, and an emulated machine may hesitate.
+ * Sends pings 10 ms apart from A to B and expects an answer to each of the first `count`. Returns ping's line of times. An
+ * emulated machine may hesitate for longer than the two round trips that ping waits for late answers; with a deadline it
+ * goes on until it has as many answers, so the numbers tell what was lost.
  */
-export function assertPings(count: number, to = ADDRESS_B): string {
-  const args = ['ping', '-q', '-c', `${count}`, '-i', '0.01', '-W', '30', to];
-  const { stdout } = attempt('busybox', args, { netns: 'A', timeoutMs: 120_000 });
-  assert.match(stdout, `${count} packets transmitted, ${count} packets received, 0% packet loss`, stdout);
-  return stdout.match(/round-trip .*/)?.[0] ?? '';
+export function assertPings(count: number, to = ADDRESS_B, ...more: string[]): string {
+  const args = ['-c', `${count}`, '-i', '0.01', '-w', '60', ...more, to];
+  const { stdout } = attempt('ping', args, { netns: 'A', timeoutMs: 120_000 });
+  const answered = new Set(
+    [...stdout.matchAll(/icmp_seq=(\d+) ttl=/g)].map(([, sequence]) => Number(sequence)),
+  );
+  const lost = Array.from({ length: count }, (_, i) => i + 1).filter((sequence) => !answered.has(sequence));
+  assert.equal(lost, [], `pings without an answer: ${lost.join(', ')}\n${stdout}`);
+  return stdout.match(/rtt .*/)?.[0] ?? '';
 }
 
 /** Mbit/s that iperf3 carries from A to B. */

@@ -194,6 +194,10 @@ emulated(
     const [emulator] = children(run.process.pid!);
     run.process.kill('SIGKILL');
     assert.is(await run.ended, 'SIGKILL');
+    await until(
+      () => /process that started this emulator is gone/.test(run.stderr()),
+      'the emulator says why it ends',
+    );
     await until(() => !existsSync(`/proc/${emulator}`), 'the emulator ends');
     assert.equal(readdirSync(run.folder), []);
   }),

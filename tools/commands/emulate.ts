@@ -108,6 +108,7 @@ async function run(options: Options): Promise<void> {
     stop.dispose();
     parent.disconnect();
   }
+  stop.throwIfFailed();
 }
 
 function portTraffic(peer: TrafficPeer): PortTraffic {
@@ -124,10 +125,21 @@ function parentOf(stop: Stop) {
     present,
     send,
     serve(peers: readonly TrafficPeer[]): void {
-      process.on('disconnect', () => stop.stop());
+      process.on('disconnect', () => {
+        stop.stop(
+          new NicError('PEER_GONE', 'The process that started this emulator is gone', {
+            hint: 'It was killed or crashed; start it again.',
+          }),
+        );
+      });
       // Frames sent before the parent has its drivers up would only be lost.
       for (const peer of peers) peer.paused = present;
       process.on('message', ({ type }: ToEmulator) => {
+        if (type === 'end') {
+          process.removeAllListeners('disconnect');
+          stop.stop();
+          return;
+        }
         for (const peer of peers) peer.paused = type === 'pause';
         if (type === 'resume') return;
         settled(peers, () => send({ type: 'traffic', ports: peers.map(portTraffic) }));
