@@ -16,6 +16,7 @@ import { NicError } from '../../errors.js';
 import { MAP_SHARED, type Mapping, mmap, munmap, PROT_READ, PROT_WRITE } from '../../syscalls.js';
 import { type MappedWindow, Region, type RegionAccess } from '../region.js';
 import { type DmaMapper, type IrqInfo, PciRegion, type VfioDevice } from '../types.js';
+import { assignBars } from './bar-assignment.js';
 import { Connection } from './connection.js';
 import { sealAgainstShrinking } from './memory.js';
 import {
@@ -51,6 +52,7 @@ import { closeFds, connectSocket } from './socket.js';
 const DEFAULT_TIMEOUT_MS = 5000;
 const PCI_REGION_COUNT = 9;
 const PCI_IRQ_COUNT = 5;
+const BAR_COUNT = 6;
 /** The MSI-X table has 11 bits for its size (PCI 3.0 section 6.8.2). */
 const MAX_VECTORS = 2048;
 const PAGE_BYTES = 4096;
@@ -127,6 +129,7 @@ class VfioUserDevice implements VfioDevice {
       for (let index = 0; index < Math.min(info.irqCount, PCI_IRQ_COUNT); index++) {
         this.#irqs.push(this.#queryIrq(index));
       }
+      this.#assignBars();
     } catch (error) {
       this.#unmapRegions();
       throw error;
@@ -196,7 +199,9 @@ class VfioUserDevice implements VfioDevice {
   }
 
   reset(): void {
-    if (this.canReset) this.#connection.send(Command.DEVICE_RESET, NO_BODY, 'VFIO');
+    if (!this.canReset) return;
+    this.#connection.send(Command.DEVICE_RESET, NO_BODY, 'VFIO');
+    this.#assignBars(); // as the kernel restores config space after a reset
   }
 
   enableBusMaster(): void {
@@ -226,6 +231,15 @@ class VfioUserDevice implements VfioDevice {
     }
     this.#unmapRegions();
     this.#connection.close();
+  }
+
+  #assignBars(): void {
+    const config = this.#regions[PciRegion.CONFIG]?.region;
+    if (!config?.readable || !config.writable) return;
+    assignBars(
+      config,
+      this.#regions.slice(0, BAR_COUNT).map((open) => open?.region.sizeBytes ?? 0),
+    );
   }
 
   #unmapRegions(): void {

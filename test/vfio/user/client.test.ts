@@ -257,6 +257,17 @@ for (const mode of ['events', 'poll']) {
     closeSync(fd);
   });
 
+  test('memory BARs have addresses and are on, after a reset, too; bus mastering is not', ({ device }) => {
+    const config = device.region(PciRegion.CONFIG);
+    const state = () => [4, 0x10, 0x14, 0x18, 0x1c, 0x20, 0x24].map((offset) => config.read32(offset));
+    const assigned = [0x2, 0xc0000004, 0, 0xc0010000, 0, 0xc0011000, 0];
+    assert.equal(state(), assigned);
+    config.write32(0x10, 0xd0000000);
+    device.enableBusMaster();
+    device.reset();
+    assert.equal(state(), assigned);
+  });
+
   test('reset', ({ device }) => {
     const bar = device.region(PciRegion.BAR0);
     bar.write32(Register.SCRATCH, 1);

@@ -19,8 +19,11 @@ const data: HostileData = {
   control: new Int32Array(new SharedArrayBuffer(8)),
   text: new Uint8Array(new SharedArrayBuffer(1 << 20)),
 };
-/** VERSION, DEVICE_GET_INFO, nine regions, five interrupt indices. */
-const MESSAGES_TO_CONNECT = 16;
+/**
+ * VERSION, DEVICE_GET_INFO, nine regions, five interrupt indices; and six BARs get addresses: the header type, the BARs
+ * and the command are read, the BARs and the command are written.
+ */
+const MESSAGES_TO_CONNECT = 16 + 8 + 7;
 const HONEST: Script = {
   at: -1,
   patches: [],

@@ -7,6 +7,8 @@ import type { DeviceHost, ServedDevice, ServedRegion } from '../../../../src/vfi
 
 export const BAR0_BYTES = 0x10000;
 export const BAR2_BYTES = 0x100;
+/** In config space: memory, 64 bits wide. BAR2 and BAR4 have 32 bits. */
+const BAR0_FLAGS = 0x4;
 export const CONFIG_BYTES = 0x1000;
 /** Mappable parts of BAR0. */
 export const AREAS = [
@@ -69,6 +71,7 @@ export class TestDevice implements ServedDevice {
     this.#words = new Uint32Array(this.#shared.buffer);
     this.#words[Register.SCRATCH / 4] = 0x1234;
     this.#config.set([0x86, 0x80, 0xfb, 0x10]);
+    this.#config[0x10] = BAR0_FLAGS;
     this.regions = [
       { sizeBytes: BAR0_BYTES, readable: true, writable: true, fd: this.#shared.fd, areas: AREAS },
       undefined,
@@ -102,6 +105,8 @@ export class TestDevice implements ServedDevice {
     this.#count(Register.RESETS);
     this.#words[Register.SCRATCH / 4] = 0x1234;
     this.#config[4] = 0;
+    this.#config.fill(0, 0x10, 0x28);
+    this.#config[0x10] = BAR0_FLAGS;
   }
 
   regionRead(index: number, offset: number, into: Uint8Array): void {
@@ -118,7 +123,10 @@ export class TestDevice implements ServedDevice {
   }
 
   regionWrite(index: number, offset: number, from: Uint8Array): void {
-    if (index === 7) this.#config.set(from, offset);
+    if (index === 7) {
+      this.#config.set(from, offset);
+      this.#config[0x10] = (this.#config[0x10]! & 0xf0) | BAR0_FLAGS;
+    }
     if (index !== 0) return;
     this.#bytes.set(from, offset);
     if (offset <= Register.OP && offset + from.length > Register.OP) this.#run(this.#words[Register.OP / 4]!);
