@@ -15,10 +15,11 @@ import { resolve } from 'node:path';
 import { NicError } from '../../errors.js';
 import { MAP_SHARED, type Mapping, mmap, munmap, PROT_READ, PROT_WRITE } from '../../syscalls.js';
 import { type MappedWindow, Region, type RegionAccess } from '../region.js';
-import { type DmaMapper, type IrqInfo, PciRegion, type VfioDevice } from '../types.js';
+import { type DmaMapper, type IrqInfo, PciIrq, PciRegion, type VfioDevice } from '../types.js';
 import { assignBars } from './bar-assignment.js';
 import { Connection } from './connection.js';
 import { sealAgainstShrinking } from './memory.js';
+import { disableMsix, enableMsix } from './msix.js';
 import {
   Command,
   DEVICE_FLAG_PCI,
@@ -186,11 +187,21 @@ class VfioUserDevice implements VfioDevice {
       );
       start = end;
     }
+    const config = this.#config();
+    if (index === PciIrq.MSIX && config !== undefined) {
+      enableMsix(
+        config,
+        (bar) => (bar < BAR_COUNT ? this.#regions[bar]?.region : undefined),
+        eventfds.map((fd) => fd >= 0),
+      );
+    }
   }
 
   disableIrqs(index: number): void {
     if (this.#connection.gone || this.irqInfo(index).count === 0) return;
     this.#enabledIrqs.delete(index);
+    const config = this.#config();
+    if (index === PciIrq.MSIX && config !== undefined) disableMsix(config);
     this.#connection.send(
       Command.DEVICE_SET_IRQS,
       encodeSetIrqs({ flags: IRQ_DATA_NONE | IRQ_ACTION_TRIGGER, index, start: 0, count: 0, data: NO_BODY }),
@@ -233,9 +244,15 @@ class VfioUserDevice implements VfioDevice {
     this.#connection.close();
   }
 
-  #assignBars(): void {
+  /** Where it can be read and written. */
+  #config(): Region | undefined {
     const config = this.#regions[PciRegion.CONFIG]?.region;
-    if (!config?.readable || !config.writable) return;
+    return config?.readable && config.writable ? config : undefined;
+  }
+
+  #assignBars(): void {
+    const config = this.#config();
+    if (config === undefined) return;
     assignBars(
       config,
       this.#regions.slice(0, BAR_COUNT).map((open) => open?.region.sizeBytes ?? 0),
