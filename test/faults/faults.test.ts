@@ -36,12 +36,15 @@ function makeCopy(): string {
   return copy;
 }
 
+const FIXED_SEED = new URL('./fixed-seed.js', import.meta.url).href;
+
 /** The tests on a copy, up to the first failure. A hang counts as a failure. */
 function runTests(copy: string, timeoutMs: number, tests: Fault['tests'] = IXGBE_TESTS): Promise<Verdict> {
   const [folder, pattern] = tests;
   return new Promise((resolve) => {
     const uvu = join(copy, 'node_modules/uvu/bin.js');
-    const child = spawn(process.execPath, [uvu, join(copy, 'dist/test/driver', folder), pattern, '--bail'], {
+    const args = ['--import', FIXED_SEED, uvu, join(copy, 'dist/test/driver', folder), pattern, '--bail'];
+    const child = spawn(process.execPath, args, {
       stdio: ['ignore', 'pipe', 'pipe'],
       timeout: timeoutMs,
       env: { ...process.env, NODE_V8_COVERAGE: '' },

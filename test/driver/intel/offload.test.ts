@@ -173,6 +173,34 @@ for (const before of [30, 31, 62, 63]) {
   );
 }
 
+sending(
+  'after contexts went before, plain packets in the same slots have their whole addresses',
+  withRig({ txSize: 64, buffers: 400 }, (rig) => {
+    const { tx, txDevice } = rig;
+    const sent: number[] = [];
+    const push = (bufs: Uint32Array, taken: number): void => {
+      assert.is(taken, bufs.length);
+      sent.push(...bufs);
+      txDevice.transmit();
+    };
+    for (let lap = 0; lap < 3; lap++) {
+      const offloaded = prepare(
+        rig,
+        Array.from({ length: 20 }, (_, i) => tagged(i)),
+      );
+      push(offloaded, tx.sendOffloaded(offloaded));
+      for (let i = 0; i < 16; i++) {
+        const plain = prepare(rig, new Array<Wish>(10).fill(PLAIN));
+        push(plain, tx.send(plain));
+      }
+    }
+    assert.equal(
+      txDevice.sent.map(({ buffer }) => buffer),
+      sent,
+    );
+  }),
+);
+
 sending('any mix of send and sendOffloaded keeps order, wishes and buffers', () => {
   const wish = fc.record({
     flags: fc.constantFrom(0, 1, 2, 4, 8, 3, 7, 11),
