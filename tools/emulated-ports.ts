@@ -55,19 +55,24 @@ export class EmulatedPorts {
       // Ctrl-C is for this process; it ends the child in its own time.
       detached: true,
     });
-    const ready = await nextMessage(child, 'ready');
-    return new EmulatedPorts(child, ready.sockets);
+    try {
+      const ready = await nextMessage(child, 'ready');
+      return new EmulatedPorts(child, ready.sockets);
+    } catch (error) {
+      child.kill('SIGKILL'); // one that hangs would stay
+      throw error;
+    }
   }
 
   /** Starts the traffic, which waits until the ports have drivers. */
   resume(): void {
-    this.#child.send({ type: 'resume' } satisfies ToEmulator);
+    this.#tell('resume');
   }
 
   /** Stops the traffic, waits for what is on its way, and returns what was counted. @throws NicError `PEER_GONE` */
   pause(): Promise<readonly PortTraffic[]> {
     const counted = nextMessage(this.#child, 'traffic');
-    this.#child.send({ type: 'pause' } satisfies ToEmulator);
+    this.#tell('pause');
     return counted.then((message) => message.ports);
   }
 
@@ -79,11 +84,16 @@ export class EmulatedPorts {
       rmSync(folder, { recursive: true, force: true });
   }
 
+  #tell(type: ToEmulator['type']): void {
+    // The child may be dead without our knowing. Its exit will tell; without a callback, the failed write would be thrown.
+    this.#child.send({ type } satisfies ToEmulator, () => {});
+  }
+
   async #end(): Promise<void> {
-    if (this.#child.exitCode !== null || this.#child.signalCode !== null) return;
+    if (hasExited(this.#child)) return;
     const ended = new Promise<void>((resolve) => this.#child.once('exit', () => resolve()));
     if (this.#child.connected) {
-      this.#child.send({ type: 'end' } satisfies ToEmulator);
+      this.#tell('end');
       this.#child.disconnect();
     }
     const killer = setTimeout(() => this.#child.kill('SIGKILL'), TIMEOUT_MS);
@@ -92,10 +102,16 @@ export class EmulatedPorts {
   }
 }
 
+function hasExited(child: ChildProcess): boolean {
+  return child.exitCode !== null || child.signalCode !== null;
+}
+
+/** @throws NicError `PEER_GONE` where the child ends without the message, or is silent for too long */
 function nextMessage<T extends FromEmulator['type']>(
   child: ChildProcess,
   type: T,
 ): Promise<Extract<FromEmulator, { type: T }>> {
+  if (hasExited(child)) return Promise.reject(gone(type));
   return new Promise((resolve, reject) => {
     const finish = (action: () => void): void => {
       clearTimeout(timer);

@@ -1,5 +1,6 @@
-/** Runs JavaScript in a Node.js of its own: for what may crash, exit, or measure the engine. */
+/** Runs JavaScript in a Node.js of its own, for what may crash, exit, or measure the engine; looks at other processes. */
 import { spawnSync } from 'node:child_process';
+import { readdirSync, readFileSync } from 'node:fs';
 import { fileURLToPath } from 'node:url';
 
 export interface ChildResult {
@@ -27,4 +28,24 @@ export function runNode(args: readonly string[]): ChildResult {
     timeout: 120_000,
   });
   return { status, signal, stdout, stderr };
+}
+
+/** Process IDs whose parent is `pid`. */
+export function children(pid: number): number[] {
+  return readdirSync('/proc')
+    .filter((name) => /^[0-9]+$/.test(name))
+    .map(Number)
+    .filter((child) => processStatus(child)?.parent === pid);
+}
+
+/** @returns undefined where there is no such process; a state of `Z` is one that has ended and was not waited for */
+export function processStatus(pid: number): { readonly state: string; readonly parent: number } | undefined {
+  try {
+    const [state, parent] = readFileSync(`/proc/${pid}/stat`, 'utf8')
+      .replace(/^.*\) /s, '')
+      .split(' ');
+    return { state: state!, parent: Number(parent) };
+  } catch {
+    return undefined;
+  }
 }

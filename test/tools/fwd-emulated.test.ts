@@ -1,10 +1,11 @@
 /** `barewire fwd` without ports: two processes, the real protocol, traffic with sequence numbers. */
 import { type ChildProcess, spawn } from 'node:child_process';
-import { existsSync, mkdtempSync, readdirSync, readFileSync, rmSync } from 'node:fs';
+import { existsSync, mkdtempSync, readdirSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { suite } from 'uvu';
 import * as assert from 'uvu/assert';
+import { children } from '../support/child.js';
 
 const SCRIPT = join(import.meta.dirname, '../../tools/barewire.js');
 /** A hang fails the test; nothing here measures time. */
@@ -92,20 +93,6 @@ interface Totals {
 
 function message<T>(run: Run, type: string): T[] {
   return run.lines.map((line) => JSON.parse(line)).filter((entry) => entry.type === type);
-}
-
-/** Process IDs whose parent is `pid`. */
-function children(pid: number): number[] {
-  return readdirSync('/proc')
-    .filter((name) => /^[0-9]+$/.test(name))
-    .filter((name) => {
-      try {
-        return new RegExp(`^[0-9]+ \\(.*\\) . ${pid} `).test(readFileSync(`/proc/${name}/stat`, 'utf8'));
-      } catch {
-        return false;
-      }
-    })
-    .map(Number);
 }
 
 async function until(condition: () => boolean, what: string): Promise<void> {

@@ -118,7 +118,8 @@ function portTraffic(peer: TrafficPeer): PortTraffic {
 /** The process that started this one as its emulator, if there is one: its end is our end. */
 function parentOf(stop: Stop) {
   const send = (message: FromEmulator): void => {
-    process.send?.(message);
+    // A parent that has just gone is noticed by the end of the channel; without a callback, this would throw.
+    process.send?.(message, undefined, undefined, () => {});
   };
   const present = process.connected === true;
   return {

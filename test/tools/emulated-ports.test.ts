@@ -1,0 +1,123 @@
+/** The emulator as a child: what each side does when the other dies at the worst moment. */
+import { existsSync, mkdtempSync, readdirSync, rmSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { suite } from 'uvu';
+import * as assert from 'uvu/assert';
+import { NicError } from '../../src/errors.js';
+import { EmulatedPorts } from '../../tools/emulated-ports.js';
+import { children, DIST, processStatus, runScript } from '../support/child.js';
+
+const DEADLINE_MS = 60_000;
+
+interface Rig {
+  readonly ports: EmulatedPorts;
+  readonly emulator: number;
+  /** Where the emulator makes its folder of sockets. */
+  readonly folder: string;
+}
+
+function withPorts(body: (rig: Rig) => Promise<void>): () => Promise<void> {
+  return async () => {
+    const folder = mkdtempSync(join(tmpdir(), 'bw-ports-'));
+    const before = process.env.XDG_RUNTIME_DIR;
+    process.env.XDG_RUNTIME_DIR = folder;
+    const others = children(process.pid);
+    const ports = await EmulatedPorts.start(['--lossless']);
+    if (before === undefined) delete process.env.XDG_RUNTIME_DIR;
+    else process.env.XDG_RUNTIME_DIR = before;
+    const [emulator] = children(process.pid).filter((pid) => !others.includes(pid));
+    try {
+      await body({ ports, emulator: emulator!, folder });
+    } finally {
+      await ports.close();
+      rmSync(folder, { recursive: true, force: true });
+    }
+  };
+}
+
+/** Waits without the event loop: the process is dead, and its parent has not been told. */
+function killUnnoticed(pid: number): void {
+  process.kill(pid, 'SIGKILL');
+  const deadline = performance.now() + DEADLINE_MS;
+  while (processStatus(pid)?.state !== 'Z') {
+    if (performance.now() > deadline) throw new Error(`${pid} does not die`);
+  }
+}
+
+async function expectGone(promise: Promise<unknown>): Promise<void> {
+  try {
+    await promise;
+  } catch (error) {
+    assert.instance(error, NicError);
+    assert.is((error as NicError).code, 'PEER_GONE');
+    return;
+  }
+  assert.unreachable('the emulator is gone');
+}
+
+const emulatedPorts = suite('emulated ports');
+
+emulatedPorts(
+  'close ends the emulator, and its sockets are gone',
+  withPorts(async ({ ports, emulator, folder }) => {
+    assert.is(ports.addresses.length, 2);
+    for (const address of ports.addresses) assert.ok(existsSync(address.slice('vfio-user:'.length)), address);
+    await ports.close();
+    assert.is(processStatus(emulator), undefined);
+    assert.equal(readdirSync(folder), []);
+  }),
+);
+
+emulatedPorts(
+  'close, when the emulator has died unnoticed',
+  withPorts(async ({ ports, emulator, folder }) => {
+    killUnnoticed(emulator);
+    await ports.close();
+    assert.is(processStatus(emulator), undefined);
+    assert.equal(readdirSync(folder), []);
+  }),
+);
+
+emulatedPorts(
+  'resume and pause, when the emulator has died unnoticed',
+  withPorts(async ({ ports, emulator }) => {
+    killUnnoticed(emulator);
+    ports.resume();
+    await expectGone(ports.pause());
+  }),
+);
+
+emulatedPorts(
+  'pause, when the emulator is known to have died',
+  withPorts(async ({ ports, emulator }) => {
+    process.kill(emulator, 'SIGKILL');
+    while (processStatus(emulator) !== undefined) await new Promise((resolve) => setTimeout(resolve, 5));
+    await expectGone(ports.pause());
+  }),
+);
+
+emulatedPorts('an emulator that does not come up', async () => {
+  await expectGone(EmulatedPorts.start(['--no-such-option']));
+});
+
+emulatedPorts('a parent that dies while it waits for the counts', () => {
+  const folder = mkdtempSync(join(tmpdir(), 'bw-ports-'));
+  try {
+    // Ends when the emulator has ended too: that holds the standard error as well.
+    const { signal, stderr } = runScript(`
+      import { EmulatedPorts } from '${DIST}tools/emulated-ports.js';
+      process.env.XDG_RUNTIME_DIR = '${folder}';
+      const ports = await EmulatedPorts.start([]);
+      void ports.pause();
+      process.kill(process.pid, 'SIGKILL');
+    `);
+    assert.is(signal, 'SIGKILL');
+    assert.match(stderr, /^barewire: The process that started this emulator is gone\nhint: [^\n]+\n$/);
+    assert.equal(readdirSync(folder), []);
+  } finally {
+    rmSync(folder, { recursive: true, force: true });
+  }
+});
+
+emulatedPorts.run();
