@@ -1,6 +1,7 @@
 /**
- * All that has to hold before a change goes in: lint, build, unit tests, lab. Prints what each part prints, and as its
- * last line the sum of all tests: `N passed, N failed`. Plain JavaScript, because the build is one of the parts.
+ * All that has to hold before a change goes in: lint, build, unit tests, lab. Prints what each part prints, once more
+ * what failed, and as its last line the sum of all tests: `N passed, N failed`. Plain JavaScript, because the build is
+ * one of the parts.
  */
 import { spawn } from 'node:child_process';
 import { mkdtempSync, readFileSync, rmSync } from 'node:fs';
@@ -11,6 +12,7 @@ import { join } from 'node:path';
 const LIMIT_MINUTES = { lint: 5, build: 5, test: 10, 'test:lab': 50 };
 
 const sum = { passed: 0, failed: 0, skipped: 0 };
+const failures = [];
 let running;
 
 process.chdir(join(import.meta.dirname, '..'));
@@ -33,7 +35,7 @@ function npm(script, env = {}) {
     running = child;
     let output = '';
     const limit = setTimeout(() => {
-      console.log(`check: ${script} has not ended within ${LIMIT_MINUTES[script]} minutes`);
+      failures.push(`check: ${script} has not ended within ${LIMIT_MINUTES[script]} minutes`);
       process.kill(-child.pid, 'SIGKILL');
     }, LIMIT_MINUTES[script] * 60_000);
     child.stdout.setEncoding('utf8').on('data', (text) => {
@@ -52,7 +54,11 @@ function npm(script, env = {}) {
 function count(script, ok, totals) {
   for (const key of Object.keys(sum)) sum[key] += totals?.[key] ?? 0;
   if (totals && ok === (totals.failed === 0)) return;
-  console.log(`check: ${script} ${totals ? 'failed in spite of its totals' : 'gave no totals'}`);
+  fail(`${script} ${totals ? 'failed in spite of its totals' : 'gave no totals'}`);
+}
+
+function fail(what) {
+  failures.push(`check: ${what}`);
   sum.failed++;
 }
 
@@ -62,8 +68,7 @@ async function lintAndBuild() {
   for (const script of ['lint', 'build']) {
     const { ok } = await npm(script);
     if (ok) continue;
-    console.log(`check: ${script} failed`);
-    sum.failed++;
+    fail(`${script} failed`);
     return false;
   }
   return true;
@@ -72,14 +77,17 @@ async function lintAndBuild() {
 async function unitTests() {
   const { ok, output } = await npm('test');
   // Loaded here because the build has only just made it.
-  const { parseTotals } = await import('../dist/test/lab/totals.js');
+  const { parseTotals, failureReports } = await import('../dist/test/lab/totals.js');
+  failures.push(...failureReports(output));
   count('test', ok, parseTotals(output));
 }
 
 async function lab() {
   const folder = mkdtempSync(join(tmpdir(), 'barewire-check-'));
   const file = join(folder, 'totals.json');
-  const { ok } = await npm('test:lab', { BAREWIRE_TOTALS: file });
+  const { ok, output } = await npm('test:lab', { BAREWIRE_TOTALS: file });
+  const { failureReports } = await import('../dist/test/lab/totals.js');
+  failures.push(...failureReports(output));
   let totals;
   try {
     totals = JSON.parse(readFileSync(file, 'utf8'));
@@ -94,6 +102,7 @@ if (await lintAndBuild()) {
   await unitTests();
   await lab();
 }
+if (failures.length > 0) console.log(`\n== failed\n${failures.join('\n\n')}`);
 const skipped = sum.skipped > 0 ? `, ${sum.skipped} skipped` : '';
 console.log(`\n${sum.passed} passed, ${sum.failed} failed${skipped}`);
 process.exitCode = sum.failed > 0 ? 1 : 0;

@@ -1,7 +1,7 @@
 import { suite } from 'uvu';
 import * as assert from 'uvu/assert';
 import { judge } from './run-case.js';
-import { formatTotals, parseTotals } from './totals.js';
+import { failureReports, formatTotals, parseTotals } from './totals.js';
 
 const summary = (total: number, passed: number, skipped = 0) =>
   ` • •   (${passed} / ${total})\n\n  Total:     ${total}\n  Passed:    ${passed}\n  Skipped:   ${skipped}\n  Duration:  1.00ms\n`;
@@ -31,6 +31,30 @@ totals('name skipped tests only if there are any', () => {
   assert.is(formatTotals({ passed: 1, failed: 2, skipped: 3 }), '1 passed, 2 failed, 3 skipped');
 });
 
+const reports = suite('failure reports');
+const PLAIN = '   FAIL  things  "are right"\n    Expected 1\nof 2\n\n    at here.js:1:2';
+const FAILED = `${PLAIN.replace('FAIL', '\x1b[31mFAIL\x1b[39m')}\n`;
+
+reports('are what stands from a failed test to the next file, failure or summary', () => {
+  assert.equal(failureReports(`${FAILED}\n\nother.test.js\n • •   (2 / 2)\n`), [PLAIN]);
+  assert.equal(failureReports(`${FAILED}${FAILED}${summary(2, 0)}`), [PLAIN, PLAIN]);
+});
+
+reports('are cut where they are long', () => {
+  const [report] = failureReports(`${FAILED}${'    line\n'.repeat(100)}`);
+  assert.is(report!.split('\n').length, 16);
+});
+
+reports('name the cases of the lab that failed', () => {
+  const output =
+    'lab: boot: 3 passed, 0 failed in 1.0 s\nlab: fwd: 9 passed, 10 failed in 1.0 s\nlab: 12 passed, 10 failed\n';
+  assert.equal(failureReports(output), ['lab: fwd: 9 passed, 10 failed in 1.0 s']);
+});
+
+reports('are none where nothing failed', () => {
+  assert.equal(failureReports(`a.test.js\n • •   (2 / 2)\n${summary(2, 2)}lab: 2 passed, 0 failed\n`), []);
+});
+
 const verdict = suite('lab verdict');
 
 verdict('is the totals if the exit status agrees', () => {
@@ -54,4 +78,5 @@ verdict('does not let failed tests pass by an exit status of 0', () => {
 });
 
 totals.run();
+reports.run();
 verdict.run();

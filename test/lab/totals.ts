@@ -35,6 +35,25 @@ export function parseTotals(output: string): Totals | undefined {
     .reduce(addTotals);
 }
 
+const REPORT_LINES = 16;
+
+/**
+ * What uvu said of each failed test, and the lab of each case that failed: a long output is often kept without its
+ * middle, where these stand.
+ */
+export function failureReports(output: string): string[] {
+  const lines = stripVTControlCharacters(output).split('\n');
+  return lines.flatMap((line, start) => {
+    if (/^lab: \S+: .*\b[1-9]\d* failed/.test(line)) return [line];
+    if (!/^ *FAIL /.test(line)) return [];
+    // Ended by the next failure, suite, file or summary.
+    const end = /^ *(FAIL |Total: )|^ \S|^\S+\.test\.js$/;
+    const length = lines.slice(start + 1).findIndex((next) => end.test(next)) + 1;
+    const report = lines.slice(start, start + Math.min(length || REPORT_LINES, REPORT_LINES));
+    return [report.join('\n').trimEnd()];
+  });
+}
+
 export function addTotals(a: Totals, b: Totals): Totals {
   return { passed: a.passed + b.passed, failed: a.failed + b.failed, skipped: a.skipped + b.skipped };
 }

@@ -169,7 +169,7 @@ emulated(
     const [emulator] = children(run.process.pid!);
     process.kill(emulator!, 'SIGKILL');
     assert.is(await run.ended, 1);
-    assert.match(run.stderr(), /^barewire: .*port[01]\.sock.*\n(hint: .*\n)?$/m);
+    assert.match(run.stderr(), /^barewire: .*port[01]\.sock.*\n(hint: .*\n)?$/, run.stderr());
     assert.equal(readdirSync(run.folder), [], 'the sockets are gone');
   }),
 );
