@@ -13,6 +13,7 @@ import { DmaRegion } from '../src/hugepage/dma-region.js';
 import { PacketPool } from '../src/hugepage/packet-pool.js';
 import type { DmaBacking, DmaMapper } from '../src/vfio/types.js';
 import { native, type Pointer } from './native.js';
+import { timedPolls } from './timed-polls.js';
 
 export const RING = 512;
 const BUFFER_BYTES = 2048;
@@ -177,7 +178,6 @@ type DriverPath = 'queues' | 'general' | 'pipe';
 
 /** The driver's queues, connected both ways by an application's own loop or by one of the two paths. */
 class DriverSubject implements Subject {
-  /** A function of its own for each subject: as with the driver's loops, the engine knows then what it calls. */
   readonly run: (polls: number) => number;
   readonly #queues: Queues;
 
@@ -191,7 +191,7 @@ class DriverSubject implements Subject {
         : connectQueues(rx, tx, queues.pool, { batch, touch: true, path });
     const toB = connect(rxA, txB);
     const toA = connect(rxB, txA);
-    this.run = ownCopy(makeRun)(toB, toA);
+    this.run = timedPolls(toB, toA);
   }
 
   close(): void {
@@ -211,17 +211,6 @@ function makeApplication(rx: RxQueue, tx: TxQueue, pool: PacketPool, bufs: Uint3
     const sent = tx.send(bufs, received);
     if (sent < received) pool.release(bufs, sent, received);
     return received;
-  };
-}
-
-function makeRun(toB: { poll(): number }, toA: { poll(): number }): (polls: number) => number {
-  return function run(polls: number): number {
-    const start = performance.now();
-    for (let i = 0; i < polls; i++) {
-      toB.poll();
-      toA.poll();
-    }
-    return (performance.now() - start) * 1e6;
   };
 }
 

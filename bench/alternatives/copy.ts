@@ -7,6 +7,7 @@ import { ownCopy } from '../../src/driver/own-copy.js';
 import { connectQueues } from '../../src/driver/pipe.js';
 import { Queues } from '../lab.js';
 import { native } from '../native.js';
+import { timedPolls } from '../timed-polls.js';
 import { PacketCopier } from './packet-copier.js';
 import { type Measured, measured, SIZES_BYTES } from './row.js';
 
@@ -36,7 +37,7 @@ class Subject {
         ...this.#look(way),
       }),
     );
-    this.#run = ownCopy(makeRun)(toB!, toA!);
+    this.#run = timedPolls(toB!, toA!);
   }
 
   /** How the way looks at packets. */
@@ -68,17 +69,6 @@ class Subject {
     for (const targets of this.#targets) this.#queues.pool.release(targets);
     this.#queues.close();
   }
-}
-
-function makeRun(toB: { poll(): number }, toA: { poll(): number }): (polls: number) => number {
-  return function run(polls: number): number {
-    const start = performance.now();
-    for (let i = 0; i < polls; i++) {
-      toB.poll();
-      toA.poll();
-    }
-    return (performance.now() - start) * 1e6;
-  };
 }
 
 function makeLook(memory: Uint8Array, shift: number): (packet: number, lengthBytes: number) => number {
