@@ -3,6 +3,9 @@
  */
 
 /** What a lab machine is made of. Only what differs from the default needs to be given. */
+/** Which QEMU, of those that setup.sh prepares. */
+export type QemuStage = 10 | 11 | 'server';
+
 export interface MachineOptions {
   /**
    * Devices under test, in order. Each is a QEMU device, perhaps with properties: `igb`, `e1000e`, `virtio,mq=on`,
@@ -17,7 +20,8 @@ export interface MachineOptions {
   /** Puts all devices under test into one IOMMU group, by root ports without ACS. Default: false. */
   readonly sharedGroup?: boolean;
   readonly iommu?: 'intel' | 'virtio' | 'none';
-  readonly qemu?: 10 | 11;
+  /** Default: 10. 'server' boots nothing: it serves devices by vfio-user. */
+  readonly qemu?: QemuStage;
   readonly cpus?: number;
   readonly memoryMib?: number;
   /** Number of 2 MiB hugepages that the guest's kernel sets aside. Default: 128. */

@@ -1,7 +1,8 @@
 #!/bin/bash
 # Prepares what the lab boots: QEMU, a kernel with VFIO, an initramfs and the guest's network tools.
 #
-#   setup.sh [qemu11]     "qemu11" adds the optional stage: a QEMU with vfio-user-pci, and iPXE
+#   setup.sh [STAGE]      adds an optional stage: "qemu11" is a QEMU with vfio-user-pci, and iPXE; "qemuserver" is one
+#                         that serves its own models by vfio-user (built from source, which takes ten minutes)
 #
 # Everything comes from Debian packages and is unpacked into a cache folder; the host installs nothing. Each stage is
 # one folder, named after a hash of its recipe and moved into place when complete, so that the name alone says whether
@@ -103,6 +104,34 @@ build_qemu11() {
   suite forky
   unpack . qemu-system-x86 ipxe
   qemu_launcher
+}
+
+# Debian's QEMU does not serve vfio-user, so this one is built from Debian's source, by Debian's compiler, with little else.
+build_qemuserver() {
+  local source
+  suite trixie
+  sed -i '/^deb-src/d; p; s/^deb /deb-src /' "$cache/apt/trixie/sources.list"
+  retry apt-get -qq --error-on=any update
+  say 'qemuserver: compiler and source'
+  unpack . libc6 libglib2.0-0t64 libjson-c5 zlib1g
+  unpack gcc gcc libc6-dev make ninja-build meson pkgconf libglib2.0-dev libjson-c-dev zlib1g-dev python3 python3-venv \
+    python3-pip bash coreutils sed grep gawk findutils diffutils tar dash perl-base base-files
+  ln -sf gawk gcc/usr/bin/awk
+  mkdir -p gcc/{dev,tmp,build} && mknod -m 666 gcc/dev/null c 1 3 && mknod -m 666 gcc/dev/urandom c 1 9
+  (cd gcc/build && retry apt-get -qq source --download-only qemu)
+  "$tools/usr/bin/busybox" xzcat gcc/build/qemu_*.orig.tar.xz | tar -x -C gcc/build
+  source=$(cd gcc/build && echo qemu-*/)
+  say "qemuserver: ${source%/}, ten minutes"
+  chroot gcc /usr/bin/env -i PATH=/usr/bin HOME=/tmp /usr/bin/bash -c "cd /build && mkdir out && cd out &&
+    ../${source}configure --target-list=x86_64-softmmu --without-default-features --enable-tcg --enable-kvm \\
+      --enable-multiprocess --enable-vfio-user-server --disable-docs --disable-install-blobs --disable-download \\
+      --disable-werror --cc=gcc --extra-cflags=-Wno-calloc-transposed-args &&
+    ninja -j$(nproc) qemu-system-x86_64" >&2
+  mkdir -p usr/bin
+  strip -o usr/bin/qemu-system-x86_64 gcc/build/out/qemu-system-x86_64
+  cp -L gcc/build/out/subprojects/libvfio-user/lib/libvfio-user.so.0 "$libs"
+  rm -rf gcc
+  launcher qemu usr/bin/qemu-system-x86_64
 }
 
 build_tools() {
@@ -216,5 +245,8 @@ stage tools
 stage qemu10
 stage kernel "$tools"
 stage initramfs "$tools" "$kernel" "$here/init"
-[ "${1:-}" != qemu11 ] || stage qemu11
+case ${1:-} in
+  qemu11) stage qemu11 ;;
+  qemuserver) stage qemuserver "$tools" ;;
+esac
 [ "$locked" = no ] || rm -rf "$cache/apt"

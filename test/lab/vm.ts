@@ -17,7 +17,7 @@ import {
   writeFileSync,
 } from 'node:fs';
 import { join, resolve } from 'node:path';
-import { ipxeArguments, type MachineOptions, ONES_ROM, qemuArguments } from './qemu.js';
+import { ipxeArguments, type MachineOptions, ONES_ROM, type QemuStage, qemuArguments } from './qemu.js';
 
 /** Root of the work tree; this file runs as dist/test/lab/vm.js. */
 export const PROJECT_ROOT = resolve(import.meta.dirname, '../../..');
@@ -68,8 +68,8 @@ const prepared = new Map<string, Stages>();
  *
  * @throws Error when the set-up fails; it has said why on standard error.
  */
-export function prepareLab(qemu: 10 | 11 = 10): Stages {
-  const optional = qemu === 11 ? ['qemu11'] : [];
+export function prepareLab(qemu: QemuStage = 10): Stages {
+  const optional = qemu === 10 ? [] : [`qemu${qemu}`];
   const key = optional.join();
   let stages = prepared.get(key);
   if (!stages) {

@@ -1,7 +1,6 @@
 /**
  * The vfio-user client and the igb driver on a server that we did not write: QEMU's x-vfio-user-server with QEMU's model of
- * the 82576. Runs only when it is named, with BAREWIRE_QEMU_SERVER=/path/to/qemu-system-x86_64: a QEMU that was configured
- * with --enable-vfio-user-server, which Debian's is not (see the lab's README).
+ * the 82576. Runs only when it is named: Debian's QEMU has no such server, and building one takes ten minutes.
  */
 import { type ChildProcess, spawn } from 'node:child_process';
 import { once } from 'node:events';
@@ -15,6 +14,7 @@ import type { NetDevice } from '../../../src/driver/device.js';
 import { open } from '../../../src/driver/registry.js';
 import { sleep, waitFor } from '../processes.js';
 import { dutMac } from '../qemu.js';
+import { prepareLab } from '../vm.js';
 import { isTestFrame, testFrame } from '../wire.js';
 
 const FRAMES = 1000;
@@ -60,8 +60,7 @@ let wire: Wire;
 let nic: NetDevice;
 
 server.before(async () => {
-  const program = process.env.BAREWIRE_QEMU_SERVER;
-  assert.ok(program, 'BAREWIRE_QEMU_SERVER names a QEMU with --enable-vfio-user-server');
+  const program = join(prepareLab('server').qemuserver!, 'qemu');
   folder = mkdtempSync(join(tmpdir(), 'barewire-qemu-'));
   listener = createServer().listen(join(folder, 'wire'));
   await once(listener, 'listening');
