@@ -98,7 +98,7 @@ class Driver {
   }
 
   async receiveSoon(): Promise<Uint8Array> {
-    for (let i = 0; i < 1000; i++) {
+    for (let i = 0; i < 10_000; i++) {
       const bytes = this.receive();
       if (bytes !== undefined) return bytes;
       await sleep(2);
@@ -183,7 +183,7 @@ host('runs traffic over links of every kind without a NIC', async () => {
   const cable = cables[0]!;
   for (
     let i = 0;
-    i < 500 && !(source.done && sink.counters.received + cable.counters('ab').lost === 500);
+    i < 5000 && !(source.done && sink.counters.received + cable.counters('ab').lost === 500);
     i++
   )
     await sleep(5);

@@ -427,9 +427,9 @@ taps.after(() => rmSync(directory, { recursive: true }));
 taps.run();
 
 async function until(condition: () => boolean): Promise<void> {
-  for (let i = 0; i < 1000; i++) {
+  for (let i = 0; i < 10_000; i++) {
     if (condition()) return;
     await sleep(2);
   }
-  throw new Error('it did not happen within two seconds');
+  throw new Error('it did not happen within twenty seconds');
 }

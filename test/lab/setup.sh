@@ -114,8 +114,8 @@ build_qemuserver() {
   retry apt-get -qq --error-on=any update
   say 'qemuserver: compiler and source'
   unpack . libc6 libglib2.0-0t64 libjson-c5 zlib1g
-  unpack gcc gcc libc6-dev make ninja-build meson pkgconf libglib2.0-dev libjson-c-dev zlib1g-dev python3 python3-venv \
-    python3-pip bash coreutils sed grep gawk findutils diffutils tar dash perl-base base-files
+  unpack gcc gcc libc6-dev make ninja-build meson pkgconf libglib2.0-dev libjson-c-dev libcmocka-dev zlib1g-dev python3 python3-venv \
+    python3-pip python3-pycotap bash coreutils sed grep gawk findutils diffutils tar dash perl-base base-files
   ln -sf gawk gcc/usr/bin/awk
   mkdir -p gcc/{dev,tmp,build} && mknod -m 666 gcc/dev/null c 1 3 && mknod -m 666 gcc/dev/urandom c 1 9
   (cd gcc/build && retry apt-get -qq source --download-only qemu)

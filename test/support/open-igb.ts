@@ -77,10 +77,17 @@ export async function expectRejection(code: NicErrorCode, promise: Promise<unkno
   throw new Error(`expected ${code}, but nothing was thrown; result ${String(result)}`);
 }
 
-/** Runs `action` with a clock that goes `factor` times as fast, so that waits of a second end soon. */
-export async function withFastClock<T>(factor: number, action: () => Promise<T>): Promise<T> {
-  const real = performance.now.bind(performance);
-  performance.now = () => real() * factor;
+/**
+ * Runs `action` with a clock that goes on by `stepMs` whenever it is looked at: waits of a second end soon, and after the
+ * same number of looks each time, whatever the machine does meanwhile.
+ */
+export async function withSteppedClock<T>(stepMs: number, action: () => Promise<T>): Promise<T> {
+  const real = performance.now;
+  let now = real.call(performance);
+  performance.now = () => {
+    now += stepMs;
+    return now;
+  };
   try {
     return await action();
   } finally {

@@ -210,9 +210,10 @@ export abstract class IntelDevice implements NetDevice {
   async waitForLink(timeoutMs: number): Promise<LinkState> {
     const deadline = performance.now() + timeoutMs;
     for (;;) {
+      const late = performance.now() >= deadline; // before the look, see RegisterFile.waitFor
       this.#assertPresent();
       const state = this.linkState();
-      if (state.up || performance.now() >= deadline || this.#closing !== undefined) return state;
+      if (state.up || late || this.#closing !== undefined) return state;
       await new Promise((resolve) => setTimeout(resolve, LINK_POLL_MS));
     }
   }
@@ -246,9 +247,10 @@ export abstract class IntelDevice implements NetDevice {
   async drain(timeoutMs: number): Promise<boolean> {
     const deadline = performance.now() + timeoutMs;
     for (;;) {
+      const late = performance.now() >= deadline; // before the look, see RegisterFile.waitFor
       const { wireTxPackets, txPackets } = this.stats();
       if (wireTxPackets >= txPackets) return true;
-      if (performance.now() >= deadline || this.#closing !== undefined) return false;
+      if (late || this.#closing !== undefined) return false;
       await new Promise((resolve) => setTimeout(resolve, 1));
     }
   }

@@ -5,7 +5,7 @@ import type { NetDevice } from '../../../src/driver/device.js';
 import { PacketPool } from '../../../src/hugepage/packet-pool.js';
 import { expectError } from '../../pci/expect-error.js';
 import { QUEUE_STRIDE, R, RAH_AV } from '../../support/fake-82576.js';
-import { type Bench, bench, expectRejection, withFastClock, written } from '../../support/open-igb.js';
+import { type Bench, bench, expectRejection, withSteppedClock, written } from '../../support/open-igb.js';
 
 /** Opens, runs, closes. */
 function withNic(
@@ -215,7 +215,7 @@ link(
     assert.equal(await nic.waitForLink(0), { up: true, speedMbps: 1000, fullDuplex: true });
     model.linkUp = false;
     assert.equal(nic.linkState(), { up: false, speedMbps: 0, fullDuplex: false });
-    await withFastClock(100, async () => assert.is((await nic.waitForLink(1000)).up, false));
+    await withSteppedClock(100, async () => assert.is((await nic.waitForLink(1000)).up, false));
   }),
 );
 

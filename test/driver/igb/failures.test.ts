@@ -5,7 +5,7 @@ import * as assert from 'uvu/assert';
 import { NicError } from '../../../src/errors.js';
 import { R, type Stuck } from '../../support/fake-82576.js';
 import { mapFailure } from '../../support/fake-mapper.js';
-import { bench, expectRejection, withFastClock } from '../../support/open-igb.js';
+import { bench, expectRejection, withSteppedClock } from '../../support/open-igb.js';
 
 const waits = suite('82576: waits that time out');
 
@@ -22,7 +22,7 @@ for (const [stuck, name] of [
   waits(`${name} names itself and the value it had last`, async () => {
     const { model, vfio, open, assertReleased } = bench();
     model.stuck.add(stuck);
-    await withFastClock(50, async () => {
+    await withSteppedClock(20, async () => {
       const error = await expectRejection('DEVICE_TIMEOUT', open());
       assert.match(error.message, `${name} did not become`);
       assert.match(error.message, /last value of the register 0x[0-9a-f]{8}/);
@@ -37,7 +37,7 @@ waits('a missing EEPROM is no failure', async () => {
   const { model, open, assertReleased } = bench();
   const read = model.read.bind(model);
   model.read = (offset) => (offset === R.EECD ? 0 : read(offset));
-  await withFastClock(20, async () => {
+  await withSteppedClock(20, async () => {
     const nic = await open();
     await nic.close();
   });
