@@ -35,7 +35,10 @@ const RULES: readonly { readonly files: RegExp; readonly may: readonly RegExp[] 
     may: [/^src\/(driver|hugepage|vfio|pci)\//, /^src\/(syscalls|errors)$/],
   },
   { files: /^src\/hugepage\//, may: [/^src\/hugepage\//, /^src\/vfio\/types$/, /^src\/(syscalls|errors)$/] },
-  { files: /^src\/vfio\//, may: [/^src\/vfio\//, /^src\/pci\/address$/, /^src\/(syscalls|errors)$/] },
+  {
+    files: /^src\/vfio\//,
+    may: [/^src\/vfio\//, /^src\/pci\/(address|config-space)$/, /^src\/(syscalls|errors)$/],
+  },
   { files: /^src\/pci\//, may: [/^src\/pci\//, /^src\/(syscalls|errors)$/] },
   { files: /^src\/syscalls$/, may: [/^src\/errors$/] },
   { files: /^src\/errors$/, may: [] },

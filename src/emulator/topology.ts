@@ -47,7 +47,7 @@ export type EndDescription =
 
 export interface LinkDescription {
   readonly ends: readonly [EndDescription, EndDescription];
-  /** Senders wait while the receiver has no room. Default false. Only for links without `cable`. */
+  /** Senders wait while the receiver has no room; with `cable` they wait for the cable. Default: with `cable` only. */
   readonly flowControl?: boolean;
   /** Rate, delay and faults; ideal where missing. */
   readonly cable?: Omit<CableOptions, 'clock'>;
@@ -236,7 +236,8 @@ function join(
 ): { cable: Cable | undefined; connection: Connection } {
   let far = b;
   let cable: Cable | undefined;
-  const options = { flowControl: link.flowControl ?? false };
+  // A sender waits for the wire, as hardware does, not for who receives at its other end.
+  const options = { flowControl: link.flowControl ?? link.cable !== undefined };
   if (link.cable !== undefined) {
     cable = new Cable(link.cable);
     host.addPollable(cable);

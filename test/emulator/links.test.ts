@@ -133,6 +133,35 @@ cables('loses and damages the share it is told, the same for the same seed', () 
   assert.is.not(run(5), run(6));
 });
 
+cables('a sender that asks for room is held to the rate and loses nothing', () => {
+  const clock = new ManualClock();
+  const cable = new Cable({ clock, rateBitsPerSecond: 1e9, delayNs: 5e6 });
+  const source = new TrafficSource({ sizeBytes: 101 });
+  const sink = new TrafficSink();
+  connect(source, cable.a);
+  connect(cable.b, sink);
+  for (let i = 0; i < 10_000; i++) {
+    source.poll(64);
+    clock.advanceNs(1000);
+    cable.poll(64);
+  }
+  // 10 ms, of which the first frame was under way for 5; 1000 ns a frame
+  assert.is(sink.counters.received, 5000);
+  assert.is(cable.counters('ab').overflowed, 0);
+  const ahead = source.sent - 10_000;
+  assert.ok(ahead >= 0 && ahead <= 32, `${ahead} frames ahead of the rate`);
+});
+
+cables('a sender that asks for room waits while as much is under way as there is memory for', () => {
+  const cable = new Cable({ clock: new ManualClock(), delayNs: 1e6 });
+  const source = new TrafficSource();
+  connect(source, cable.a);
+  connect(cable.b, new Recorder());
+  for (let i = 0; i < 10_000; i++) source.poll(64);
+  assert.is(source.sent, 8192);
+  assert.is(cable.counters('ab').overflowed, 0);
+});
+
 cables('a full buffer is said to the sender', () => {
   const cable = new Cable({ clock: new ManualClock(), rateBitsPerSecond: 1e6, bufferBytes: 4096 });
   connect(cable.b, new Recorder());
@@ -235,6 +264,39 @@ traffic('the sink tells lost, reordered, corrupt and foreign frames apart', () =
   // number 3 never came, number 5 came broken
   assert.equal(sink.counters, { received: 5, reordered: 1, corrupt: 1, foreign: 1, lost: 1 });
 });
+
+traffic(
+  'the sink sees any byte of the pattern that is wrong, wherever the frame lies, and nothing behind it',
+  () => {
+    fc.assert(
+      fc.property(
+        fc.integer({ min: 60, max: 1514 }).chain((sizeBytes) =>
+          fc.record({
+            sizeBytes: fc.constant(sizeBytes),
+            place: fc.integer({ min: 50, max: sizeBytes - 1 }),
+            offset: fc.integer({ min: 0, max: 7 }),
+            change: fc.integer({ min: 1, max: 255 }),
+          }),
+        ),
+        ({ sizeBytes, place, offset, change }) => {
+          const source = new TrafficSource({ count: 1, sizeBytes });
+          const wire = new Recorder();
+          connect(source, wire);
+          source.poll(1);
+          const memory = frameMemory(offset + sizeBytes + 8);
+          memory.bytes.fill(0x5a);
+          memory.bytes.set(wire.frames[0]!, offset);
+          const sink = new TrafficSink();
+          sink.deliver(memory, offset, sizeBytes);
+          assert.equal([sink.counters.received, sink.counters.corrupt], [1, 0]);
+          memory.bytes[offset + place]! ^= change;
+          sink.deliver(memory, offset, sizeBytes);
+          assert.equal([sink.counters.received, sink.counters.corrupt], [1, 1]);
+        },
+      ),
+    );
+  },
+);
 
 traffic.run();
 

@@ -2,7 +2,7 @@
 # Prepares what the lab boots: QEMU, a kernel with VFIO, an initramfs and the guest's network tools.
 #
 #   setup.sh [STAGE]      adds an optional stage: "qemu11" is a QEMU with vfio-user-pci, and iPXE; "qemuserver" is one
-#                         that serves its own models by vfio-user (built from source, which takes ten minutes)
+#                         that serves its own models by vfio-user (built from source, which takes five to ten minutes)
 #
 # Everything comes from Debian packages and is unpacked into a cache folder; the host installs nothing. Each stage is
 # one folder, named after a hash of its recipe and moved into place when complete, so that the name alone says whether
@@ -121,7 +121,7 @@ build_qemuserver() {
   (cd gcc/build && retry apt-get -qq source --download-only qemu)
   "$tools/usr/bin/busybox" xzcat gcc/build/qemu_*.orig.tar.xz | tar -x -C gcc/build
   source=$(cd gcc/build && echo qemu-*/)
-  say "qemuserver: ${source%/}, ten minutes"
+  say "qemuserver: ${source%/}, five to ten minutes"
   chroot gcc /usr/bin/env -i PATH=/usr/bin HOME=/tmp /usr/bin/bash -c "cd /build && mkdir out && cd out &&
     ../${source}configure --target-list=x86_64-softmmu --without-default-features --enable-tcg --enable-kvm \\
       --enable-multiprocess --enable-vfio-user-server --disable-docs --disable-install-blobs --disable-download \\
@@ -231,7 +231,8 @@ locked_build() {
   fi
   [ ! -d "$folder" ] || return 0
   say "$stage: building"
-  rm -rf "$folder.part" && mkdir "$folder.part"
+  rm -rf "$cache/$stage"-*.part # left by runs that were interrupted: nobody else builds, we have the lock
+  mkdir "$folder.part"
   cd "$folder.part"
   "build_$stage"
   cd "$cache"

@@ -4,6 +4,8 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { suite } from 'uvu';
 import * as assert from 'uvu/assert';
+import type { NetStats } from '../../src/driver/device.js';
+import { open } from '../../src/driver/registry.js';
 import { NicError } from '../../src/errors.js';
 import { EmulatedPorts } from '../../tools/emulated-ports.js';
 import { children, DIST, processStatus, runScript } from '../support/child.js';
@@ -99,6 +101,47 @@ emulatedPorts(
 
 emulatedPorts('an emulator that does not come up', async () => {
   await expectGone(EmulatedPorts.start(['--no-such-option']));
+});
+
+/** Opens port 0, lets the traffic go until `sent` frames have been sent to it, and returns what was received. */
+async function receiveFrom(sent: number, ...args: string[]): Promise<NetStats> {
+  const ports = await EmulatedPorts.start(['--count', String(sent), ...args]);
+  try {
+    const nic = await open(ports.addresses[0]!, { pageSize: '4K', promiscuous: true });
+    try {
+      for (let counted = 0; counted < sent; ) {
+        ports.resume();
+        counted = (await ports.pause())[0]!.sent;
+      }
+      return nic.stats();
+    } finally {
+      await nic.close();
+    }
+  } finally {
+    await ports.close();
+  }
+}
+
+emulatedPorts('a link that loses all, one that damages all, and a long one', async () => {
+  const ideal = await receiveFrom(50);
+  assert.equal([ideal.wireRxPackets, ideal.rxErrors], [50, 0]);
+  const lossy = await receiveFrom(50, '--loss', '1');
+  assert.equal([lossy.wireRxPackets, lossy.rxErrors], [0, 0]);
+  const damaging = await receiveFrom(50, '--damage', '1', '--seed', '5');
+  assert.equal([damaging.wireRxPackets, damaging.rxErrors], [0, 50]);
+  const long = await receiveFrom(50, '--delay', '1000s');
+  assert.equal([long.wireRxPackets, long.rxErrors], [0, 0]);
+});
+
+emulatedPorts('a slow link: the sender waits', async () => {
+  const ports = await EmulatedPorts.start(['--bandwidth', '1']);
+  try {
+    ports.resume();
+    // The first frame takes eleven minutes.
+    for (let i = 0; i < 5; i++) assert.ok((await ports.pause())[0]!.sent <= 1);
+  } finally {
+    await ports.close();
+  }
 });
 
 emulatedPorts('a parent that dies while it waits for the counts', () => {

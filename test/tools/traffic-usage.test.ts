@@ -1,14 +1,15 @@
-/** fwd and pktgen used wrongly: exit 2, one line, one hint, and no device was touched. */
+/** fwd, pktgen and emulate used wrongly: exit 2, one line, one hint, and no device was touched. */
 import { Command } from 'commander';
 import { suite } from 'uvu';
 import * as assert from 'uvu/assert';
 import { onHugepageWarning } from '../../src/hugepage/dma-region.js';
 import { prepareProgram, run } from '../../tools/cli.js';
+import * as emulate from '../../tools/commands/emulate.js';
 import * as fwd from '../../tools/commands/fwd.js';
 import * as pktgen from '../../tools/commands/pktgen.js';
 import { captureLines } from '../support/capture.js';
 
-const usage = suite('fwd and pktgen: usage');
+const usage = suite('fwd, pktgen and emulate: usage');
 onHugepageWarning(() => {});
 
 /** Runs the command in this process, as the bin does; returns its exit status and what it printed to stderr. */
@@ -16,6 +17,7 @@ async function command(args: readonly string[]): Promise<{ status: number; lines
   const program = prepareProgram(new Command('barewire'));
   fwd.register(program);
   pktgen.register(program);
+  emulate.register(program);
   let status = -1;
   const lines = await captureLines(async () => {
     status = await run(program, args);
@@ -46,6 +48,15 @@ for (const [args, message] of [
   [['pktgen', A, '--dst-mac', '02:00:00:00:00:0g'], 'MAC address such as'],
   [['pktgen', A, '--rate', '0'], 'a number above 0'],
   [['pktgen', A, '--count', '-1'], 'whole number'],
+  [['emulate', '--link', 'wire'], 'traffic, cable, none, tap:NAME'],
+  [['emulate', '--link', 'cable', '--ports', '3'], '3 ports cannot be joined in pairs'],
+  [['emulate', '--ports', '1', '--socket', 'a', '--socket', 'b'], '2 sockets for 1 ports'],
+  [['emulate', '--device', '10c9'], 'one of 10fb'],
+  [['emulate', '--bandwidth', '0'], 'a number above 0'],
+  [['emulate', '--delay', '5'], 'a time with its unit'],
+  [['emulate', '--loss', '1.5'], 'from 0 to 1'],
+  [['emulate', '--damage', 'x'], 'from 0 to 1'],
+  [['emulate', '--lossless', '--loss', '0.1'], "'--lossless' cannot be used with option '--loss"],
 ] as const) {
   usage(`barewire ${args.join(' ')}`, async () => {
     const { status, lines } = await command(args);

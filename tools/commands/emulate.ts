@@ -24,7 +24,11 @@ interface Options {
   readonly size: number;
   readonly rate?: number;
   readonly count?: number;
+  readonly bandwidth?: number;
+  readonly delay?: number;
   readonly loss?: number;
+  readonly damage?: number;
+  readonly seed?: number;
   readonly lossless?: true;
   readonly strict?: true;
   readonly capture?: string;
@@ -70,8 +74,19 @@ export function register(program: Command): void {
     )
     .option('--rate <pps>', 'traffic: frames per second and port, such as 250k (default: all it can)', rate)
     .option('--count <n>', 'traffic: frames per port', positiveInteger)
+    .option('--bandwidth <rate>', 'bits per second of each link, such as 10G (default: unlimited)', rate)
+    .option('--delay <time>', 'time that frames are under way: 500ns, 50us, 2ms, 1s', delayNs)
     .option('--loss <share>', 'lose this share of the frames on the way, 0 to 1', share)
-    .option('--lossless', 'senders wait while a receiver has no room')
+    .option('--damage <share>', 'let this share of the frames arrive with a wrong FCS, 0 to 1', share)
+    .option('--seed <n>', 'choose other frames to lose and damage', integerBetween(1, 0x7fff_ffff))
+    .addOption(
+      new Option('--lossless', 'senders wait while a receiver has no room').conflicts([
+        'bandwidth',
+        'delay',
+        'loss',
+        'damage',
+      ]),
+    )
     .option('--strict', 'refuse register accesses that the datasheet forbids')
     .option('--capture <file>', 'write what passes to a pcap file (%d is the link number)')
     .option('--duration <time>', 'stop after this time: 10 (seconds), 250ms, 5m', durationMs)
@@ -193,8 +208,8 @@ function describe(options: Options, sockets: readonly string[]) {
 
 function describeLinks(options: Options, ports: number): LinkDescription[] {
   const common = (link: number) => ({
-    flowControl: options.lossless ?? false,
-    ...(options.loss === undefined ? {} : { cable: { loss: options.loss } }),
+    ...(options.lossless === undefined ? {} : { flowControl: options.lossless }),
+    ...cableOf(options),
     ...(options.capture === undefined ? {} : { capture: numbered(options.capture, link) }),
   });
   const { link } = options;
@@ -214,6 +229,21 @@ function describeLinks(options: Options, ports: number): LinkDescription[] {
     ends: [{ nic }, farEnd(link, nic, options)] as const,
     ...common(nic),
   }));
+}
+
+/** A link without any of these is memory to memory, which costs nothing. */
+function cableOf(options: Options): Pick<LinkDescription, 'cable'> {
+  const { bandwidth, delay, loss, damage, seed } = options;
+  if ((bandwidth ?? delay ?? loss ?? damage) === undefined) return {};
+  return {
+    cable: {
+      ...(bandwidth === undefined ? {} : { rateBitsPerSecond: bandwidth }),
+      ...(delay === undefined ? {} : { delayNs: delay }),
+      ...(loss === undefined ? {} : { loss }),
+      ...(damage === undefined ? {} : { damage }),
+      ...(seed === undefined ? {} : { seed }),
+    },
+  };
 }
 
 type FarLink = Exclude<LinkKind, { readonly kind: 'cable' } | { readonly kind: 'none' }>;
@@ -263,6 +293,15 @@ function deviceId(text: string): number {
 
 function deviceIds(): string {
   return [...IXGBE_DEVICES.keys()].map((id) => id.toString(16)).join(', ');
+}
+
+const NANOSECONDS: Readonly<Record<string, number>> = { ns: 1, us: 1e3, ms: 1e6, s: 1e9 };
+
+function delayNs(text: string): number {
+  const [, number, unit] = /^([0-9]+(?:\.[0-9]+)?)(ns|us|ms|s)$/.exec(text) ?? [];
+  if (number === undefined || unit === undefined)
+    throw new InvalidArgumentError('It must be a time with its unit, such as 500ns, 50us or 2ms.');
+  return Math.round(Number(number) * NANOSECONDS[unit]!);
 }
 
 function share(text: string): number {

@@ -24,7 +24,7 @@ export interface CableOptions {
   readonly damage?: number;
   /** Start of the pseudo-random numbers, the same for the same faults again. */
   readonly seed?: number;
-  /** Memory for frames under way in each direction: when it is full, frames are lost. */
+  /** Memory for frames under way in each direction, of which there may be 8192: when it is full, there is no room. */
   readonly bufferBytes?: number;
   readonly clock?: Clock;
 }
@@ -33,14 +33,17 @@ export interface LaneCounters {
   readonly carried: number;
   readonly lost: number;
   readonly damaged: number;
-  /** Lost because the buffer was full: the sender was faster than the rate for too long. */
+  /** Lost because the buffer was full: the sender did not ask for room. */
   readonly overflowed: number;
 }
 
 /** Preamble, start delimiter, FCS and inter-frame gap (IEEE 802.3): octets a frame takes besides its own. */
 const OVERHEAD_OCTETS = 24;
 const MAX_FRAME_BYTES = 16384;
+const FULL_FRAME_OCTETS = 1514 + OVERHEAD_OCTETS;
 const DEFAULT_BUFFER_BYTES = 1 << 20;
+/** How far a sender may be ahead of the rate; what it sends beyond waits in its own queue, as with a card. */
+const AHEAD_NS = 20_000;
 
 export class Cable implements Pollable {
   /** The ends: what is delivered at one comes out at the other. */
@@ -119,7 +122,12 @@ class Lane {
   }
 
   room(): number {
-    return Math.floor(this.#queue.freeBytes / (2 * MAX_FRAME_BYTES));
+    if (this.#lineFreeNs > this.nowNs + AHEAD_NS) return 0;
+    const frames = Math.min(this.#queue.freeBytes / (2 * MAX_FRAME_BYTES), MAX_FRAMES - this.#queue.count);
+    // Whole frames at the rate; one at least, however long it takes.
+    const due =
+      this.#nsPerOctet > 0 ? Math.max(1, AHEAD_NS / (FULL_FRAME_OCTETS * this.#nsPerOctet)) : frames;
+    return Math.floor(Math.min(frames, due));
   }
 
   poll(nowNs: number, budget: number): number {

@@ -167,11 +167,9 @@ export class TrafficSink implements Port {
       this.#foreign++;
       return true;
     }
-    for (let i = PATTERN_AT; i < lengthBytes; i++) {
-      if (bytes[offset + i] !== patternAt(i)) {
-        this.#corrupt++;
-        return true;
-      }
+    if (!hasPattern(memory, offset, lengthBytes)) {
+      this.#corrupt++;
+      return true;
     }
     const sequence = get32(bytes, offset + SEQUENCE_AT);
     this.#received++;
@@ -194,6 +192,24 @@ export class TrafficSink implements Port {
 
 function patternAt(index: number): number {
   return (index * 7 + 3) & 0xff;
+}
+
+/** The pattern repeats after 256 bytes. */
+const PATTERN_WORDS = new Int32Array(Uint8Array.from({ length: 256 }, (_, i) => patternAt(i)).buffer);
+
+/** Whether the frame has the pattern to its end. By words where it lies on one: bytes take three times as long. */
+function hasPattern({ bytes, words }: FrameMemory, offset: number, lengthBytes: number): boolean {
+  let at = PATTERN_AT;
+  let differences = 0;
+  if ((offset & 3) === 0) {
+    for (; (at & 3) !== 0 && at < lengthBytes; at++) differences |= bytes[offset + at]! ^ patternAt(at);
+    const firstWord = offset >>> 2;
+    const end = lengthBytes >>> 2;
+    for (let i = at >>> 2; i < end; i++) differences |= words[firstWord + i]! ^ PATTERN_WORDS[i & 63]!;
+    at = Math.max(at, end << 2);
+  }
+  for (; at < lengthBytes; at++) differences |= bytes[offset + at]! ^ patternAt(at);
+  return differences === 0;
 }
 
 function get32(bytes: Uint8Array, at: number): number {

@@ -1,6 +1,6 @@
 /**
  * The vfio-user client and the igb driver on a server that we did not write: QEMU's x-vfio-user-server with QEMU's model of
- * the 82576. Runs only when it is named: Debian's QEMU has no such server, and building one takes ten minutes.
+ * the 82576. Runs only when it is named: Debian's QEMU has no such server, and building one takes minutes.
  */
 import { type ChildProcess, spawn } from 'node:child_process';
 import { once } from 'node:events';
