@@ -22,6 +22,8 @@ const POOL_BUFFERS = 4 * RING + 1024;
 /** As ixy makes its mempools: 4096 entries for each of the two. */
 const PEER_BUFFERS = 2 * 4096;
 const PEER_HEADER_BYTES = 64;
+/** Buffers that are a cache line further apart do not push each other out of the caches. */
+const SPREAD_BYTES = BUFFER_BYTES + 64;
 /** ixgbe's mask (82599 datasheet 7.1.6.2). */
 export const RX_ERROR_MASK = 0x3b00_0000;
 
@@ -53,8 +55,9 @@ export class Lab {
   readonly #registers = new DmaRegion({ sizeBytes: 4096, pageSize: '4K', name: 'registers' });
   readonly pointer: Pointer;
 
-  constructor(memory: bigint, iova: bigint, buffers: number, dataOffset: number) {
-    this.pointer = native.labNew(memory, iova, buffers, BUFFER_BYTES, dataOffset, RING);
+  /** @param bufferBytes from one buffer to the next */
+  constructor(memory: bigint, iova: bigint, buffers: number, bufferBytes: number, dataOffset: number) {
+    this.pointer = native.labNew(memory, iova, buffers, bufferBytes, dataOffset, RING);
     const base = this.rings.region.address;
     for (const port of [0, 1]) {
       native.labPort(
@@ -145,7 +148,7 @@ export class Queues {
     this.pool = new PacketPool({ buffers: POOL_BUFFERS, bufferSizeBytes: BUFFER_BYTES });
     this.pool.attach(this.#mapper);
     const { address, iova } = this.#mapper.mapped[0]!;
-    const lab = new Lab(address, iova, POOL_BUFFERS, 0);
+    const lab = new Lab(address, iova, POOL_BUFFERS, BUFFER_BYTES, 0);
     const { pool } = this;
     this.lab = lab;
     this.rx = [0, 1].map(
@@ -249,16 +252,22 @@ class NativeSubject implements Subject {
 
 function nativeBench(
   buffers: number,
+  bufferBytes: number,
   dataOffset: number,
   batch: number,
   make: (lab: Pointer) => Pointer,
   run: (pointer: Pointer, polls: number, batch: number) => number,
   free: (pointer: Pointer) => void,
 ): Bench {
-  const memory = new DmaRegion({ sizeBytes: buffers * BUFFER_BYTES, name: 'peer' });
+  const memory = new DmaRegion({ sizeBytes: buffers * bufferBytes, name: 'peer' });
   // The address of a C forwarder's buffer is its virtual address, as in ixy.
-  const lab = new Lab(memory.address, memory.address, buffers, dataOffset);
+  const lab = new Lab(memory.address, memory.address, buffers, bufferBytes, dataOffset);
   return { lab, subject: new NativeSubject(make, run, free, lab, batch, memory) };
+}
+
+function ixyBench(batch: number, bufferBytes: number): Bench {
+  const { peerNew, peerRun, peerFree } = native;
+  return nativeBench(PEER_BUFFERS, bufferBytes, PEER_HEADER_BYTES, batch, peerNew, peerRun, peerFree);
 }
 
 function driverBench(batch: number, path: DriverPath): Bench {
@@ -269,11 +278,12 @@ function driverBench(batch: number, path: DriverPath): Bench {
 /** What can be measured. */
 export const SUBJECTS = {
   /** ixy's algorithm in C. */
-  'c-ixy': (batch: number): Bench =>
-    nativeBench(PEER_BUFFERS, PEER_HEADER_BYTES, batch, native.peerNew, native.peerRun, native.peerFree),
+  'c-ixy': (batch: number): Bench => ixyBench(batch, BUFFER_BYTES),
+  /** The same with buffers that are spread over the caches, which ixy's are not. */
+  'c-spread': (batch: number): Bench => ixyBench(batch, SPREAD_BYTES),
   /** The pipe in C. */
   'c-pipe': (batch: number): Bench =>
-    nativeBench(POOL_BUFFERS, 0, batch, native.cPipeNew, native.cPipeRun, native.cPipeFree),
+    nativeBench(POOL_BUFFERS, BUFFER_BYTES, 0, batch, native.cPipeNew, native.cPipeRun, native.cPipeFree),
   /** `receive` and `send` of the queues, as an application calls them. */
   queues: (batch: number): Bench => driverBench(batch, 'queues'),
   /** `Forwarder`: buffers go through the pool. */

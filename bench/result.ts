@@ -70,6 +70,7 @@ export const WINDOW = WINDOW_FRAMES;
 
 const HEADINGS: Readonly<Record<keyof typeof SUBJECTS, string>> = {
   'c-ixy': 'ixy in C',
+  'c-spread': 'spread in C',
   'c-pipe': 'pipe in C',
   queues: 'receive+send',
   general: 'Forwarder',

@@ -7,6 +7,7 @@ import { Drawing, decades, linear, logarithmic, type SeriesName, spread, steps }
 
 export const SUBJECT_TITLES: Readonly<Record<SubjectName, string>> = {
   'c-ixy': "C, ixy's way",
+  'c-spread': 'C, ixy, spread',
   queues: 'Barewire, receive and send',
   general: 'Barewire, general',
   pipe: 'Barewire, pipe',
@@ -78,7 +79,7 @@ export function batchChart(result: BenchResult): string | undefined {
       .map((batch) => [batch, nsOf(run, subject, batch)] as const)
       .filter((point): point is readonly [number, number] => point[1] !== undefined)
       .map(([batch, ns]) => [x(batch), y(ns)] as const);
-    drawing.path(points, `line ${subject}${subject === 'c-pipe' ? ' dashed' : ''}`);
+    drawing.path(points, `line ${subject}${subject === 'c-pipe' || subject === 'c-spread' ? ' dashed' : ''}`);
     for (const [px, py] of points) drawing.circle(px, py, 3.5, `fill ${subject}`);
     ends.push({ y: points.at(-1)![1], text: SUBJECT_TITLES[subject], series: subject });
   }
@@ -95,7 +96,7 @@ function describeBatch(run: CoreRun): string {
 }
 
 /** Drawn, in the order of the legend. An application's own loop is in the tables only. */
-const DRAWN = ['c-ixy', 'general', 'pipe', 'c-pipe'] as const satisfies readonly SubjectName[];
+const DRAWN = ['c-ixy', 'c-spread', 'general', 'pipe', 'c-pipe'] as const satisfies readonly SubjectName[];
 
 function subjectsOf(run: CoreRun): (typeof DRAWN)[number][] {
   return DRAWN.filter((name) => run.cells.some(({ subject }) => subject === name));
@@ -136,7 +137,7 @@ export function ratioChart(result: BenchResult): string | undefined {
   }
   drawing.line(frame.left, y(1), frame.right, y(1), 'reference');
   const groupWidth = (frame.right - frame.left) / bars.length;
-  const barWidth = Math.min(44, (groupWidth * 0.8) / 3);
+  const barWidth = Math.min(44, (groupWidth * 0.8) / (DRAWN.length - 1));
   for (const [g, group] of bars.entries()) {
     const centre = frame.left + (g + 0.5) * groupWidth;
     for (const [b, { subject, ratio }] of group.bars.entries()) {
@@ -149,7 +150,7 @@ export function ratioChart(result: BenchResult): string | undefined {
   legend(
     drawing,
     78,
-    ['general', 'pipe', 'c-pipe'].map((name) => [SUBJECT_TITLES[name as SubjectName], name as SeriesName]),
+    DRAWN.slice(1).map((name) => [SUBJECT_TITLES[name as SubjectName], name as SeriesName]),
   );
   return drawing.toString();
 }

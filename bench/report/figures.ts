@@ -29,6 +29,12 @@ export function ratioToCPipe(run: CoreRun, subject: SubjectName, batch: number):
   return cellOf(run, subject, batch)?.ratioToCPipe;
 }
 
+/** Quotient of the medians: time per packet relative to the C forwarder with spread buffers. */
+export function ratioToSpread(run: CoreRun, subject: SubjectName, batch: number): number | undefined {
+  const [ns, spread] = [nsOf(run, subject, batch), nsOf(run, 'c-spread', batch)];
+  return ns === undefined || spread === undefined ? undefined : ns / spread;
+}
+
 export function measuredRows(result: BenchResult): Measured[] {
   return (result.alternatives ?? []).filter((row: AlternativeRow): row is Measured => !('skipped' in row));
 }

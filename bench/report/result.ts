@@ -43,7 +43,7 @@ export interface CoreRun {
   readonly steadiness: readonly Steadiness[];
 }
 
-export const SUBJECT_NAMES = ['c-ixy', 'queues', 'general', 'pipe', 'c-pipe'] as const;
+export const SUBJECT_NAMES = ['c-ixy', 'c-spread', 'queues', 'general', 'pipe', 'c-pipe'] as const;
 export type SubjectName = (typeof SUBJECT_NAMES)[number];
 
 /** One forwarder at one batch size. */

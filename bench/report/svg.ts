@@ -13,7 +13,7 @@ interface Palette {
   readonly series: Readonly<Record<SeriesName, string>>;
 }
 
-export type SeriesName = 'general' | 'pipe' | 'c-ixy' | 'c-pipe' | 'small' | 'medium' | 'large';
+export type SeriesName = 'general' | 'pipe' | 'c-ixy' | 'c-spread' | 'c-pipe' | 'small' | 'medium' | 'large';
 
 const LIGHT: Palette = {
   paper: '#ffffff',
@@ -25,6 +25,7 @@ const LIGHT: Palette = {
     general: '#1f6feb',
     pipe: '#bc4c00',
     'c-ixy': '#424a53',
+    'c-spread': '#424a53',
     'c-pipe': '#848d97',
     small: '#7fb3f5',
     medium: '#2f81e8',
@@ -42,6 +43,7 @@ const DARK: Palette = {
     general: '#58a6ff',
     pipe: '#f0883e',
     'c-ixy': '#d1d7e0',
+    'c-spread': '#d1d7e0',
     'c-pipe': '#818b98',
     small: '#b6d8ff',
     medium: '#58a6ff',

@@ -1,7 +1,15 @@
 /** The generated parts of docs/performance.md, as Markdown. Each has a sentence where the result has no data for it. */
 import { type Measured, SIZES_BYTES, WAYS, type Way, type WayName } from '../alternatives/row.js';
 import { type ChartName, SUBJECT_TITLES } from './charts.js';
-import { COMPARED_BATCH, mainRun, measuredRows, nsOf, ratioToCPipe, ratioToIxy } from './figures.js';
+import {
+  COMPARED_BATCH,
+  mainRun,
+  measuredRows,
+  nsOf,
+  ratioToCPipe,
+  ratioToIxy,
+  ratioToSpread,
+} from './figures.js';
 import { count, duration, figure, percent, scaled } from './numbers.js';
 import type { BenchResult, CoreRun, SubjectName } from './result.js';
 
@@ -91,13 +99,14 @@ export function ratioTable(result: BenchResult): string {
   if (runs.length === 0) return NOT_MEASURED;
   const text = (ratio: number | undefined): string => ratio?.toFixed(2) ?? '';
   return table(
-    ['Node.js', 'general / C', 'pipe / C', 'pipe / C pipe', 'general / C at batch 1'],
+    ['Node.js', 'general / C', 'pipe / C', 'general / C at batch 1', 'general / C, spread', 'pipe / C pipe'],
     runs.map((run) => [
       run.node,
       text(ratioToIxy(run, 'general', COMPARED_BATCH)),
       text(ratioToIxy(run, 'pipe', COMPARED_BATCH)),
-      text(ratioToCPipe(run, 'pipe', COMPARED_BATCH)),
       text(ratioToIxy(run, 'general', 1)),
+      text(ratioToSpread(run, 'general', COMPARED_BATCH)),
+      text(ratioToCPipe(run, 'pipe', COMPARED_BATCH)),
     ]),
   );
 }

@@ -31,13 +31,13 @@ compiled('measures every forwarder and writes the result', () => {
     const file = join(folder, 'result.json');
     const { status, stdout, stderr } = bench('--json', file, '--packets', '1000000');
     assert.is(status, 0, stderr);
-    assert.match(stdout, /^batch +ixy in C +pipe in C +receive\+send +Forwarder +Pipe$/m);
+    assert.match(stdout, /^batch +ixy in C +spread in C +pipe in C +receive\+send +Forwarder +Pipe$/m);
     const result = JSON.parse(readFileSync(file, 'utf8')) as BenchResult;
     assert.is(result.schema, 1);
     assert.is(result.versions.node, process.version);
     assert.equal(
       result.throughput.map(({ subject, batch }) => [subject, batch]),
-      ['c-ixy', 'c-pipe', 'queues', 'general', 'pipe'].map((subject) => [subject, 32]),
+      ['c-ixy', 'c-spread', 'c-pipe', 'queues', 'general', 'pipe'].map((subject) => [subject, 32]),
     );
     for (const { nsPerPacket, ratioToIxy, ratioToCPipe, checkedPackets } of result.throughput) {
       assert.ok(nsPerPacket.p25 > 0 && nsPerPacket.p25 <= nsPerPacket.median);
@@ -61,7 +61,7 @@ compiled('measures every forwarder and writes the result', () => {
   }
 });
 
-for (const subject of ['c-ixy', 'c-pipe', 'queues', 'general', 'pipe']) {
+for (const subject of ['c-ixy', 'c-spread', 'c-pipe', 'queues', 'general', 'pipe']) {
   for (const [fault, message] of [
     ['SKIP_PACKET', /frame \d+ left instead of \d+/],
     ['WRONG_ADDRESS', /points at no buffer|no receive slot delivered|left instead of/],

@@ -54,7 +54,7 @@ for (const [name, draw] of Object.entries(CHARTS)) {
 charts('batch: the run of the version that the result names', () => {
   const svg = batchChart(RESULT)!;
   assert.match(svg, 'Node v24.1.0');
-  assert.match(svg, "At batch 32: C, ixy's way 10.0 ns, Barewire, general 8.00 ns");
+  assert.match(svg, "At batch 32: C, ixy's way 10.0 ns, C, ixy, spread 9.50 ns, Barewire, general 8.00 ns");
 });
 
 charts('ratio: bars are as high as the ratios', () => {

@@ -4,6 +4,7 @@ import type { BenchResult, Cell, Steadiness, SubjectName } from '../../bench/rep
 
 const NS: readonly (readonly [SubjectName, number])[] = [
   ['c-ixy', 10],
+  ['c-spread', 9.5],
   ['queues', 9],
   ['general', 8],
   ['pipe', 3],
