@@ -24,7 +24,10 @@ export interface CableOptions {
   readonly damage?: number;
   /** Start of the pseudo-random numbers, the same for the same faults again. */
   readonly seed?: number;
-  /** Memory for frames under way in each direction, of which there may be 8192: when it is full, there is no room. */
+  /**
+   * Memory for frames under way in each direction, of which there may be 8192; 1 MiB by default. When it is full there is
+   * no room for more: a sender that asks for room waits. For such a sender it takes 32 KiB at least.
+   */
   readonly bufferBytes?: number;
   readonly clock?: Clock;
 }
