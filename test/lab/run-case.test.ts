@@ -2,6 +2,7 @@ import { suite } from 'uvu';
 import * as assert from 'uvu/assert';
 import { judge } from './run-case.js';
 import { failureReports, formatTotals, parseTotals } from './totals.js';
+import { diedOfStaleCode } from './vm.js';
 
 const summary = (total: number, passed: number, skipped = 0) =>
   ` • •   (${passed} / ${total})\n\n  Total:     ${total}\n  Passed:    ${passed}\n  Skipped:   ${skipped}\n  Duration:  1.00ms\n`;
@@ -77,6 +78,24 @@ verdict('does not let failed tests pass by an exit status of 0', () => {
   assert.equal(judge(0, summary(2, 1)).totals, { passed: 1, failed: 2, skipped: 0 });
 });
 
+const staleCode = suite('a machine that died of stale code');
+const oops = (kind: string, code: string): string =>
+  `[    1.5] Oops: ${kind}: 0000 [#1] PREEMPT SMP NOPTI\n[    1.5] RIP: 0010:f+0x3d/0x1080\n[    1.5] Code: 00 48 ${code} 05 00\n`;
+
+staleCode('had a breakpoint where the code has none', () => {
+  assert.ok(diedOfStaleCode(oops('int3', '5c 24 30 e9 <4b>')));
+  assert.ok(diedOfStaleCode(`${oops('int3', '30 0f <1f>')}[    1.6] Kernel panic - not syncing`));
+});
+
+staleCode('is none that had a real breakpoint, another fault, or no fault', () => {
+  assert.not(diedOfStaleCode(oops('int3', '5c 24 30 cc <4b>')));
+  assert.not(diedOfStaleCode(oops('int3', '5c 24 30 cc <4b>') + oops('general', '5c 24 30 e9 <4b>')));
+  assert.not(diedOfStaleCode(oops('invalid opcode', '5c 24 30 e9 <4b>')));
+  assert.not(diedOfStaleCode('[    1.6] Kernel panic - not syncing: sysrq triggered crash'));
+  assert.not(diedOfStaleCode(''));
+});
+
 totals.run();
 reports.run();
 verdict.run();
+staleCode.run();

@@ -52,6 +52,8 @@ export interface VmResult {
   readonly outDir: string;
   /** The last lines of the guest's console, and what QEMU said. */
   readonly console: string;
+  /** The machine died of a fault of QEMU, see {@link diedOfStaleCode}. */
+  readonly staleCode: boolean;
   readonly durationS: number;
 }
 
@@ -124,6 +126,7 @@ export async function runVm(options: VmOptions): Promise<VmResult> {
     stderr: read(join(outDir, 'stderr')),
     outDir,
     console: consoleTail(outDir),
+    staleCode: diedOfStaleCode(read(join(outDir, 'console'))),
     durationS: (performance.now() - start) / 1000,
   };
 }
@@ -251,6 +254,17 @@ function follow(
 
 function read(path: string): string {
   return existsSync(path) ? readFileSync(path, 'utf8') : '';
+}
+
+/**
+ * Whether the kernel died of a breakpoint that is not there. Linux patches its own code while it runs, and puts an int3
+ * before the instruction meanwhile. QEMU's emulated processors now and then go on with the int3 after the kernel has taken it
+ * away. Then the oops shows code whose byte before the marked one is no int3 (0xcc): nothing that runs in the machine, and
+ * no DMA, can do that.
+ */
+export function diedOfStaleCode(log: string): boolean {
+  const [, code] = /Oops: int3:(?:(?!Code: )[\s\S])*Code: (.*)/.exec(log) ?? [];
+  return code !== undefined && /\b(?!cc)[0-9a-f]{2} <[0-9a-f]{2}>/.test(code);
 }
 
 /** The end of the console's log, long enough for a panic, and what QEMU said. */
