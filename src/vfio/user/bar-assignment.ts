@@ -8,15 +8,13 @@
  *
  * Specification: PCI Local Bus 3.0, sections 6.2.2 (command register) and 6.2.5.1 (base address registers).
  */
+import { Command, ConfigOffset } from '../../pci/config-space.js';
 import type { Region } from '../region.js';
 
-const COMMAND_REGISTER = 0x04;
-const COMMAND_MEMORY = 1 << 1;
-const HEADER_TYPE = 0x0e;
 const HEADER_TYPE_DEVICE = 0;
 /** Bit 7 says that the device has more functions. */
 const HEADER_TYPE_MASK = 0x7f;
-const BAR_COUNT = 6;
+export const BAR_COUNT = 6;
 const BAR_IO = 1 << 0;
 const BAR_TYPE_MASK = 3 << 1;
 const BAR_TYPE_64_BIT = 2 << 1;
@@ -44,12 +42,13 @@ interface MemoryBar {
  * @throws NicError what accesses to `config` throw
  */
 export function assignBars(config: Region, barBytes: readonly number[]): void {
-  if ((config.read8(HEADER_TYPE) & HEADER_TYPE_MASK) !== HEADER_TYPE_DEVICE) return;
+  if ((config.read8(ConfigOffset.HEADER_TYPE) & HEADER_TYPE_MASK) !== HEADER_TYPE_DEVICE) return;
   const bars = memoryBars(config, barBytes);
   if (bars.length === 0 || bars.some(({ address }) => address !== 0)) return;
   // a BAR may only move while nothing is decoded
-  const command = config.read16(COMMAND_REGISTER);
-  if ((command & COMMAND_MEMORY) !== 0) config.write16(COMMAND_REGISTER, command & ~COMMAND_MEMORY);
+  const command = config.read16(ConfigOffset.COMMAND);
+  if ((command & Command.MEMORY_SPACE) !== 0)
+    config.write16(ConfigOffset.COMMAND, command & ~Command.MEMORY_SPACE);
   // the largest first, which leaves no gaps
   let nextLow = LOW_START;
   let nextHigh = HIGH_START;
@@ -66,13 +65,13 @@ export function assignBars(config: Region, barBytes: readonly number[]): void {
     config.write32(bar.offset, address % 2 ** 32);
     if (bar.is64Bit) config.write32(bar.offset + 4, Math.floor(address / 2 ** 32));
   }
-  config.write16(COMMAND_REGISTER, command | COMMAND_MEMORY);
+  config.write16(ConfigOffset.COMMAND, command | Command.MEMORY_SPACE);
 }
 
 function memoryBars(config: Region, barBytes: readonly number[]): MemoryBar[] {
   const bars: MemoryBar[] = [];
   for (let index = 0; index < BAR_COUNT; index++) {
-    const offset = 0x10 + 4 * index;
+    const offset = ConfigOffset.BAR0 + 4 * index;
     const low = config.read32(offset);
     if ((low & BAR_IO) !== 0) continue;
     const sizeBytes = barBytes[index] ?? 0;

@@ -16,7 +16,7 @@ import { NicError } from '../../errors.js';
 import { MAP_SHARED, type Mapping, mmap, munmap, PROT_READ, PROT_WRITE } from '../../syscalls.js';
 import { type MappedWindow, Region, type RegionAccess } from '../region.js';
 import { type DmaMapper, type IrqInfo, PciIrq, PciRegion, type VfioDevice } from '../types.js';
-import { assignBars } from './bar-assignment.js';
+import { assignBars, BAR_COUNT } from './bar-assignment.js';
 import { Connection } from './connection.js';
 import { sealAgainstShrinking } from './memory.js';
 import { disableMsix, enableMsix } from './msix.js';
@@ -53,7 +53,6 @@ import { closeFds, connectSocket } from './socket.js';
 const DEFAULT_TIMEOUT_MS = 5000;
 const PCI_REGION_COUNT = 9;
 const PCI_IRQ_COUNT = 5;
-const BAR_COUNT = 6;
 /** The MSI-X table has 11 bits for its size (PCI 3.0 section 6.8.2). */
 const MAX_VECTORS = 2048;
 const PAGE_BYTES = 4096;
