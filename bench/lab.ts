@@ -4,11 +4,11 @@
  */
 
 import type { RxQueue, TxQueue } from '../src/driver/device.js';
+import { ownCopy } from '../src/driver/instantiate.js';
+import { connectQueues } from '../src/driver/intel/pipe.js';
 import { RingMemory } from '../src/driver/intel/rings.js';
 import { IntelRxQueue } from '../src/driver/intel/rx-queue.js';
 import { IntelTxQueue } from '../src/driver/intel/tx-queue.js';
-import { ownCopy } from '../src/driver/own-copy.js';
-import { connectQueues } from '../src/driver/pipe.js';
 import { DmaRegion } from '../src/hugepage/dma-region.js';
 import { PacketPool } from '../src/hugepage/packet-pool.js';
 import type { DmaBacking, DmaMapper } from '../src/vfio/types.js';

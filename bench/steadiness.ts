@@ -5,10 +5,10 @@
  */
 import { PerformanceObserver } from 'node:perf_hooks';
 import { getHeapStatistics } from 'node:v8';
+import { connectQueues } from '../src/driver/intel/pipe.js';
 import { IntelRxQueue, RX_PACKETS } from '../src/driver/intel/rx-queue.js';
 import { IntelTxQueue, TX_PACKETS } from '../src/driver/intel/tx-queue.js';
-import { connectQueues } from '../src/driver/pipe.js';
-import { pollLoop } from '../src/driver/poll-loop.js';
+import { pollLoop } from '../src/forward/poll-loop.js';
 import { PacketPool } from '../src/hugepage/packet-pool.js';
 import { Histogram } from './histogram.js';
 import { LabMapper, RING, RX_ERROR_MASK } from './lab.js';

@@ -1,5 +1,5 @@
 /** Times the polls of both directions, the forwarder's part of a round. */
-import { ownCopy } from '../src/driver/own-copy.js';
+import { ownCopy } from '../src/driver/instantiate.js';
 
 /**
  * Polls each direction `polls` times in turn and returns the nanoseconds that took. A function of its own for each

@@ -22,12 +22,12 @@ export type {
   RxQueue,
   TxQueue,
 } from './driver/device.js';
-export { Forwarder, type ForwarderOptions } from './driver/forwarder.js';
+export { type ConnectOptions, connectQueues, Pipe } from './driver/intel/pipe.js';
 export type { PacketHook } from './driver/packet-hook.js';
-export { type ConnectOptions, connectQueues, Pipe } from './driver/pipe.js';
-export { type PollLoopOptions, pollLoop } from './driver/poll-loop.js';
 export { open, type SupportedDevice, supportedDevices } from './driver/registry.js';
 export { NicError, type NicErrorCode } from './errors.js';
+export { Forwarder, type ForwarderOptions } from './forward/forwarder.js';
+export { type PollLoopOptions, pollLoop } from './forward/poll-loop.js';
 export { onHugepageWarning, type PageSize } from './hugepage/dma-region.js';
 export {
   headerLengths,

@@ -162,7 +162,7 @@ for (const [file, source, says] of [
   ['src/pci/x.ts', "export { A } from '../vfio/types.js';", 'vfio'],
   ['src/pci/x.ts', "import { A } from '../../tools/cli.js';", 'tools'],
   ['src/pci/x.ts', "import '../../test/pci/fake-sysfs.js';", 'test'],
-  ['tools/x.ts', "import { A } from '../test/tools/run-cli.js';", 'test'],
+  ['tools/x.ts', "import { A } from './tools/run-cli.js';", 'test'],
   ['src/errors.ts', "import { A } from './syscalls.js';", 'syscalls'],
   ['src/driver/x.ts', "import fc from 'fast-check';", 'fast-check'],
   ['src/new/x.ts', "import { A } from '../errors.js';", 'in no layer'],

@@ -3,7 +3,7 @@
  * report once a second, stop in good order.
  */
 import type { NetDevice } from '../src/driver/device.js';
-import { pollLoop } from '../src/driver/poll-loop.js';
+import { pollLoop } from '../src/forward/poll-loop.js';
 import { warn } from './cli.js';
 import { type Stop, stopOnSignals } from './stop-signals.js';
 import { type ReportPort, TrafficReport } from './traffic-report.js';

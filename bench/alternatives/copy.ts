@@ -3,8 +3,8 @@
  * each packet, and with one that copies each to memory of the application's own, as `recv` would have. Between the last
  * two all else is the same, so the difference is the copy.
  */
-import { ownCopy } from '../../src/driver/own-copy.js';
-import { connectQueues } from '../../src/driver/pipe.js';
+import { ownCopy } from '../../src/driver/instantiate.js';
+import { connectQueues } from '../../src/driver/intel/pipe.js';
 import { Queues } from '../lab.js';
 import { native } from '../native.js';
 import { timedPolls } from '../timed-polls.js';

@@ -1,5 +1,5 @@
 /** Takes the place of src/driver/poll-loop.ts in a process that count-polls.ts was loaded into. */
-import { type PollLoopOptions, pollLoop as uncounted } from '../../src/driver/poll-loop.js';
+import { type PollLoopOptions, pollLoop as uncounted } from '../../src/forward/poll-loop.js';
 import { forwarder } from './counters.js';
 
 export function pollLoop(poll: () => number, options: PollLoopOptions): Promise<void> {

@@ -1,6 +1,6 @@
 /** A hook for forwarders that copies each packet, and can tell whether it did. */
 
-import { ownCopy, STATE_LENGTH } from '../../src/driver/own-copy.js';
+import { ownCopy, STATE_LENGTH } from '../../src/driver/instantiate.js';
 import type { PacketHook } from '../../src/driver/packet-hook.js';
 import type { PacketPool } from '../../src/hugepage/packet-pool.js';
 

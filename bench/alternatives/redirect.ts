@@ -1,7 +1,7 @@
 /** Module hooks: who imports the poll loop gets the one that counts. See `module.register` and `registerHooks`. */
 
 const COUNTED = new URL('./counted-poll-loop.js', import.meta.url).href;
-const UNCOUNTED = new URL('../../src/driver/poll-loop.js', import.meta.url).href;
+const UNCOUNTED = new URL('../../src/forward/poll-loop.js', import.meta.url).href;
 
 interface Resolved {
   readonly url: string;

@@ -2,14 +2,15 @@
  * Builds an emulator from a description in plain data, as a command line or a worker gets it: NICs with their sockets,
  * and what each is plugged into.
  */
+
+import { PcapSource, PcapWriter, readPcap } from '../capture/pcap.js';
 import { NicError } from '../errors.js';
+import type { DmaFault, Violation } from './device/violations.js';
 import { EmulatorHost, type EmulatorHostOptions } from './host.js';
 import { IxgbeModel } from './ixgbe/ixgbe-model.js';
-import type { DmaFault, Violation } from './ixgbe/violations.js';
 import { type Connection, connect, type Port } from './link.js';
 import { Cable, type CableOptions, type LaneCounters } from './links/cable.js';
 import { Monitor } from './links/monitor.js';
-import { PcapSource, PcapWriter, readPcap } from './links/pcap.js';
 import { StreamPort } from './links/stream.js';
 import { TapPort } from './links/tap.js';
 import { type TrafficOptions, TrafficSink, TrafficSource } from './links/traffic.js';

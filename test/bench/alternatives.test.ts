@@ -205,7 +205,7 @@ counting('the time of polls without packets is taken off', () => {
 });
 
 counting('only the poll loop is redirected, and not for the one that counts', () => {
-  const url = new URL('../../src/driver/poll-loop.js', import.meta.url).href;
+  const url = new URL('../../src/forward/poll-loop.js', import.meta.url).href;
   const counted = new URL('../../bench/alternatives/counted-poll-loop.js', import.meta.url).href;
   const other = { url: new URL('../../src/driver/wait.js', import.meta.url).href };
   assert.is(redirect({ url }, {}).url, counted);

@@ -1,7 +1,7 @@
 import { suite } from 'uvu';
 import * as assert from 'uvu/assert';
 import { PacketCopier } from '../../bench/alternatives/packet-copier.js';
-import { connectQueues } from '../../src/driver/pipe.js';
+import { connectQueues } from '../../src/driver/intel/pipe.js';
 import { withRig } from '../support/queue-rig.js';
 
 const copying = suite('PacketCopier');

@@ -1,10 +1,10 @@
 /** `barewire fwd A B`: forwards every frame from A to B and from B to A. */
 import { type Command, Option } from 'commander';
 import type { NetDevice } from '../../src/driver/device.js';
-import type { Forwarder } from '../../src/driver/forwarder.js';
-import { connectQueues, type Pipe } from '../../src/driver/pipe.js';
+import { connectQueues, type Pipe } from '../../src/driver/intel/pipe.js';
 import { open } from '../../src/driver/registry.js';
 import { NicError } from '../../src/errors.js';
+import type { Forwarder } from '../../src/forward/forwarder.js';
 import { PacketPool } from '../../src/hugepage/packet-pool.js';
 import { deviceAddress, durationMs, integerBetween, powerOfTwoBetween, print, rate } from '../cli.js';
 import { EmulatedPorts, type PortTraffic, trafficLine } from '../emulated-ports.js';

@@ -2,9 +2,9 @@
 import { type Command, InvalidArgumentError } from 'commander';
 import type { NetDevice } from '../../src/driver/device.js';
 import { open } from '../../src/driver/registry.js';
+import { UdpFrame } from '../../src/packet/udp-frame.js';
 import { deviceAddress, durationMs, integerBetween, positiveInteger, rate } from '../cli.js';
 import { runTraffic, type Traffic } from '../traffic-run.js';
-import { UdpFrame } from '../udp-frame.js';
 
 interface Options {
   readonly size: number;

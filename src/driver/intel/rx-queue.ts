@@ -8,7 +8,7 @@
 import { NicError } from '../../errors.js';
 import { type PacketPool, RxFlag } from '../../hugepage/packet-pool.js';
 import type { RxQueue } from '../device.js';
-import { ownCopy, STATE_LENGTH } from '../own-copy.js';
+import { ownCopy, STATE_LENGTH } from '../instantiate.js';
 import type { Doorbell } from '../register-file.js';
 import {
   DESCRIPTOR_WORD_SHIFT,

@@ -7,7 +7,7 @@
  */
 import { type BufferOwners, type PacketPool, TxFlag } from '../../hugepage/packet-pool.js';
 import type { TxQueue } from '../device.js';
-import { ownCopy, STATE_LENGTH } from '../own-copy.js';
+import { ownCopy, STATE_LENGTH } from '../instantiate.js';
 import type { Doorbell } from '../register-file.js';
 import {
   DESCRIPTOR_WORD_SHIFT,

@@ -4,7 +4,7 @@
  * The image holds what drivers look at: MAC address, part number, device capabilities, firmware version, and a
  * checksum over words 0x00-0x3E and the blocks that pointers 0x03-0x0E lead to (6.4.5.8).
  */
-import type { RegisterFile } from './register-file.js';
+import type { RegisterFile } from '../device/register-file.js';
 
 const WORD_COUNT = 8192;
 /** EEC.EE_SIZE, bits 14:11: the part has 64 words times two to the power of this. */

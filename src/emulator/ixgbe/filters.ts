@@ -2,7 +2,7 @@
  * Which frames the port takes (7.1.1): exact addresses, broadcast, multicast hash table, promiscuous modes, VLANs.
  * The address table is kept compiled, because it is looked at for every frame and changes almost never.
  */
-import type { RegisterFile } from './register-file.js';
+import type { RegisterFile } from '../device/register-file.js';
 import { FCTRL, MCSTCTRL, MTA, RAL, VFTA, VLNCTRL } from './registers.js';
 
 const ADDRESS_COUNT = 128;

@@ -6,10 +6,10 @@
  * Causes gather while frames move and are delivered by `flush`, once a burst.
  */
 
+import type { Clock } from '../../clock.js';
 import { PciIrq } from '../../vfio/types.js';
 import type { DeviceHost } from '../../vfio/user/served-device.js';
-import type { Clock } from '../clock.js';
-import type { RegisterFile } from './register-file.js';
+import type { RegisterFile } from '../device/register-file.js';
 import { GPIE, IVAR, IVAR_MISC } from './registers.js';
 
 /** Causes above the queues' bits 15:0 of EICR. */

@@ -2,19 +2,21 @@
  * An Intel 82599 (or X540) as a device to serve over vfio-user: puts the parts together, routes region accesses to
  * them, and carries out resets.
  */
+
+import { type Clock, monotonicClock } from '../../clock.js';
 import { NicError } from '../../errors.js';
 import { PciRegion } from '../../vfio/types.js';
 import type { DeviceHost, ServedRegion } from '../../vfio/user/served-device.js';
-import { type Clock, monotonicClock } from '../clock.js';
+import { CONFIG_SIZE_BYTES, ConfigSpace, MSIX_BAR_SIZE_BYTES, MSIX_VECTORS } from '../device/config-space.js';
+import { RegisterFile } from '../device/register-file.js';
+import { type ViolationOptions, Violations } from '../device/violations.js';
 import type { FrameMemory, Port } from '../link.js';
 import type { DeviceModel } from '../model.js';
-import { CONFIG_SIZE_BYTES, ConfigSpace, MSIX_BAR_SIZE_BYTES, MSIX_VECTORS } from './config-space.js';
 import { Eeprom } from './eeprom.js';
 import { Interrupts } from './interrupts.js';
 import { LinkState, type Media } from './link-state.js';
 import { Management } from './management.js';
 import { Receiver } from './receive.js';
-import { RegisterFile } from './register-file.js';
 import {
   BAR0_SIZE_BYTES,
   CTRL,
@@ -29,7 +31,6 @@ import {
 } from './registers.js';
 import { Statistics } from './statistics.js';
 import { Transmitter } from './transmit.js';
-import { type ViolationOptions, Violations } from './violations.js';
 
 /** PCI device IDs the model can have, and what each is. */
 export const IXGBE_DEVICES: ReadonlyMap<number, { readonly name: string; readonly media: Media }> = new Map([

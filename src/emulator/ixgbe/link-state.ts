@@ -2,8 +2,9 @@
  * Link configuration and state (8.2.3.22): AUTOC restarts, LINKS, auto-negotiation results. There is no negotiation:
  * the link is 10 Gbit/s when the partner is there, without pause frames, and changes raise LSC.
  */
+
+import type { RegisterFile } from '../device/register-file.js';
 import { CAUSE, type Interrupts } from './interrupts.js';
-import type { RegisterFile } from './register-file.js';
 import { AUTOC, LINKS } from './registers.js';
 
 const AUTOC_RESTART_AN = 1 << 12;

@@ -2,7 +2,7 @@
  * What drivers share with firmware and with each other: semaphores (8.2.3.4.11 SWSM, 8.2.3.4.13 SW_FW_SYNC), the
  * MDIO bus with an X540's PHY on it, the I2C bus of an empty SFP cage, and indirect PCI configuration reads.
  */
-import type { RegisterFile } from './register-file.js';
+import type { RegisterFile } from '../device/register-file.js';
 import { I2CCTL, MSRWD } from './registers.js';
 
 const SWSM = 0x10140;

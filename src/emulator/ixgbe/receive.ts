@@ -5,14 +5,15 @@
  * buffer of this port's driver. Nothing in it allocates.
  */
 import type { DeviceHost } from '../../vfio/user/served-device.js';
-import { FrameQueue } from '../frame-queue.js';
+import { DmaChannel, iovaOf } from '../device/dma.js';
+import { FrameQueue } from '../device/frame-queue.js';
+import type { RegisterFile } from '../device/register-file.js';
+import type { Violations } from '../device/violations.js';
 import { copyBytes, type FrameMemory, frameMemory, UNLIMITED_ROOM } from '../link.js';
 import { crc32 } from './checksum.js';
-import { DmaChannel, iovaOf } from './dma.js';
 import { CAST, Filters } from './filters.js';
 import { CAUSE, type Interrupts } from './interrupts.js';
 import { FrameParser } from './parser.js';
-import type { RegisterFile } from './register-file.js';
 import {
   HLREG0,
   HLREG0_JUMBOEN,
@@ -33,7 +34,6 @@ import { Rss } from './rss.js';
 import { DD, EOP, IPCS, IPE, L4CS, L4E, PIF, toLegacy, VP } from './rx-descriptor.js';
 import { RxQueue } from './rx-queue.js';
 import { C, type Statistics, sizeClass } from './statistics.js';
-import type { Violations } from './violations.js';
 
 const QUEUE_COUNT = 128;
 const FCS_BYTES = 4;

@@ -4,8 +4,9 @@
  * The hash is linear, so for each input byte its contribution is looked up: 36 positions times 256 values, rebuilt
  * when the key changes. A TCP/IPv4 packet costs 12 loads.
  */
+
+import type { RegisterFile } from '../device/register-file.js';
 import { type FrameParser, TYPE } from './parser.js';
-import type { RegisterFile } from './register-file.js';
 import { MRQC, RETA, RSSRK } from './registers.js';
 
 /** MRQC.RSS field enable bits (8.2.3.7.12). */

@@ -2,10 +2,10 @@
  * One receive queue: its ring and settings, latched from its registers. The registers may lie in memory that the
  * client maps, so a change is noticed when the queue is looked at, not when it is made.
  */
-import { iovaOf } from './dma.js';
-import type { RegisterFile } from './register-file.js';
+import { iovaOf } from '../device/dma.js';
+import type { RegisterFile } from '../device/register-file.js';
+import type { Violations } from '../device/violations.js';
 import { QUEUE_ENABLE, RX, rxQueueBase } from './registers.js';
-import type { Violations } from './violations.js';
 
 const SRRCTL_DROP_EN = 1 << 28;
 const RXDCTL_VME = 1 << 30;

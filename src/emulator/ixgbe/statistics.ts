@@ -9,7 +9,7 @@
  * Queue counters QPRC, QBRC, QPRDC and QPTC lie in the pages that a client may map. A mapped load cannot clear
  * anything, so there they read 0 in mappable mode; a trapped read gives and clears the real value.
  */
-import type { RegisterFile } from './register-file.js';
+import type { RegisterFile } from '../device/register-file.js';
 import { RQSMR, TQSM } from './registers.js';
 
 /** Index of each counter. */

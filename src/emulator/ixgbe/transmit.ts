@@ -5,12 +5,13 @@
  * All others are gathered first. A frame is looked at only when all its descriptors are before the tail.
  */
 import type { DeviceHost } from '../../vfio/user/served-device.js';
+import { DmaChannel, iovaOf } from '../device/dma.js';
+import type { RegisterFile } from '../device/register-file.js';
+import type { Violations } from '../device/violations.js';
 import { type FrameMemory, frameMemory, type Port, UNLIMITED_ROOM } from '../link.js';
 import { crc32 } from './checksum.js';
-import { DmaChannel, iovaOf } from './dma.js';
 import { CAUSE, type Interrupts } from './interrupts.js';
 import { insertLegacyChecksum, insertVlan, Offload } from './offload.js';
-import type { RegisterFile } from './register-file.js';
 import {
   DMATXCTL,
   DMATXCTL_TE,
@@ -44,7 +45,6 @@ import {
   VLE,
 } from './tx-descriptor.js';
 import { TxQueue } from './tx-queue.js';
-import type { Violations } from './violations.js';
 
 const QUEUE_COUNT = 128;
 const FCS_BYTES = 4;

@@ -1,8 +1,8 @@
 /** One transmit queue: its ring and settings, latched from its registers, and its two context slots (7.2.3.2.3). */
-import { iovaOf } from './dma.js';
-import type { RegisterFile } from './register-file.js';
+import { iovaOf } from '../device/dma.js';
+import type { RegisterFile } from '../device/register-file.js';
+import type { Violations } from '../device/violations.js';
 import { QUEUE_ENABLE, TX, txQueueBase } from './registers.js';
-import type { Violations } from './violations.js';
 
 const MAX_RING_BYTES = 0x80000;
 const DESCRIPTOR_BYTES = 16;

@@ -8,8 +8,8 @@
  * connect(cable.b, nicB);
  * host.addPollable(cable);
  */
-import { type Clock, monotonicClock } from '../clock.js';
-import { FrameQueue, MAX_FRAMES } from '../frame-queue.js';
+import { type Clock, monotonicClock } from '../../clock.js';
+import { FrameQueue, MAX_FRAMES } from '../device/frame-queue.js';
 import type { FrameMemory, Pollable, Port } from '../link.js';
 import { random } from './random.js';
 

@@ -4,7 +4,7 @@
  * Frame: Ethernet, IPv4, UDP from port 1024 + flow to port 9, then a magic word, the sequence number (both big-endian)
  * and a fixed pattern. All checksums are right. What lies before the payload may be rewritten on the way.
  */
-import { type Clock, monotonicClock } from '../clock.js';
+import { type Clock, monotonicClock } from '../../clock.js';
 import { type FrameMemory, frameMemory, type Pollable, type Port, UNLIMITED_ROOM } from '../link.js';
 
 const MAGIC = 0x42575452; // 'BWTR'

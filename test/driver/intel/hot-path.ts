@@ -7,10 +7,10 @@
  */
 import { PerformanceObserver } from 'node:perf_hooks';
 import { setImmediate } from 'node:timers/promises';
-import { Forwarder } from '../../../src/driver/forwarder.js';
+import { Pipe } from '../../../src/driver/intel/pipe.js';
 import { IntelRxQueue, RX_PACKETS } from '../../../src/driver/intel/rx-queue.js';
 import { IntelTxQueue, TX_PACKETS } from '../../../src/driver/intel/tx-queue.js';
-import { Pipe } from '../../../src/driver/pipe.js';
+import { Forwarder } from '../../../src/forward/forwarder.js';
 import { PacketPool, TxFlag } from '../../../src/hugepage/packet-pool.js';
 import { FakeMapper } from '../../support/fake-mapper.js';
 

@@ -1,7 +1,7 @@
 /** A pipe on the 82599 model, in strict mode: port B sends back what it receives. */
 import { suite } from 'uvu';
 import * as assert from 'uvu/assert';
-import { type ConnectOptions, connectQueues, Pipe } from '../../../src/driver/pipe.js';
+import { type ConnectOptions, connectQueues, Pipe } from '../../../src/driver/intel/pipe.js';
 import { IxgbeRig, MAC_A, MAC_B, numberedFrame } from '../../support/ixgbe-rig.js';
 
 const RING = 128;

@@ -1,5 +1,5 @@
 /** What goes between a lab case and the process that runs its device models: plain data, see process.ts and host.ts. */
-import type { DmaFault, Violation } from '../../../src/emulator/ixgbe/violations.js';
+import type { DmaFault, Violation } from '../../../src/emulator/device/violations.js';
 
 /** One NIC to emulate. */
 export interface NicOptions {

@@ -6,9 +6,9 @@
 import { suite } from 'uvu';
 import * as assert from 'uvu/assert';
 import type { NetDevice, NetStats } from '../../../src/driver/device.js';
-import { connectQueues } from '../../../src/driver/pipe.js';
-import { pollLoop } from '../../../src/driver/poll-loop.js';
+import { connectQueues } from '../../../src/driver/intel/pipe.js';
 import { open } from '../../../src/driver/registry.js';
+import { pollLoop } from '../../../src/forward/poll-loop.js';
 import { PacketPool } from '../../../src/hugepage/packet-pool.js';
 import { EmulatedPorts, type PortTraffic } from '../../../tools/emulated-ports.js';
 

@@ -19,7 +19,7 @@ import {
   PROT_READ,
   PROT_WRITE,
 } from '../../syscalls.js';
-import { BAR0_SIZE_BYTES, REGISTERS, type RegisterBlock } from './registers.js';
+import { BAR0_SIZE_BYTES, REGISTERS, type RegisterBlock } from '../ixgbe/registers.js';
 import type { Violations } from './violations.js';
 
 /** Gives the value of a register; `index` counts within the block, from `firstIndex`. May change state. */

@@ -1,5 +1,5 @@
 /** Frames that wait, first in, first out, in memory of a fixed size: receive packet buffers, lanes of a cable. */
-import { copyBytes, type FrameMemory, frameMemory } from './link.js';
+import { copyBytes, type FrameMemory, frameMemory } from '../link.js';
 
 /** Frames held at most. 512 KiB of 64-byte frames is as many. */
 export const MAX_FRAMES = 8192;

@@ -3,8 +3,8 @@
  * byte orders and resolutions. Frames have no FCS.
  */
 import { closeSync, openSync, readFileSync, writeSync } from 'node:fs';
-import { NicError } from '../../errors.js';
-import { type FrameMemory, type Pollable, type Port, UNLIMITED_ROOM } from '../link.js';
+import { type FrameMemory, type Pollable, type Port, UNLIMITED_ROOM } from '../emulator/link.js';
+import { NicError } from '../errors.js';
 
 const MAGIC_NS = 0xa1b23c4d;
 const MAGIC_US = 0xa1b2c3d4;

@@ -2,7 +2,7 @@
 import fc from 'fast-check';
 import { suite } from 'uvu';
 import * as assert from 'uvu/assert';
-import { MIN_FRAME_BYTES, SEQUENCE_OFFSET, UdpFrame } from '../../tools/udp-frame.js';
+import { MIN_FRAME_BYTES, SEQUENCE_OFFSET, UdpFrame } from '../../src/packet/udp-frame.js';
 
 const FIELDS = {
   destinationMac: Uint8Array.of(2, 0, 0, 0, 0, 1),

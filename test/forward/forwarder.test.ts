@@ -1,7 +1,7 @@
 import { suite } from 'uvu';
 import * as assert from 'uvu/assert';
-import { Forwarder } from '../../src/driver/forwarder.js';
 import { RX_NO_BUFFER } from '../../src/driver/intel/rx-queue.js';
+import { Forwarder } from '../../src/forward/forwarder.js';
 import { withRig } from '../support/queue-rig.js';
 
 const forwarding = suite('Forwarder');

@@ -1,12 +1,13 @@
 /** Forwards from a receive queue to a transmit queue in batches: the general path, for any pair of devices. */
+
+import type { RxQueue, TxQueue } from '../driver/device.js';
+import { ownCopy, STATE_LENGTH } from '../driver/instantiate.js';
+import { makeForward } from '../driver/intel/forward-loop.js';
+import { IntelRxQueue } from '../driver/intel/rx-queue.js';
+import { IntelTxQueue } from '../driver/intel/tx-queue.js';
+import type { PacketHook } from '../driver/packet-hook.js';
 import { NicError } from '../errors.js';
 import type { PacketPool } from '../hugepage/packet-pool.js';
-import type { RxQueue, TxQueue } from './device.js';
-import { makeForward } from './intel/forward-loop.js';
-import { IntelRxQueue } from './intel/rx-queue.js';
-import { IntelTxQueue } from './intel/tx-queue.js';
-import { ownCopy, STATE_LENGTH } from './own-copy.js';
-import type { PacketHook } from './packet-hook.js';
 
 export interface ForwarderOptions {
   /** Most packets moved by one `poll`, 1 to 4096. Default 32. */

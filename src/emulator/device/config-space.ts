@@ -3,7 +3,7 @@
  * management 0x40, MSI 0x50, MSI-X 0x70 (table and pending bits in BAR4), PCI Express 0xA0; device serial number
  * 0x140 in extended space.
  */
-import { BAR0_SIZE_BYTES } from './registers.js';
+import { BAR0_SIZE_BYTES } from '../ixgbe/registers.js';
 
 export const CONFIG_SIZE_BYTES = 4096;
 export const MSIX_BAR_SIZE_BYTES = 0x4000;

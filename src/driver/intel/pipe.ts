@@ -7,10 +7,11 @@
  * group of 32. While the transmit ring is full the pipe waits: arriving frames stay in the receive ring, and what does
  * not fit there the hardware counts as missed. A dropped packet keeps its place as a descriptor that transmits nothing.
  */
-import { NicError } from '../errors.js';
-import type { PacketPool } from '../hugepage/packet-pool.js';
-import type { RxQueue, TxQueue } from './device.js';
-import { checkBatch, Forwarder, type ForwarderOptions } from './forwarder.js';
+import { NicError } from '../../errors.js';
+import { checkBatch, Forwarder, type ForwarderOptions } from '../../forward/forwarder.js';
+import type { PacketPool } from '../../hugepage/packet-pool.js';
+import type { RxQueue, TxQueue } from '../device.js';
+import { ownCopy, STATE_LENGTH } from '../instantiate.js';
 import {
   RX_DD,
   RX_EOP,
@@ -21,14 +22,13 @@ import {
   TX_NULL,
   TX_RS,
   TX_STATUS_WORD,
-} from './intel/descriptors.js';
-import { makePipe, PIPE_CLEAN, PIPE_CLOSED, PIPE_NEXT, PIPE_SKIPPING } from './intel/pipe-loop.js';
-import type { RingShare } from './intel/ring-share.js';
-import type { RxLoop } from './intel/rx-loop.js';
-import { IntelRxQueue, RX_BYTES, RX_DAMAGED, RX_PACKETS, RX_TOO_LONG } from './intel/rx-queue.js';
-import type { TxLoop } from './intel/tx-loop.js';
-import { IntelTxQueue, TX_ERRORS } from './intel/tx-queue.js';
-import { ownCopy, STATE_LENGTH } from './own-copy.js';
+} from './descriptors.js';
+import { makePipe, PIPE_CLEAN, PIPE_CLOSED, PIPE_NEXT, PIPE_SKIPPING } from './pipe-loop.js';
+import type { RingShare } from './ring-share.js';
+import type { RxLoop } from './rx-loop.js';
+import { IntelRxQueue, RX_BYTES, RX_DAMAGED, RX_PACKETS, RX_TOO_LONG } from './rx-queue.js';
+import type { TxLoop } from './tx-loop.js';
+import { IntelTxQueue, TX_ERRORS } from './tx-queue.js';
 
 const GROUP = 32;
 

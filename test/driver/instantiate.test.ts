@@ -1,10 +1,10 @@
 import { suite } from 'uvu';
 import * as assert from 'uvu/assert';
+import { ownCopy } from '../../src/driver/instantiate.js';
 import { makeForward } from '../../src/driver/intel/forward-loop.js';
 import { makePipe } from '../../src/driver/intel/pipe-loop.js';
 import { makeReceive } from '../../src/driver/intel/rx-loop.js';
 import { makeReclaim, makeSend } from '../../src/driver/intel/tx-loop.js';
-import { ownCopy } from '../../src/driver/own-copy.js';
 import { DIST, runScript } from '../support/child.js';
 
 const copies = suite('ownCopy');

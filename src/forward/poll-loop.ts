@@ -3,7 +3,7 @@
  * bursts timers, signals and sockets get their turn. When nothing has come for a while the loop sleeps until a device
  * interrupts.
  */
-import type { NetDevice } from './device.js';
+import type { NetDevice } from '../driver/device.js';
 
 export interface PollLoopOptions {
   /** Ends the loop. */

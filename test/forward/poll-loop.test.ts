@@ -1,6 +1,6 @@
 import { suite } from 'uvu';
 import * as assert from 'uvu/assert';
-import { pollLoop } from '../../src/driver/poll-loop.js';
+import { pollLoop } from '../../src/forward/poll-loop.js';
 import { DIST, runScript } from '../support/child.js';
 
 const loop = suite('pollLoop');

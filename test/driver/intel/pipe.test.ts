@@ -1,19 +1,19 @@
 import fc from 'fast-check';
 import { suite } from 'uvu';
 import * as assert from 'uvu/assert';
-import { Forwarder, type ForwarderOptions } from '../../src/driver/forwarder.js';
+import { connectQueues, Pipe } from '../../../src/driver/intel/pipe.js';
 import {
   RX_BYTES,
   RX_DAMAGED,
   RX_NO_BUFFER,
   RX_PACKETS,
   RX_TOO_LONG,
-} from '../../src/driver/intel/rx-queue.js';
-import { TX_BYTES, TX_ERRORS, TX_PACKETS } from '../../src/driver/intel/tx-queue.js';
-import { connectQueues, Pipe } from '../../src/driver/pipe.js';
-import { PacketPool } from '../../src/hugepage/packet-pool.js';
-import { QueueRig, type RigOptions, withRig } from '../support/queue-rig.js';
-import { RX_ERROR_RXE, RX_STATUS_DD, RX_STATUS_EOP } from '../support/ring-device.js';
+} from '../../../src/driver/intel/rx-queue.js';
+import { TX_BYTES, TX_ERRORS, TX_PACKETS } from '../../../src/driver/intel/tx-queue.js';
+import { Forwarder, type ForwarderOptions } from '../../../src/forward/forwarder.js';
+import { PacketPool } from '../../../src/hugepage/packet-pool.js';
+import { QueueRig, type RigOptions, withRig } from '../../support/queue-rig.js';
+import { RX_ERROR_RXE, RX_STATUS_DD, RX_STATUS_EOP } from '../../support/ring-device.js';
 
 const GOOD = RX_STATUS_DD | RX_STATUS_EOP;
 const SIZE = 64;
