@@ -2,7 +2,9 @@
 import { type Command, InvalidArgumentError } from 'commander';
 import type { NetDevice } from '../../src/driver/device.js';
 import { open } from '../../src/driver/registry.js';
-import { UdpFrame } from '../../src/packet/udp-frame.js';
+import { NicError } from '../../src/errors.js';
+import { parseMac } from '../../src/packet/addresses.js';
+import { TestFrame } from '../../src/packet/test-frame.js';
 import { deviceAddress, durationMs, integerBetween, positiveInteger, rate } from '../cli.js';
 import { runTraffic, type Traffic } from '../traffic-run.js';
 
@@ -17,13 +19,6 @@ interface Options {
 }
 
 const FCS_BYTES = 4;
-/** RFC 2544, appendix C.2.2: addresses for benchmarks. */
-const SOURCE_IP = Uint8Array.of(198, 18, 0, 1);
-const DESTINATION_IP = Uint8Array.of(198, 19, 0, 1);
-const DESTINATION_MAC = Uint8Array.of(2, 0, 0, 0, 0, 1);
-const SOURCE_PORT = 49_152;
-/** The discard service. */
-const DESTINATION_PORT = 9;
 
 export function register(program: Command): void {
   program
@@ -50,7 +45,7 @@ class Generator implements Traffic {
   readonly wakeOn = [];
   readonly report;
   readonly #device: NetDevice;
-  readonly #frame: UdpFrame;
+  readonly #frame: TestFrame;
   readonly #bufs: Uint32Array;
   readonly #ratePerMs: number;
   readonly #count: number;
@@ -63,14 +58,10 @@ class Generator implements Traffic {
   constructor(device: NetDevice, options: Options) {
     this.#device = device;
     this.report = [{ device, dropped: () => 0 }];
-    this.#frame = new UdpFrame({
+    this.#frame = new TestFrame({
       sizeBytes: options.size - FCS_BYTES,
-      destinationMac: options.dstMac ?? DESTINATION_MAC,
       sourceMac: device.mac,
-      sourceIp: SOURCE_IP,
-      destinationIp: DESTINATION_IP,
-      sourcePort: SOURCE_PORT,
-      destinationPort: DESTINATION_PORT,
+      ...(options.dstMac === undefined ? {} : { destinationMac: options.dstMac }),
     });
     this.#bufs = new Uint32Array(options.batch);
     this.#ratePerMs = (options.rate ?? Number.POSITIVE_INFINITY) / 1000;
@@ -92,7 +83,7 @@ class Generator implements Traffic {
       if (due <= 0) return 0;
       this.#waiting = pool.allocate(bufs, due);
       for (let i = 0; i < this.#waiting; i++) {
-        this.#frame.setSequence(pool.memory, bufs[i]! << pool.bufferShift, this.#numbered++);
+        this.#frame.stamp(pool.memory, bufs[i]! << pool.bufferShift, this.#numbered++);
       }
     }
     const sent = txQueues[0]!.send(bufs, this.#waiting);
@@ -139,8 +130,10 @@ class Generator implements Traffic {
 }
 
 function macAddress(text: string): Uint8Array {
-  if (!/^([0-9a-f]{2}:){5}[0-9a-f]{2}$/i.test(text)) {
+  try {
+    return parseMac(text);
+  } catch (error) {
+    if (!(error instanceof NicError)) throw error;
     throw new InvalidArgumentError('It must be a MAC address such as 02:00:00:00:00:01.');
   }
-  return Uint8Array.from(text.split(':'), (byte) => Number.parseInt(byte, 16));
 }
