@@ -152,15 +152,24 @@ hostile('an offset or length that is none', () => {
   assert.is(view.lengthBytes, 60);
 });
 
+/** A packet whose routing header names one more stop. */
+function routed(): Uint8Array {
+  const body = new Uint8Array(22);
+  body[1] = 1;
+  return buildUdp({ ...V6, ...PORTS, extensionHeaders: [{ type: IpProtocol.ROUTING, body }] });
+}
+
 hostile('a view that is used again has nothing of the frame before', () => {
   const used = new PacketView();
-  for (const { name } of [...VECTORS, ...VECTORS.toReversed()]) {
-    for (const length of [60, 33, 13]) {
-      const frame = vector(name).slice(0, length);
+  const frames = [...VECTORS.map(({ name }) => vector(name)), routed()];
+  for (const whole of [...frames, ...frames.toReversed()]) {
+    for (const length of [whole.length, 33, 13]) {
+      const frame = whole.slice(0, length);
       const fresh = new PacketView();
       assert.is(parse(frame, 0, frame.length, used), parse(frame, 0, frame.length, fresh));
       assert.equal(stateOf(used), stateOf(fresh));
     }
+    parse(whole, 0, whole.length, used);
   }
 });
 
