@@ -91,3 +91,9 @@ export function errnoText(errno: number): string {
 export function errnoName(errno: number): string {
   return getSystemErrorMap().has(-errno) ? getSystemErrorName(-errno) : `errno ${errno}`;
 }
+
+/** True for a `NicError` of a system call with this errno name, for example `ENOENT`. */
+export function isErrno(error: unknown, name: string): boolean {
+  if (error instanceof NicError) return error.errno !== undefined && errnoName(error.errno) === name;
+  return error instanceof Error && (error as NodeJS.ErrnoException).code === name;
+}

@@ -20,7 +20,7 @@ import {
   munmap,
   PROT_READ,
   PROT_WRITE,
-} from '../../src/syscalls.js';
+} from '../../src/syscalls/memory.js';
 import type { VfioDevice } from '../../src/vfio/types.js';
 import { connectVfioUser } from '../../src/vfio/user/client.js';
 import { BROADCAST, DATA, DESCTYPE_ADVANCED, ENABLE, EOP, frame, IFCS, R, RS, rx, tx } from './support.js';

@@ -18,7 +18,7 @@ import {
   munmap,
   PROT_READ,
   PROT_WRITE,
-} from '../../syscalls.js';
+} from '../../syscalls/memory.js';
 import { BAR0_SIZE_BYTES, REGISTERS, type RegisterBlock } from '../ixgbe/registers.js';
 import type { Violations } from './violations.js';
 
