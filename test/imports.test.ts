@@ -23,10 +23,22 @@ const RULES: readonly { readonly files: RegExp; readonly may: readonly RegExp[] 
     may: [/^src\/(emulator|driver|hugepage|vfio|pci)\//, /^src\/(syscalls\/|errors$)/],
   },
   {
+    // What any model needs knows none.
+    files: /^src\/emulator\/device\//,
+    may: [
+      /^src\/emulator\/(device\/|link$)/,
+      /^src\/vfio\/user\//,
+      /^src\/vfio\/types$/,
+      /^src\/pci\/registers$/,
+      /^src\/(syscalls\/|errors$)/,
+    ],
+  },
+  {
     // The model is a second reading of the datasheet: it must not see the driver's.
     files: /^src\/emulator\//,
     may: [
       /^src\/emulator\//,
+      /^src\/pci\/(registers|ids)$/,
       /^src\/vfio\/user\//,
       /^src\/vfio\/types$/,
       /^src\/hugepage\//,
@@ -43,7 +55,7 @@ const RULES: readonly { readonly files: RegExp; readonly may: readonly RegExp[] 
   },
   {
     files: /^src\/vfio\//,
-    may: [/^src\/vfio\//, /^src\/pci\/(address|config-space)$/, /^src\/(syscalls\/|errors$)/],
+    may: [/^src\/vfio\//, /^src\/pci\/(address|config-space|registers)$/, /^src\/(syscalls\/|errors$)/],
   },
   { files: /^src\/pci\//, may: [/^src\/pci\//, /^src\/(syscalls\/|errors$)/] },
   { files: /^src\/syscalls\//, may: [/^src\/(syscalls\/|errors$)/] },
@@ -59,6 +71,8 @@ const PACKAGES: Readonly<Record<string, RegExp>> = {
 
 /** Families of NICs have nothing to do with each other; what they share is in `intel`. */
 const FAMILY = /^src\/driver\/(igb|ixgbe|e1000e|virtio)\//;
+/** So have families of models, and only the registry names one. */
+const MODEL = /^src\/emulator\/(?!device\/|links\/)([^/]+)\//;
 
 function importsOf(file: string, source: string): Import[] {
   const code = source.replace(/\/\*[\s\S]*?\*\//g, '').replace(/^\s*\/\/.*$/gm, '');
@@ -90,6 +104,8 @@ function violation({ from, to, isFile, typeOnly }: Import): string | undefined {
   if (!rule.may.some((allowed) => allowed.test(to))) return says;
   if (from.startsWith('src/hugepage/') && to.startsWith('src/vfio/') && !typeOnly)
     return `${says}, not as a type`;
+  const model = MODEL.exec(to)?.[1];
+  if (model !== undefined && from !== 'src/emulator/models' && MODEL.exec(from)?.[1] !== model) return says;
   const [mine, theirs] = [FAMILY.exec(from)?.[1], FAMILY.exec(to)?.[1]];
   return mine !== undefined && theirs !== undefined && mine !== theirs ? says : undefined;
 }
@@ -157,6 +173,10 @@ for (const [file, source, says] of [
   ['src/emulator/x.ts', "import type { a } from '../driver/device.js';", 'src/driver/device'],
   ['src/emulator/x.ts', "import { a } from '../vfio/open.js';", 'src/vfio/open'],
   ['src/emulator/ixgbe/x.ts', "import {\n  a,\n  b,\n} from '../../driver/ixgbe/registers.js';", 'registers'],
+  ['src/emulator/device/x.ts', "import { a } from '../model.js';", 'emulator/model'],
+  ['src/emulator/x.ts', "import { a } from './ixgbe/ixgbe-model.js';", 'ixgbe'],
+  ['src/emulator/igb/x.ts', "import { a } from '../ixgbe/registers.js';", 'ixgbe'],
+  ['tools/x.ts', "import { a } from '../src/emulator/ixgbe/ixgbe-model.js';", 'ixgbe'],
   ['src/driver/x.ts', "import { a } from '../emulator/model.js';", 'emulator'],
   ['src/driver/x.ts', "const a = await import('../emulator/model.js');", 'emulator'],
   ['src/driver/igb/x.ts', "import { a } from '../ixgbe/registers.js';", 'ixgbe'],

@@ -3,22 +3,23 @@
  * them, and carries out resets.
  */
 
-import { type Clock, monotonicClock } from '../../clock.js';
+import { monotonicClock } from '../../clock.js';
 import { NicError } from '../../errors.js';
-import { PciRegion } from '../../vfio/types.js';
-import type { DeviceHost, ServedRegion } from '../../vfio/user/served-device.js';
-import { CONFIG_SIZE_BYTES, ConfigSpace, MSIX_BAR_SIZE_BYTES, MSIX_VECTORS } from '../device/config-space.js';
+import { formatIds } from '../../pci/ids.js';
+import type { DeviceHost } from '../../vfio/user/served-device.js';
+import { identify } from '../device/identity.js';
+import { MemoryBar, PciFunction } from '../device/pci-function.js';
 import { RegisterFile } from '../device/register-file.js';
-import { type ViolationOptions, Violations } from '../device/violations.js';
+import { Violations } from '../device/violations.js';
 import type { FrameMemory, Port } from '../link.js';
-import type { DeviceModel } from '../model.js';
+import type { DeviceModel, ModelFamily, ModelOptions } from '../model.js';
+import { describeConfig, MSIX_BAR, MSIX_BAR_SIZE_BYTES, VENDOR_ID } from './config.js';
 import { Eeprom } from './eeprom.js';
-import { Interrupts } from './interrupts.js';
+import { Interrupts, VECTOR_COUNT } from './interrupts.js';
 import { LinkState, type Media } from './link-state.js';
 import { Management } from './management.js';
 import { Receiver } from './receive.js';
 import {
-  BAR0_SIZE_BYTES,
   CTRL,
   CTRL_GIO_DIS,
   CTRL_LRST,
@@ -28,30 +29,24 @@ import {
   RDRXCTL,
   STATUS,
   STATUS_GIO,
+  TABLE,
 } from './registers.js';
 import { Statistics } from './statistics.js';
 import { Transmitter } from './transmit.js';
 
+const DEFAULT_DEVICE = 0x10fb;
 /** PCI device IDs the model can have, and what each is. */
-export const IXGBE_DEVICES: ReadonlyMap<number, { readonly name: string; readonly media: Media }> = new Map([
-  [0x10fb, { name: '82599ES SFP+', media: 'sfp' }],
+const IXGBE_DEVICES: ReadonlyMap<number, { readonly name: string; readonly media: Media }> = new Map([
+  [DEFAULT_DEVICE, { name: '82599ES SFP+', media: 'sfp' }],
   [0x10f7, { name: '82599 KX4 backplane', media: 'backplane' }],
   [0x1528, { name: 'X540-AT2', media: 'copper' }],
 ]);
 
-export interface IxgbeOptions extends ViolationOptions {
-  readonly name?: string;
-  /** One of `IXGBE_DEVICES`; 0x10fb by default. */
-  readonly deviceId?: number;
-  /** MAC address in the EEPROM, six bytes. A locally administered one by default. */
-  readonly mac?: Uint8Array;
-  /**
-   * Lets the client map the pages of queue registers, so that doorbells are plain stores. Default true. False traps
-   * every access, which finds more mistakes.
-   */
-  readonly mappable?: boolean;
-  readonly clock?: Clock;
-}
+export const ixgbe: ModelFamily = {
+  vendorId: VENDOR_ID,
+  devices: new Map(Array.from(IXGBE_DEVICES, ([id, { name }]) => [id, name])),
+  create: (options) => new IxgbeModel(options),
+};
 
 /** BAR0 pages that hold nothing but queue registers (and, see `Statistics`, some queue counters). */
 const MAPPABLE_AREAS = [
@@ -65,8 +60,6 @@ const FDIRCTRL = 0xee00;
 const FDIRCTRL_INIT_DONE = 1 << 3;
 const FDIRCMD = 0xee2c;
 
-let modelCount = 0;
-
 /**
  * @example
  * const nic = new IxgbeModel({ deviceId: 0x10f7, strict: true });
@@ -76,18 +69,17 @@ let modelCount = 0;
  */
 export class IxgbeModel implements DeviceModel {
   readonly name: string;
-  readonly regions: readonly (ServedRegion | undefined)[];
-  readonly irqCounts = [1, 1, MSIX_VECTORS, 0, 0] as const;
+  readonly regions: PciFunction['regions'];
+  readonly irqCounts: PciFunction['irqCounts'];
   readonly mac: Uint8Array;
   onAccess: (() => void) | undefined;
-  /** What the driver did wrong, and what the IOMMU refused. */
   readonly violations: Violations;
   /** Counters behind the statistics registers, to look at without clearing them. */
   readonly statistics: Statistics;
 
   readonly #registers: RegisterFile;
-  readonly #config: ConfigSpace;
-  readonly #msix = new Uint8Array(MSIX_BAR_SIZE_BYTES);
+  readonly #function: PciFunction;
+  readonly #msix = new MemoryBar(MSIX_BAR_SIZE_BYTES);
   readonly #interrupts: Interrupts;
   readonly #link: LinkState;
   readonly #management: Management;
@@ -110,20 +102,16 @@ export class IxgbeModel implements DeviceModel {
   #closed = false;
 
   /** @throws NicError `BAD_OPTION` where the device ID or MAC address is not one */
-  constructor(options: IxgbeOptions = {}) {
-    const deviceId = options.deviceId ?? 0x10fb;
+  constructor(options: ModelOptions = {}) {
+    const deviceId = options.deviceId ?? DEFAULT_DEVICE;
     const device = IXGBE_DEVICES.get(deviceId);
     if (device === undefined) {
-      const known = [...IXGBE_DEVICES.keys()].map((id) => id.toString(16)).join(', ');
-      throw new NicError('BAD_OPTION', `no model of PCI device 8086:${deviceId.toString(16)}`, {
-        hint: `device IDs that are emulated: ${known}`,
-      });
+      throw new NicError('BAD_OPTION', `no model of PCI device ${formatIds(VENDOR_ID, deviceId)}`);
     }
-    modelCount++;
-    this.mac = checkMac(options.mac ?? Uint8Array.of(0x02, 0xba, 0x7e, 0x00, modelCount >>> 8, modelCount));
-    this.name = options.name ?? `${device.name} #${modelCount}`;
-    this.violations = new Violations(options);
-    this.#registers = new RegisterFile(options.mappable ?? true, this.violations);
+    ({ name: this.name, mac: this.mac } = identify(device.name, options));
+    this.violations = new Violations('82599 datasheet', options);
+    const areas = (options.mappable ?? true) ? MAPPABLE_AREAS : [];
+    this.#registers = new RegisterFile(TABLE, areas, this.violations);
     this.statistics = new Statistics(this.#registers);
     this.#interrupts = new Interrupts(this.#registers, options.clock ?? monotonicClock);
     this.#link = new LinkState(this.#registers, this.#interrupts, device.media);
@@ -133,7 +121,8 @@ export class IxgbeModel implements DeviceModel {
     this.#transmitter = new Transmitter(this.#registers, this.statistics, this.#interrupts, this.violations);
     this.#receiver.filters.reset(this.mac);
     this.#hookControl();
-    this.#config = new ConfigSpace(deviceId, this.mac, {
+    const bars = { 0: this.#registers, [MSIX_BAR]: this.#msix };
+    this.#function = new PciFunction(describeConfig(deviceId, this.mac, VECTOR_COUNT), bars, {
       onCommand: (busMaster, intxEnabled) => {
         this.#interrupts.busMaster = busMaster;
         this.#interrupts.intxEnabled = intxEnabled;
@@ -141,22 +130,16 @@ export class IxgbeModel implements DeviceModel {
       },
       onFunctionLevelReset: () => this.reset(),
     });
-    this.regions = this.#declareRegions();
-  }
-
-  #declareRegions(): (ServedRegion | undefined)[] {
-    const regions: (ServedRegion | undefined)[] = new Array(9).fill(undefined);
-    const access = { readable: true, writable: true };
-    const fd = this.#registers.fd;
-    const mapping = fd === undefined ? {} : { fd, areas: MAPPABLE_AREAS };
-    regions[PciRegion.BAR0] = { sizeBytes: BAR0_SIZE_BYTES, ...access, ...mapping };
-    regions[PciRegion.BAR4] = { sizeBytes: MSIX_BAR_SIZE_BYTES, ...access };
-    regions[PciRegion.CONFIG] = { sizeBytes: CONFIG_SIZE_BYTES, ...access };
-    return regions;
+    this.regions = this.#function.regions;
+    this.irqCounts = this.#function.irqCounts;
   }
 
   #hookControl(): void {
     const registers = this.#registers;
+    registers.onWritten = () => {
+      this.#interrupts.flush();
+      this.onAccess?.();
+    };
     registers.hook('CTRL', undefined, (value) => this.#control(value));
     registers.hook('HLREG0', undefined, (value) => {
       registers.poke(HLREG0, value);
@@ -174,7 +157,7 @@ export class IxgbeModel implements DeviceModel {
   attach(host: DeviceHost): void {
     this.#host = host;
     this.#interrupts.attach(host);
-    this.#applyHost(this.#config.busMaster);
+    this.#applyHost(this.#function.config.busMaster);
   }
 
   /** The client is gone. Like a real function that VFIO gives back, the device is reset. */
@@ -191,60 +174,19 @@ export class IxgbeModel implements DeviceModel {
     this.statistics.clear();
     this.#link.reset();
     this.#management.releaseAll();
-    this.#msix.fill(0);
+    this.#msix.reset();
     this.#resetParts();
-    this.#config.reset();
+    this.#function.config.reset();
   }
 
   regionRead(index: number, offset: number, into: Uint8Array): void {
-    if (index === PciRegion.CONFIG) this.#config.read(offset, into);
-    else if (index === PciRegion.BAR4) into.set(this.#msix.subarray(offset, offset + into.length));
-    else if (index === PciRegion.BAR0) this.#readBar0(offset, into);
-    else into.fill(0);
+    this.#function.read(index, offset, into);
     this.violations.raise();
   }
 
   regionWrite(index: number, offset: number, from: Uint8Array): void {
-    if (index === PciRegion.CONFIG) this.#config.write(offset, from);
-    else if (index === PciRegion.BAR4) this.#msix.set(from, offset);
-    else if (index === PciRegion.BAR0) this.#writeBar0(offset, from);
+    this.#function.write(index, offset, from);
     this.violations.raise();
-  }
-
-  #readBar0(offset: number, into: Uint8Array): void {
-    if (offset % 4 === 0 && (into.length === 4 || into.length === 8)) {
-      for (let at = 0; at < into.length; at += 4) {
-        const value = this.#registers.read(offset + at);
-        for (let i = 0; i < 4; i++) into[at + i] = value >>> (8 * i);
-      }
-      return;
-    }
-    // Other sizes show what is stored, without side effects: nothing is cleared by half.
-    this.#reportAccess(offset, into.length);
-    for (let i = 0; i < into.length; i++) {
-      into[i] = this.#registers.peek(offset + i) >>> (8 * ((offset + i) & 3));
-    }
-  }
-
-  #writeBar0(offset: number, from: Uint8Array): void {
-    if (offset % 4 !== 0 || (from.length !== 4 && from.length !== 8)) {
-      this.#reportAccess(offset, from.length);
-      return;
-    }
-    for (let at = 0; at < from.length; at += 4) {
-      const value = from[at]! | (from[at + 1]! << 8) | (from[at + 2]! << 16) | (from[at + 3]! << 24);
-      this.#registers.write(offset + at, value);
-    }
-    this.#interrupts.flush();
-    this.onAccess?.();
-  }
-
-  #reportAccess(offset: number, sizeBytes: number): void {
-    this.violations.report(
-      this.#registers.nameAt(offset),
-      '8.1.1',
-      `access of ${sizeBytes} bytes; registers are 32 bits`,
-    );
   }
 
   #control(value: number): void {
@@ -258,7 +200,7 @@ export class IxgbeModel implements DeviceModel {
     const disabled = (this.#registers.peek(CTRL) & CTRL_GIO_DIS) !== 0;
     // No DMA is ever under way between two register accesses, so the master is disabled at once.
     this.#registers.poke(STATUS, disabled ? 0 : STATUS_GIO);
-    this.#applyHost(this.#config.busMaster);
+    this.#applyHost(this.#function.config.busMaster);
   }
 
   /** What a software reset does to the parts after the registers got their values. */
@@ -334,15 +276,12 @@ export class IxgbeModel implements DeviceModel {
 
   // For tests and reports
 
+  counters(): Readonly<Record<string, number>> {
+    return this.statistics.byName();
+  }
+
   /** Value of a register as the model holds it, without side effects. */
   peek(offset: number): number {
     return this.#registers.peek(offset) >>> 0;
   }
-}
-
-function checkMac(mac: Uint8Array): Uint8Array {
-  if (mac.length !== 6 || (mac[0]! & 1) !== 0 || mac.every((byte) => byte === 0)) {
-    throw new NicError('BAD_OPTION', 'a MAC address is six bytes, not multicast and not all zero');
-  }
-  return Uint8Array.from(mac);
 }
