@@ -3,19 +3,18 @@ import { NicError } from '../../errors.js';
 
 let count = 0;
 
-export interface Identity {
-  readonly name: string;
-  readonly mac: Uint8Array;
+export interface IdentityOptions {
+  /** For messages. */
+  readonly name?: string;
+  /** MAC address, six bytes. */
+  readonly mac?: Uint8Array;
 }
 
 /**
  * @param device what the model is: `82599ES SFP+`; its name by default is this and a number
- * @throws NicError `BAD_OPTION` where the MAC address is not one of a single station
+ * @throws NicError `BAD_OPTION` where the MAC address is not that of a single station
  */
-export function identify(
-  device: string,
-  options: { readonly name?: string; readonly mac?: Uint8Array },
-): Identity {
+export function identify(device: string, options: IdentityOptions): Required<IdentityOptions> {
   count++;
   const mac = options.mac ?? Uint8Array.of(0x02, 0xba, 0x7e, 0x00, count >>> 8, count);
   if (mac.length !== 6 || (mac[0]! & 1) !== 0 || mac.every((byte) => byte === 0)) {

@@ -1,16 +1,11 @@
 /**
- * An Intel 82599 (or X540) as a device to serve over vfio-user: puts the parts together, routes region accesses to
- * them, and carries out resets.
+ * An Intel 82599 (or X540) as a device to serve over vfio-user: puts the parts together and carries out resets.
  */
-
 import { monotonicClock } from '../../clock.js';
 import { NicError } from '../../errors.js';
 import { formatIds } from '../../pci/ids.js';
-import type { DeviceHost } from '../../vfio/user/served-device.js';
-import { identify } from '../device/identity.js';
-import { MemoryBar, PciFunction } from '../device/pci-function.js';
-import { RegisterFile } from '../device/register-file.js';
-import { Violations } from '../device/violations.js';
+import { NicModel } from '../device/nic-model.js';
+import { MemoryBar } from '../device/pci-function.js';
 import type { FrameMemory, Port } from '../link.js';
 import type { DeviceModel, ModelFamily, ModelOptions } from '../model.js';
 import { describeConfig, MSIX_BAR, MSIX_BAR_SIZE_BYTES, VENDOR_ID } from './config.js';
@@ -67,19 +62,10 @@ const FDIRCMD = 0xee2c;
  * // served by VfioUserServer, and in a loop:
  * nic.poll(64);
  */
-export class IxgbeModel implements DeviceModel {
-  readonly name: string;
-  readonly regions: PciFunction['regions'];
-  readonly irqCounts: PciFunction['irqCounts'];
-  readonly mac: Uint8Array;
-  onAccess: (() => void) | undefined;
-  readonly violations: Violations;
+export class IxgbeModel extends NicModel implements DeviceModel {
   /** Counters behind the statistics registers, to look at without clearing them. */
   readonly statistics: Statistics;
 
-  readonly #registers: RegisterFile;
-  readonly #function: PciFunction;
-  readonly #msix = new MemoryBar(MSIX_BAR_SIZE_BYTES);
   readonly #interrupts: Interrupts;
   readonly #link: LinkState;
   readonly #management: Management;
@@ -95,11 +81,7 @@ export class IxgbeModel implements DeviceModel {
     room: () => this.room(),
     carrier: () => {},
   };
-  #host: DeviceHost | undefined;
-  #out: Port | undefined;
-  #flowControl = false;
   #loopback = false;
-  #closed = false;
 
   /** @throws NicError `BAD_OPTION` where the device ID or MAC address is not one */
   constructor(options: ModelOptions = {}) {
@@ -108,38 +90,30 @@ export class IxgbeModel implements DeviceModel {
     if (device === undefined) {
       throw new NicError('BAD_OPTION', `no model of PCI device ${formatIds(VENDOR_ID, deviceId)}`);
     }
-    ({ name: this.name, mac: this.mac } = identify(device.name, options));
-    this.violations = new Violations('82599 datasheet', options);
-    const areas = (options.mappable ?? true) ? MAPPABLE_AREAS : [];
-    this.#registers = new RegisterFile(TABLE, areas, this.violations);
-    this.statistics = new Statistics(this.#registers);
-    this.#interrupts = new Interrupts(this.#registers, options.clock ?? monotonicClock);
-    this.#link = new LinkState(this.#registers, this.#interrupts, device.media);
-    this.#management = new Management(this.#registers, device.media === 'copper');
-    this.#eeprom = new Eeprom(this.#registers, this.mac);
-    this.#receiver = new Receiver(this.#registers, this.statistics, this.#interrupts, this.violations);
-    this.#transmitter = new Transmitter(this.#registers, this.statistics, this.#interrupts, this.violations);
+    super(
+      {
+        device: device.name,
+        datasheet: '82599 datasheet',
+        table: TABLE,
+        areas: (options.mappable ?? true) ? MAPPABLE_AREAS : [],
+        memoryBars: { [MSIX_BAR]: new MemoryBar(MSIX_BAR_SIZE_BYTES) },
+        config: (mac) => describeConfig(deviceId, mac, VECTOR_COUNT),
+      },
+      options,
+    );
+    this.statistics = new Statistics(this.registers);
+    this.#interrupts = new Interrupts(this.registers, options.clock ?? monotonicClock);
+    this.#link = new LinkState(this.registers, this.#interrupts, device.media);
+    this.#management = new Management(this.registers, device.media === 'copper');
+    this.#eeprom = new Eeprom(this.registers, this.mac);
+    this.#receiver = new Receiver(this.registers, this.statistics, this.#interrupts, this.violations);
+    this.#transmitter = new Transmitter(this.registers, this.statistics, this.#interrupts, this.violations);
     this.#receiver.filters.reset(this.mac);
     this.#hookControl();
-    const bars = { 0: this.#registers, [MSIX_BAR]: this.#msix };
-    this.#function = new PciFunction(describeConfig(deviceId, this.mac, VECTOR_COUNT), bars, {
-      onCommand: (busMaster, intxEnabled) => {
-        this.#interrupts.busMaster = busMaster;
-        this.#interrupts.intxEnabled = intxEnabled;
-        this.#applyHost(busMaster);
-      },
-      onFunctionLevelReset: () => this.reset(),
-    });
-    this.regions = this.#function.regions;
-    this.irqCounts = this.#function.irqCounts;
   }
 
   #hookControl(): void {
-    const registers = this.#registers;
-    registers.onWritten = () => {
-      this.#interrupts.flush();
-      this.onAccess?.();
-    };
+    const registers = this.registers;
     registers.hook('CTRL', undefined, (value) => this.#control(value));
     registers.hook('HLREG0', undefined, (value) => {
       registers.poke(HLREG0, value);
@@ -152,55 +126,41 @@ export class IxgbeModel implements DeviceModel {
     registers.hook('FDIRCMD', undefined, (value) => registers.poke(FDIRCMD, value & ~3));
   }
 
-  // ServedDevice
-
-  attach(host: DeviceHost): void {
-    this.#host = host;
-    this.#interrupts.attach(host);
-    this.#applyHost(this.#function.config.busMaster);
+  protected override onHost(): void {
+    this.#interrupts.setHost(this.host);
+    this.#applyHost();
   }
 
-  /** The client is gone. Like a real function that VFIO gives back, the device is reset. */
-  detach(): void {
-    this.#host = undefined;
-    this.#interrupts.detach();
-    this.#applyHost(false);
-    this.reset();
+  protected override onCommand(busMaster: boolean, intxEnabled: boolean): void {
+    this.#interrupts.busMaster = busMaster;
+    this.#interrupts.intxEnabled = intxEnabled;
+    this.#applyHost();
+  }
+
+  protected override onWritten(): void {
+    this.#interrupts.flush();
   }
 
   /** Function-level reset: everything but the link and what the EEPROM holds. */
-  reset(): void {
-    this.#registers.reset(true);
+  protected override onReset(): void {
     this.statistics.clear();
     this.#link.reset();
     this.#management.releaseAll();
-    this.#msix.reset();
     this.#resetParts();
-    this.#function.config.reset();
-  }
-
-  regionRead(index: number, offset: number, into: Uint8Array): void {
-    this.#function.read(index, offset, into);
-    this.violations.raise();
-  }
-
-  regionWrite(index: number, offset: number, from: Uint8Array): void {
-    this.#function.write(index, offset, from);
-    this.violations.raise();
   }
 
   #control(value: number): void {
     if ((value & (CTRL_RST | CTRL_LRST)) !== 0) {
-      this.#registers.reset(false);
+      this.registers.reset(false);
       if ((value & CTRL_LRST) !== 0) this.#link.reset();
       this.#resetParts();
     } else {
-      this.#registers.poke(CTRL, value);
+      this.registers.poke(CTRL, value);
     }
-    const disabled = (this.#registers.peek(CTRL) & CTRL_GIO_DIS) !== 0;
+    const disabled = (this.registers.peek(CTRL) & CTRL_GIO_DIS) !== 0;
     // No DMA is ever under way between two register accesses, so the master is disabled at once.
-    this.#registers.poke(STATUS, disabled ? 0 : STATUS_GIO);
-    this.#applyHost(this.#function.config.busMaster);
+    this.registers.poke(STATUS, disabled ? 0 : STATUS_GIO);
+    this.#applyHost();
   }
 
   /** What a software reset does to the parts after the registers got their values. */
@@ -215,24 +175,24 @@ export class IxgbeModel implements DeviceModel {
     this.#applyOut();
   }
 
-  #applyHost(busMaster: boolean): void {
-    const allowed = busMaster && (this.#registers.peek(CTRL) & CTRL_GIO_DIS) === 0;
-    this.#receiver.setHost(this.#host, allowed);
-    this.#transmitter.setHost(this.#host, allowed);
+  #applyHost(): void {
+    const mayMaster = (this.registers.peek(CTRL) & CTRL_GIO_DIS) === 0;
+    const allowed = this.host !== undefined && this.busMaster && mayMaster;
+    this.#receiver.setHost(this.host, allowed);
+    this.#transmitter.setHost(this.host, allowed);
   }
 
   // Port
 
-  plug(out: Port | undefined, flowControl: boolean): void {
-    this.#out = out;
-    this.#flowControl = flowControl;
+  override plug(out: Port | undefined, flowControl: boolean): void {
+    super.plug(out, flowControl);
     this.#applyOut();
   }
 
   /** With HLREG0.LPBK what is sent comes back, and nothing goes out or comes in (3.7.7). */
   #applyOut(): void {
-    this.#loopback = (this.#registers.peek(HLREG0) & HLREG0_LPBK) !== 0;
-    this.#transmitter.setOut(this.#loopback ? this.#ownEnd : this.#out, !this.#loopback && this.#flowControl);
+    this.#loopback = (this.registers.peek(HLREG0) & HLREG0_LPBK) !== 0;
+    this.#transmitter.setOut(this.#loopback ? this.#ownEnd : this.out, !this.#loopback && this.flowControl);
   }
 
   deliver(memory: FrameMemory, offsetBytes: number, lengthBytes: number): boolean {
@@ -240,11 +200,11 @@ export class IxgbeModel implements DeviceModel {
     return this.#receiver.deliver(memory, offsetBytes, lengthBytes);
   }
 
-  damaged(lengthBytes: number): void {
+  override damaged(lengthBytes: number): void {
     if (!this.#loopback) this.#receiver.damaged(lengthBytes);
   }
 
-  flush(): void {
+  override flush(): void {
     this.#interrupts.flush();
   }
 
@@ -252,26 +212,19 @@ export class IxgbeModel implements DeviceModel {
     return this.#receiver.room();
   }
 
-  carrier(up: boolean): void {
+  override carrier(up: boolean): void {
     this.#link.setCarrier(up);
   }
 
   // Pollable
 
   poll(budget: number): number {
-    if (this.#host === undefined) return 0;
+    if (this.host === undefined) return 0;
     const placed = this.#receiver.poll();
     const sent = this.#transmitter.poll(budget);
     this.#interrupts.flush();
     this.violations.raise();
     return placed + sent;
-  }
-
-  close(): void {
-    if (this.#closed) return;
-    this.#closed = true;
-    if (this.#host !== undefined) this.detach();
-    this.#registers.close();
   }
 
   // For tests and reports
@@ -282,6 +235,6 @@ export class IxgbeModel implements DeviceModel {
 
   /** Value of a register as the model holds it, without side effects. */
   peek(offset: number): number {
-    return this.#registers.peek(offset) >>> 0;
+    return this.registers.peek(offset) >>> 0;
   }
 }
