@@ -3,7 +3,7 @@ import { suite } from 'uvu';
 import * as assert from 'uvu/assert';
 import { coversIova, IovaSpace } from '../../src/hugepage/iova-space.js';
 import type { IovaRange } from '../../src/vfio/types.js';
-import { expectError } from '../pci/expect-error.js';
+import { expectError } from '../support/expect-error.js';
 
 const KIB = 1024;
 const MIB = 1024 * KIB;

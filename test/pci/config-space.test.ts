@@ -5,7 +5,7 @@ import { NicError } from '../../src/errors.js';
 import { type ConfigAccess, ConfigSpace } from '../../src/pci/config-space.js';
 import { CapabilityId, Command } from '../../src/pci/registers.js';
 import { Region } from '../../src/vfio/region.js';
-import { expectError } from './expect-error.js';
+import { expectError } from '../support/expect-error.js';
 
 class FakeConfig implements ConfigAccess {
   readonly name = 'config space of 0000:03:00.0';

@@ -15,7 +15,7 @@ import {
   rate,
   run,
 } from '../../tools/cli.js';
-import { expectError } from '../pci/expect-error.js';
+import { expectError } from '../support/expect-error.js';
 
 /** Runs a program with one command, and returns its exit status and what it wrote to stderr. */
 async function runAction(

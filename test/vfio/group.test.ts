@@ -1,8 +1,8 @@
 import { suite } from 'uvu';
 import * as assert from 'uvu/assert';
 import { VfioProcess } from '../../src/vfio/open.js';
+import { throwsNicError } from '../support/expect-error.js';
 import { FakeKernel, PC_RANGES } from './support/fake-kernel.js';
-import { throwsNicError } from './support/throws.js';
 
 const A = '0000:03:00.0';
 const B = '0000:03:00.1';

@@ -6,7 +6,7 @@ import { suite } from 'uvu';
 import * as assert from 'uvu/assert';
 import { PROT_READ, PROT_WRITE } from '../../src/syscalls/memory.js';
 import { realKernel } from '../../src/vfio/kernel-api.js';
-import { throwsNicError } from './support/throws.js';
+import { throwsNicError } from '../support/expect-error.js';
 
 const folder = mkdtempSync(join(tmpdir(), 'barewire-kernel-'));
 const real = suite('real kernel');

@@ -9,7 +9,7 @@ import { join } from 'node:path';
 import { suite } from 'uvu';
 import * as assert from 'uvu/assert';
 import * as uapi from '../../src/vfio/uapi.js';
-import { throwsNicError } from './support/throws.js';
+import { throwsNicError } from '../support/expect-error.js';
 
 const EXPORTED: ReadonlyMap<string, unknown> = new Map(Object.entries(uapi));
 

@@ -4,7 +4,7 @@
  */
 import { constants } from 'node:os';
 import { NicError } from '../../errors.js';
-import { MAP_SHARED, type Mapping, mmap, munmap, PROT_READ, PROT_WRITE } from '../../syscalls/memory.js';
+import { type Mapping, mapShared, munmap } from '../../syscalls/memory.js';
 import type { DmaBacking, DmaMapper, IovaRange } from '../types.js';
 import {
   Command,
@@ -112,7 +112,7 @@ export class ClientDma implements DmaMapper {
       for (const mapped of this.#mapped.values()) {
         const { backing } = mapped;
         if (iova < mapped.iova || end > mapped.iova + BigInt(backing.sizeBytes)) continue;
-        mapped.mapping ??= mmap(backing.fd, backing.sizeBytes, 0, PROT_READ | PROT_WRITE, MAP_SHARED);
+        mapped.mapping ??= mapShared(backing.fd, backing.sizeBytes);
         return new Uint8Array(mapped.mapping.buffer, Number(iova - mapped.iova), count);
       }
     }

@@ -3,9 +3,9 @@ import { suite } from 'uvu';
 import * as assert from 'uvu/assert';
 import type { NetDevice } from '../../../src/driver/device.js';
 import { PacketPool } from '../../../src/hugepage/packet-pool.js';
-import { expectError } from '../../pci/expect-error.js';
+import { expectError, expectRejection } from '../../support/expect-error.js';
 import { QUEUE_STRIDE, R, RAH_AV } from '../../support/fake-82576.js';
-import { type Bench, bench, expectRejection, withSteppedClock, written } from '../../support/open-igb.js';
+import { type Bench, bench, withSteppedClock, written } from '../../support/open-igb.js';
 
 /** Opens, runs, closes. */
 function withNic(
