@@ -3,7 +3,7 @@
  * them, and carries out resets.
  */
 
-import { type Clock, monotonicClock } from '../../clock.js';
+import { type Clock, systemClock } from '../../clock.js';
 import { NicError } from '../../errors.js';
 import { PciRegion } from '../../vfio/types.js';
 import type { DeviceHost, ServedRegion } from '../../vfio/user/served-device.js';
@@ -125,7 +125,7 @@ export class IxgbeModel implements DeviceModel {
     this.violations = new Violations(options);
     this.#registers = new RegisterFile(options.mappable ?? true, this.violations);
     this.statistics = new Statistics(this.#registers);
-    this.#interrupts = new Interrupts(this.#registers, options.clock ?? monotonicClock);
+    this.#interrupts = new Interrupts(this.#registers, options.clock ?? systemClock);
     this.#link = new LinkState(this.#registers, this.#interrupts, device.media);
     this.#management = new Management(this.#registers, device.media === 'copper');
     this.#eeprom = new Eeprom(this.#registers, this.mac);
