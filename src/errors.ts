@@ -94,3 +94,9 @@ export function errnoName(errno: number): string {
   const negative = -Math.abs(errno);
   return getSystemErrorMap().has(negative) ? getSystemErrorName(negative) : `errno ${-negative}`;
 }
+
+/** True for a `NicError` of a system call with this errno name, for example `ENOENT`. */
+export function isErrno(error: unknown, name: string): boolean {
+  if (error instanceof NicError) return error.errno !== undefined && errnoName(error.errno) === name;
+  return error instanceof Error && (error as NodeJS.ErrnoException).code === name;
+}
