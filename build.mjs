@@ -9,16 +9,7 @@
  *     node build.mjs --optional    only says so, as the `prepare` script: `npm ci --omit=dev` must not fail
  */
 import { spawnSync } from 'node:child_process';
-import {
-  chmodSync,
-  lstatSync,
-  mkdirSync,
-  mkdtempSync,
-  readdirSync,
-  readFileSync,
-  renameSync,
-  rmSync,
-} from 'node:fs';
+import { lstatSync, mkdirSync, mkdtempSync, readdirSync, readFileSync, renameSync, rmSync } from 'node:fs';
 import { createRequire } from 'node:module';
 import { dirname, join } from 'node:path';
 
@@ -68,12 +59,6 @@ function synchronise(from, to) {
   }
 }
 
-/** npm makes a command executable when it installs a package; in a checkout nobody else does. */
-function makeCommandsExecutable() {
-  const { bin } = JSON.parse(readFileSync(join(ROOT, 'package.json'), 'utf8'));
-  for (const file of Object.values(bin)) chmodSync(join(ROOT, file), 0o755);
-}
-
 function removeAbandoned() {
   for (const name of readdirSync(ROOT)) {
     if (!name.startsWith('.build-')) continue;
@@ -95,7 +80,6 @@ function build(compiler) {
     if (status !== 0) return 1;
     mkdirSync(DIST, { recursive: true });
     synchronise(fresh, DIST);
-    makeCommandsExecutable();
     return 0;
   } finally {
     rmSync(fresh, { recursive: true, force: true });

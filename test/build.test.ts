@@ -2,7 +2,6 @@
 import { spawn } from 'node:child_process';
 import { once } from 'node:events';
 import {
-  chmodSync,
   copyFileSync,
   existsSync,
   mkdirSync,
@@ -27,7 +26,6 @@ const ROOT = fileURLToPath(new URL('../../', import.meta.url));
 const SOURCES = {
   'src/kept.ts': 'export const kept = 1;\n',
   'src/deep/gone.ts': 'export const gone = 2;\n',
-  'tools/command.ts': '#!/usr/bin/env node\nexport {};\n',
 };
 
 /** A checkout with this project's build script, and with or without its compiler. */
@@ -36,11 +34,11 @@ class Project {
 
   constructor({ compiler }: { readonly compiler: boolean }) {
     copyFileSync(join(ROOT, 'build.mjs'), this.path('build.mjs'));
-    this.write('package.json', '{ "type": "module", "bin": { "command": "dist/tools/command.js" } }\n');
+    this.write('package.json', '{ "type": "module" }\n');
     const options = { target: 'es2023', module: 'nodenext', types: [], rootDir: '.', outDir: 'dist' };
     this.write(
       'tsconfig.json',
-      JSON.stringify({ compilerOptions: { ...options, sourceMap: true }, include: ['src', 'tools'] }),
+      JSON.stringify({ compilerOptions: { ...options, sourceMap: true }, include: ['src'] }),
     );
     for (const [path, text] of Object.entries(SOURCES)) this.write(path, text);
     if (compiler) symlinkSync(join(ROOT, 'node_modules'), this.path('node_modules'));
@@ -93,20 +91,16 @@ function withProject(
   };
 }
 
-const FILES = ['src/deep/gone.js', 'src/kept.js', 'tools/command.js'].flatMap((file) => [
-  file,
-  `${file}.map`,
-]);
+const FILES = ['src/deep/gone.js', 'src/kept.js'].flatMap((file) => [file, `${file}.map`]);
 
 const build = suite('build');
 
 build(
-  'several at a time: all succeed, the command can be run, nothing else is left',
+  'several at a time: all succeed, and nothing else is left',
   withProject({ compiler: true }, async (project) => {
     const results = await Promise.all([project.build(), project.build(), project.build()]);
     for (const result of results) assert.equal(result, { status: 0, output: '' });
     assert.equal(project.built(), FILES);
-    assert.is(statSync(project.path('dist/tools/command.js')).mode & 0o777, 0o755);
     assert.equal(JSON.parse(readFileSync(project.path('dist/src/deep/gone.js.map'), 'utf8')).sources, [
       '../../../src/deep/gone.ts',
     ]);
@@ -124,7 +118,6 @@ build(
     const before = statSync(project.path('dist/src/kept.js'));
     rmSync(project.path('src/deep/gone.ts'));
     project.write('dist/test/stale.test.js', '');
-    chmodSync(project.path('dist/tools/command.js'), 0o644);
     assert.is((await project.build()).status, 0);
     assert.equal(
       project.built(),
@@ -132,7 +125,6 @@ build(
     );
     const after = statSync(project.path('dist/src/kept.js'));
     assert.equal([after.ino, after.mtimeMs], [before.ino, before.mtimeMs]);
-    assert.is(statSync(project.path('dist/tools/command.js')).mode & 0o777, 0o755);
   }),
 );
 

@@ -1,5 +1,4 @@
-#!/usr/bin/env node
-/** The `barewire` command. Each subcommand is a file in `commands/`: one import and one line here. */
+/** The `barewire` command, started by bin/barewire.js. Each subcommand is a file in `commands/`: one import and one line here. */
 import { readFileSync } from 'node:fs';
 import { Command } from 'commander';
 import * as bind from './commands/bind.js';
