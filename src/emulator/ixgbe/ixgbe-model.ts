@@ -1,7 +1,7 @@
 /**
  * An Intel 82599 (or X540) as a device to serve over vfio-user: puts the parts together and carries out resets.
  */
-import { monotonicClock } from '../../clock.js';
+import { systemClock } from '../../clock.js';
 import { NicError } from '../../errors.js';
 import { formatIds } from '../../pci/ids.js';
 import { NicModel } from '../device/nic-model.js';
@@ -102,7 +102,7 @@ export class IxgbeModel extends NicModel implements DeviceModel {
       options,
     );
     this.statistics = new Statistics(this.registers);
-    this.#interrupts = new Interrupts(this.registers, options.clock ?? monotonicClock);
+    this.#interrupts = new Interrupts(this.registers, options.clock ?? systemClock);
     this.#link = new LinkState(this.registers, this.#interrupts, device.media);
     this.#management = new Management(this.registers, device.media === 'copper');
     this.#eeprom = new Eeprom(this.registers, this.mac);
