@@ -8,18 +8,10 @@
  */
 import createDebug from 'debug';
 import { NicError } from '../errors.js';
+import { groupNode } from '../pci/vfio-state.js';
 import { dmaMapError } from './dma-errors.js';
 import { DmaLedger } from './dma-ledger.js';
-import {
-  blockingMembers,
-  busy,
-  findFunction,
-  groupMembers,
-  groupNode,
-  notViable,
-  openNode,
-  type VfioFunction,
-} from './iommu-group.js';
+import { findFunction, notAvailable, notViable, openNode, type VfioFunction } from './iommu-group.js';
 import { checkedIoctl, ioctlError, type KernelApi, rawIoctl } from './kernel-api.js';
 import type { DeviceHandle, KernelBackend } from './kernel-device.js';
 import type { DmaBacking, DmaMapper, IovaRange } from './types.js';
@@ -113,7 +105,7 @@ interface OpenGroup {
 interface Container {
   readonly fd: number;
   readonly mapper: ContainerMapper;
-  readonly groups: Map<string, OpenGroup>;
+  readonly groups: Map<number, OpenGroup>;
   iommuSet: boolean;
 }
 
@@ -213,10 +205,7 @@ export class GroupBackend implements KernelBackend {
     if (-result === EPERM && container.iommuSet) throw unsafeInterrupts(request, device);
     if (-result === EBUSY || -result === EPERM) {
       // Kernels from 5.19 on find out here, not in the status, that a driver owns a part of the group.
-      if (blockingMembers(groupMembers(this.#kernel, device.group)).length > 0) {
-        throw notViable(this.#kernel, device);
-      }
-      throw busy(this.#kernel, device, node, `ioctl(${request.name})`, -result);
+      throw notAvailable(this.#kernel, device, node, `ioctl(${request.name})`, -result);
     }
     const shared = container.groups.size === 0 ? '' : ' that other devices of this process use';
     throw ioctlError(
@@ -254,12 +243,12 @@ export class GroupBackend implements KernelBackend {
     );
   }
 
-  #release(container: Container, name: string): void {
-    const group = container.groups.get(name);
+  #release(container: Container, number: number): void {
+    const group = container.groups.get(number);
     if (group === undefined) return;
     group.devices--;
     if (group.devices === 0) {
-      container.groups.delete(name);
+      container.groups.delete(number);
       this.#kernel.close(group.fd);
     }
     this.#closeContainerIfEmpty(container);

@@ -5,20 +5,14 @@
  * Order (Linux Documentation/driver-api/vfio.rst, "VFIO device cdev"): open the device, open /dev/iommu once,
  * BIND_IOMMUFD, IOAS_ALLOC once, ATTACH_IOMMUFD_PT. Closing the device undoes the last and the third.
  */
+import { join } from 'node:path';
 import createDebug from 'debug';
 import { NicError } from '../errors.js';
+import { devicePath, SYSFS_ROOT } from '../pci/sysfs.js';
+import { characterDevice } from '../pci/vfio-state.js';
 import { dmaMapError } from './dma-errors.js';
 import { DmaLedger } from './dma-ledger.js';
-import {
-  blockingMembers,
-  busy,
-  characterDevice,
-  findFunction,
-  groupMembers,
-  notViable,
-  openNode,
-  type VfioFunction,
-} from './iommu-group.js';
+import { findFunction, notAvailable, openNode, type VfioFunction } from './iommu-group.js';
 import { checkedIoctl, ioctlError, type KernelApi, rawIoctl } from './kernel-api.js';
 import type { DeviceHandle, KernelBackend } from './kernel-device.js';
 import type { DmaBacking, DmaMapper, IovaRange } from './types.js';
@@ -121,10 +115,10 @@ export class IommufdBackend implements KernelBackend {
 
   attach(bdf: string): DeviceHandle {
     const device = findFunction(this.#kernel, bdf);
-    const node = characterDevice(this.#kernel, bdf);
+    const node = characterDevice(bdf, SYSFS_ROOT, this.#kernel);
     if (node === undefined) {
       throw new NicError('NO_VFIO', `${bdf} has no VFIO character device`, {
-        path: `/sys/bus/pci/devices/${bdf}/vfio-dev`,
+        path: join(devicePath(bdf), 'vfio-dev'),
         hint: 'it needs Linux 6.6 with CONFIG_VFIO_DEVICE_CDEV; BAREWIRE_VFIO=group works without',
       });
     }
@@ -156,10 +150,7 @@ export class IommufdBackend implements KernelBackend {
     const errno = -result;
     // EINVAL: the device is open elsewhere; EPERM: the group has another owner; EBUSY: opened through its group.
     if (errno === EPERM || errno === EBUSY || errno === EINVAL) {
-      if (blockingMembers(groupMembers(this.#kernel, device.group)).length > 0) {
-        throw notViable(this.#kernel, device);
-      }
-      throw busy(this.#kernel, device, node, `ioctl(${request.name})`, errno);
+      throw notAvailable(this.#kernel, device, node, `ioctl(${request.name})`, errno);
     }
     throw ioctlError(request, errno, `Cannot bind ${device.bdf} to ${IOMMU_NODE}`, 'VFIO', { path: node });
   }
