@@ -2,7 +2,7 @@
  * Finds the PCI function that is to be opened, and explains by errors what is in the way. Linux Documentation/
  * driver-api/vfio.rst, section "VFIO Usage Example".
  */
-import { userInfo } from 'node:os';
+import { constants, userInfo } from 'node:os';
 import { isErrno, NicError } from '../errors.js';
 import { devicePath, driverOf, groupMembers, iommuGroupOf, SYSFS_ROOT } from '../pci/sysfs.js';
 import {
@@ -14,7 +14,8 @@ import {
   processesHolding,
   VFIO_DRIVER,
 } from '../pci/vfio-state.js';
-import type { KernelApi } from './kernel-api.js';
+import { ioctlError, type KernelApi } from './kernel-api.js';
+import type { IoctlRequest } from './uapi.js';
 
 export interface VfioFunction {
   /** `0000:03:00.0` */
@@ -22,6 +23,10 @@ export interface VfioFunction {
   /** IOMMU group number, as in `/dev/vfio/12`. */
   readonly group: number;
 }
+
+/** Where a device cannot join the container or IOAS that others of the process use. */
+export const ANOTHER_IOMMU_HINT =
+  'its IOMMU may translate other addresses: use this device in a process of its own';
 
 const lastPart = (path: string) => path.slice(path.lastIndexOf('/') + 1);
 
@@ -118,6 +123,16 @@ export function openNode(kernel: KernelApi, device: VfioFunction, node: string):
       hint: isMissing ? missingNodeHint(node) : undefined,
     });
   }
+}
+
+/** @param module the kernel module that refused, which can be told to trust the device */
+export function unsafeInterrupts(request: IoctlRequest, device: VfioFunction, module: string): NicError {
+  const what = `The IOMMU cannot isolate the interrupts of ${device.bdf}`;
+  return ioctlError(request, constants.errno.EPERM, what, 'VFIO', {
+    hint:
+      'turn on interrupt remapping (x2APIC) in the BIOS set-up, or, trusting the device, ' +
+      `echo 1 | sudo tee /sys/module/${module}/parameters/allow_unsafe_interrupts`,
+  });
 }
 
 function missingNodeHint(node: string): string {

@@ -1,7 +1,8 @@
 import fc from 'fast-check';
 import { suite } from 'uvu';
 import * as assert from 'uvu/assert';
-import { coversIova, IovaSpace } from '../../src/hugepage/iova-space.js';
+import { IovaSpace } from '../../src/hugepage/iova-space.js';
+import { coversIova } from '../../src/vfio/iova-ranges.js';
 import type { IovaRange } from '../../src/vfio/types.js';
 import { expectError } from '../support/expect-error.js';
 

@@ -28,7 +28,7 @@ real('reads, writes and maps at an offset', () => {
 real('a missing file gives its errno', () => {
   const path = join(folder, 'missing');
   const error = throwsNicError('SYSCALL', /ENOENT/, () => realKernel.open(path));
-  assert.is(error.errno, 2);
+  assert.is(error.errno, -2);
   assert.is(error.path, path);
   assert.is(realKernel.exists(path), false);
   assert.is(realKernel.canReadWrite(path), false);
