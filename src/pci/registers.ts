@@ -9,8 +9,8 @@
 export const CONVENTIONAL_SIZE_BYTES = 256;
 export const EXPRESS_SIZE_BYTES = 4096;
 
-/** What a read of the vendor gives where no device answers: ones, which no vendor has (PCI 6.2.1). */
-export const NO_DEVICE = 0xffff;
+/** What a read of 16 bits gives where no device answers. No vendor has this number (PCI 6.2.1). */
+export const ALL_ONES = 0xffff;
 
 /** Offsets of the header, type 0 (PCI 6.1, figure 6-1). */
 export const ConfigOffset = {

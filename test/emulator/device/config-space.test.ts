@@ -12,6 +12,7 @@ import {
 import type { ConfigDescription } from '../../../src/emulator/device/config-space.js';
 import { MemoryBar, PciFunction } from '../../../src/emulator/device/pci-function.js';
 import { ConfigSpace } from '../../../src/pci/config-space.js';
+import { Command } from '../../../src/pci/registers.js';
 import { Region } from '../../../src/vfio/region.js';
 
 const CONFIG = 7;
@@ -120,8 +121,8 @@ space('tells the sizes of its BARs, and serves them', () => {
 
 space('reports the command register, and keeps what is fixed', () => {
   const { config, region, pciFunction, events } = make();
-  config.setBusMaster(true);
-  config.setIntxDisable(true);
+  config.changeCommand(Command.BUS_MASTER, 0);
+  config.changeCommand(Command.INTX_DISABLE, 0);
   assert.equal(events, ['bus master true, INTx true', 'bus master true, INTx false']);
   assert.is(pciFunction.config.busMaster, true);
   region.write16(0x00, 0x4321);
@@ -134,7 +135,7 @@ space('reports the command register, and keeps what is fixed', () => {
 
 space('a function-level reset is reported, reads 0, and undoes what was written', () => {
   const { config, region, pciFunction, events } = make();
-  config.setBusMaster(true);
+  config.changeCommand(Command.BUS_MASTER, 0);
   region.write32(0x10, 0xc0000000);
   events.length = 0;
   region.write16(0x60 + 0x08, 0x8000);
