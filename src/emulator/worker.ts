@@ -32,8 +32,10 @@ export interface RunningEmulator {
   report(): Promise<EmulatorReport>;
   /** Takes a link down or up, as pulling the cable would. */
   setCarrier(link: number, up: boolean): Promise<void>;
-  /** Stops the thread and waits for it: sockets are gone, files are written. */
+  /** Stops the thread and waits for it: sockets are gone, files are written. May be called twice. */
   close(): Promise<void>;
+  /** As `close`, for `await using`. */
+  [Symbol.asyncDispose](): Promise<void>;
 }
 
 /**
@@ -90,16 +92,18 @@ export function startEmulator(
       } else if (message.kind === 'failed')
         reject(new NicError(message.code ?? 'SYSCALL', message.message, { hint: message.hint }));
       else {
+        const close = async (): Promise<void> => {
+          Atomics.store(new Int32Array(stopFlag), 0, 1);
+          worker.postMessage({ kind: 'stop' } satisfies Request);
+          await ended;
+        };
         resolve({
           report: async () => (await ask((id) => ({ kind: 'report', id })))!,
           setCarrier: async (link, up) => {
             await ask((id) => ({ kind: 'carrier', id, link, up }));
           },
-          close: async () => {
-            Atomics.store(new Int32Array(stopFlag), 0, 1);
-            worker.postMessage({ kind: 'stop' } satisfies Request);
-            await ended;
-          },
+          close,
+          [Symbol.asyncDispose]: close,
         });
       }
     });

@@ -107,14 +107,15 @@ export function deviceName(vendor: number | null, device: number | null): string
   for (const [name, devices] of names.get(vendor) ?? []) {
     if (devices.includes(device)) return `${maker} ${name}`;
   }
-  return `${maker} [${hex4(device)}]`;
+  return `${maker} [${formatId(device)}]`;
 }
 
 /** `8086:10c9`, as lspci prints it; question marks for a number that could not be read. */
 export function formatIds(vendor: number | null, device: number | null): string {
-  return `${hex4(vendor)}:${hex4(device)}`;
+  return `${formatId(vendor)}:${formatId(device)}`;
 }
 
-function hex4(value: number | null): string {
+/** `10c9`; question marks for a number that could not be read. */
+export function formatId(value: number | null): string {
   return value === null ? '????' : value.toString(16).padStart(4, '0');
 }
