@@ -15,9 +15,17 @@ import { resolve } from 'node:path';
 import { NicError } from '../../errors.js';
 import { ConfigSpace } from '../../pci/config-space.js';
 import { BAR_COUNT, Command as PciCommand } from '../../pci/registers.js';
-import { MAP_SHARED, type Mapping, mmap, munmap, PROT_READ, PROT_WRITE } from '../../syscalls/memory.js';
+import { type Mapping, mapShared, munmap, PAGE_BYTES } from '../../syscalls/memory.js';
 import { type MappedWindow, Region, type RegionAccess } from '../region.js';
-import { type DmaMapper, type IrqInfo, PciIrq, PciRegion, type VfioDevice } from '../types.js';
+import {
+  type DmaMapper,
+  type IrqInfo,
+  PCI_IRQ_COUNT,
+  PCI_REGION_COUNT,
+  PciIrq,
+  PciRegion,
+  type VfioDevice,
+} from '../types.js';
 import { assignBars } from './bar-assignment.js';
 import { Connection } from './connection.js';
 import { sealAgainstShrinking } from './memory.js';
@@ -53,11 +61,8 @@ import {
 import { closeFds, connectSocket } from './socket.js';
 
 const DEFAULT_TIMEOUT_MS = 5000;
-const PCI_REGION_COUNT = 9;
-const PCI_IRQ_COUNT = 5;
 /** The MSI-X table has 11 bits for its size (PCI 3.0 section 6.8.2). */
 const MAX_VECTORS = 2048;
-const PAGE_BYTES = 4096;
 /** Larger areas stay unmapped: no NIC has them. */
 const MAX_AREA_BYTES = 2 ** 30;
 
@@ -306,7 +311,7 @@ class VfioUserDevice implements VfioDevice {
         start % PAGE_BYTES === 0 && area.offset % PAGE_BYTES === 0 && area.sizeBytes % PAGE_BYTES === 0;
       if (!aligned || area.sizeBytes === 0 || area.sizeBytes > MAX_AREA_BYTES) continue;
       try {
-        const mapping = mmap(fd, area.sizeBytes, start, PROT_READ | PROT_WRITE, MAP_SHARED);
+        const mapping = mapShared(fd, area.sizeBytes, start);
         mappings.push(mapping);
         windows.push({ offset: area.offset, buffer: mapping.buffer });
       } catch (error) {
