@@ -91,11 +91,6 @@ const names: ReadonlyMap<number, readonly (readonly [name: string, devices: read
   [0x1ae0, [['gVNIC', [0x0042]]]],
 ]);
 
-/** Name of a vendor, or undefined for one that is not in the list. */
-export function vendorName(vendor: number): string | undefined {
-  return vendors.get(vendor);
-}
-
 /**
  * Name for people: `Intel 82576`; `Intel [1234]` where only the vendor is known; `[1234:5678]` where neither is;
  * `unknown` for identifiers that could not be read.
