@@ -22,18 +22,19 @@ import {
   memfdCreate,
   mmap,
   munmap,
+  PAGE_BYTES,
   PROT_READ,
   PROT_WRITE,
 } from '../syscalls/memory.js';
+import { coversIova } from '../vfio/iova-ranges.js';
 import type { DmaBacking, DmaMapper } from '../vfio/types.js';
-import { coversIova, IovaSpace } from './iova-space.js';
+import { IovaSpace } from './iova-space.js';
 
 const debug = createDebug('barewire:hugepage');
 
 const KIB = 1024;
 const MIB = 1024 * KIB;
 const GIB = 1024 * MIB;
-const SMALL_PAGE = 4 * KIB;
 
 /** Page sizes that can be asked for. `auto`: 2 MiB, else normal pages with one warning for the process. */
 export type PageSize = 'auto' | '4K' | '2M' | '1G';
@@ -194,7 +195,7 @@ interface Pages {
 }
 
 function allocatePages(sizeBytes: number, pageSize: PageSize, name: string): Pages {
-  if (pageSize === '4K') return mapMemfd(sizeBytes, SMALL_PAGE, 0, name);
+  if (pageSize === '4K') return mapMemfd(sizeBytes, PAGE_BYTES, 0, name);
   const wanted = pageSize === 'auto' ? '2M' : pageSize;
   const huge = HUGE_PAGES[wanted];
   try {
@@ -214,7 +215,7 @@ function allocatePages(sizeBytes: number, pageSize: PageSize, name: string): Pag
       warned = true;
       warn(`No free hugepages: using normal pages, which is slower on real hardware. ${hint}`);
     }
-    return mapMemfd(sizeBytes, SMALL_PAGE, 0, name);
+    return mapMemfd(sizeBytes, PAGE_BYTES, 0, name);
   }
 }
 

@@ -12,15 +12,7 @@ import type { TrafficSink, TrafficSource } from '../../src/emulator/links/traffi
 import { buildEmulator } from '../../src/emulator/topology.js';
 import { startEmulator } from '../../src/emulator/worker.js';
 import { NicError } from '../../src/errors.js';
-import {
-  MAP_SHARED,
-  MFD_CLOEXEC,
-  memfdCreate,
-  mmap,
-  munmap,
-  PROT_READ,
-  PROT_WRITE,
-} from '../../src/syscalls/memory.js';
+import { type Mapping, MFD_CLOEXEC, mapShared, memfdCreate, munmap } from '../../src/syscalls/memory.js';
 import type { VfioDevice } from '../../src/vfio/types.js';
 import { connectVfioUser } from '../../src/vfio/user/client.js';
 import { BROADCAST, DATA, DESCTYPE_ADVANCED, ENABLE, EOP, frame, IFCS, R, RS, rx, tx } from './support.js';
@@ -39,7 +31,7 @@ class Driver {
   readonly device: VfioDevice;
   readonly words: Int32Array;
   readonly bytes: Uint8Array;
-  readonly #mapping: ReturnType<typeof mmap>;
+  readonly #mapping: Mapping;
   readonly #fd: number;
   #sent = 0;
   #received = 0;
@@ -48,7 +40,7 @@ class Driver {
     this.device = connectVfioUser(path);
     this.#fd = memfdCreate('host-test', MFD_CLOEXEC);
     ftruncateSync(this.#fd, MEMORY_BYTES);
-    this.#mapping = mmap(this.#fd, MEMORY_BYTES, 0, PROT_READ | PROT_WRITE, MAP_SHARED);
+    this.#mapping = mapShared(this.#fd, MEMORY_BYTES);
     this.words = new Int32Array(this.#mapping.buffer);
     this.bytes = new Uint8Array(this.#mapping.buffer);
     this.device.mapper.map(

@@ -3,8 +3,8 @@ import { suite } from 'uvu';
 import * as assert from 'uvu/assert';
 import type { NicError } from '../../src/errors.js';
 import { PacketPool, type PacketPoolOptions } from '../../src/hugepage/packet-pool.js';
-import { expectError } from '../pci/expect-error.js';
 import { CLOSED } from '../support/closed.js';
+import { expectError } from '../support/expect-error.js';
 import { FakeMapper, mapFailure } from '../support/fake-mapper.js';
 import { withRig } from '../support/queue-rig.js';
 

@@ -12,6 +12,7 @@ import {
   type LinkDescription,
 } from '../../src/emulator/topology.js';
 import { NicError } from '../../src/errors.js';
+import { formatId } from '../../src/pci/ids.js';
 import { type FromEmulator, type PortTraffic, type ToEmulator, trafficLine } from '../emulated-ports.js';
 import { durationMs, integerBetween, positiveInteger, rate } from '../option-values.js';
 import { print, warn } from '../output.js';
@@ -44,8 +45,7 @@ type LinkKind =
   | { readonly kind: 'tap' | 'stream' | 'play' | 'record'; readonly name: string };
 
 const DEVICES = emulatedDevices();
-const hex = (id: number): string => id.toString(16).padStart(4, '0');
-const DEVICE_IDS = DEVICES.map((device) => hex(device.deviceId)).join(', ');
+const DEVICE_IDS = DEVICES.map((device) => formatId(device.deviceId)).join(', ');
 const FCS_BYTES = 4;
 const MAX_PORTS = 16;
 /** After a pause the traffic has ended when nothing has arrived for this long. */
@@ -68,7 +68,7 @@ export function register(program: Command): void {
     .addOption(
       new Option('--device <id>', `PCI device ID: ${DEVICE_IDS}`)
         .argParser(deviceId)
-        .default(DEVICES[0]!.deviceId, hex(DEVICES[0]!.deviceId)),
+        .default(DEVICES[0]!.deviceId, formatId(DEVICES[0]!.deviceId)),
     )
     .option(
       '--size <bytes>',

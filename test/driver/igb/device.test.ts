@@ -4,8 +4,9 @@ import * as assert from 'uvu/assert';
 import type { NetDevice } from '../../../src/driver/device.js';
 import type { NicError } from '../../../src/errors.js';
 import { PacketPool } from '../../../src/hugepage/packet-pool.js';
+import { expectRejection } from '../../support/expect-error.js';
 import { QUEUE_STRIDE, R, RAH_AV } from '../../support/fake-82576.js';
-import { type Bench, bench, expectRejection, withSteppedClock, written } from '../../support/open-igb.js';
+import { type Bench, bench, withSteppedClock, written } from '../../support/open-igb.js';
 
 /** Opens, runs, closes. */
 function withNic(

@@ -6,16 +6,7 @@ import { suite } from 'uvu';
 import * as assert from 'uvu/assert';
 import { NicError } from '../../../src/errors.js';
 import { eventfd } from '../../../src/syscalls/descriptors.js';
-import {
-  MAP_SHARED,
-  type Mapping,
-  MFD_CLOEXEC,
-  memfdCreate,
-  mmap,
-  munmap,
-  PROT_READ,
-  PROT_WRITE,
-} from '../../../src/syscalls/memory.js';
+import { type Mapping, MFD_CLOEXEC, mapShared, memfdCreate, munmap } from '../../../src/syscalls/memory.js';
 import { type DmaBacking, PciIrq, PciRegion, type VfioDevice } from '../../../src/vfio/types.js';
 import { connectVfioUser } from '../../../src/vfio/user/client.js';
 import { countFds, fixtureSuite, startHost, type TestHost, until } from './support/harness.js';
@@ -31,7 +22,7 @@ interface Memory extends DmaBacking {
 function allocate(sizeBytes: number): Memory {
   const fd = memfdCreate('test-memory', MFD_CLOEXEC);
   ftruncateSync(fd, sizeBytes);
-  const mapping: Mapping = mmap(fd, sizeBytes, 0, PROT_READ | PROT_WRITE, MAP_SHARED);
+  const mapping: Mapping = mapShared(fd, sizeBytes);
   return {
     address: mapping.address,
     fd,
