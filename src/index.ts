@@ -8,8 +8,8 @@
  * const bufs = new Uint32Array(32);
  * const stop = new AbortController();
  * await pollLoop(() => {
- *   const count = nic.rxQueues[0].receive(bufs);
- *   for (let i = 0; i < count; i++) console.log(nic.pool.lengths[bufs[i]], 'bytes');
+ *   const count = nic.rxQueues[0]!.receive(bufs);
+ *   for (const buf of bufs.subarray(0, count)) console.log(nic.pool.lengths[buf], 'bytes');
  *   nic.pool.release(bufs, 0, count);
  *   return count;
  * }, { signal: stop.signal, devices: [nic] });

@@ -37,7 +37,7 @@ export function supportedDevices(): readonly SupportedDevice[] {
  * @example
  * const nic = await open('0000:03:00.0', { promiscuous: true });
  * const bufs = new Uint32Array(32);
- * const count = nic.rxQueues[0].receive(bufs);
+ * const count = nic.rxQueues[0]!.receive(bufs);
  */
 export async function open(address: string, options: OpenOptions = {}): Promise<NetDevice> {
   return openOn(openVfio(address), options);

@@ -190,7 +190,7 @@ export interface ConnectOptions extends ForwarderOptions {
  * @returns a `Pipe` or a `Forwarder`: both have `poll`, `dropped` and `path`
  * @throws NicError `BAD_OPTION` where `path` is `pipe` and none is possible
  * @example
- * const toB = connectQueues(a.rxQueues[0], b.txQueues[0], pool);
+ * const toB = connectQueues(a.rxQueues[0]!, b.txQueues[0]!, pool);
  * await pollLoop(() => toB.poll(), { signal, devices: [a] });
  */
 export function connectQueues(
