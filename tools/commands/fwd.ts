@@ -6,10 +6,11 @@ import { open } from '../../src/driver/registry.js';
 import { NicError } from '../../src/errors.js';
 import type { Forwarder } from '../../src/forward/forwarder.js';
 import { PacketPool } from '../../src/hugepage/packet-pool.js';
-import { deviceAddress } from '../addresses.js';
+import { deviceAddress, pageSizeFor } from '../addresses.js';
 import { EmulatedPorts, type PortTraffic, trafficLine } from '../emulated-ports.js';
 import { durationMs, integerBetween, powerOfTwoBetween, rate } from '../option-values.js';
 import { print } from '../output.js';
+import { type Stop, stopOnSignals } from '../stop-signals.js';
 import { runTraffic, type Traffic } from '../traffic-run.js';
 
 interface Options {
@@ -76,15 +77,30 @@ async function run(a: string | undefined, b: string | undefined, options: Option
       hint: 'Give two ports, or none to forward between emulated ones.',
     });
   }
-  if (options.json !== true)
-    print('No ports given: forwarding between two emulated 82599 ports with traffic on both.');
-  const emulated = await EmulatedPorts.start([
-    '--lossless',
-    ...(options.rate === undefined ? [] : ['--rate', String(options.rate)]),
-    ...(options.size === undefined ? [] : ['--size', String(options.size)]),
-  ]);
+  // From here on: a signal while the emulator starts must not leave it behind.
+  const stop = stopOnSignals();
   try {
-    await forward(emulated.addresses, emulated, options);
+    await forwardEmulated(options, stop);
+  } catch (error) {
+    // The wish to stop while the emulator starts is no failure.
+    if (error !== stop.signal.reason) throw error;
+  } finally {
+    stop.dispose();
+  }
+}
+
+async function forwardEmulated(options: Options, stop: Stop): Promise<void> {
+  if (options.json !== true) print('No ports given: forwarding between two emulated 82599 ports.');
+  const emulated = await EmulatedPorts.start(
+    [
+      '--lossless',
+      ...(options.rate === undefined ? [] : ['--rate', String(options.rate)]),
+      ...(options.size === undefined ? [] : ['--size', String(options.size)]),
+    ],
+    stop.signal,
+  );
+  try {
+    await forward(emulated.addresses, emulated, options, stop);
   } finally {
     await emulated.close();
   }
@@ -94,11 +110,11 @@ async function forward(
   addresses: readonly string[],
   emulated: EmulatedPorts | undefined,
   options: Options,
+  stop?: Stop,
 ): Promise<void> {
   // Made with the first port, so that a port that cannot be opened costs no memory.
   let pool: PacketPool | undefined;
-  // An emulated port gains nothing from hugepages.
-  const pageSize = emulated === undefined ? 'auto' : '4K';
+  const pageSize = pageSizeFor(addresses);
   const openers = addresses.map((address) => (): Promise<NetDevice> => {
     pool ??= new PacketPool({ buffers: 4 * options.ring * options.queues + SPARE_BUFFERS, pageSize });
     return open(address, {
@@ -111,7 +127,7 @@ async function forward(
     });
   });
   try {
-    await runTraffic(openers, (devices) => forwardBothWays(devices, emulated, options), options);
+    await runTraffic(openers, (devices) => forwardBothWays(devices, emulated, options), options, stop);
   } finally {
     pool?.close();
   }

@@ -3,7 +3,7 @@ import { type Command, InvalidArgumentError } from 'commander';
 import type { NetDevice } from '../../src/driver/device.js';
 import { open } from '../../src/driver/registry.js';
 import { UdpFrame } from '../../src/packet/udp-frame.js';
-import { deviceAddress } from '../addresses.js';
+import { deviceAddress, pageSizeFor } from '../addresses.js';
 import { durationMs, integerBetween, positiveInteger, rate } from '../option-values.js';
 import { runTraffic, type Traffic } from '../traffic-run.js';
 
@@ -43,7 +43,11 @@ export function register(program: Command): void {
     .option('--batch <n>', 'most frames sent at a time', integerBetween(1, 256), 32)
     .option('--json', 'print JSON lines')
     .action(async (port: string, options: Options) => {
-      await runTraffic([() => open(port)], ([device]) => new Generator(device!, options), options);
+      await runTraffic(
+        [() => open(port, { pageSize: pageSizeFor([port]) })],
+        ([device]) => new Generator(device!, options),
+        options,
+      );
     });
 }
 
