@@ -9,6 +9,7 @@
 import { closeSync, ftruncateSync, readFileSync } from 'node:fs';
 import createDebug from 'debug';
 import { isErrno, NicError } from '../errors.js';
+import { choiceOption } from '../options.js';
 import {
   MAP_POPULATE,
   MAP_SHARED,
@@ -37,6 +38,7 @@ const GIB = 1024 * MIB;
 
 /** Page sizes that can be asked for. `auto`: 2 MiB, else normal pages with one warning for the process. */
 export type PageSize = 'auto' | '4K' | '2M' | '1G';
+export const PAGE_SIZES = ['auto', '4K', '2M', '1G'] as const satisfies readonly PageSize[];
 
 const HUGE_PAGES = {
   '2M': { sizeBytes: 2 * MIB, flag: MFD_HUGE_2MB, directory: 'hugepages-2048kB' },
@@ -92,6 +94,7 @@ export class DmaRegion implements DmaBacking {
         hint: 'One region holds 1 byte to 4 GiB.',
       });
     }
+    choiceOption('pageSize', pageSize, PAGE_SIZES);
     const pages = allocatePages(sizeBytes, pageSize, name);
     this.fd = pages.fd;
     this.sizeBytes = pages.mapping.sizeBytes;

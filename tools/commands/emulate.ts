@@ -146,6 +146,8 @@ function parentOf(stop: Stop) {
     send,
     serve(peers: readonly TrafficPeer[]): void {
       process.on('disconnect', () => {
+        // One that was told to end by a signal needs no reason.
+        if (stop.signal.aborted) return;
         stop.stop(
           new NicError('PEER_GONE', 'The process that started this emulator is gone', {
             hint: 'It was killed or crashed; start it again.',

@@ -79,8 +79,8 @@ gone(
       () => nic.stats(),
       (error: unknown) => error instanceof NicError && error.code === 'DEVICE_GONE',
     );
-    await expectRejection('DEVICE_GONE', nic.waitForLink(0));
-    await expectRejection('DEVICE_GONE', nic.drain(0));
+    await expectRejection('DEVICE_GONE', nic.waitForLink({ timeoutMs: 0 }));
+    await expectRejection('DEVICE_GONE', nic.drain({ timeoutMs: 0 }));
     await expectRejection('DEVICE_GONE', nic.close());
     assert.equal(nic.stats(), before);
     assertReleased();
