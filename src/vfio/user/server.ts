@@ -260,7 +260,7 @@ export class VfioUserServer {
       fds = reply.fds ?? [];
     } catch (error) {
       if (!(error instanceof NicError)) this.#report(error);
-      const errno = error instanceof NicError ? (error.errno ?? EIO) : EIO;
+      const errno = error instanceof NicError ? Math.abs(error.errno ?? EIO) : EIO;
       answer = encodeErrorReply(id, command, errno);
       if (type === MessageType.REPLY || !this.#attached) fatal = error;
     } finally {
