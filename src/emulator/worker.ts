@@ -120,6 +120,7 @@ async function runInThread(data: WorkerData): Promise<void> {
     });
     tell({ kind: 'ready' });
     await emulator.host.run(new Int32Array(data.stopFlag));
+    await emulator.drain();
     emulator.host.close();
   } catch (error) {
     const code = error instanceof NicError ? error.code : undefined;

@@ -1,5 +1,5 @@
 /** Cables, traffic, captures, QEMU streams, TAP. */
-import { existsSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { existsSync, mkdtempSync, rmSync } from 'node:fs';
 import { connect as connectSocket } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -7,12 +7,10 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import fc from 'fast-check';
 import { suite } from 'uvu';
 import * as assert from 'uvu/assert';
-import { PcapSource, PcapWriter, readPcap } from '../../src/capture/pcap.js';
 import { ManualClock } from '../../src/clock.js';
 import { FrameQueue } from '../../src/emulator/device/frame-queue.js';
 import { connect, copyBytes, frameMemory } from '../../src/emulator/link.js';
 import { Cable } from '../../src/emulator/links/cable.js';
-import { Monitor } from '../../src/emulator/links/monitor.js';
 import { StreamPort } from '../../src/emulator/links/stream.js';
 import { TapPort } from '../../src/emulator/links/tap.js';
 import { TrafficSink, TrafficSource } from '../../src/emulator/links/traffic.js';
@@ -300,89 +298,11 @@ traffic(
 
 traffic.run();
 
-const captures = suite('captures');
-
-captures('what is written can be read and played', () => {
-  const path = join(directory, 'a.pcap');
-  let nowMs = 1_700_000_000_123;
-  const writer = new PcapWriter(path, () => nowMs);
-  const monitor = new Monitor((memory, offset, length) => writer.write(memory, offset, length));
-  const wire = new Recorder();
-  connect(monitor.b, wire);
-  const frames = [frame(BROADCAST, 60), frame(BROADCAST, 1514), frame(BROADCAST, 33)];
-  for (const bytes of frames) {
-    monitor.a.deliver(memoryOf(bytes), 0, bytes.length);
-    nowMs += 2;
-  }
-  writer.close();
-  writer.close();
-  assert.is(wire.frames.length, 3);
-  const read = readPcap(path);
-  assert.equal(
-    read.map((f) => f.bytes),
-    frames,
-  );
-  assert.equal(
-    read.map((f) => Math.round(f.timeNs / 1e6)),
-    [0, 2, 4],
-  );
-  const out = new Recorder();
-  const source = new PcapSource(read, { repeat: 2 });
-  connect(source, out);
-  while (source.poll(2) > 0);
-  assert.ok(source.done);
-  assert.equal(
-    out.frames.map((f) => f.length),
-    [60, 1514, 60, 60, 1514, 60],
-  );
-});
-
-captures('playing keeps the gaps on request', () => {
-  let nowNs = 0;
-  const frames = [0, 1000, 5000].map((timeNs) => ({ bytes: frame(BROADCAST), timeNs }));
-  const source = new PcapSource(frames, { originalTiming: true, nowNs: () => nowNs });
-  const out = new Recorder();
-  connect(source, out);
-  assert.is(source.poll(8), 1);
-  nowNs = 1000;
-  assert.is(source.poll(8), 1);
-  assert.is(source.poll(8), 0);
-  nowNs = 9000;
-  assert.is(source.poll(8), 1);
-  assert.ok(source.done);
-});
-
-captures('reads big-endian files with microseconds, and refuses what is no capture', () => {
-  const path = join(directory, 'b.pcap');
-  const file = Buffer.alloc(24 + 16 + 14);
-  file.writeUInt32BE(0xa1b2c3d4, 0);
-  file.writeUInt32BE(1, 20);
-  file.writeUInt32BE(5, 24);
-  file.writeUInt32BE(14, 32);
-  file.writeUInt32BE(14, 36);
-  writeFileSync(path, file);
-  assert.is(readPcap(path).length, 1);
-  for (const wrong of [
-    file.subarray(0, 10),
-    file.subarray(0, 45),
-    Buffer.alloc(40),
-    Buffer.concat([file.subarray(0, 23), Buffer.of(9), file.subarray(24)]),
-  ]) {
-    writeFileSync(path, wrong);
-    assert.throws(
-      () => readPcap(path),
-      (error: unknown) => error instanceof NicError && error.code === 'BAD_OPTION',
-    );
-  }
-});
-
-captures.run();
-
 const streams = suite('QEMU stream');
 
 streams('speaks length and frame, in both directions, however the bytes are cut', async () => {
   const path = join(directory, 'wire.sock');
-  const port = await StreamPort.listen(path);
+  const port = StreamPort.listen(path);
   const wire = new Recorder();
   connect(port, wire);
   assert.is(port.room(), 0);
@@ -422,7 +342,7 @@ streams('speaks length and frame, in both directions, however the bytes are cut'
 
 streams('with flow control frames wait for room', async () => {
   const path = join(directory, 'patient.sock');
-  const server = await StreamPort.listen(path);
+  const server = StreamPort.listen(path);
   const client = await StreamPort.connect(path);
   await until(() => server.connected);
   const wire = new Recorder();
@@ -445,7 +365,7 @@ streams('with flow control frames wait for room', async () => {
 
 streams('connects as well', async () => {
   const path = join(directory, 'other.sock');
-  const server = await StreamPort.listen(path);
+  const server = StreamPort.listen(path);
   const client = await StreamPort.connect(path);
   await until(() => server.connected);
   const wire = new Recorder();

@@ -107,6 +107,7 @@ export class IxgbeModel implements DeviceModel {
   #out: Port | undefined;
   #flowControl = false;
   #loopback = false;
+  #unheardInLoopback = 0;
   #closed = false;
 
   /** @throws NicError `BAD_OPTION` where the device ID or MAC address is not one */
@@ -294,7 +295,10 @@ export class IxgbeModel implements DeviceModel {
   }
 
   deliver(memory: FrameMemory, offsetBytes: number, lengthBytes: number): boolean {
-    if (this.#loopback) return true;
+    if (this.#loopback) {
+      this.#unheardInLoopback++;
+      return true;
+    }
     return this.#receiver.deliver(memory, offsetBytes, lengthBytes);
   }
 
@@ -312,6 +316,19 @@ export class IxgbeModel implements DeviceModel {
 
   carrier(up: boolean): void {
     this.#link.setCarrier(up);
+  }
+
+  receiving(): boolean {
+    return !this.#loopback && this.#receiver.receiving;
+  }
+
+  maxFrameBytes(): number {
+    return this.#receiver.maxFrameBytes;
+  }
+
+  /** Frames that came from the wire while no driver received. */
+  get unheard(): number {
+    return this.#receiver.unheard + this.#unheardInLoopback;
   }
 
   // Pollable
