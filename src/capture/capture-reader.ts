@@ -48,6 +48,8 @@ export class CaptureReader implements AsyncIterable<CapturedFrame> {
   readonly #window = new ByteWindow();
   #frames = 0;
   #damage: NicError | undefined;
+  /** `next` has found all that is in the window. */
+  #drained = true;
   #ended = false;
   #filling: Promise<boolean> | undefined;
   #closed = false;
@@ -128,12 +130,19 @@ export class CaptureReader implements AsyncIterable<CapturedFrame> {
 
   /** Goes on to the next frame that is in memory. False where there is none: `fill` may bring more. */
   next(): boolean {
-    if (this.#filling !== undefined || !this.#decoder.next(this.#window)) return false;
+    if (this.#filling !== undefined) return false;
+    if (!this.#decoder.next(this.#window)) {
+      this.#drained = true;
+      return false;
+    }
     this.#frames++;
     return true;
   }
 
-  /** Reads on. Resolves to false where the capture has ended, see `damage`. Never rejects. */
+  /**
+   * Reads on, when `next` has given all that was in memory. Resolves to false where the capture has ended, see `damage`.
+   * Never rejects.
+   */
   fill(): Promise<boolean> {
     this.#filling ??= this.#fill().finally(() => {
       this.#filling = undefined;
@@ -143,11 +152,13 @@ export class CaptureReader implements AsyncIterable<CapturedFrame> {
 
   async #fill(): Promise<boolean> {
     if (this.#ended || this.#closed) return false;
+    if (!this.#drained) return true;
     if (this.#decoder.damage !== undefined) return this.#end(this.#decoder.damage);
     const window = this.#window;
     try {
       const count = await this.#source.read(window.space());
       window.end += count;
+      this.#drained = count === 0;
       return count > 0 || this.#end(this.#decoder.unfinished(window));
     } catch (error) {
       return this.#end(readError(error, this.name, window.endOffset));
@@ -164,6 +175,7 @@ export class CaptureReader implements AsyncIterable<CapturedFrame> {
   /** Reads the header, so that what is wrong with it is an error of `open`. */
   async #begin(): Promise<void> {
     while (!this.#decoder.begin(this.#window)) {
+      this.#drained = true;
       if (await this.fill()) continue;
       const wrong = this.#damage!;
       if (wrong.code !== 'BAD_FILE') throw wrong;

@@ -101,7 +101,6 @@ export class PlayPort implements Port, Pollable {
     this.#timing = options.originalTiming ?? false;
     this.#clock = options.clock ?? monotonicClock;
     this.#onNotice = options.onNotice ?? (() => {});
-    this.#fill();
   }
 
   /**
@@ -118,9 +117,9 @@ export class PlayPort implements Port, Pollable {
     return { ...this.#counters };
   }
 
-  /** Frames to be played in all. */
+  /** Frames to be played or left out in all. */
   get total(): number {
-    return this.survey.playable * this.#repeat;
+    return this.survey.frames * this.#repeat;
   }
 
   /** Everything has been sent. */
@@ -234,7 +233,7 @@ export class PlayPort implements Port, Pollable {
       longestBytes = Math.max(longestBytes, lengthBytes);
     }
     if (longer === 0) return;
-    const what = `${longer} of ${frames} frames are too long for the port: up to ${longestBytes} bytes, it takes ${limitBytes}`;
+    const what = `too long for the port: ${longer} of ${frames} frames, up to ${longestBytes} bytes; it takes ${limitBytes}`;
     this.#onNotice(
       new NicError('BAD_FILE', `${this.path}: ${what}`, {
         path: this.path,

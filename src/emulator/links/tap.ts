@@ -39,7 +39,7 @@ export class TapPort implements Port, Pollable {
   onGone: ((error: NicError) => void) | undefined;
   readonly #fd: number;
   readonly #memory = frameMemory(MAX_FRAME_BYTES);
-  readonly #stopWatching: () => void;
+  #stopWatching: (() => void) | undefined;
   readonly #counters = { in: 0, out: 0, dropped: 0 };
   #out: Port | undefined;
   #flowControl = false;
@@ -65,7 +65,19 @@ export class TapPort implements Port, Pollable {
       throw explainTunSetIff(error, name);
     }
     this.name = Buffer.from(request.subarray(0, NAME_BYTES)).toString().replace(/\0.*$/, '');
+    this.#watch();
+  }
+
+  /**
+   * The event loop calls again and again while there is something to read. When frames wait because the receiver has
+   * no room, that would keep a core busy: so the second call in a row ends it, until all has been read.
+   */
+  #watch(): void {
     this.#stopWatching = onReadable(this.#fd, () => {
+      if (this.#readable) {
+        this.#stopWatching?.();
+        this.#stopWatching = undefined;
+      }
       this.#readable = true;
       this.onReadable?.();
     });
@@ -102,6 +114,7 @@ export class TapPort implements Port, Pollable {
       // EAGAIN: nothing more. EIO: the interface is down; when it comes up, there is something to read again.
       this.#readable = false;
       this.#checkGone(error);
+      if (this.#open && this.#stopWatching === undefined) this.#watch();
       return -1;
     }
   }
@@ -152,7 +165,7 @@ export class TapPort implements Port, Pollable {
   close(): void {
     if (!this.#open) return;
     this.#open = false;
-    this.#stopWatching();
+    this.#stopWatching?.();
     closeSync(this.#fd);
   }
 }
