@@ -74,9 +74,13 @@ function kindsOf(given: readonly LinkKind[], ports: number): LinkKind[] {
   const kinds = Array.from({ length: ports }, (_, port) => given[port] ?? given[0]!);
   const cabled = kinds.filter(({ kind }) => kind === 'cable').length;
   if (cabled % 2 !== 0) {
-    throw new NicError('BAD_OPTION', `${cabled} ports cannot be joined in pairs`, {
-      hint: 'Give an even number of ports for --link cable.',
-    });
+    throw new NicError(
+      'BAD_OPTION',
+      `${cabled} ${cabled === 1 ? 'port' : 'ports'} cannot be joined in pairs`,
+      {
+        hint: 'Give an even number of ports for --link cable.',
+      },
+    );
   }
   return kinds;
 }

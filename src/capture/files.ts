@@ -54,35 +54,27 @@ export function kindOf(stats: Pick<BigIntStats, 'isDirectory' | 'isFIFO' | 'isSo
 
 /** The error of opening `path`, in words. */
 export function explainOpen(error: unknown, path: string, purpose: 'read' | 'write'): NicError {
-  const { code } = error as NodeJS.ErrnoException;
+  const { code = '' } = error as NodeJS.ErrnoException;
   const details = { path, cause: error };
   const failed = `Cannot ${purpose} ${path}`;
-  switch (code) {
-    case 'ENOENT':
-    case 'ENOTDIR':
-      return new NicError(
-        'BAD_OPTION',
-        `${failed}: ${purpose === 'read' ? 'there is no such file' : 'its folder does not exist'}`,
-        {
-          ...details,
-          hint: 'Check the path.',
-        },
-      );
-    case 'EISDIR':
-      return new NicError('BAD_OPTION', `${failed}: it is a directory`, {
-        ...details,
-        hint: 'Give the path of a file in it.',
-      });
-    case 'EACCES':
-    case 'EPERM':
-      return new NicError('NO_PERMISSION', `${failed}: permission denied`, {
-        ...details,
-        hint: 'Run as a user who may, or choose another path.',
-      });
-    default:
-      return fileError(failed, error, path);
+  if (code === 'EACCES' || code === 'EPERM') {
+    return new NicError('NO_PERMISSION', `${failed}: permission denied`, {
+      ...details,
+      hint: 'Run as a user who may, or choose another path.',
+    });
   }
+  const missing = purpose === 'read' ? 'there is no such file' : 'its folder does not exist';
+  const why = { ...WRONG_PATHS, ENOENT: missing, ENOTDIR: missing }[code];
+  if (why === undefined) return fileError(failed, error, path);
+  return new NicError('BAD_OPTION', `${failed}: ${why}`, { ...details, hint: 'Give the path of a file.' });
 }
+
+/** What is wrong with the path itself, by errno. */
+const WRONG_PATHS: Readonly<Record<string, string>> = {
+  EISDIR: 'it is a directory',
+  ELOOP: 'its symbolic links go in a circle',
+  ENAMETOOLONG: 'the name is too long',
+};
 
 /** An error of a system call on `path`, with its errno; `message` says what was attempted. */
 export function fileError(message: string, error: unknown, path: string): NicError {

@@ -1,9 +1,4 @@
-/** Cables, traffic, captures, QEMU streams, TAP. */
-import { existsSync, mkdtempSync, rmSync } from 'node:fs';
-import { connect as connectSocket } from 'node:net';
-import { tmpdir } from 'node:os';
-import { join } from 'node:path';
-import { setTimeout as sleep } from 'node:timers/promises';
+/** What joins ports, cables, traffic. Other ends of links are tested in links/. */
 import fc from 'fast-check';
 import { suite } from 'uvu';
 import * as assert from 'uvu/assert';
@@ -11,19 +6,8 @@ import { ManualClock } from '../../src/clock.js';
 import { FrameQueue } from '../../src/emulator/device/frame-queue.js';
 import { connect, copyBytes, frameMemory } from '../../src/emulator/link.js';
 import { Cable } from '../../src/emulator/links/cable.js';
-import { StreamPort } from '../../src/emulator/links/stream.js';
-import { TapPort } from '../../src/emulator/links/tap.js';
 import { TrafficSink, TrafficSource } from '../../src/emulator/links/traffic.js';
-import { NicError } from '../../src/errors.js';
-import { BROADCAST, frame, internetChecksum, R, Recorder, TestNic } from './support.js';
-
-const directory = mkdtempSync(join(tmpdir(), 'barewire-links-'));
-
-function memoryOf(bytes: Uint8Array): { bytes: Uint8Array; words: Int32Array } {
-  const memory = frameMemory(bytes.length);
-  memory.bytes.set(bytes);
-  return memory;
-}
+import { BROADCAST, frame, internetChecksum, memoryOf, R, Recorder, TestNic } from './support.js';
 
 const basics = suite('links');
 
@@ -297,121 +281,3 @@ traffic(
 );
 
 traffic.run();
-
-const streams = suite('QEMU stream');
-
-streams('speaks length and frame, in both directions, however the bytes are cut', async () => {
-  const path = join(directory, 'wire.sock');
-  const port = StreamPort.listen(path);
-  const wire = new Recorder();
-  connect(port, wire);
-  assert.is(port.room(), 0);
-  const peer = connectSocket(path);
-  const got: Buffer[] = [];
-  peer.on('data', (chunk) => got.push(chunk));
-  const bytes = frame(BROADCAST, 70);
-  const message = Buffer.concat([
-    Buffer.of(0, 0, 0, 70),
-    bytes,
-    Buffer.of(0, 0, 0, 20),
-    bytes.subarray(0, 20),
-  ]);
-  for (const cut of [message.subarray(0, 3), message.subarray(3, 50), message.subarray(50)]) {
-    peer.write(cut);
-    await sleep(5);
-    port.poll(64);
-  }
-  await until(() => {
-    port.poll(64);
-    return wire.frames.length === 2;
-  });
-  assert.equal(wire.frames[0], bytes);
-  assert.is(wire.frames[1]!.length, 60, 'padded');
-  assert.ok(port.deliver(memoryOf(bytes), 0, 70));
-  port.flush();
-  await until(() => Buffer.concat(got).length === 74);
-  assert.equal(Buffer.concat(got), Buffer.concat([Buffer.of(0, 0, 0, 70), bytes]));
-  peer.write(Buffer.of(0xff, 0xff, 0xff, 0xff));
-  await until(() => {
-    port.poll(64);
-    return !port.connected;
-  });
-  assert.not(port.deliver(memoryOf(bytes), 0, 70));
-  port.close();
-});
-
-streams('with flow control frames wait for room', async () => {
-  const path = join(directory, 'patient.sock');
-  const server = StreamPort.listen(path);
-  const client = await StreamPort.connect(path);
-  await until(() => server.connected);
-  const wire = new Recorder();
-  connect(client, wire, { flowControl: true });
-  wire.available = 0;
-  for (let i = 0; i < 5; i++) server.deliver(memoryOf(frame(BROADCAST)), 0, 60);
-  server.flush();
-  const arrived = new Promise<void>((resolve) => {
-    client.onReadable = resolve;
-  });
-  await arrived;
-  assert.is(client.poll(8), 0);
-  wire.available = 2;
-  assert.is(client.poll(8), 2);
-  wire.available = 100;
-  assert.is(client.poll(8), 3);
-  client.close();
-  server.close();
-});
-
-streams('connects as well', async () => {
-  const path = join(directory, 'other.sock');
-  const server = StreamPort.listen(path);
-  const client = await StreamPort.connect(path);
-  await until(() => server.connected);
-  const wire = new Recorder();
-  connect(client, wire);
-  server.deliver(memoryOf(frame(BROADCAST)), 0, 60);
-  server.flush();
-  await until(() => client.poll(8) > 0);
-  assert.is(wire.frames.length, 1);
-  client.close();
-  server.close();
-});
-
-streams.run();
-
-const taps = suite('TAP');
-
-taps('opens an interface, or says why not', () => {
-  let tap: TapPort;
-  try {
-    tap = new TapPort();
-  } catch (error) {
-    assert.ok(error instanceof NicError);
-    assert.ok((error as NicError).hint);
-    console.log(`\n  (TAP not tried: ${(error as NicError).message})`);
-    return;
-  }
-  assert.match(tap.name, /^bw\d+$/);
-  assert.ok(existsSync(`/sys/class/net/${tap.name}`));
-  // the interface is down: the kernel refuses frames, and there is nothing to read
-  assert.not(tap.deliver(memoryOf(frame(BROADCAST)), 0, 60));
-  assert.is(tap.poll(8), 0);
-  tap.close();
-  assert.not(existsSync(`/sys/class/net/${tap.name}`));
-});
-
-taps('a name that is too long is refused', () => {
-  assert.throws(() => new TapPort('a-name-of-sixteen'), /over 15 bytes/);
-});
-
-taps.after(() => rmSync(directory, { recursive: true }));
-taps.run();
-
-async function until(condition: () => boolean): Promise<void> {
-  for (let i = 0; i < 10_000; i++) {
-    if (condition()) return;
-    await sleep(2);
-  }
-  throw new Error('it did not happen within twenty seconds');
-}

@@ -161,9 +161,12 @@ export class Receiver {
     this.#receiving = this.#host !== undefined && (peek(RXCTRL) & RXCTRL_RXEN) !== 0;
   }
 
-  /** A driver has turned the receiver and a queue on. */
+  /** A driver has turned the receiver on, and given all queues that it has turned on their first descriptors. */
   get receiving(): boolean {
-    return this.#receiving && this.#dmaAllowed && this.#active.length > 0;
+    const active = this.#active;
+    if (!this.#receiving || !this.#dmaAllowed || active.length === 0) return false;
+    for (let i = 0; i < active.length; i++) if (!active[i]!.started) return false;
+    return true;
   }
 
   /** Longest frame that is taken, without FCS and VLAN tag. */

@@ -127,6 +127,11 @@ export class PlayPort implements Port, Pollable {
     return this.#rounds >= this.#repeat;
   }
 
+  /** More of the file is being read: `onReadable` will be called. */
+  get reading(): boolean {
+    return this.#reading;
+  }
+
   poll(budget: number): number {
     const out = this.#out;
     if (out === undefined || this.done || this.#reading || this.#closed) return 0;
