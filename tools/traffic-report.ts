@@ -3,7 +3,7 @@
  * frame its FCS (4 bytes) and preamble, start delimiter and gap (20 bytes), as ixy counts.
  */
 import type { NetDevice, NetStats } from '../src/driver/device.js';
-import { print } from './cli.js';
+import { print } from './output.js';
 
 /** FCS, preamble and start delimiter, inter-frame gap (IEEE 802.3, 4.4.2). */
 const OVERHEAD_BYTES = 4 + 8 + 12;
@@ -108,7 +108,7 @@ export function portRates(before: PortTotals, now: PortTotals, seconds: number):
     rxMbitPerS: bits(rxPackets, now.rxBytes - before.rxBytes),
     txMpps: mega(txPackets),
     txMbitPerS: bits(txPackets, now.txBytes - before.txBytes),
-    missed: now.rxMissed - before.rxMissed,
+    missed: (now.rxMissed ?? 0) - (before.rxMissed ?? 0),
     drops: drops(now) - drops(before),
     errors: errors(now) - errors(before),
   };
@@ -119,7 +119,7 @@ function drops(port: PortTotals): number {
 }
 
 function errors(port: PortTotals): number {
-  return port.rxErrors + port.rxDamaged + port.txErrors;
+  return (port.rxErrors ?? 0) + port.rxDamaged + port.txErrors;
 }
 
 function rateCells(port: PortRates): string[] {

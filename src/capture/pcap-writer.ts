@@ -13,7 +13,7 @@
  *   then on. What a slow reader does not take waits, up to the size of the buffer.
  */
 import { closeSync, constants, ftruncateSync, openSync, writeSync } from 'node:fs';
-import { monotonicClock, type TimerClock } from '../clock.js';
+import { type Clock, every, systemClock } from '../clock.js';
 import type { NicError } from '../errors.js';
 import { get32, MAX_FRAME_BYTES } from './byte-window.js';
 import { fileError } from './files.js';
@@ -40,9 +40,7 @@ export interface PcapWriterOptions extends OutputOptions {
   /** Told once when the recording has to end: the disk is full, or the like. Also in `error`. */
   readonly onError?: (error: NicError) => void;
   /** Stamps frames and calls back to write what is buffered. Default: the machine's. */
-  readonly clock?: TimerClock;
-  /** Nanoseconds since 1970 when `clock` says 0. Default: as the machine's clocks are now. */
-  readonly epochNs?: bigint;
+  readonly clock?: Clock;
   /** Link type of the frames; Ethernet by default. */
   readonly linkType?: number;
   /** In place of `fs.writeSync`, for tests. */
@@ -72,10 +70,10 @@ export class PcapWriter {
   /** A pipe, or a device: somebody may read while we write. */
   readonly #live: boolean;
   readonly #options: PcapWriterOptions;
-  readonly #clock: TimerClock;
+  readonly #clock: Clock;
   readonly #write: NonNullable<PcapWriterOptions['writeSync']>;
   readonly #stopTimer: () => void;
-  /** Time when the clock says 0, in two parts that are exact. */
+  /** Wall-clock time when `clock.nowNs()` is 0, in two parts that are exact; the nanoseconds may be negative. */
   readonly #epochSeconds: number;
   readonly #epochNanoseconds: number;
   /** -1: nobody reads the pipe, the recording has failed, or all is closed. */
@@ -105,11 +103,15 @@ export class PcapWriter {
     this.#live = live;
     this.#options = options;
     this.#write = options.writeSync ?? writeSync;
-    this.#clock = options.clock ?? monotonicClock;
-    const epochNs = options.epochNs ?? wallClockNs() - BigInt(Math.round(this.#clock.nowNs()));
-    this.#epochSeconds = Number(epochNs / 1_000_000_000n);
-    this.#epochNanoseconds = Number(epochNs % 1_000_000_000n);
-    this.#stopTimer = this.#clock.every(live ? PIPE_PERIOD_MS : FILE_PERIOD_MS, () => this.#tick());
+    this.#clock = options.clock ?? systemClock;
+    // From here on the monotonic clock counts: the wall clock may be set while we record.
+    const wallMs = this.#clock.wallMs();
+    const wholeMs = Math.floor(wallMs);
+    this.#epochSeconds = Math.floor(wholeMs / 1000);
+    this.#epochNanoseconds =
+      (wholeMs % 1000) * 1e6 + Math.floor((wallMs - wholeMs) * 1e6) - this.#clock.nowNs();
+    const periodMs = live ? PIPE_PERIOD_MS : FILE_PERIOD_MS;
+    this.#stopTimer = every(this.#clock, periodMs, () => this.#tick(), false);
     if (fd < 0) return;
     this.#putHeader();
     this.flush();
@@ -327,8 +329,4 @@ export class PcapWriter {
         this.#report(fileError(`${this.path}: what was recorded may not all be there`, error, this.path));
     }
   }
-}
-
-function wallClockNs(): bigint {
-  return BigInt(Math.round((performance.timeOrigin + performance.now()) * 1e6));
 }

@@ -8,7 +8,6 @@ import { PcapWriter, type RecordCounters } from '../capture/pcap-writer.js';
 import { NicError } from '../errors.js';
 import type { DmaFault, Violation } from './device/violations.js';
 import { EmulatorHost, type EmulatorHostOptions } from './host.js';
-import { IxgbeModel } from './ixgbe/ixgbe-model.js';
 import { type Connection, connect, type Port } from './link.js';
 import { Cable, type CableOptions, type LaneCounters } from './links/cable.js';
 import { endCounters } from './links/end-counters.js';
@@ -19,13 +18,15 @@ import { StreamPort } from './links/stream.js';
 import { TapPort } from './links/tap.js';
 import { type TrafficOptions, TrafficSink, TrafficSource } from './links/traffic.js';
 import { TrafficPeer } from './links/traffic-peer.js';
+import type { DeviceModel, ModelFamily } from './model.js';
+import { createModel, MODELS } from './models.js';
 
 /** One emulated NIC. */
 export interface NicDescription {
   /** Path of the vfio-user socket to serve it at. */
   readonly path: string;
   readonly name?: string;
-  /** PCI device ID: 0x10fb (default), 0x10f7, 0x1528. */
+  /** PCI device ID: one of `emulatedDevices` or of `modules`. Default 0x10fb, an 82599. */
   readonly deviceId?: number;
   /** MAC address, six numbers. */
   readonly mac?: readonly number[];
@@ -61,6 +62,8 @@ export interface LinkDescription {
 }
 
 export interface EmulatorDescription {
+  /** URLs of modules with models of your own: each exports `models`, an array of `ModelFamily`. */
+  readonly modules?: readonly string[];
   readonly nics: readonly NicDescription[];
   readonly links: readonly LinkDescription[];
   /** Recordings and captures replace files that have something in them. By default those are refused. */
@@ -71,7 +74,7 @@ export interface EmulatorDescription {
 /** What was built. `ends[i]` are the ports of link i, for their counters. */
 export interface Emulator {
   readonly host: EmulatorHost;
-  readonly models: readonly IxgbeModel[];
+  readonly models: readonly DeviceModel[];
   readonly ends: readonly (readonly [Port, Port])[];
   readonly cables: readonly (Cable | undefined)[];
   /** What records each link, where something does (`LinkDescription.capture`). */
@@ -111,8 +114,8 @@ export function reportOf(emulator: Emulator): EmulatorReport {
       violationCount: model.violations.count,
       faults: [...model.violations.faults],
       faultCount: model.violations.faultCount,
-      unheard: model.unheard,
-      counters: model.statistics.byName(),
+      unheard: model.unheard ?? 0,
+      counters: model.counters(),
     })),
     links: emulator.ends.map(([a, b], i) => {
       const cable = emulator.cables[i];
@@ -147,7 +150,8 @@ export async function buildEmulator(
   const host = new EmulatorHost({ ...description.host, ...(onError === undefined ? {} : { onError }) });
   const writers: PcapWriter[] = [];
   try {
-    const models = description.nics.map((nic) => buildNic(host, nic));
+    const families = await modelFamilies(description.modules ?? []);
+    const models = description.nics.map((nic) => buildNic(host, nic, families));
     const ends: [Port, Port][] = [];
     const cables: (Cable | undefined)[] = [];
     const captures: (PcapWriter | undefined)[] = [];
@@ -177,7 +181,7 @@ export async function buildEmulator(
 /** What the parts of a link are built with. */
 interface LinkBuild {
   readonly host: EmulatorHost;
-  readonly models: readonly IxgbeModel[];
+  readonly models: readonly DeviceModel[];
   readonly description: EmulatorDescription;
   /** All recordings, for `drain`. */
   readonly writers: PcapWriter[];
@@ -185,7 +189,7 @@ interface LinkBuild {
 }
 
 /** What messages call a link: its NIC, where it has one. */
-function nameOf(link: LinkDescription, index: number, models: readonly IxgbeModel[]): string {
+function nameOf(link: LinkDescription, index: number, models: readonly DeviceModel[]): string {
   const names = link.ends.flatMap((end) => ('nic' in end ? (models[end.nic]?.name ?? []) : []));
   return names.length === 1 ? names[0]! : `link ${index}`;
 }
@@ -198,16 +202,29 @@ function watchTap(tap: TapPort, parts: readonly Connection[], tell: (error: NicE
   };
 }
 
-function buildNic(host: EmulatorHost, nic: NicDescription): IxgbeModel {
-  const model = new IxgbeModel({
-    ...(nic.name === undefined ? {} : { name: nic.name }),
-    ...(nic.deviceId === undefined ? {} : { deviceId: nic.deviceId }),
-    ...(nic.mac === undefined ? {} : { mac: Uint8Array.from(nic.mac) }),
-    mappable: nic.mappable ?? true,
-    strict: nic.strict ?? false,
-  });
+/** The families that come with the project, and those that the modules export. */
+async function modelFamilies(modules: readonly string[]): Promise<readonly ModelFamily[]> {
+  const families = [...MODELS];
+  for (const url of modules) {
+    const { models }: { models?: readonly ModelFamily[] } = await import(url);
+    if (!Array.isArray(models)) {
+      throw new NicError('BAD_OPTION', `the module ${url} exports no array "models"`, {
+        hint: 'Export the families of models that it adds: export const models = [myFamily];',
+      });
+    }
+    families.push(...models);
+  }
+  return families;
+}
+
+function buildNic(
+  host: EmulatorHost,
+  { path, mac, ...options }: NicDescription,
+  families: readonly ModelFamily[],
+): DeviceModel {
+  const model = createModel({ ...options, ...(mac && { mac: Uint8Array.from(mac) }) }, families);
   try {
-    host.serve(model, nic.path);
+    host.serve(model, path);
   } catch (error) {
     model.close();
     throw error;

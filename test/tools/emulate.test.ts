@@ -121,7 +121,7 @@ async function send(nic: NetDevice, frames: readonly Uint8Array[]): Promise<void
     nic.pool.lengths[bufs[0]!] = frame.length;
     while (nic.txQueues[0]!.send(bufs, 1) === 0) await sleep(1);
   }
-  await nic.drain(DEADLINE_MS);
+  await nic.drain({ timeoutMs: DEADLINE_MS });
 }
 
 /** A broadcast frame of the local experimental EtherType. */

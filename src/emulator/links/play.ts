@@ -6,7 +6,7 @@
 import { CaptureReader } from '../../capture/capture-reader.js';
 import type { FrameView } from '../../capture/frame-decoder.js';
 import { ethernetHint, LINKTYPE_ETHERNET, linkTypeName } from '../../capture/link-types.js';
-import { type Clock, monotonicClock } from '../../clock.js';
+import { type Clock, systemClock } from '../../clock.js';
 import { NicError } from '../../errors.js';
 import {
   type FrameMemory,
@@ -99,7 +99,7 @@ export class PlayPort implements Port, Pollable {
     this.#memory = memoryOf(reader);
     this.#repeat = options.repeat ?? 1;
     this.#timing = options.originalTiming ?? false;
-    this.#clock = options.clock ?? monotonicClock;
+    this.#clock = options.clock ?? systemClock;
     this.#onNotice = options.onNotice ?? (() => {});
   }
 

@@ -7,7 +7,8 @@
 import { connect, Socket } from 'node:net';
 import { constants } from 'node:os';
 import { NicError } from '../../errors.js';
-import { acceptConnection, watchFd } from '../../syscalls.js';
+import { watchFd } from '../../syscalls/descriptors.js';
+import { acceptConnection } from '../../syscalls/unix-sockets.js';
 import { ListeningSocket } from '../../vfio/user/socket.js';
 import { copyBytes, type FrameMemory, frameMemory, type Pollable, type Port } from '../link.js';
 

@@ -4,8 +4,9 @@
  * with `ip tuntap add`.
  */
 import { closeSync, constants, openSync, readSync, writeSync } from 'node:fs';
-import { NicError } from '../../errors.js';
-import { ioctl, isErrno, onReadable } from '../../syscalls.js';
+import { isErrno, NicError } from '../../errors.js';
+import { watchFd } from '../../syscalls/descriptors.js';
+import { ioctl } from '../../syscalls/ioctl.js';
 import { type FrameMemory, frameMemory, type Pollable, type Port } from '../link.js';
 
 const TUN_DEVICE = '/dev/net/tun';
@@ -73,7 +74,7 @@ export class TapPort implements Port, Pollable {
    * no room, that would keep a core busy: so the second call in a row ends it, until all has been read.
    */
   #watch(): void {
-    this.#stopWatching = onReadable(this.#fd, () => {
+    this.#stopWatching = watchFd(this.#fd, { readable: true }, false, () => {
       if (this.#readable) {
         this.#stopWatching?.();
         this.#stopWatching = undefined;
