@@ -41,6 +41,8 @@ export {
   copyBytes,
   type FrameMemory,
   frameMemory,
+  isReceiving,
+  longestFrameBytes,
   type Pollable,
   type Port,
   UNLIMITED_ROOM,

@@ -1,6 +1,6 @@
 /** TAP interfaces as a port. They need CAP_NET_ADMIN; without it the tests say that they were not tried. */
 import { spawnSync } from 'node:child_process';
-import { existsSync } from 'node:fs';
+import { existsSync, readFileSync } from 'node:fs';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { suite } from 'uvu';
 import * as assert from 'uvu/assert';
@@ -44,6 +44,14 @@ function ip(...args: readonly string[]): boolean {
   return true;
 }
 
+/** Whether the kernel sends something of its own when an interface comes up: with IPv6 it looks for routers. */
+function kernelSpeaks(name: string): boolean {
+  const setting = `/proc/sys/net/ipv6/conf/${name}/disable_ipv6`;
+  if (existsSync(setting) && readFileSync(setting, 'utf8').trim() === '0') return true;
+  console.log('\n  (receiving from the kernel: not tried, IPv6 is off)');
+  return false;
+}
+
 async function until(condition: () => boolean): Promise<void> {
   for (let i = 0; i < 10_000; i++) {
     if (condition()) return;
@@ -74,17 +82,10 @@ taps(
     connect(tap, wire);
     assert.ok(tap.deliver(memoryOf(frame(BROADCAST)), 0, 60));
     assert.is(tap.counters.out, 1);
-    // The kernel speaks first: it looks for its neighbours and routers.
-    if (!ip('neigh', 'add', '10.213.7.2', 'lladdr', '02:00:00:00:00:02', 'dev', tap.name)) return;
-    ip('addr', 'add', '10.213.7.1/24', 'dev', tap.name);
-    spawnSync(process.execPath, [
-      '--eval',
-      "const s = require('dgram').createSocket('udp4'); s.send('hello', 9, '10.213.7.2', () => s.close())",
-    ]);
-    const isOurs = (bytes: Uint8Array): boolean => Buffer.from(bytes).includes('hello');
+    if (!kernelSpeaks(tap.name)) return;
     await until(() => {
       tap.poll(64);
-      return wire.frames.some(isOurs);
+      return wire.frames.length > 0;
     });
     assert.is(tap.counters.in, wire.frames.length);
     assert.ok(wire.frames.every(({ length }) => length >= 60));
@@ -99,7 +100,7 @@ taps(
     wire.available = 0;
     let calls = 0;
     tap.onReadable = () => calls++;
-    if (!ip('link', 'set', tap.name, 'up')) return;
+    if (!ip('link', 'set', tap.name, 'up') || !kernelSpeaks(tap.name)) return;
     await until(() => {
       tap.poll(64);
       return calls > 0;
