@@ -39,6 +39,8 @@ export {
   copyBytes,
   type FrameMemory,
   frameMemory,
+  isReceiving,
+  longestFrameBytes,
   type Pollable,
   type Port,
   UNLIMITED_ROOM,

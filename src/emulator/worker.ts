@@ -129,6 +129,7 @@ async function runInThread(data: WorkerData): Promise<void> {
     });
     tell({ kind: 'ready' });
     await emulator.host.run(new Int32Array(data.stopFlag));
+    await emulator.drain();
     emulator.host.close();
   } catch (error) {
     const { code, hint } = error instanceof NicError ? error : {};

@@ -5,7 +5,6 @@ import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { suite } from 'uvu';
 import * as assert from 'uvu/assert';
-import { readPcap } from '../../src/capture/pcap.js';
 import { EmulatorHost } from '../../src/emulator/host.js';
 import { IxgbeModel } from '../../src/emulator/ixgbe/ixgbe-model.js';
 import type { TrafficSink, TrafficSource } from '../../src/emulator/links/traffic.js';
@@ -15,6 +14,7 @@ import { NicError } from '../../src/errors.js';
 import { type Mapping, MFD_CLOEXEC, mapShared, memfdCreate, munmap } from '../../src/syscalls/memory.js';
 import type { VfioDevice } from '../../src/vfio/types.js';
 import { connectVfioUser } from '../../src/vfio/user/client.js';
+import { readFrames } from '../support/read-frames.js';
 import { BROADCAST, DATA, DESCTYPE_ADVANCED, ENABLE, EOP, frame, IFCS, R, RS, rx, tx } from './support.js';
 
 const directory = mkdtempSync(join(tmpdir(), 'barewire-host-'));
@@ -147,7 +147,7 @@ for (const mappable of [true, false]) {
       again.close();
       await emulator.close();
       assert.equal(trouble, []);
-      assert.is(readPcap(capture).length, 200);
+      assert.is((await readFrames(capture)).length, 200);
       assert.not(readdirSync(directory).some((name) => name.endsWith(`${mappable}.sock`)));
     },
   );
@@ -184,7 +184,7 @@ host('runs traffic over links of every kind without a NIC', async () => {
   runner.stop();
   await running;
   runner.close();
-  assert.is(readPcap(recorded).length, 20);
+  assert.is((await readFrames(recorded)).length, 20);
 });
 
 host('stops by a flag in shared memory', async () => {

@@ -57,6 +57,33 @@ for (const [args, message] of [
   [['emulate', '--loss', '1.5'], 'from 0 to 1'],
   [['emulate', '--damage', 'x'], 'from 0 to 1'],
   [['emulate', '--lossless', '--loss', '0.1'], "'--lossless' cannot be used with option '--loss"],
+  [['emulate', '--link', 'cable', '--rate', '1000'], '--rate is for --link traffic, and no port has that'],
+  [['emulate', '--link', 'play:x', '--count', '5', '--size', '100'], '--size and --count are for --link'],
+  [['emulate', '--seed', '5'], '--seed is for links that lose or damage frames'],
+  [['emulate', '--delay', '1ms', '--seed', '5'], '--seed is for links that lose or damage frames'],
+  [['emulate', '--link', 'none', '--lossless'], '--lossless is for links, and no port has one'],
+  [['emulate', '--link', 'none', '--loss', '1', '--capture', 'x'], '--loss and --capture are for links'],
+  [['emulate', '--link', 'none', '--bandwidth', '1G'], '--bandwidth is for links'],
+  [['emulate', '--link', 'none', '--delay', '1s', '--damage', '1'], '--delay and --damage are for links'],
+  [['emulate', '--force'], '--force is for files that are written'],
+  [['emulate', '--link', 'cable', '--link', 'none'], '1 port cannot be joined in pairs'],
+  [['emulate', '--link', 'none', '--link', 'none', '--link', 'none', '--ports', '2'], '3 links for 2 ports'],
+  [['emulate', '--link', 'none', '--link', 'none', '--ports', '3'], '2 links for 3 ports'],
+  [['emulate', '--link', 'record:/tmp/x'], 'port 0 and port 1 have one file: /tmp/x'],
+  [['emulate', '--capture', '/tmp/x'], 'the capture of link 0 and the capture of link 1 have one file'],
+  [['emulate', '--link', 'tap:bw7'], 'port 0 and port 1 have one TAP interface: bw7'],
+  [['emulate', '--link', 'stream:/tmp/x'], 'port 0 and port 1 have one socket: /tmp/x'],
+  [
+    ['emulate', '--socket', '/tmp/x', '--socket', '/tmp/../tmp/x'],
+    'have one socket: /tmp/x and /tmp/../tmp/x',
+  ],
+  [['emulate', '--capture', '/tmp/c%d', '--link', 'play:/tmp/c1'], 'is played by port 0 and written by the'],
+  [['emulate', '--link', 'play:/nowhere/x.pcap'], 'Cannot read /nowhere/x.pcap: there is no such file'],
+  [['emulate', '--link', 'play:/tmp'], '/tmp is a directory, not a file'],
+  [
+    ['emulate', '--link', 'record:/nowhere/%d.pcap'],
+    'Cannot write /nowhere/0.pcap: its folder does not exist',
+  ],
 ] as const) {
   usage(`barewire ${args.join(' ')}`, async () => {
     const { status, lines } = await command(args);

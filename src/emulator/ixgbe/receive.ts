@@ -54,6 +54,8 @@ export class Receiver {
   readonly filters: Filters;
   readonly rss: Rss;
   readonly queues: readonly RxQueue[];
+  /** Frames that came while no driver had turned the receiver and the frame's queue on. */
+  unheard = 0;
 
   readonly #registers: RegisterFile;
   readonly #statistics: Statistics;
@@ -159,6 +161,19 @@ export class Receiver {
     this.#receiving = this.#host !== undefined && (peek(RXCTRL) & RXCTRL_RXEN) !== 0;
   }
 
+  /** A driver has turned the receiver on, and given all queues that it has turned on their first descriptors. */
+  get receiving(): boolean {
+    const active = this.#active;
+    if (!this.#receiving || !this.#dmaAllowed || active.length === 0) return false;
+    for (let i = 0; i < active.length; i++) if (!active[i]!.started) return false;
+    return true;
+  }
+
+  /** Longest frame that is taken, without FCS and VLAN tag. */
+  get maxFrameBytes(): number {
+    return this.#maxOctets - FCS_BYTES;
+  }
+
   #packetBufferBytes(): number {
     let kibibytes = 0;
     for (let i = 0; i < 8; i++) kibibytes += (this.#registers.peek(RXPBSIZE + i * 4) >>> 10) & 0x3ff;
@@ -249,7 +264,10 @@ export class Receiver {
   /** @returns false where the frame was lost for lack of descriptors or buffer space */
   deliver(memory: FrameMemory, offset: number, lengthBytes: number): boolean {
     const host = this.#host;
-    if (!this.#receiving || host === undefined) return true;
+    if (!this.#receiving || host === undefined) {
+      this.unheard++;
+      return true;
+    }
     const counters = this.#counters;
     const octets = lengthBytes + FCS_BYTES;
     counters[C.TPR]!++;
@@ -284,7 +302,7 @@ export class Receiver {
     this.#beginDma(host);
     this.#count(lengthBytes, cast);
     let stored = true;
-    if (!queue.enabled) stored = true;
+    if (!queue.enabled) this.unheard++;
     else if (this.#packetBuffer.count > 0 || !this.#dmaAllowed)
       stored = this.#packetBuffer.push(memory, offset, lengthBytes);
     else if (!this.#place(queue, memory, offset, lengthBytes)) {
