@@ -19,6 +19,11 @@ export class FrameQueue {
     return this.#count;
   }
 
+  /** Bytes taken by frames. */
+  get usedBytes(): number {
+    return this.#usedBytes;
+  }
+
   get frontOffset(): number {
     return this.#offsets[this.#first]!;
   }

@@ -13,9 +13,10 @@ import { type ViolationOptions, Violations } from '../device/violations.js';
 import type { FrameMemory, Port } from '../link.js';
 import type { DeviceModel } from '../model.js';
 import { Eeprom } from './eeprom.js';
+import { FlowControl } from './flow-control.js';
 import { Interrupts } from './interrupts.js';
 import { LinkState, type Media } from './link-state.js';
-import { Management } from './management.js';
+import { Management, type PluggedIn } from './management.js';
 import { Receiver } from './receive.js';
 import {
   BAR0_SIZE_BYTES,
@@ -29,15 +30,23 @@ import {
   STATUS,
   STATUS_GIO,
 } from './registers.js';
+import { SfpModule } from './sfp-module.js';
 import { Statistics } from './statistics.js';
 import { Transmitter } from './transmit.js';
 
 /** PCI device IDs the model can have, and what each is. */
-export const IXGBE_DEVICES: ReadonlyMap<number, { readonly name: string; readonly media: Media }> = new Map([
-  [0x10fb, { name: '82599ES SFP+', media: 'sfp' }],
-  [0x10f7, { name: '82599 KX4 backplane', media: 'backplane' }],
-  [0x1528, { name: 'X540-AT2', media: 'copper' }],
+export const IXGBE_DEVICES: ReadonlyMap<number, IxgbeKind> = new Map([
+  [0x10fb, { name: '82599ES SFP+', media: 'sfp', packetBufferKib: 512 }],
+  [0x10f7, { name: '82599 KX4 backplane', media: 'backplane', packetBufferKib: 512 }],
+  [0x1528, { name: 'X540-AT2', media: 'copper', packetBufferKib: 384 }],
 ]);
+
+export interface IxgbeKind {
+  readonly name: string;
+  readonly media: Media;
+  /** Memory for received frames. */
+  readonly packetBufferKib: number;
+}
 
 export interface IxgbeOptions extends ViolationOptions {
   readonly name?: string;
@@ -94,6 +103,7 @@ export class IxgbeModel implements DeviceModel {
   readonly #eeprom: Eeprom;
   readonly #receiver: Receiver;
   readonly #transmitter: Transmitter;
+  readonly #flow: FlowControl;
   /** Where frames go in loopback: past `deliver`, which takes those of the wire. */
   readonly #ownEnd: Port = {
     plug: () => {},
@@ -105,7 +115,7 @@ export class IxgbeModel implements DeviceModel {
   };
   #host: DeviceHost | undefined;
   #out: Port | undefined;
-  #flowControl = false;
+  #lossless = false;
   #loopback = false;
   #closed = false;
 
@@ -125,12 +135,27 @@ export class IxgbeModel implements DeviceModel {
     this.violations = new Violations(options);
     this.#registers = new RegisterFile(options.mappable ?? true, this.violations);
     this.statistics = new Statistics(this.#registers);
-    this.#interrupts = new Interrupts(this.#registers, options.clock ?? monotonicClock);
+    const clock = options.clock ?? monotonicClock;
+    this.#interrupts = new Interrupts(this.#registers, clock);
     this.#link = new LinkState(this.#registers, this.#interrupts, device.media);
-    this.#management = new Management(this.#registers, device.media === 'copper');
+    this.#management = new Management(this.#registers, this.#pluggedIn(device.media));
     this.#eeprom = new Eeprom(this.#registers, this.mac);
-    this.#receiver = new Receiver(this.#registers, this.statistics, this.#interrupts, this.violations);
-    this.#transmitter = new Transmitter(this.#registers, this.statistics, this.#interrupts, this.violations);
+    this.#flow = new FlowControl(this.#registers, this.statistics.counters, clock);
+    this.#receiver = new Receiver(
+      this.#registers,
+      this.statistics,
+      this.#interrupts,
+      this.violations,
+      this.#flow,
+      device.packetBufferKib,
+    );
+    this.#transmitter = new Transmitter(
+      this.#registers,
+      this.statistics,
+      this.#interrupts,
+      this.violations,
+      this.#flow,
+    );
     this.#receiver.filters.reset(this.mac);
     this.#hookControl();
     this.#config = new ConfigSpace(deviceId, this.mac, {
@@ -142,6 +167,13 @@ export class IxgbeModel implements DeviceModel {
       onFunctionLevelReset: () => this.reset(),
     });
     this.regions = this.#declareRegions();
+  }
+
+  /** What answers on the management buses: an X540's PHY, the module in an SFP cage, or nothing. */
+  #pluggedIn(media: Media): PluggedIn {
+    if (media === 'copper') return { phy: true };
+    if (media !== 'sfp') return {};
+    return { module: new SfpModule({ serial: serialNumber(this.mac), lit: () => this.#link.up }) };
   }
 
   #declareRegions(): (ServedRegion | undefined)[] {
@@ -270,6 +302,7 @@ export class IxgbeModel implements DeviceModel {
     this.#receiver.reset();
     this.#receiver.filters.reset(this.mac);
     this.#transmitter.reset();
+    this.#flow.reset();
     this.#applyOut();
   }
 
@@ -283,14 +316,15 @@ export class IxgbeModel implements DeviceModel {
 
   plug(out: Port | undefined, flowControl: boolean): void {
     this.#out = out;
-    this.#flowControl = flowControl;
+    this.#lossless = flowControl;
     this.#applyOut();
   }
 
   /** With HLREG0.LPBK what is sent comes back, and nothing goes out or comes in (3.7.7). */
   #applyOut(): void {
     this.#loopback = (this.#registers.peek(HLREG0) & HLREG0_LPBK) !== 0;
-    this.#transmitter.setOut(this.#loopback ? this.#ownEnd : this.#out, !this.#loopback && this.#flowControl);
+    this.#flow.setOut(this.#loopback ? undefined : this.#out);
+    this.#transmitter.setOut(this.#loopback ? this.#ownEnd : this.#out, !this.#loopback && this.#lossless);
   }
 
   deliver(memory: FrameMemory, offsetBytes: number, lengthBytes: number): boolean {
@@ -345,4 +379,11 @@ function checkMac(mac: Uint8Array): Uint8Array {
     throw new NicError('BAD_OPTION', 'a MAC address is six bytes, not multicast and not all zero');
   }
   return Uint8Array.from(mac);
+}
+
+/** `BW` and the MAC address. */
+function serialNumber(mac: Uint8Array): string {
+  return `BW${Array.from(mac, (byte) => byte.toString(16).padStart(2, '0'))
+    .join('')
+    .toUpperCase()}`;
 }
