@@ -3,7 +3,7 @@
  * frames to be sent are copied into the slots of a transmit ring (TPACKET_V2), and one system call sends many.
  */
 import { closeSync } from 'node:fs';
-import { MAP_SHARED, type Mapping, mmap, munmap, PROT_READ, PROT_WRITE } from '../../src/syscalls.js';
+import { MAP_SHARED, type Mapping, mmap, munmap, PROT_READ, PROT_WRITE } from '../../src/syscalls/memory.js';
 import { HEADERS_BYTES } from './frames.js';
 import {
   check,

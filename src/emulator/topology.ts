@@ -7,7 +7,6 @@ import { PcapSource, PcapWriter, readPcap } from '../capture/pcap.js';
 import { NicError } from '../errors.js';
 import type { DmaFault, Violation } from './device/violations.js';
 import { EmulatorHost, type EmulatorHostOptions } from './host.js';
-import { IxgbeModel } from './ixgbe/ixgbe-model.js';
 import { type Connection, connect, type Port } from './link.js';
 import { Cable, type CableOptions, type LaneCounters } from './links/cable.js';
 import { Monitor } from './links/monitor.js';
@@ -15,13 +14,15 @@ import { StreamPort } from './links/stream.js';
 import { TapPort } from './links/tap.js';
 import { type TrafficOptions, TrafficSink, TrafficSource } from './links/traffic.js';
 import { TrafficPeer } from './links/traffic-peer.js';
+import type { DeviceModel, ModelFamily } from './model.js';
+import { createModel, MODELS } from './models.js';
 
 /** One emulated NIC. */
 export interface NicDescription {
   /** Path of the vfio-user socket to serve it at. */
   readonly path: string;
   readonly name?: string;
-  /** PCI device ID: 0x10fb (default), 0x10f7, 0x1528. */
+  /** PCI device ID: one of `emulatedDevices` or of `modules`. Default 0x10fb, an 82599. */
   readonly deviceId?: number;
   /** MAC address, six numbers. */
   readonly mac?: readonly number[];
@@ -57,6 +58,8 @@ export interface LinkDescription {
 }
 
 export interface EmulatorDescription {
+  /** URLs of modules with models of your own: each exports `models`, an array of `ModelFamily`. */
+  readonly modules?: readonly string[];
   readonly nics: readonly NicDescription[];
   readonly links: readonly LinkDescription[];
   readonly host?: Pick<EmulatorHostOptions, 'budget' | 'roundsPerTurn' | 'spinMs' | 'sleepMs'>;
@@ -65,7 +68,7 @@ export interface EmulatorDescription {
 /** What was built. `ends[i]` are the ports of link i, for their counters. */
 export interface Emulator {
   readonly host: EmulatorHost;
-  readonly models: readonly IxgbeModel[];
+  readonly models: readonly DeviceModel[];
   readonly ends: readonly (readonly [Port, Port])[];
   readonly cables: readonly (Cable | undefined)[];
   /** The connection of each link at its first end: carrier down there is carrier down. */
@@ -98,7 +101,7 @@ export function reportOf(emulator: Emulator): EmulatorReport {
       violationCount: model.violations.count,
       faults: [...model.violations.faults],
       faultCount: model.violations.faultCount,
-      counters: model.statistics.byName(),
+      counters: model.counters(),
     })),
     links: emulator.ends.map(([a, b], i) => {
       const cable = emulator.cables[i];
@@ -137,7 +140,8 @@ export async function buildEmulator(
 ): Promise<Emulator> {
   const host = new EmulatorHost({ ...description.host, ...(onError === undefined ? {} : { onError }) });
   try {
-    const models = description.nics.map((nic) => buildNic(host, nic));
+    const families = await modelFamilies(description.modules ?? []);
+    const models = description.nics.map((nic) => buildNic(host, nic, families));
     const ends: [Port, Port][] = [];
     const cables: (Cable | undefined)[] = [];
     const connections: Connection[] = [];
@@ -156,16 +160,29 @@ export async function buildEmulator(
   }
 }
 
-function buildNic(host: EmulatorHost, nic: NicDescription): IxgbeModel {
-  const model = new IxgbeModel({
-    ...(nic.name === undefined ? {} : { name: nic.name }),
-    ...(nic.deviceId === undefined ? {} : { deviceId: nic.deviceId }),
-    ...(nic.mac === undefined ? {} : { mac: Uint8Array.from(nic.mac) }),
-    mappable: nic.mappable ?? true,
-    strict: nic.strict ?? false,
-  });
+/** The families that come with the project, and those that the modules export. */
+async function modelFamilies(modules: readonly string[]): Promise<readonly ModelFamily[]> {
+  const families = [...MODELS];
+  for (const url of modules) {
+    const { models }: { models?: readonly ModelFamily[] } = await import(url);
+    if (!Array.isArray(models)) {
+      throw new NicError('BAD_OPTION', `the module ${url} exports no array "models"`, {
+        hint: 'Export the families of models that it adds: export const models = [myFamily];',
+      });
+    }
+    families.push(...models);
+  }
+  return families;
+}
+
+function buildNic(
+  host: EmulatorHost,
+  { path, mac, ...options }: NicDescription,
+  families: readonly ModelFamily[],
+): DeviceModel {
+  const model = createModel({ ...options, ...(mac && { mac: Uint8Array.from(mac) }) }, families);
   try {
-    host.serve(model, nic.path);
+    host.serve(model, path);
   } catch (error) {
     model.close();
     throw error;
@@ -175,7 +192,7 @@ function buildNic(host: EmulatorHost, nic: NicDescription): IxgbeModel {
 
 async function buildEnd(
   host: EmulatorHost,
-  models: readonly IxgbeModel[],
+  models: readonly DeviceModel[],
   end: EndDescription,
 ): Promise<Port> {
   if ('nic' in end) {

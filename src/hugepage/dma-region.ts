@@ -8,9 +8,8 @@
  */
 import { closeSync, ftruncateSync, readFileSync } from 'node:fs';
 import createDebug from 'debug';
-import { NicError } from '../errors.js';
+import { isErrno, NicError } from '../errors.js';
 import {
-  isErrno,
   MAP_POPULATE,
   MAP_SHARED,
   type Mapping,
@@ -24,7 +23,7 @@ import {
   munmap,
   PROT_READ,
   PROT_WRITE,
-} from '../syscalls.js';
+} from '../syscalls/memory.js';
 import type { DmaBacking, DmaMapper } from '../vfio/types.js';
 import { coversIova, IovaSpace } from './iova-space.js';
 

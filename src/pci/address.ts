@@ -7,6 +7,7 @@
  * Documentation/PCI/sysfs-pci.rst.
  */
 import { NicError } from '../errors.js';
+import { describeValue } from '../options.js';
 
 /** The four numbers of a PCI address. */
 export interface PciAddress {
@@ -77,6 +78,7 @@ export function isPciAddress(name: string): boolean {
  * parseDeviceAddress('vfio-user:/run/nic.sock') // { kind: 'vfio-user', path: '/run/nic.sock' }
  */
 export function parseDeviceAddress(text: string): DeviceAddress {
+  if (typeof text !== 'string') throw badAddress(`${describeValue(text)} is not a device address`, HINT);
   if (text.startsWith(VFIO_USER)) {
     const path = text.slice(VFIO_USER.length);
     if (path === '') throw badAddress(`${quote(text)} names no socket`, HINT);

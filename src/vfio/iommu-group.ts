@@ -3,8 +3,7 @@
  * explain what is in the way. Linux Documentation/driver-api/vfio.rst, section "VFIO Usage Example".
  */
 import { userInfo } from 'node:os';
-import { NicError } from '../errors.js';
-import { isErrno } from '../syscalls.js';
+import { isErrno, NicError } from '../errors.js';
 import type { KernelApi } from './kernel-api.js';
 
 export interface VfioFunction {

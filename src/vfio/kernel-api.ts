@@ -14,19 +14,11 @@ import {
   readSync,
   writeSync,
 } from 'node:fs';
-import { NicError, type NicErrorCode } from '../errors.js';
-import {
-  addressOf,
-  eventfd,
-  isErrno,
-  MAP_SHARED,
-  type Mapping,
-  memlockLimitBytes,
-  mmap,
-  munmap,
-  onReadable,
-  tryIoctl,
-} from '../syscalls.js';
+import { isErrno, NicError, type NicErrorCode } from '../errors.js';
+import { eventfd, watchFd } from '../syscalls/descriptors.js';
+import { tryIoctl } from '../syscalls/ioctl.js';
+import { memlockLimitBytes } from '../syscalls/limits.js';
+import { addressOf, MAP_SHARED, type Mapping, mmap, munmap } from '../syscalls/memory.js';
 import type { IoctlRequest, Struct } from './uapi.js';
 
 export interface KernelApi {
@@ -73,7 +65,7 @@ export const realKernel: KernelApi = {
   munmap,
   eventfd,
   readEventfd,
-  onReadable,
+  onReadable: (fd, listener) => watchFd(fd, { readable: true }, false, listener),
   addressOf,
   memlockLimitBytes,
   readLink: (path) => orElse(undefined, () => readlinkSync(path)),

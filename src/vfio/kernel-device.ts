@@ -6,7 +6,7 @@
  */
 import createDebug from 'debug';
 import { NicError } from '../errors.js';
-import { type Mapping, PROT_READ, PROT_WRITE } from '../syscalls.js';
+import { type Mapping, PROT_READ, PROT_WRITE } from '../syscalls/memory.js';
 import { checkedIoctl, type KernelApi, rawIoctl } from './kernel-api.js';
 import { type MappedWindow, Region, type RegionAccess } from './region.js';
 import {

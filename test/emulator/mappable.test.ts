@@ -2,7 +2,7 @@
 import { suite } from 'uvu';
 import * as assert from 'uvu/assert';
 import { connect } from '../../src/emulator/link.js';
-import { MAP_SHARED, mmap, munmap, PROT_READ, PROT_WRITE } from '../../src/syscalls.js';
+import { MAP_SHARED, mmap, munmap, PROT_READ, PROT_WRITE } from '../../src/syscalls/memory.js';
 import {
   BROADCAST,
   DATA,

@@ -2,8 +2,9 @@
  * A tiny driver for the tests: plain memory as the client's, and register numbers of its own, written down from the
  * datasheet again (sections beside them), so that a wrong offset in the model does not go unnoticed.
  */
-import { IxgbeModel, type IxgbeOptions } from '../../src/emulator/ixgbe/ixgbe-model.js';
+import { IxgbeModel } from '../../src/emulator/ixgbe/ixgbe-model.js';
 import { type FrameMemory, frameMemory, type Port } from '../../src/emulator/link.js';
+import type { ModelOptions } from '../../src/emulator/model.js';
 import type { DeviceHost, DmaWindow } from '../../src/vfio/user/served-device.js';
 
 export const BAR0 = 0;
@@ -149,7 +150,7 @@ export class TestNic {
   txCount = 0;
   txNext = 0;
 
-  constructor(options: IxgbeOptions = {}) {
+  constructor(options: ModelOptions = {}) {
     this.model = new IxgbeModel({ mappable: false, ...options });
     this.memory = this.host.addWindow(MEMORY_IOVA, MEMORY_BYTES);
     this.model.attach(this.host);

@@ -4,7 +4,7 @@ import * as assert from 'uvu/assert';
 import { NicError } from '../../src/errors.js';
 import { DmaRegion } from '../../src/hugepage/dma-region.js';
 import { IovaSpace } from '../../src/hugepage/iova-space.js';
-import { MAP_SHARED, mmap, munmap, PROT_READ, PROT_WRITE } from '../../src/syscalls.js';
+import { MAP_SHARED, mmap, munmap, PROT_READ, PROT_WRITE } from '../../src/syscalls/memory.js';
 import { expectError } from '../pci/expect-error.js';
 import { DIST, runScript } from '../support/child.js';
 import { FakeMapper, mapFailure } from '../support/fake-mapper.js';

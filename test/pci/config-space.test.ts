@@ -2,7 +2,8 @@ import fc from 'fast-check';
 import { suite } from 'uvu';
 import * as assert from 'uvu/assert';
 import { NicError } from '../../src/errors.js';
-import { CapabilityId, Command, type ConfigAccess, ConfigSpace } from '../../src/pci/config-space.js';
+import { type ConfigAccess, ConfigSpace } from '../../src/pci/config-space.js';
+import { CapabilityId, Command } from '../../src/pci/registers.js';
 import { Region } from '../../src/vfio/region.js';
 import { expectError } from './expect-error.js';
 

@@ -2,8 +2,9 @@
 import * as assert from 'uvu/assert';
 import type { NetDevice, OpenOptions } from '../../src/driver/device.js';
 import { ixgbe } from '../../src/driver/ixgbe/ixgbe.js';
-import { IxgbeModel, type IxgbeOptions } from '../../src/emulator/ixgbe/ixgbe-model.js';
+import { IxgbeModel } from '../../src/emulator/ixgbe/ixgbe-model.js';
 import { type Connection, connect } from '../../src/emulator/link.js';
+import type { ModelOptions } from '../../src/emulator/model.js';
 import { PacketPool } from '../../src/hugepage/packet-pool.js';
 import { LocalDevice, LocalMapper } from './local-device.js';
 
@@ -12,7 +13,7 @@ export const MAC_B = Uint8Array.of(0x02, 0, 0, 0, 0, 0x0b);
 const BUFFERS = 2048;
 
 export interface RigOptions {
-  readonly model?: IxgbeOptions;
+  readonly model?: ModelOptions;
   readonly open?: OpenOptions;
   readonly deviceId?: number;
   readonly flowControl?: boolean;

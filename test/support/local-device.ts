@@ -4,7 +4,7 @@
  */
 import { writeSync } from 'node:fs';
 import { ConfigSpace } from '../../src/pci/config-space.js';
-import { viewMemory } from '../../src/syscalls.js';
+import { viewMemory } from '../../src/syscalls/memory.js';
 import { Region } from '../../src/vfio/region.js';
 import {
   type DmaBacking,

@@ -4,7 +4,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { suite } from 'uvu';
 import * as assert from 'uvu/assert';
-import { PROT_READ, PROT_WRITE } from '../../src/syscalls.js';
+import { PROT_READ, PROT_WRITE } from '../../src/syscalls/memory.js';
 import { realKernel } from '../../src/vfio/kernel-api.js';
 import { throwsNicError } from './support/throws.js';
 

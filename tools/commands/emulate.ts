@@ -1,10 +1,10 @@
-/** `barewire emulate`: serves emulated 82599 ports over vfio-user, in a process of its own. */
+/** `barewire emulate`: serves emulated NICs over vfio-user, in a process of its own. */
 import { mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { type Command, InvalidArgumentError, Option } from 'commander';
-import { IXGBE_DEVICES } from '../../src/emulator/ixgbe/ixgbe-model.js';
 import { TrafficPeer } from '../../src/emulator/links/traffic-peer.js';
+import { emulatedDevices } from '../../src/emulator/models.js';
 import {
   buildEmulator,
   type Emulator,
@@ -12,8 +12,9 @@ import {
   type LinkDescription,
 } from '../../src/emulator/topology.js';
 import { NicError } from '../../src/errors.js';
-import { durationMs, integerBetween, positiveInteger, print, rate, warn } from '../cli.js';
 import { type FromEmulator, type PortTraffic, type ToEmulator, trafficLine } from '../emulated-ports.js';
+import { durationMs, integerBetween, positiveInteger, rate } from '../option-values.js';
+import { print, warn } from '../output.js';
 import { type Stop, stopOnSignals } from '../stop-signals.js';
 
 interface Options {
@@ -42,6 +43,9 @@ type LinkKind =
   | { readonly kind: 'none' }
   | { readonly kind: 'tap' | 'stream' | 'play' | 'record'; readonly name: string };
 
+const DEVICES = emulatedDevices();
+const hex = (id: number): string => id.toString(16).padStart(4, '0');
+const DEVICE_IDS = DEVICES.map((device) => hex(device.deviceId)).join(', ');
 const FCS_BYTES = 4;
 const MAX_PORTS = 16;
 /** After a pause the traffic has ended when nothing has arrived for this long. */
@@ -50,7 +54,7 @@ const SETTLE_MS = 100;
 export function register(program: Command): void {
   program
     .command('emulate')
-    .description('serve emulated 82599 ports over vfio-user sockets')
+    .description('serve emulated NICs over vfio-user sockets')
     .option('--ports <n>', 'number of ports (default: 2, or one per --socket)', integerBetween(1, MAX_PORTS))
     .option('--socket <path>', 'where to serve the next port; may be repeated', collect)
     .addOption(
@@ -62,9 +66,9 @@ export function register(program: Command): void {
         .default({ kind: 'traffic' } satisfies LinkKind, 'traffic'),
     )
     .addOption(
-      new Option('--device <id>', `PCI device ID: ${deviceIds()}`)
+      new Option('--device <id>', `PCI device ID: ${DEVICE_IDS}`)
         .argParser(deviceId)
-        .default(0x10fb, '10fb'),
+        .default(DEVICES[0]!.deviceId, hex(DEVICES[0]!.deviceId)),
     )
     .option(
       '--size <bytes>',
@@ -287,12 +291,9 @@ function linkKind(text: string): LinkKind {
 
 function deviceId(text: string): number {
   const id = Number.parseInt(text, 16);
-  if (!IXGBE_DEVICES.has(id)) throw new InvalidArgumentError(`It must be one of ${deviceIds()}.`);
+  if (!DEVICES.some((device) => device.deviceId === id))
+    throw new InvalidArgumentError(`It must be one of ${DEVICE_IDS}.`);
   return id;
-}
-
-function deviceIds(): string {
-  return [...IXGBE_DEVICES.keys()].map((id) => id.toString(16)).join(', ');
 }
 
 const NANOSECONDS: Readonly<Record<string, number>> = { ns: 1, us: 1e3, ms: 1e6, s: 1e9 };

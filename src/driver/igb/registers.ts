@@ -91,6 +91,8 @@ export const ivar = (queue: number): number => 0x1700 + 4 * (queue & 7);
 export const ivarRxShift = (queue: number): number => (queue < 8 ? 0 : 16);
 
 // Receive (8.10)
+/** Receive Long Packet Maximum Length, RW (8.10.5): bytes with FCS and tags, where RCTL.LPE is set. */
+export const RLPML = 0x5004;
 /** Receive Control, RW (8.10.1). */
 export const RCTL = 0x0100;
 export const RCTL_RXEN = 1 << 1;
@@ -98,6 +100,8 @@ export const RCTL_RXEN = 1 << 1;
 export const RCTL_UPE = 1 << 3;
 export const RCTL_MPE = 1 << 4;
 /** Broadcast accept. */
+/** Long packets: up to RLPML bytes, else 1522. */
+export const RCTL_LPE = 1 << 5;
 export const RCTL_BAM = 1 << 15;
 /** Strip Ethernet CRC. */
 export const RCTL_SECRC = 1 << 26;

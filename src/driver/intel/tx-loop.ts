@@ -1,22 +1,17 @@
 /**
- * The loops that put packets on a transmit ring and take buffers back. Factories for `ownCopy`: they use nothing of
+ * The loops that put packets on a transmit ring and take buffers back. Factories for `instantiate`: they use nothing of
  * their module but types, and what they capture becomes constants of the compiled code.
  */
 import type { Doorbell } from '../register-file.js';
-
-/** Elements of `TxLoop.state`. */
-export const TX_NEXT = 0;
-/** First slot whose buffer has not been given back; always the first of a group. */
-export const TX_CLEAN = 1;
-/** Index in the ring of the word whose DD tells that the group at TX_CLEAN is done. */
-export const TX_REPORT = 2;
+import type { Layout } from './descriptors.js';
 
 /** What the loops work on. */
 export interface TxLoop {
   readonly ring: Int32Array;
   readonly tail: Doorbell;
-  /** Buffer index of each slot between TX_CLEAN and TX_NEXT. */
+  /** Buffer index of each slot between CLEAN and NEXT. */
   readonly slots: Int32Array;
+  /** Elements NEXT, CLEAN (always the first of a group) and REPORT. */
   readonly state: Int32Array;
   readonly counters: Float64Array;
   /** Of the pool. */
@@ -26,6 +21,7 @@ export interface TxLoop {
   readonly capacity: number;
   readonly mask: number;
   readonly shift: number;
+  /** I/O address of buffer 0's frame. */
   readonly iovaLow: number;
   readonly iovaHigh: number;
   /** Shortest frame, and how much longer the longest is. */
@@ -37,19 +33,17 @@ export interface TxLoop {
   readonly refuse: (buffer: number) => void;
   /** Gives buffers of finished groups back. */
   readonly reclaim: () => void;
+  /** Throws where `bufs`, `count` and `start` are no range of packets. */
+  readonly checkRange: (bufs: Uint32Array, count: number, start: number | undefined) => void;
 }
 
 /** For a ring without context descriptors: each slot has a buffer, and the last of a group reports. */
-export function makeReclaim(loop: Omit<TxLoop, 'refuse' | 'reclaim'>): () => void {
-  const { ring, slots, state, free, freeLevel, mask, iovaHigh } = loop;
-  // Elements of the arrays, and words and bits of descriptors.ts.
-  const NEXT = 0;
-  const CLEAN = 1;
-  const REPORT = 2;
-  const GROUP = 32;
-  const WORD_SHIFT = 2;
-  const STATUS = 3;
-  const DD = 1;
+export function makeReclaim(
+  layout: Layout,
+  loop: Omit<TxLoop, 'refuse' | 'reclaim' | 'checkRange'>,
+): () => void {
+  var { ring, slots, state, free, freeLevel, mask, iovaHigh } = loop;
+  var { NEXT, CLEAN, REPORT, GROUP, WORD_SHIFT, TX_STATUS, DD } = layout;
   return function reclaim(): void {
     const end = state[NEXT]!;
     let clean = state[CLEAN]!;
@@ -57,7 +51,7 @@ export function makeReclaim(loop: Omit<TxLoop, 'refuse' | 'reclaim'>): () => voi
     // Only groups that are wholly in use: DD of a group not used again yet is from the lap before.
     while (((end - clean) & mask) >= GROUP) {
       const last = clean + (GROUP - 1);
-      if ((ring[(last << WORD_SHIFT) + STATUS]! & DD) === 0) break;
+      if ((ring[(last << WORD_SHIFT) + TX_STATUS]! & DD) === 0) break;
       // The report overwrote the high word of the address, which `send` does not write.
       ring[(last << WORD_SHIFT) + 1] = iovaHigh;
       for (let slot = clean; slot <= last; slot++) {
@@ -67,72 +61,61 @@ export function makeReclaim(loop: Omit<TxLoop, 'refuse' | 'reclaim'>): () => voi
       clean = (clean + GROUP) & mask;
     }
     state[CLEAN] = clean;
-    state[REPORT] = ((clean + (GROUP - 1)) << WORD_SHIFT) + STATUS;
+    state[REPORT] = ((clean + (GROUP - 1)) << WORD_SHIFT) + TX_STATUS;
     freeLevel[0] = freeCount;
   };
 }
 
-export function makeSend(loop: TxLoop): (bufs: Uint32Array, count: number) => number {
+export function makeSend(
+  layout: Layout,
+  loop: TxLoop,
+): (bufs: Uint32Array, count: number, start?: number) => number {
   // `var`: at every use of an outer function's `const` the engine checks that it has a value.
-  var {
-    ring,
-    tail,
-    slots,
-    state,
-    counters,
-    lengths,
-    refuse,
-    reclaim,
-    capacity,
-    mask,
-    shift,
-    iovaLow,
-    minBytes,
-    spanBytes,
-    commands,
-  } = loop;
-  // Small enough (460 bytes of bytecode) for the engine to inline it in its caller.
-  return function send(bufs: Uint32Array, count: number): number {
-    // Elements of the arrays, and words and bits of descriptors.ts.
-    const NEXT = 0;
-    const CLEAN = 1;
-    const REPORT = 2;
-    const DD = 1;
-    const PACKETS = 0;
-    const BYTES = 1;
-    const GROUP = 32;
-    const COMMAND_WORD = 2;
-    const STATUS = 3;
+  var { ring, tail, slots, state, counters, lengths, refuse, reclaim, checkRange } = loop;
+  var { capacity, mask, shift, iovaLow, minBytes, spanBytes, commands } = loop;
+  var { NEXT, CLEAN, REPORT, PACKETS, BYTES, GROUP, WORD_SHIFT, TX_COMMAND, TX_STATUS, PAYLEN_SHIFT, DD } =
+    layout;
+  // Small enough (under 460 bytes of bytecode) for the engine to inline it in its caller.
+  return function send(bufs: Uint32Array, count: number, start?: number): number {
+    const from = (start as number) | 0;
+    const end = (from + count) | 0;
+    // The array's class costs nothing: the engine has to know it anyway for what follows.
+    if (
+      bufs.constructor !== Uint32Array ||
+      end - from !== count ||
+      end > bufs.length ||
+      (from | count) < 0 ||
+      (start !== undefined && start !== from)
+    ) {
+      checkRange(bufs, count, start);
+    }
     const first = state[NEXT]!;
     // DD of a group that is not wholly in use is from the lap before.
     if (((first - state[CLEAN]!) & mask) >= GROUP && (ring[state[REPORT]!]! & DD) !== 0) reclaim();
     // One slot stays empty: TDT = TDH means an empty ring.
-    const room = (state[CLEAN]! - first - 1) & mask;
-    // `count` may be undefined: not less than anything.
-    let limit = bufs.length | 0;
-    if (count < limit) limit = count | 0;
-    if (room < limit) limit = room;
+    let limit = (state[CLEAN]! - first - 1) & mask;
+    if (count < limit) limit = count;
     let slot = first;
     let bytes = 0;
     let i = 0;
     for (;;) {
       // No call in this loop: after one, the engine would check `bufs` again in every round.
       while (i < limit) {
-        const buffer = bufs[i]!;
+        const buffer = bufs[from + i]!;
         if (buffer >= capacity) break;
         const length = lengths[buffer]!;
         if ((length - minBytes) >>> 0 > spanBytes) break;
-        const word = slot << 2;
+        const word = slot << WORD_SHIFT;
         ring[word] = (iovaLow + (buffer << shift)) | 0;
-        ring[word + COMMAND_WORD] = commands[slot]! | length;
-        ring[word + STATUS] = length << 14;
+        ring[word + TX_COMMAND] = commands[slot]! | length;
+        ring[word + TX_STATUS] = length << PAYLEN_SHIFT;
         slots[slot] = buffer;
         bytes = (bytes + length) | 0;
         slot = (slot + 1) & mask;
-        i++;
+        i = (i + 1) | 0;
       }
       if (i >= limit) break;
-      refuse(bufs[i]!);
+      refuse(bufs[from + i]!);
       i++;
     }
     if (slot !== first) {

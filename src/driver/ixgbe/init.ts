@@ -18,6 +18,7 @@ const RESET_TIMEOUT_MS = 1000;
 /** 4.2.1.6.1 and the reset sequence of 4.6.3: time for the reset to reach all units. */
 const AFTER_RESET_MS = 10;
 const QUEUE_TIMEOUT_MS = 1000;
+const FCS_BYTES = 4;
 /** PTHRESH 36, HTHRESH 8, WTHRESH 0: not every descriptor asks for a write-back (8.2.3.9.10). */
 const TX_THRESHOLDS = 36 | (8 << 8);
 
@@ -74,6 +75,8 @@ export function readMac(registers: RegisterFile): Uint8Array {
 
 export interface ReceiveOptions {
   readonly bufferSizeBytes: number;
+  /** Longest frame without FCS. */
+  readonly maxFrameBytes: number;
   readonly vlanStrip: boolean;
 }
 
@@ -89,7 +92,9 @@ export function setUpReceive(registers: RegisterFile, rings: RingMemory, options
   registers.write(reg.rxpbsize(0), reg.RXPBSIZE_128K);
   for (let buffer = 1; buffer < reg.PACKET_BUFFERS; buffer++) registers.write(reg.rxpbsize(buffer), 0);
   // The FCS is taken off in the MAC and in the DMA unit; the two must agree.
-  registers.set(reg.HLREG0, reg.HLREG0_RXCRCSTRP);
+  registers.set(reg.HLREG0, reg.HLREG0_RXCRCSTRP | reg.HLREG0_JUMBOEN);
+  // A tagged frame may be 4 bytes longer than MFS; those go to the headroom of the next buffer (see PacketPool).
+  registers.write(reg.MAXFRS, ((options.maxFrameBytes + FCS_BYTES) << reg.MAXFRS_MFS_SHIFT) >>> 0);
   const dma = registers.read(reg.RDRXCTL) & ~reg.RDRXCTL_RSCFRSTSIZE_MASK;
   const dmaBits = reg.RDRXCTL_CRCSTRIP | reg.RDRXCTL_RSCACKC | reg.RDRXCTL_FCOE_WRFIX;
   registers.write(reg.RDRXCTL, (dma | dmaBits) >>> 0);

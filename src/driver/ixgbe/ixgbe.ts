@@ -4,7 +4,7 @@
  */
 import type { VfioDevice } from '../../vfio/types.js';
 import type { DeviceId, Driver, LinkState, OpenOptions } from '../device.js';
-import { IntelDevice, type IntelFamily } from '../intel/intel-device.js';
+import { IntelDevice, type IntelFamily, intelCapabilities, intelLimits } from '../intel/intel-device.js';
 import * as init from './init.js';
 import { linkState, type Media, startLink } from './link.js';
 import * as reg from './registers.js';
@@ -15,13 +15,15 @@ const RX_ERROR_MASK = 0x3b00_0000;
 
 const family: IntelFamily = {
   driver: 'ixgbe',
-  // RSS spreads over 16 queues at most (7.1.2.8).
-  maxQueuePairs: 16,
+  // RSS spreads over 16 queues at most (7.1.2.8). Frames of 15.5 KB, FCS included (1.3, "Jumbo Frames").
+  limits: intelLimits({ maxQueuePairs: 16, maxFrameBytes: 15_872 - 4 }),
+  capabilities: intelCapabilities(true),
   rxErrorMask: RX_ERROR_MASK,
   registers: {
     status: reg.STATUS,
     rxTail: reg.rdt,
     txTail: reg.tdt,
+    txHead: reg.tdh,
     receiveAddressLow: reg.ral(0),
     receiveAddressHigh: reg.rah(0),
     multicastTable: reg.mta,
@@ -72,7 +74,8 @@ class IxgbeDevice extends IntelDevice {
   protected async setUpReceive(): Promise<void> {
     init.setUpReceive(this.registers, this.rings, {
       bufferSizeBytes: this.pool.bufferSizeBytes,
-      vlanStrip: this.options.vlanStrip ?? false,
+      maxFrameBytes: this.maxFrameBytes,
+      vlanStrip: this.settings.vlanStrip,
     });
   }
 
@@ -99,6 +102,8 @@ class IxgbeDevice extends IntelDevice {
 
 export const ixgbe: Driver = {
   name: 'ixgbe',
+  limits: family.limits,
+  capabilities: family.capabilities,
   ids: IDS,
   open: (vfio, id, options) => {
     const known = IDS.find((entry) => entry.device === id.device)!;

@@ -165,7 +165,12 @@ export const RTTDCS_ARBDIS = 1 << 6;
 export const HLREG0 = 0x0_4240;
 export const HLREG0_TXCRCEN = 1 << 0;
 export const HLREG0_RXCRCSTRP = 1 << 1;
+/** Frames may be as long as MAXFRS says; without it 1518 bytes (8.2.3.22.8). */
+export const HLREG0_JUMBOEN = 1 << 2;
 export const HLREG0_TXPADEN = 1 << 10;
+/** Longest frame with FCS, in bits 31:16; one VLAN tag comes on top (8.2.3.22.13). RW. */
+export const MAXFRS = 0x0_4268;
+export const MAXFRS_MFS_SHIFT = 16;
 /** Auto-Negotiation Control, RW (8.2.3.22.19). */
 export const AUTOC = 0x0_42a0;
 /** Link mode select. */

@@ -4,63 +4,10 @@
  * certain, the group's section is given). Offsets agree with what the Linux, DPDK and FreeBSD drivers use.
  *
  * Registers that only matter to features the model lacks (FCoE, LinkSec, IPsec, DCB, virtualization, wake-up) are
- * plain storage, so that drivers that set them up read back what they wrote.
+ * plain storage, so that drivers that set them up read back what they wrote. What a software reset leaves (sticky): 8.2.3.23,
+ * statistics; 4.2.1, what EEPROM and link own.
  */
-
-/**
- * RW: reads back what was written. RO: writes are ignored. RC: cleared by reading. WO: reads 0.
- * W1C: writing 1 clears a bit. RW1S: writing 1 sets a bit.
- */
-export type Access = 'RW' | 'RO' | 'RC' | 'WO' | 'W1C' | 'RW1S';
-
-/** A register, or an array of them. */
-export interface RegisterBlock {
-  readonly name: string;
-  /** Byte offset in BAR0 of the first one. */
-  readonly offset: number;
-  readonly access: Access;
-  readonly section: string;
-  readonly count: number;
-  readonly strideBytes: number;
-  /** Value after reset. */
-  readonly reset: number;
-  /** Bits that must be written as 0. */
-  readonly reserved: number;
-  /** First index, where one array lies at two places. */
-  readonly firstIndex: number;
-  /** Not cleared by a software reset (8.2.3.23: statistics; 4.2.1: what EEPROM and link own). */
-  readonly sticky: boolean;
-}
-
-interface Extra {
-  readonly count?: number;
-  readonly stride?: number;
-  readonly reset?: number;
-  readonly reserved?: number;
-  readonly firstIndex?: number;
-  readonly sticky?: boolean;
-}
-
-function block(
-  name: string,
-  offset: number,
-  access: Access,
-  section: string,
-  extra: Extra = {},
-): RegisterBlock {
-  return {
-    name,
-    offset,
-    access,
-    section,
-    count: extra.count ?? 1,
-    strideBytes: extra.stride ?? 4,
-    reset: extra.reset ?? 0,
-    reserved: (extra.reserved ?? 0) >>> 0,
-    firstIndex: extra.firstIndex ?? 0,
-    sticky: extra.sticky ?? access === 'RC',
-  };
-}
+import { block, type RegisterBlock, RegisterTable } from '../device/register-table.js';
 
 /**
  * What registers hold after a reset where the datasheet leaves it open (initial value X): a pattern, so that a driver that
@@ -69,7 +16,7 @@ function block(
 const UNDEFINED = 0x5aa5c33c;
 
 /** Size of BAR0 (9.3.6). */
-export const BAR0_SIZE_BYTES = 0x80000;
+const BAR0_SIZE_BYTES = 0x80000;
 
 // Offsets that more than the table needs.
 export const CTRL = 0x00000;
@@ -615,3 +562,10 @@ export const REGISTERS: readonly RegisterBlock[] = [
   block('TXDBUECC', 0x0cf70, 'RW', '8.2.3.21', { count: 2 }),
   block('PBTXECC', 0x0c300, 'RW', '8.2.3.21'),
 ];
+
+/** For register files: accesses where there is no register (8.2.2), and of other sizes than 32 bits (8.1.1). */
+export const TABLE = new RegisterTable(REGISTERS, {
+  sizeBytes: BAR0_SIZE_BYTES,
+  listSection: '8.2.2',
+  accessSection: '8.1.1',
+});

@@ -8,7 +8,7 @@
  * connect(cable.b, nicB);
  * host.addPollable(cable);
  */
-import { type Clock, monotonicClock } from '../../clock.js';
+import { type Clock, systemClock } from '../../clock.js';
 import { FrameQueue, MAX_FRAMES } from '../device/frame-queue.js';
 import type { FrameMemory, Pollable, Port } from '../link.js';
 import { random } from './random.js';
@@ -57,7 +57,7 @@ export class Cable implements Pollable {
   readonly #clock: Clock;
 
   constructor(options: CableOptions = {}) {
-    this.#clock = options.clock ?? monotonicClock;
+    this.#clock = options.clock ?? systemClock;
     const seed = options.seed ?? 1;
     this.#ab = new Lane(options, seed);
     this.#ba = new Lane(options, seed + 1);

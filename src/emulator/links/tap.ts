@@ -4,8 +4,9 @@
  * with `ip tuntap add`.
  */
 import { closeSync, constants, openSync, readSync, writeSync } from 'node:fs';
-import { NicError } from '../../errors.js';
-import { ioctl, isErrno, onReadable } from '../../syscalls.js';
+import { isErrno, NicError } from '../../errors.js';
+import { watchFd } from '../../syscalls/descriptors.js';
+import { ioctl } from '../../syscalls/ioctl.js';
 import { type FrameMemory, frameMemory, type Pollable, type Port } from '../link.js';
 
 const TUN_DEVICE = '/dev/net/tun';
@@ -55,7 +56,7 @@ export class TapPort implements Port, Pollable {
       });
     }
     this.name = Buffer.from(request.subarray(0, NAME_BYTES)).toString().replace(/\0.*$/, '');
-    this.#stopWatching = onReadable(this.#fd, () => {
+    this.#stopWatching = watchFd(this.#fd, { readable: true }, false, () => {
       this.#readable = true;
       this.onReadable?.();
     });

@@ -4,7 +4,7 @@
  * Frame: Ethernet, IPv4, UDP from port 1024 + flow to port 9, then a magic word, the sequence number (both big-endian)
  * and a fixed pattern. All checksums are right. What lies before the payload may be rewritten on the way.
  */
-import { type Clock, monotonicClock } from '../../clock.js';
+import { type Clock, systemClock } from '../../clock.js';
 import { type FrameMemory, frameMemory, type Pollable, type Port, UNLIMITED_ROOM } from '../link.js';
 
 const MAGIC = 0x42575452; // 'BWTR'
@@ -51,7 +51,7 @@ export class TrafficSource implements Port, Pollable {
     this.#count = options.count ?? Number.POSITIVE_INFINITY;
     this.#flows = Math.max(1, options.flows ?? 1);
     this.#framesPerSecond = options.framesPerSecond ?? 0;
-    this.#clock = options.clock ?? monotonicClock;
+    this.#clock = options.clock ?? systemClock;
     this.#frame = frameMemory(this.sizeBytes);
     this.#baseSum = fillTemplate(
       this.#frame.bytes.subarray(0, this.sizeBytes),

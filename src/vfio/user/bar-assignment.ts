@@ -8,7 +8,7 @@
  *
  * Specification: PCI Local Bus 3.0, sections 6.2.2 (command register) and 6.2.5.1 (base address registers).
  */
-import { Command, ConfigOffset } from '../../pci/config-space.js';
+import { Command, ConfigOffset } from '../../pci/registers.js';
 import type { Region } from '../region.js';
 
 const HEADER_TYPE_DEVICE = 0;

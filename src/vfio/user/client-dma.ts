@@ -4,7 +4,7 @@
  */
 import { constants } from 'node:os';
 import { NicError } from '../../errors.js';
-import { MAP_SHARED, type Mapping, mmap, munmap, PROT_READ, PROT_WRITE } from '../../syscalls.js';
+import { MAP_SHARED, type Mapping, mmap, munmap, PROT_READ, PROT_WRITE } from '../../syscalls/memory.js';
 import type { DmaBacking, DmaMapper, IovaRange } from '../types.js';
 import {
   Command,

@@ -13,7 +13,7 @@
 import { fstatSync } from 'node:fs';
 import { resolve } from 'node:path';
 import { NicError } from '../../errors.js';
-import { MAP_SHARED, type Mapping, mmap, munmap, PROT_READ, PROT_WRITE } from '../../syscalls.js';
+import { MAP_SHARED, type Mapping, mmap, munmap, PROT_READ, PROT_WRITE } from '../../syscalls/memory.js';
 import { type MappedWindow, Region, type RegionAccess } from '../region.js';
 import { type DmaMapper, type IrqInfo, PciIrq, PciRegion, type VfioDevice } from '../types.js';
 import { assignBars, BAR_COUNT } from './bar-assignment.js';

@@ -4,7 +4,7 @@
  */
 import { constants } from 'node:os';
 import { NicError, type NicErrorCode } from '../../errors.js';
-import { watchFd } from '../../syscalls.js';
+import { watchFd } from '../../syscalls/descriptors.js';
 import { ClientDma } from './client-dma.js';
 import {
   type Capabilities,

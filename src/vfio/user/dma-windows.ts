@@ -10,7 +10,14 @@
 import { fstatSync, type Stats } from 'node:fs';
 import { constants } from 'node:os';
 import { NicError } from '../../errors.js';
-import { MAP_SHARED, mmapAddress, munmapAddress, PROT_READ, PROT_WRITE, viewMemory } from '../../syscalls.js';
+import {
+  MAP_SHARED,
+  mmapAddress,
+  munmapAddress,
+  PROT_READ,
+  PROT_WRITE,
+  viewMemory,
+} from '../../syscalls/memory.js';
 import { sealAgainstShrinking } from './memory.js';
 import {
   DMA_MAP_FILE_IO,

@@ -13,7 +13,8 @@
 import { fstatSync } from 'node:fs';
 import { constants } from 'node:os';
 import { NicError } from '../../errors.js';
-import { acceptConnection, closeFd, watchFd } from '../../syscalls.js';
+import { closeFd, watchFd } from '../../syscalls/descriptors.js';
+import { acceptConnection } from '../../syscalls/unix-sockets.js';
 import { DmaWindowTable, MAX_DMA_MAPS } from './dma-windows.js';
 import { InterruptTable } from './interrupts.js';
 import { sealAgainstShrinking } from './memory.js';

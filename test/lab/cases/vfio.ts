@@ -9,7 +9,14 @@ import { basename } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { suite } from 'uvu';
 import * as assert from 'uvu/assert';
-import { MAP_SHARED, memfdCreate, mmap, munmap, PROT_READ, PROT_WRITE } from '../../../src/syscalls.js';
+import {
+  MAP_SHARED,
+  memfdCreate,
+  mmap,
+  munmap,
+  PROT_READ,
+  PROT_WRITE,
+} from '../../../src/syscalls/memory.js';
 import { Interrupts } from '../../../src/vfio/interrupts.js';
 import { realKernel } from '../../../src/vfio/kernel-api.js';
 import { VfioProcess } from '../../../src/vfio/open.js';
@@ -57,7 +64,7 @@ const descriptorsAtStart = () => openDescriptors().length;
 function asUser(code: string, memlockBytes: number): string {
   const script = `
     const { openVfio } = await import('${import.meta.dirname}/../../../src/vfio/open.js');
-    const { memfdCreate, mmap } = await import('${import.meta.dirname}/../../../src/syscalls.js');
+    const { memfdCreate, mmap } = await import('${import.meta.dirname}/../../../src/syscalls/memory.js');
     try { ${code}; console.log('no error'); }
     catch (error) { console.log(error.code + ' | ' + error.message + ' | ' + error.hint); }`;
   const command = [

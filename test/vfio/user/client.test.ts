@@ -5,8 +5,8 @@ import { join } from 'node:path';
 import { suite } from 'uvu';
 import * as assert from 'uvu/assert';
 import { NicError } from '../../../src/errors.js';
+import { eventfd } from '../../../src/syscalls/descriptors.js';
 import {
-  eventfd,
   MAP_SHARED,
   type Mapping,
   MFD_CLOEXEC,
@@ -15,7 +15,7 @@ import {
   munmap,
   PROT_READ,
   PROT_WRITE,
-} from '../../../src/syscalls.js';
+} from '../../../src/syscalls/memory.js';
 import { type DmaBacking, PciIrq, PciRegion, type VfioDevice } from '../../../src/vfio/types.js';
 import { connectVfioUser } from '../../../src/vfio/user/client.js';
 import { countFds, fixtureSuite, startHost, type TestHost, until } from './support/harness.js';

@@ -3,7 +3,7 @@ import { closeSync, constants, openSync, readFileSync, readSync, writeSync } fro
 import { constants as os } from 'node:os';
 import * as assert from 'uvu/assert';
 import { NicError } from '../../../src/errors.js';
-import { eventfd, setBlocking } from '../../../src/syscalls.js';
+import { eventfd, setBlocking } from '../../../src/syscalls/descriptors.js';
 import { PciIrq } from '../../../src/vfio/types.js';
 import { InterruptTable } from '../../../src/vfio/user/interrupts.js';
 import {
