@@ -37,26 +37,22 @@ queues('a frame that ends where the memory ends: the next one begins at its star
 queues('any lengths, in any order of coming and going', () => {
   const step = fc.oneof(fc.integer({ min: 0, max: 130 }), fc.constant(-1));
   fc.assert(
-    fc.property(
-      fc.array(step, { maxLength: 200 }),
-      fc.integer({ min: 64, max: 400 }),
-      (steps, sizeBytes) => {
-        const queue = new FrameQueue();
-        queue.reset(sizeBytes);
-        const expected: Uint8Array[] = [];
-        steps.forEach((length, n) => {
-          if (length >= 0) {
-            const bytes = new Uint8Array(length).fill(n);
-            if (push(queue, bytes)) expected.push(bytes);
-            else assert.ok(expected.length > 0 || ((length + 3) & ~3) > (sizeBytes & ~3));
-          } else if (expected.length > 0) {
-            assert.equal(pop(queue), expected.shift());
-          }
-          assert.is(queue.count, expected.length);
-        });
-        while (expected.length > 0) assert.equal(pop(queue), expected.shift());
-      },
-    ),
+    fc.property(fc.array(step, { maxLength: 200 }), fc.integer({ min: 64, max: 400 }), (steps, sizeBytes) => {
+      const queue = new FrameQueue();
+      queue.reset(sizeBytes);
+      const expected: Uint8Array[] = [];
+      steps.forEach((length, n) => {
+        if (length >= 0) {
+          const bytes = new Uint8Array(length).fill(n);
+          if (push(queue, bytes)) expected.push(bytes);
+          else assert.ok(expected.length > 0 || ((length + 3) & ~3) > (sizeBytes & ~3));
+        } else if (expected.length > 0) {
+          assert.equal(pop(queue), expected.shift());
+        }
+        assert.is(queue.count, expected.length);
+      });
+      while (expected.length > 0) assert.equal(pop(queue), expected.shift());
+    }),
   );
 });
 
