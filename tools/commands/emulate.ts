@@ -4,6 +4,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { type Command, InvalidArgumentError, Option } from 'commander';
 import { TrafficPeer } from '../../src/emulator/links/traffic-peer.js';
+import { macAfter } from '../../src/emulator/mac-addresses.js';
 import { emulatedDevices } from '../../src/emulator/models.js';
 import {
   buildEmulator,
@@ -13,7 +14,7 @@ import {
 } from '../../src/emulator/topology.js';
 import { NicError } from '../../src/errors.js';
 import { type FromEmulator, type PortTraffic, type ToEmulator, trafficLine } from '../emulated-ports.js';
-import { durationMs, integerBetween, positiveInteger, rate } from '../option-values.js';
+import { durationMs, integerBetween, positiveInteger, rate, stationMac } from '../option-values.js';
 import { print, warn } from '../output.js';
 import { type Stop, stopOnSignals } from '../stop-signals.js';
 
@@ -31,6 +32,8 @@ interface Options {
   readonly damage?: number;
   readonly seed?: number;
   readonly lossless?: true;
+  readonly mac?: Uint8Array;
+  readonly trap?: true;
   readonly strict?: true;
   readonly capture?: string;
   readonly duration?: number;
@@ -91,6 +94,12 @@ export function register(program: Command): void {
         'damage',
       ]),
     )
+    .option(
+      '--mac <mac>',
+      "the first port's address; the others count up (default: made of the socket)",
+      stationMac,
+    )
+    .option('--trap', 'let no client map registers: slower, and every access is checked')
     .option('--strict', 'refuse register accesses that the datasheet forbids')
     .option('--capture <file>', 'write what passes to a pcap file (%d is the link number)')
     .option('--duration <time>', 'stop after this time: 10 (seconds), 250ms, 5m', durationMs)
@@ -206,6 +215,8 @@ function describe(options: Options, sockets: readonly string[]) {
     name: `port ${i}`,
     deviceId: options.device,
     strict: options.strict ?? false,
+    ...(options.mac === undefined ? {} : { mac: [...macAfter(options.mac, i)] }),
+    ...(options.trap === undefined ? {} : { mappable: false }),
   }));
   return { nics, links: describeLinks(options, sockets.length) };
 }

@@ -4,6 +4,7 @@
 import { systemClock } from '../../clock.js';
 import { NicError } from '../../errors.js';
 import { formatIds } from '../../pci/ids.js';
+import type { ServedArea } from '../../vfio/user/served-device.js';
 import { NicModel } from '../device/nic-model.js';
 import { MemoryBar } from '../device/pci-function.js';
 import type { FrameMemory, Port } from '../link.js';
@@ -52,12 +53,16 @@ export const ixgbe: ModelFamily = {
   create: (options) => new IxgbeModel(options),
 };
 
-/** BAR0 pages that hold nothing but queue registers (and, see `Statistics`, some queue counters). */
-const MAPPABLE_AREAS = [
-  { offset: 0x1000, sizeBytes: 0x1000 },
-  { offset: 0x6000, sizeBytes: 0x2000 },
-  { offset: 0xd000, sizeBytes: 0x1000 },
-] as const;
+/**
+ * BAR0 pages that hold nothing but queue registers, and, as `Statistics` says, counters of queues: receive queues 0 to 63,
+ * transmit queues, receive queues 64 to 127. Doorbells and counters lie on the same pages, so no split of pages serves
+ * drivers that count on both.
+ */
+const QUEUE_PAGES: readonly ServedArea[] = [
+  { offset: 0x1000, sizeBytes: 0x1000, onlyKnowing: true },
+  { offset: 0x6000, sizeBytes: 0x2000, onlyKnowing: true },
+  { offset: 0xd000, sizeBytes: 0x1000, onlyKnowing: true },
+];
 
 const DMAIDONE = 1 << 3;
 const FDIRCTRL = 0xee00;
@@ -105,7 +110,7 @@ export class IxgbeModel extends NicModel implements DeviceModel {
         device: device.name,
         datasheet: '82599 datasheet',
         table: TABLE,
-        areas: (options.mappable ?? true) ? MAPPABLE_AREAS : [],
+        areas: mappableAreas(options.mappable),
         memoryBars: { [MSIX_BAR]: new MemoryBar(MSIX_BAR_SIZE_BYTES) },
         config: (mac) => describeConfig(deviceId, mac, VECTOR_COUNT),
       },
@@ -271,6 +276,11 @@ export class IxgbeModel extends NicModel implements DeviceModel {
   peek(offset: number): number {
     return this.registers.peek(offset) >>> 0;
   }
+}
+
+function mappableAreas(mappable: boolean | undefined): readonly ServedArea[] {
+  if (mappable === undefined) return QUEUE_PAGES;
+  return mappable ? QUEUE_PAGES.map((area) => ({ ...area, onlyKnowing: false })) : [];
 }
 
 /** `BW` and the MAC address. */
