@@ -1,12 +1,13 @@
 /** The devices that a command line names, and where the machine lists its own. */
+import { normalizeAddress } from '../src/driver/registry.js';
 import { NicError } from '../src/errors.js';
-import { type DeviceAddress, formatDeviceAddress, parseDeviceAddress } from '../src/pci/address.js';
+import { type DeviceAddress, parseDeviceAddress } from '../src/pci/address.js';
 import { report } from './output.js';
 import { AlreadyReported } from './run-command.js';
 
 /** Argument: any address of a device, in its normal spelling. @throws NicError `BAD_ADDRESS` */
 export function deviceAddress(text: string): string {
-  return formatDeviceAddress(parseDeviceAddress(text));
+  return normalizeAddress(text);
 }
 
 /** Arguments `<address...>` of a command that is about PCI devices only. @throws NicError `BAD_ADDRESS` */

@@ -108,7 +108,7 @@ export function portRates(before: PortTotals, now: PortTotals, seconds: number):
     rxMbitPerS: bits(rxPackets, now.rxBytes - before.rxBytes),
     txMpps: mega(txPackets),
     txMbitPerS: bits(txPackets, now.txBytes - before.txBytes),
-    missed: now.rxMissed - before.rxMissed,
+    missed: (now.rxMissed ?? 0) - (before.rxMissed ?? 0),
     drops: drops(now) - drops(before),
     errors: errors(now) - errors(before),
   };
@@ -119,7 +119,7 @@ function drops(port: PortTotals): number {
 }
 
 function errors(port: PortTotals): number {
-  return port.rxErrors + port.rxDamaged + port.txErrors;
+  return (port.rxErrors ?? 0) + port.rxDamaged + port.txErrors;
 }
 
 function rateCells(port: PortRates): string[] {

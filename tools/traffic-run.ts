@@ -35,11 +35,11 @@ export interface Traffic {
 
 /**
  * Runs traffic from open to close. The totals are printed whenever traffic ran, also when it fails in the end.
- * @param openAll opens the ports, one after the other; those that are open are closed where a later one fails
+ * @param openers open the ports, one after the other; those that are open are closed where a later one fails
  * @throws NicError of the first thing that failed
  */
 export async function runTraffic(
-  openers: readonly (() => Promise<NetDevice>)[],
+  openers: readonly ((signal: AbortSignal) => Promise<NetDevice>)[],
   makeTraffic: (devices: readonly NetDevice[]) => Traffic,
   options: TrafficOptions,
 ): Promise<void> {
@@ -47,12 +47,14 @@ export async function runTraffic(
   const devices: NetDevice[] = [];
   try {
     for (const opener of openers) {
-      if (!stop.signal.aborted) devices.push(await opener());
+      if (!stop.signal.aborted) devices.push(await opener(stop.signal));
     }
-    if (!stop.signal.aborted) await waitForLinks(devices);
+    if (!stop.signal.aborted) await waitForLinks(devices, stop.signal);
     if (!stop.signal.aborted) await run(devices, makeTraffic(devices), stop, options);
+  } catch (error) {
+    // What was opening or waiting ends with the wish to stop, which is no failure.
+    if (error !== stop.signal.reason) stop.stop(error);
   } finally {
-    // In reverse: later devices may use the pool of the first.
     const closed = await closeAll(devices);
     stop.dispose();
     if (closed !== undefined) stop.stop(closed);
@@ -67,7 +69,7 @@ async function run(
   options: TrafficOptions,
 ): Promise<void> {
   const report = new TrafficReport(traffic.report, options.json ?? false);
-  const watches = devices.map((device) => device.vfio.onGone((error) => stop.stop(error)));
+  const watches = devices.map((device) => device.onGone((error) => stop.stop(error)));
   const ticker = setInterval(() => {
     try {
       report.tick();
@@ -103,7 +105,7 @@ async function run(
     for (const unwatch of watches) unwatch();
   }
   try {
-    for (const device of devices) await device.drain(DRAIN_TIMEOUT_MS);
+    for (const device of devices) await device.drain({ timeoutMs: DRAIN_TIMEOUT_MS });
     report.final(report.totals());
     traffic.afterTotals?.();
   } catch (error) {
@@ -111,8 +113,10 @@ async function run(
   }
 }
 
-async function waitForLinks(devices: readonly NetDevice[]): Promise<void> {
-  const states = await Promise.all(devices.map((device) => device.waitForLink(LINK_TIMEOUT_MS)));
+async function waitForLinks(devices: readonly NetDevice[], signal: AbortSignal): Promise<void> {
+  const states = await Promise.all(
+    devices.map((device) => device.waitForLink({ timeoutMs: LINK_TIMEOUT_MS, signal })),
+  );
   for (const [i, state] of states.entries()) {
     if (!state.up) warn(`${devices[i]!.address} has no link`, 'Check the cable and the other end; going on.');
   }

@@ -31,6 +31,8 @@ export interface OpenOptions {
   readonly promiscuous?: boolean;
   /** Own pool only: see `PacketPoolOptions`. Default: enough to fill every ring and 1024 more. */
   readonly buffers?: number;
+  /** Own pool only: how many devices like this one are going to use it. Default 1. */
+  readonly buffersForDevices?: number;
   /** Own pool only: bytes per buffer. */
   readonly bufferSizeBytes?: number;
   /** Own pool only: bytes in front of each frame. */

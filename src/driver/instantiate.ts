@@ -80,7 +80,7 @@ export function foreignNames(text: string): string[] {
       ...code.matchAll(/\bcatch\s*\(\s*([A-Za-z_$][\w$]*)/g),
     ].map((match) => match[1]!),
   );
-  const words = [...code.matchAll(/(?<![.\w$])([A-Za-z_$][\w$]*)(?!\s*:(?!:))/g)].map((match) => match[1]!);
+  const words = [...code.matchAll(/(?<![.\w$])([A-Za-z_$][\w$]*)(?![\w$])(?!\s*:)/g)].map((match) => match[1]!);
   // A call's last argument looks like a parameter to the rule above, but a helper is called, not declared.
   const called = new Set([...code.matchAll(/(?<![.\w$])([A-Za-z_$][\w$]*)\s*\(/g)].map((match) => match[1]!));
   const isDeclared = (name: string): boolean =>

@@ -21,6 +21,7 @@ const KNOWN = [
   'mtu',
   'promiscuous',
   'buffers',
+  'buffersForDevices',
   'bufferSizeBytes',
   'headroomBytes',
   'pageSize',
@@ -30,7 +31,7 @@ const KNOWN = [
   'signal',
 ] as const satisfies readonly (keyof OpenOptions)[];
 
-const OWN_POOL = ['buffers', 'bufferSizeBytes', 'headroomBytes', 'debug'] as const;
+const OWN_POOL = ['buffers', 'buffersForDevices', 'bufferSizeBytes', 'headroomBytes', 'debug'] as const;
 const FLAGS = ['promiscuous', 'debug', 'rxMetadata', 'vlanStrip'] as const;
 export const PAGE_SIZES = ['auto', '4K', '2M', '1G'] as const satisfies readonly PageSize[];
 
@@ -132,7 +133,8 @@ function wantedFrame({ mtu }: OpenOptions, limits: DeviceLimits): number | undef
 function ownPool(options: OpenOptions, ringSlots: number, frameBytes: number | undefined): PacketPool {
   const headroomBytes = options.headroomBytes ?? HEADROOM_DEFAULT;
   integerOption('headroomBytes', headroomBytes, HEADROOM);
-  const buffers = integerOption('buffers', options.buffers ?? ringSlots + SPARE_BUFFERS, BUFFERS);
+  const devices = integerOption('buffersForDevices', options.buffersForDevices ?? 1, { min: 1, max: 64 });
+  const buffers = integerOption('buffers', options.buffers ?? devices * ringSlots + SPARE_BUFFERS, BUFFERS);
   return new PacketPool({
     buffers,
     headroomBytes,

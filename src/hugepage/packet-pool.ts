@@ -12,6 +12,7 @@
  *
  * Free buffers are a stack of indices: the last one given back is the warmest in the cache.
  */
+import { types } from 'node:util';
 import { NicError } from '../errors.js';
 import { badOption, booleanOption, describeValue, integerOption, knownOptions } from '../options.js';
 import type { DmaMapper } from '../vfio/types.js';
@@ -256,12 +257,7 @@ function isRange(bufs: Uint32Array, count: number, start: number): boolean {
  * @throws NicError `BAD_ARGUMENT`
  */
 export function checkRange(bufs: unknown, count: unknown, start: unknown = 0): void {
-  if (Object.prototype.toString.call(bufs) !== '[object Uint32Array]') {
-    throw new NicError('BAD_ARGUMENT', `The packets are ${describeValue(bufs)}, not a Uint32Array`, {
-      hint: 'Packets are buffer indices in a Uint32Array: const bufs = new Uint32Array(32).',
-    });
-  }
-  const { length } = bufs as Uint32Array;
+  const { length } = packetArray(bufs);
   if (!Number.isInteger(start) || (start as number) < 0 || (start as number) > length) {
     throw new NicError('BAD_ARGUMENT', `start is ${describeValue(start)}`, {
       hint: `Give a whole number from 0 to ${length}: the array has so many elements.`,
@@ -273,6 +269,14 @@ export function checkRange(bufs: unknown, count: unknown, start: unknown = 0): v
       hint: `Say how many packets: a whole number from 0 to ${most}.`,
     });
   }
+}
+
+/** The array itself, where it is a Uint32Array of any realm. @throws NicError `BAD_ARGUMENT` */
+export function packetArray(bufs: unknown): Uint32Array {
+  if (bufs instanceof Uint32Array || types.isUint32Array(bufs)) return bufs;
+  throw new NicError('BAD_ARGUMENT', `The packets are ${describeValue(bufs)}, not a Uint32Array`, {
+    hint: 'Packets are buffer indices in a Uint32Array: const bufs = new Uint32Array(32).',
+  });
 }
 
 /** The pool itself. @throws NicError `BAD_OPTION` for anything else */

@@ -7,7 +7,7 @@
  */
 import { NicError } from '../../errors.js';
 import { RxFlag } from '../../hugepage/packet-metadata.js';
-import { checkRange, type PacketPool } from '../../hugepage/packet-pool.js';
+import { type PacketPool, packetArray } from '../../hugepage/packet-pool.js';
 import type { RxQueue, TxQueue, WaitOptions } from '../device.js';
 import { instantiate, STATE_LENGTH } from '../instantiate.js';
 import { PacketWait } from '../packet-wait.js';
@@ -103,7 +103,7 @@ export class IntelRxQueue implements RxQueue {
       iovaLow: pool.frameIovaLow | 0,
       iovaHigh: pool.iovaHigh | 0,
       receiveRest: (bufs, limit, received) => this.#receiveRest(bufs, limit, received),
-      checkRange,
+      check: packetArray,
     };
     for (let slot = 0; slot < this.size; slot++) {
       this.#loop.slots[slot] = pool.free[--pool.freeCount]!;

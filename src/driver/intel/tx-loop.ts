@@ -29,18 +29,18 @@ export interface TxLoop {
   readonly spanBytes: number;
   /** Word 2 of each slot, without the length: the last of a group asks for a report. */
   readonly commands: Int32Array;
-  /** Takes a packet that no hardware can send. */
-  readonly refuse: (buffer: number) => void;
   /** Gives buffers of finished groups back. */
   readonly reclaim: () => void;
-  /** Throws where `bufs`, `count` and `start` are no range of packets. */
-  readonly checkRange: (bufs: Uint32Array, count: number, start: number | undefined) => void;
+  /** The array itself; throws where it is no Uint32Array. */
+  readonly check: (bufs: Uint32Array) => Uint32Array;
+  /** Goes on where the loop met what is no usual call, or a packet that no hardware can send: `sent` are queued. */
+  readonly sendRest: (bufs: Uint32Array, count: number, start: number | undefined, sent: number) => number;
 }
 
 /** For a ring without context descriptors: each slot has a buffer, and the last of a group reports. */
 export function makeReclaim(
   layout: Layout,
-  loop: Omit<TxLoop, 'refuse' | 'reclaim' | 'checkRange'>,
+  loop: Omit<TxLoop, 'reclaim' | 'check' | 'sendRest'>,
 ): () => void {
   var { ring, slots, state, free, freeLevel, mask, iovaHigh } = loop;
   var { NEXT, CLEAN, REPORT, GROUP, WORD_SHIFT, TX_STATUS, DD } = layout;
@@ -71,59 +71,51 @@ export function makeSend(
   loop: TxLoop,
 ): (bufs: Uint32Array, count: number, start?: number) => number {
   // `var`: at every use of an outer function's `const` the engine checks that it has a value.
-  var { ring, tail, slots, state, counters, lengths, refuse, reclaim, checkRange } = loop;
+  var { ring, tail, slots, state, counters, lengths, reclaim, check, sendRest } = loop;
   var { capacity, mask, shift, iovaLow, minBytes, spanBytes, commands } = loop;
   var { NEXT, CLEAN, REPORT, PACKETS, BYTES, GROUP, WORD_SHIFT, TX_COMMAND, TX_STATUS, PAYLEN_SHIFT, DD } =
     layout;
-  // Small enough (under 460 bytes of bytecode) for the engine to inline it in its caller.
+  /** The array of the last call, which was checked: a comparison costs less than looking at its class each time. */
+  var known: Uint32Array | null = null;
+  // At most 415 bytes of bytecode: see `receive`.
   return function send(bufs: Uint32Array, count: number, start?: number): number {
-    const from = (start as number) | 0;
-    const end = (from + count) | 0;
-    // The array's class costs nothing: the engine has to know it anyway for what follows.
-    if (
-      bufs.constructor !== Uint32Array ||
-      end - from !== count ||
-      end > bufs.length ||
-      (from | count) < 0 ||
-      (start !== undefined && start !== from)
-    ) {
-      checkRange(bufs, count, start);
+    const words = ring;
+    const place = state;
+    const counts = counters;
+    if (bufs !== known) known = check(bufs);
+    if (count >>> 0 !== count || count > bufs.length || start !== undefined) {
+      return sendRest(bufs, count, start, 0);
     }
-    const first = state[NEXT]!;
+    const first = place[NEXT]!;
     // DD of a group that is not wholly in use is from the lap before.
-    if (((first - state[CLEAN]!) & mask) >= GROUP && (ring[state[REPORT]!]! & DD) !== 0) reclaim();
+    if (((first - place[CLEAN]!) & mask) >= GROUP && (words[place[REPORT]!]! & DD) !== 0) reclaim();
     // One slot stays empty: TDT = TDH means an empty ring.
-    let limit = (state[CLEAN]! - first - 1) & mask;
+    let limit = (place[CLEAN]! - first - 1) & mask;
     if (count < limit) limit = count;
     let slot = first;
     let bytes = 0;
-    let i = 0;
-    for (;;) {
-      // No call in this loop: after one, the engine would check `bufs` again in every round.
-      while (i < limit) {
-        const buffer = bufs[from + i]!;
-        if (buffer >= capacity) break;
-        const length = lengths[buffer]!;
-        if ((length - minBytes) >>> 0 > spanBytes) break;
-        const word = slot << WORD_SHIFT;
-        ring[word] = (iovaLow + (buffer << shift)) | 0;
-        ring[word + TX_COMMAND] = commands[slot]! | length;
-        ring[word + TX_STATUS] = length << PAYLEN_SHIFT;
-        slots[slot] = buffer;
-        bytes = (bytes + length) | 0;
-        slot = (slot + 1) & mask;
-        i = (i + 1) | 0;
-      }
-      if (i >= limit) break;
-      refuse(bufs[from + i]!);
-      i++;
+    let sent = 0;
+    // No call in this loop: after one, the engine would check `bufs` again in every round.
+    while (sent < limit) {
+      const buffer = bufs[sent]!;
+      if (buffer >= capacity) break;
+      const length = lengths[buffer]!;
+      if ((length - minBytes) >>> 0 > spanBytes) break;
+      const word = slot << WORD_SHIFT;
+      words[word] = (iovaLow + (buffer << shift)) | 0;
+      words[word + TX_COMMAND] = commands[slot]! | length;
+      words[word + TX_STATUS] = length << PAYLEN_SHIFT;
+      slots[slot] = buffer;
+      bytes = (bytes + length) | 0;
+      sent = (sent + 1) | 0;
+      slot = (first + sent) & mask;
     }
-    if (slot !== first) {
-      state[NEXT] = slot;
+    if (sent > 0) {
+      place[NEXT] = slot;
       tail[0] = slot;
-      counters[PACKETS]! += (slot - first) & mask;
-      counters[BYTES]! += bytes;
+      counts[PACKETS]! += sent;
+      counts[BYTES]! += bytes;
     }
-    return limit;
+    return sent < limit ? sendRest(bufs, count, start, sent) : sent;
   };
 }

@@ -8,7 +8,7 @@
 import type { NicError } from '../../errors.js';
 import type { BufferOwners } from '../../hugepage/buffer-owners.js';
 import { TxFlag } from '../../hugepage/packet-metadata.js';
-import { checkRange, type PacketPool } from '../../hugepage/packet-pool.js';
+import { checkRange, type PacketPool, packetArray } from '../../hugepage/packet-pool.js';
 import type { TxQueue } from '../device.js';
 import { instantiate, STATE_LENGTH } from '../instantiate.js';
 import type { Doorbell } from '../register-file.js';
@@ -67,7 +67,10 @@ export class IntelTxQueue implements TxQueue {
   readonly counters = new Float64Array(STATE_LENGTH);
   /** A function of its own for each queue: see instantiate.ts. */
   send: TxQueue['send'];
+  readonly #send: TxQueue['send'];
   readonly #loop: TxLoop;
+  /** Packets of a call that sends a part of its array, or goes on behind a packet that was refused. */
+  readonly #scratch: Uint32Array;
   readonly #reclaimPlain: () => void;
   /** The slot whose DD tells that a group is done: its last, or one later where that is a context descriptor. */
   readonly #reports: Int32Array;
@@ -111,33 +114,63 @@ export class IntelTxQueue implements TxQueue {
     this.#reclaimPlain = instantiate(makeReclaim, LAYOUT, rings);
     this.#loop = {
       ...rings,
-      refuse: (buffer) => this.#refuse(buffer),
       reclaim: () => this.reclaim(),
-      checkRange,
+      check: packetArray,
+      sendRest: (bufs, count, start, sent) => this.#sendRest(bufs, count, start, sent),
     };
-    const send = instantiate(makeSend, LAYOUT, this.#loop);
+    this.#scratch = new Uint32Array(this.size);
+    this.#send = instantiate(makeSend, LAYOUT, this.#loop);
     const { owners } = pool;
     this.send =
       owners === undefined
-        ? send
-        : (bufs, count, start = 0) => this.#sendChecked(send, owners, bufs, count, start);
+        ? this.#send
+        : (bufs, count, start = 0) => this.#sendChecked(owners, bufs, count, start);
   }
 
   /** Sends, and checks first that the application owns the packets that will be taken. */
-  #sendChecked(
-    send: TxQueue['send'],
-    owners: BufferOwners,
-    bufs: Uint32Array,
-    count: number,
-    start: number,
-  ): number {
+  #sendChecked(owners: BufferOwners, bufs: Uint32Array, count: number, start: number): number {
     checkRange(bufs, count, start);
     const { state, mask } = this.#loop;
     this.reclaim();
-    const room = (state[CLEAN]! - state[NEXT]! - 1) & mask;
-    const taken = Math.min(count, room);
+    const taken = Math.min(count, (state[CLEAN]! - state[NEXT]! - 1) & mask);
     owners.sent(bufs, taken, start);
-    return send(bufs, taken, start);
+    return this.#send(bufs, taken, start);
+  }
+
+  /**
+   * What is unusual about a call of `send`: a part of the array, wrong arguments, or a packet that no hardware can send
+   * behind `before` that are queued. Returns how many were taken, these included.
+   */
+  #sendRest(bufs: Uint32Array, count: number, start: number | undefined, before: number): number {
+    checkRange(bufs, count, start);
+    const { state, mask, lengths, minBytes, spanBytes } = this.#loop;
+    const { capacity } = this.pool;
+    const from = start ?? 0;
+    let taken = before;
+    while (taken < count) {
+      // As many good ones as there are; `send` finds out whether there is room for them.
+      let good = 0;
+      let refused: number | undefined;
+      while (taken + good < count && good < this.#scratch.length) {
+        const buffer = bufs[from + taken + good]!;
+        if (!(buffer < capacity && (lengths[buffer]! - minBytes) >>> 0 <= spanBytes)) {
+          refused = buffer;
+          break;
+        }
+        this.#scratch[good++] = buffer;
+      }
+      const sent = this.#send(this.#scratch, good);
+      taken += sent;
+      if (sent < good) break;
+      // A packet is taken, to be refused, where it would have found room.
+      if (refused === undefined || ((state[CLEAN]! - state[NEXT]! - 1) & mask) === 0) {
+        if (refused === undefined && taken < count) continue;
+        break;
+      }
+      this.#refuse(refused);
+      taken++;
+    }
+    return taken;
   }
 
   /** Takes a packet that no hardware can send: counts it and gives its buffer back. */
