@@ -273,6 +273,20 @@ receive('a frame that no free descriptors can hold is dropped whole', () => {
   assert.is(nic.receive()?.bytes.length, 3072);
 });
 
+receive('frames to a queue that is off are dropped, and counted in QPRDC', () => {
+  const nic = new TestNic().promiscuous();
+  nic.enableBusMaster();
+  nic.write(R.RXCTRL, 1);
+  assert.not(nic.arrive(frame(nic.model.mac)));
+  assert.is(nic.read(0x01430), 1);
+  nic.setUpRx({ count: 8, give: 0 });
+  for (let i = 0; i < 3; i++) assert.ok(nic.arrive(frame(nic.model.mac)), 'waits');
+  nic.write(rx(0, 'RXDCTL'), 0);
+  nic.model.poll(1);
+  assert.is(nic.read(0x01430), 3);
+  assert.is(nic.read(0x04074), 4, 'GPRC has them all');
+});
+
 receive('frames that wait are dropped when the queue is told to drop (SRRCTL.Drop_En) while it runs', () => {
   const nic = new TestNic({ strict: true }).setUpRx({ count: 8, give: 0 });
   for (let i = 0; i < 3; i++) assert.ok(nic.arrive(frame(nic.model.mac)));

@@ -228,9 +228,9 @@ export class Receiver {
       const { memory, frontOffset, frontLength } = buffer;
       this.#parser.parse(memory, frontOffset, frontLength, this.#vlanEtherType);
       const queue = this.#chooseQueue(memory, frontOffset);
-      if (queue.enabled && !this.#place(queue, memory, frontOffset, frontLength)) {
-        // The queue may have been told to drop since the frame came.
-        if (!queue.dropWhenEmpty) break;
+      if (!queue.enabled || !this.#place(queue, memory, frontOffset, frontLength)) {
+        // The queue may have been disabled, or told to drop, since the frame came.
+        if (queue.enabled && !queue.dropWhenEmpty) break;
         this.#countDropped(queue);
       }
       buffer.pop();
@@ -299,8 +299,12 @@ export class Receiver {
     this.#writer.begin(host);
     this.#count(lengthBytes, cast);
     let stored = true;
-    if (!queue.enabled) stored = true;
-    else if (this.#packetBuffer.count > 0 || !this.#dmaAllowed)
+    if (!queue.enabled) {
+      // 4.6.7: packets to a disabled queue are dropped. ASSUMED: QPRDC counts them, as the 82598's RNBC did by its text.
+      this.#countDropped(queue);
+      return false;
+    }
+    if (this.#packetBuffer.count > 0 || !this.#dmaAllowed)
       stored = this.#packetBuffer.push(memory, offset, lengthBytes);
     else if (!this.#place(queue, memory, offset, lengthBytes)) {
       if (queue.dropWhenEmpty) {
@@ -335,6 +339,7 @@ export class Receiver {
   #place(queue: RxQueue, memory: FrameMemory, offset: number, lengthBytes: number): boolean {
     if ((this.#registers.words[queue.controlWord]! & QUEUE_ENABLE) === 0) {
       this.#syncQueue(queue);
+      this.#countDropped(queue);
       return true;
     }
     const stripVlan = queue.stripVlan && this.#parser.vlanTag >= 0;
