@@ -256,6 +256,17 @@ export class ConfigSpace {
   }
 
   /**
+   * Whether the function waits for answers to requests of its own (PCIe 7.5.3.5, Transactions Pending); false for a
+   * conventional device. Throws as `capabilities` does.
+   */
+  transactionsPending(): boolean {
+    const offset = this.pcie()?.offset;
+    if (offset === undefined) return false;
+    this.#assertFits('PCI Express', offset, Pcie.DEVICE_STATUS + 2);
+    return (this.#access.read16(offset + Pcie.DEVICE_STATUS) & Pcie.STATUS_TRANSACTIONS_PENDING) !== 0;
+  }
+
+  /**
    * The base address registers that are in use (PCI 6.2.5.1). Their sizes are not told here: finding them means
    * writing to the registers, and VFIO has them as the sizes of its regions.
    * @param sizesBytes where they are known: a BAR is in use if it has a size. Otherwise a memory BAR of 32 bits at address

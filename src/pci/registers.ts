@@ -121,4 +121,6 @@ export const Pcie = {
   CAPABILITIES_FLR: 1 << 28,
   /** DEVICE_CONTROL: resets the function; reads 0. */
   CONTROL_FLR: 1 << 15,
+  /** DEVICE_STATUS: requests of the function have not been answered yet. */
+  STATUS_TRANSACTIONS_PENDING: 1 << 5,
 } as const;

@@ -311,6 +311,17 @@ msix('function-level reset is bit 28 of the device capabilities', () => {
   assert.equal(new ConfigSpace(config).pcie(), { offset: 0xa0, version: 2, portType: 4, hasFlr: false });
 });
 
+msix('pending transactions are bit 5 of the device status', () => {
+  const config = new FakeConfig().capabilities([0xa0, 0x10]).set16(0xaa, 0xffdf);
+  assert.is(new ConfigSpace(config).transactionsPending(), false);
+  config.set16(0xaa, 0x0020);
+  assert.is(new ConfigSpace(config).transactionsPending(), true);
+  assert.is(new ConfigSpace(new FakeConfig()).transactionsPending(), false, 'no PCI Express, no such bit');
+  expectError('CONFIG_SPACE', () =>
+    new ConfigSpace(new FakeConfig(256).capabilities([0xf8, 0x10])).transactionsPending(),
+  );
+});
+
 msix.run();
 
 const bars = suite('BARs');

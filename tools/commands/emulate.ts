@@ -5,6 +5,7 @@ import { join } from 'node:path';
 import { type Command, InvalidArgumentError, Option } from 'commander';
 import { checkPaths } from '../../src/emulator/links/paths.js';
 import { TrafficPeer } from '../../src/emulator/links/traffic-peer.js';
+import { macAfter } from '../../src/emulator/mac-addresses.js';
 import { emulatedDevices } from '../../src/emulator/models.js';
 import { buildEmulator, type Emulator, type EmulatorDescription } from '../../src/emulator/topology.js';
 import { NicError } from '../../src/errors.js';
@@ -12,7 +13,7 @@ import { formatId } from '../../src/pci/ids.js';
 import { collectLink, describeLinks, type LinkOptions } from '../emulate-links.js';
 import { endLines, portTraffic } from '../emulate-report.js';
 import type { FromEmulator, ToEmulator } from '../emulated-ports.js';
-import { durationMs, integerBetween, positiveInteger, rate } from '../option-values.js';
+import { durationMs, integerBetween, positiveInteger, rate, stationMac } from '../option-values.js';
 import { print, warn } from '../output.js';
 import { type Stop, stopOnSignals } from '../stop-signals.js';
 
@@ -20,6 +21,8 @@ interface Options extends LinkOptions {
   readonly ports?: number;
   readonly socket?: string[];
   readonly device: number;
+  readonly mac?: Uint8Array;
+  readonly trap?: true;
   readonly strict?: true;
   readonly duration?: number;
 }
@@ -70,6 +73,12 @@ export function register(program: Command): void {
         'damage',
       ]),
     )
+    .option(
+      '--mac <mac>',
+      "the first port's address; the others count up (default: made of the socket)",
+      stationMac,
+    )
+    .option('--trap', 'let no client map registers: slower, and every access is checked')
     .option('--strict', 'refuse register accesses that the datasheet forbids')
     .option('--capture <file>', 'write what passes to a pcap file (%d is the link number)')
     .option('--force', 'replace files that --capture and record:FILE name')
@@ -200,6 +209,8 @@ function describeNics(options: Options, sockets: readonly string[]): EmulatorDes
     name: `port ${i}`,
     deviceId: options.device,
     strict: options.strict ?? false,
+    ...(options.mac === undefined ? {} : { mac: [...macAfter(options.mac, i)] }),
+    ...(options.trap === undefined ? {} : { mappable: false }),
   }));
 }
 

@@ -80,7 +80,8 @@ export class Connection {
     const ours = {
       major: VERSION_MAJOR,
       minor: VERSION_MINOR,
-      capabilities: { ...DEFAULT_CAPABILITIES, maxMessageFds: MAX_MESSAGE_FDS },
+      // `Region.readTrapped32` is what drivers read such registers with.
+      capabilities: { ...DEFAULT_CAPABILITIES, maxMessageFds: MAX_MESSAGE_FDS, trappedReads: 1 },
     };
     const { major, minor, capabilities } = this.ask(Command.VERSION, encodeVersion(ours), decodeVersion);
     if (major !== VERSION_MAJOR || minor > VERSION_MINOR) {

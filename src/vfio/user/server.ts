@@ -129,6 +129,8 @@ export class VfioUserServer {
   /** After VERSION: the device is attached. */
   #attached = false;
   #clientMaxFds = DEFAULT_CAPABILITIES.maxMessageFds;
+  /** It reads clear-on-read registers by messages, so it may map pages that hold some. */
+  #clientTraps = false;
   /** What the client's socket did not take yet; no message is read before it is gone. */
   #unsent: { bytes: Uint8Array; fds: readonly number[] } | undefined;
   #busy = false;
@@ -392,6 +394,7 @@ export class VfioUserServer {
       throw refused(EINVAL, `Protocol version ${proposed.major}.${proposed.minor}; this server speaks 0`);
     }
     this.#clientMaxFds = proposed.capabilities.maxMessageFds;
+    this.#clientTraps = proposed.capabilities.trappedReads === 1;
     this.#device.attach(this.#host);
     this.#attached = true;
     this.#guard(() => this.#options.onClient?.(true));
@@ -403,7 +406,7 @@ export class VfioUserServer {
     const { argsz, index } = decodeRegionInfoRequest(body);
     if (index >= PCI_REGION_COUNT) throw refused(EINVAL, `There is no region ${index}`);
     const region = this.#device.regions[index];
-    const areas = region?.areas ?? [];
+    const areas = (region?.areas ?? []).filter((area) => area.onlyKnowing !== true || this.#clientTraps);
     const shared = region?.fd !== undefined && areas.length > 0 && this.#clientMaxFds > 0;
     const info = {
       index,

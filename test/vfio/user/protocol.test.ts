@@ -95,6 +95,16 @@ version('has the numbers and JSON with a final NUL', () => {
   assert.is(protocol.decodeVersion(body).capabilities.maxDmaMaps, 16);
 });
 
+version('carries what is not of the specification only where it is said', () => {
+  const body = protocol.encodeVersion({
+    major: 0,
+    minor: 0,
+    capabilities: { ...protocol.DEFAULT_CAPABILITIES, trappedReads: 1 },
+  });
+  assert.match(Buffer.from(body.subarray(4)).toString(), /"x_barewire_trapped_reads":1/);
+  assert.is(protocol.decodeVersion(body).capabilities.trappedReads, 1);
+});
+
 version('has defaults for what is absent and ignores what is unknown', () => {
   const defaults = { maxMessageFds: 1, maxTransferBytes: 1048576, maxDmaMaps: 65535, pageSizesBytes: 4096 };
   assert.equal(protocol.decodeVersion(bytes('00000200')), { major: 0, minor: 2, capabilities: defaults });
