@@ -22,9 +22,9 @@ export const PCI_REGION_COUNT = 9;
 
 /** For messages: `BAR0`, `config space`. */
 export function regionName(index: number): string {
-  if (index === PciRegion.CONFIG) return 'config space';
-  const entry = Object.entries(PciRegion).find(([, value]) => value === index);
-  return entry?.[0] ?? `region ${index}`;
+  if (index >= PciRegion.BAR0 && index <= PciRegion.BAR5) return `BAR${index}`;
+  if (index === PciRegion.ROM) return 'expansion ROM';
+  return index === PciRegion.CONFIG ? 'config space' : `region ${index}`;
 }
 
 /** Interrupt indices of a PCI device (vfio.h, VFIO_PCI_*_IRQ_INDEX). */
