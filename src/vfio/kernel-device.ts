@@ -16,6 +16,7 @@ import {
   type IrqInfo,
   PciIrq,
   PciRegion,
+  regionName,
   type VfioBackend,
   type VfioDevice,
 } from './types.js';
@@ -341,11 +342,4 @@ function wholePages(area: uapi.MappableArea, regionBytes: number): uapi.Mappable
   const areaEnd = Math.min(area.offset + area.sizeBytes, offset + MAX_WINDOW_BYTES);
   const end = areaEnd === regionBytes ? areaEnd : Math.floor(areaEnd / PAGE_BYTES) * PAGE_BYTES;
   return end > offset ? { offset, sizeBytes: end - offset } : undefined;
-}
-
-function regionName(index: number): string {
-  if (index >= PciRegion.BAR0 && index <= PciRegion.BAR5) return `BAR${index}`;
-  if (index === PciRegion.ROM) return 'expansion ROM';
-  if (index === PciRegion.CONFIG) return 'config space';
-  return `region ${index}`;
 }

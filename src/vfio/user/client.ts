@@ -24,6 +24,7 @@ import {
   PCI_REGION_COUNT,
   PciIrq,
   PciRegion,
+  regionName,
   type VfioDevice,
 } from '../types.js';
 import { assignBars } from './bar-assignment.js';
@@ -372,9 +373,4 @@ function checkRange(connection: Connection, asked: RegionRange, given: RegionRan
         `where ${asked.count} at ${asked.offset} of region ${asked.index} were asked for`,
     );
   }
-}
-
-function regionName(index: number): string {
-  const entry = Object.entries(PciRegion).find(([, value]) => value === index);
-  return entry?.[0] ?? `region ${index}`;
 }
