@@ -1,6 +1,6 @@
 /**
  * The C parts of the benchmark: compiled by gcc when their sources have changed, loaded through koffi. The benchmark is
- * not shipped, so it may import koffi beside src/syscalls.ts.
+ * not shipped, so it may import koffi beside src/syscalls/.
  */
 import { execFileSync } from 'node:child_process';
 import { createHash } from 'node:crypto';

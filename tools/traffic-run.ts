@@ -4,7 +4,7 @@
  */
 import type { NetDevice } from '../src/driver/device.js';
 import { pollLoop } from '../src/forward/poll-loop.js';
-import { warn } from './cli.js';
+import { warn } from './output.js';
 import { type Stop, stopOnSignals } from './stop-signals.js';
 import { type ReportPort, TrafficReport } from './traffic-report.js';
 
@@ -35,26 +35,30 @@ export interface Traffic {
 
 /**
  * Runs traffic from open to close. The totals are printed whenever traffic ran, also when it fails in the end.
- * @param openAll opens the ports, one after the other; those that are open are closed where a later one fails
+ * @param openers open the ports, one after the other; those that are open are closed where a later one fails
+ * @param given ends the run; by default signals do
  * @throws NicError of the first thing that failed
  */
 export async function runTraffic(
-  openers: readonly (() => Promise<NetDevice>)[],
+  openers: readonly ((signal: AbortSignal) => Promise<NetDevice>)[],
   makeTraffic: (devices: readonly NetDevice[]) => Traffic,
   options: TrafficOptions,
+  given?: Stop,
 ): Promise<void> {
-  const stop = stopOnSignals();
+  const stop = given ?? stopOnSignals();
   const devices: NetDevice[] = [];
   try {
     for (const opener of openers) {
-      if (!stop.signal.aborted) devices.push(await opener());
+      if (!stop.signal.aborted) devices.push(await opener(stop.signal));
     }
-    if (!stop.signal.aborted) await waitForLinks(devices);
+    if (!stop.signal.aborted) await waitForLinks(devices, stop.signal);
     if (!stop.signal.aborted) await run(devices, makeTraffic(devices), stop, options);
+  } catch (error) {
+    // What was opening or waiting ends with the wish to stop, which is no failure.
+    if (error !== stop.signal.reason) stop.stop(error);
   } finally {
-    // In reverse: later devices may use the pool of the first.
     const closed = await closeAll(devices);
-    stop.dispose();
+    if (given === undefined) stop.dispose();
     if (closed !== undefined) stop.stop(closed);
   }
   stop.throwIfFailed();
@@ -67,7 +71,7 @@ async function run(
   options: TrafficOptions,
 ): Promise<void> {
   const report = new TrafficReport(traffic.report, options.json ?? false);
-  const watches = devices.map((device) => device.vfio.onGone((error) => stop.stop(error)));
+  const watches = devices.map((device) => device.onGone((error) => stop.stop(error)));
   const ticker = setInterval(() => {
     try {
       report.tick();
@@ -102,17 +106,22 @@ async function run(
     clearTimeout(end);
     for (const unwatch of watches) unwatch();
   }
+  for (const device of devices) {
+    // One that is gone is known by then, or is told now; the totals are due all the same.
+    await device.drain({ timeoutMs: DRAIN_TIMEOUT_MS }).catch((error: unknown) => stop.stop(error));
+  }
   try {
-    for (const device of devices) await device.drain(DRAIN_TIMEOUT_MS);
-    report.final(report.totals());
-    traffic.afterTotals?.();
+    report.final();
   } catch (error) {
     stop.stop(error);
   }
+  traffic.afterTotals?.();
 }
 
-async function waitForLinks(devices: readonly NetDevice[]): Promise<void> {
-  const states = await Promise.all(devices.map((device) => device.waitForLink(LINK_TIMEOUT_MS)));
+async function waitForLinks(devices: readonly NetDevice[], signal: AbortSignal): Promise<void> {
+  const states = await Promise.all(
+    devices.map((device) => device.waitForLink({ timeoutMs: LINK_TIMEOUT_MS, signal })),
+  );
   for (const [i, state] of states.entries()) {
     if (!state.up) warn(`${devices[i]!.address} has no link`, 'Check the cable and the other end; going on.');
   }

@@ -1,18 +1,52 @@
 /** Which driver serves which PCI ID, and the way in: `open`. */
 import { NicError } from '../errors.js';
+import { formatDeviceAddress, parseDeviceAddress } from '../pci/address.js';
+import { ConfigSpace } from '../pci/config-space.js';
+import { formatIds } from '../pci/ids.js';
+import { isNic } from '../pci/sysfs.js';
 import { openVfio } from '../vfio/open.js';
 import { PciRegion, type VfioDevice } from '../vfio/types.js';
-import type { DeviceId, Driver, NetDevice, OpenOptions } from './device.js';
+import type { DeviceCapabilities, DeviceId, DeviceLimits, Driver, NetDevice, OpenOptions } from './device.js';
 import { igb } from './igb/igb.js';
 import { ixgbe } from './ixgbe/ixgbe.js';
+import { checkOpenOptions } from './options.js';
 
-const DRIVERS: readonly Driver[] = [igb, ixgbe];
+/** A family is one line here. */
+const drivers: Driver[] = [igb, ixgbe];
 
-/** Offsets in PCI configuration space (PCI Local Bus 3.0, 6.1). */
-const CONFIG_VENDOR_ID = 0x00;
-const CONFIG_DEVICE_ID = 0x02;
-const CONFIG_BASE_CLASS = 0x0b;
-const CLASS_NETWORK = 0x02;
+/** Devices that are opened by another kind of address than a PCI function's or a vfio-user socket's. */
+export interface DeviceScheme {
+  /** What the address starts with, without the colon: `xdp`. */
+  readonly name: string;
+  /** How such an address looks, for messages: `xdp:INTERFACE`. */
+  readonly form: string;
+  /** @param rest of the address, behind the colon. The options' types are checked */
+  open(rest: string, options: OpenOptions): Promise<NetDevice>;
+}
+
+const schemes = new Map<string, DeviceScheme>();
+
+/** Lets `open` and all commands take PCI devices that a driver of yours knows. The first driver of an ID has it. */
+export function addDriver(driver: Driver): void {
+  drivers.push(driver);
+}
+
+/** Lets `open` and all commands take addresses of a kind of yours. */
+export function addScheme(scheme: DeviceScheme): void {
+  schemes.set(scheme.name, scheme);
+}
+
+/** The scheme of an address and the rest behind the colon; undefined for a PCI address or a vfio-user socket. */
+function schemeOf(address: unknown): { readonly scheme: DeviceScheme; readonly rest: string } | undefined {
+  const [, name, rest] = (typeof address === 'string' && /^([a-z][a-z0-9-]*):(.+)$/s.exec(address)) || [];
+  const scheme = schemes.get(name ?? '');
+  return scheme === undefined ? undefined : { scheme, rest: rest! };
+}
+
+/** An address that `open` takes, in its normal spelling. @throws NicError `BAD_ADDRESS` */
+export function normalizeAddress(text: string): string {
+  return schemeOf(text) === undefined ? formatDeviceAddress(parseDeviceAddress(text)) : text;
+}
 
 export interface SupportedDevice {
   readonly vendor: number;
@@ -21,11 +55,22 @@ export interface SupportedDevice {
   readonly name: string;
   /** `igb`. */
   readonly driver: string;
+  readonly limits: DeviceLimits;
+  readonly capabilities: DeviceCapabilities;
 }
 
 /** Every PCI ID that `open` takes. */
 export function supportedDevices(): readonly SupportedDevice[] {
-  return DRIVERS.flatMap((driver) => driver.ids.map((id) => ({ ...id, driver: driver.name })));
+  return drivers.flatMap(({ name, limits, capabilities, ids }) =>
+    ids.map((id) => ({
+      vendor: id.vendor,
+      device: id.device,
+      name: id.name,
+      driver: name,
+      limits,
+      capabilities,
+    })),
+  );
 }
 
 /**
@@ -35,11 +80,16 @@ export function supportedDevices(): readonly SupportedDevice[] {
  * @param address `0000:03:00.0`, `03:00.0` (a PCI device bound to vfio-pci) or `vfio-user:/path/to.sock`
  * @throws NicError; `code` tells the step that failed and `hint` what to do
  * @example
- * const nic = await open('0000:03:00.0', { promiscuous: true });
+ * await using nic = await open('0000:03:00.0', { promiscuous: true });
  * const bufs = new Uint32Array(32);
  * const count = nic.rxQueues[0].receive(bufs);
+ * nic.pool.release(bufs, count);
  */
 export async function open(address: string, options: OpenOptions = {}): Promise<NetDevice> {
+  checkOpenOptions(options);
+  options.signal?.throwIfAborted();
+  const other = schemeOf(address);
+  if (other !== undefined) return other.scheme.open(other.rest, options);
   return openOn(openVfio(address), options);
 }
 
@@ -59,34 +109,19 @@ export async function openOn(vfio: VfioDevice, options: OpenOptions = {}): Promi
 
 /** @throws NicError `NOT_A_NIC`, `UNSUPPORTED_DEVICE`, `DEVICE_GONE` */
 function driverFor(vfio: VfioDevice): { driver: Driver; id: DeviceId } {
-  const config = vfio.region(PciRegion.CONFIG);
-  const vendor = config.read16(CONFIG_VENDOR_ID);
-  const device = config.read16(CONFIG_DEVICE_ID);
-  const name = `${vfio.address} (${hex(vendor)}:${hex(device)})`;
-  if (vendor === 0xffff) {
-    throw new NicError(
-      'DEVICE_GONE',
-      `${vfio.address} does not answer: its configuration space reads all ones`,
-      {
-        path: vfio.address,
-        hint: 'The device was removed or is powered down.',
-      },
-    );
-  }
-  if (config.read8(CONFIG_BASE_CLASS) !== CLASS_NETWORK) {
+  const config = new ConfigSpace(vfio.region(PciRegion.CONFIG));
+  const { vendorId: vendor, deviceId: device } = config;
+  const name = `${vfio.address} (${formatIds(vendor, device)})`;
+  if (!isNic({ class: config.classCode })) {
     throw new NicError('NOT_A_NIC', `${name} is not a network controller`, { path: vfio.address });
   }
-  for (const driver of DRIVERS) {
+  for (const driver of drivers) {
     const id = driver.ids.find((entry) => entry.vendor === vendor && entry.device === device);
     if (id !== undefined) return { driver, id };
   }
-  const list = supportedDevices().map((entry) => `${entry.name} (${hex(entry.vendor)}:${hex(entry.device)})`);
+  const list = supportedDevices().map((entry) => `${entry.name} (${formatIds(entry.vendor, entry.device)})`);
   throw new NicError('UNSUPPORTED_DEVICE', `No driver for ${name}`, {
     path: vfio.address,
     hint: `Supported: ${list.join(', ')}.`,
   });
-}
-
-function hex(id: number): string {
-  return id.toString(16).padStart(4, '0');
 }

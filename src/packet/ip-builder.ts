@@ -1,9 +1,10 @@
 /** Builds IPv4 (RFC 791) and IPv6 (RFC 8200) packets in Ethernet frames. */
 import { NicError } from '../errors.js';
+import { integerOption } from '../options.js';
 import { IPV4_ADDRESS_BYTES, type IpAddress, ipBytes } from './addresses.js';
 import { writeU16, writeU32 } from './bytes.js';
 import { internetChecksum, pseudoSumIpv4, pseudoSumIpv6 } from './checksum.js';
-import { type EthernetOptions, frameFor, integer, payloadOf } from './link-builder.js';
+import { type EthernetOptions, frameFor, payloadOf, U8, U16, U32 } from './link-builder.js';
 import { EtherType, IPV4_BYTES, IPV6_BYTES, IpProtocol, isExtensionHeader } from './protocols.js';
 
 /** IPv4's header length field counts up to fifteen words. */
@@ -56,7 +57,7 @@ export interface IpPacketOptions extends IpOptions {
  */
 export function buildIp(options: IpPacketOptions): Uint8Array {
   const payload = payloadOf(options.payload);
-  const protocol = integer('protocol', options.protocol, 0, 255);
+  const protocol = integerOption('protocol', options.protocol, U8);
   return ipFrame(options, protocol, payload.length, (frame, at) => frame.set(payload, at));
 }
 
@@ -107,12 +108,12 @@ function ipv4Frame(
   const dontFragment = options.dontFragment ?? options.fragment === undefined;
   const { frame, at } = frameFor(options, EtherType.IPV4, totalBytes);
   frame[at] = 0x40 | (headerBytes / 4);
-  frame[at + 1] = integer('trafficClass', options.trafficClass ?? 0, 0, 255);
+  frame[at + 1] = integerOption('trafficClass', options.trafficClass ?? 0, U8);
   writeU16(frame, at + 2, totalBytes);
-  writeU16(frame, at + 4, integer('identification', options.identification ?? 0, 0, 0xffff));
+  writeU16(frame, at + 4, integerOption('identification', options.identification ?? 0, U16));
   const flags = (dontFragment ? 0x4000 : 0) | (moreFragments ? 0x2000 : 0);
   writeU16(frame, at + 6, flags | (offsetBytes / 8));
-  frame[at + 8] = integer('ttl', options.ttl ?? DEFAULT_TTL, 0, 255);
+  frame[at + 8] = integerOption('ttl', options.ttl ?? DEFAULT_TTL, U8);
   frame[at + 9] = protocol;
   frame.set(source, at + 12);
   frame.set(destination, at + 16);
@@ -129,7 +130,7 @@ function ipv6Frame(
   destination: Uint8Array,
 ): Frame {
   refuse(options, ['dontFragment', 'ipv4Options'], 'IPv6');
-  const identification = integer('identification', options.identification ?? 0, 0, 0xffff_ffff);
+  const identification = integerOption('identification', options.identification ?? 0, U32);
   if (options.fragment === undefined && identification !== 0) {
     throw new NicError('BAD_OPTION', 'identification in an IPv6 packet that is no fragment', {
       hint: 'Leave it out: IPv6 has it in fragments only.',
@@ -140,12 +141,12 @@ function ipv6Frame(
   const extensionsBytes = extensions.reduce((sum, { bytes }) => sum + bytes.length, 0);
   const payloadBytes = fits(extensionsBytes + l4Bytes);
   const { frame, at } = frameFor(options, EtherType.IPV6, IPV6_BYTES + payloadBytes);
-  const trafficClass = integer('trafficClass', options.trafficClass ?? 0, 0, 255);
-  const flowLabel = integer('flowLabel', options.flowLabel ?? 0, 0, 0xf_ffff);
+  const trafficClass = integerOption('trafficClass', options.trafficClass ?? 0, U8);
+  const flowLabel = integerOption('flowLabel', options.flowLabel ?? 0, { min: 0, max: 0xf_ffff });
   writeU32(frame, at, 0x6000_0000 | (trafficClass << 20) | flowLabel);
   writeU16(frame, at + 4, payloadBytes);
   frame[at + 6] = extensions[0]?.type ?? protocol;
-  frame[at + 7] = integer('ttl', options.ttl ?? DEFAULT_TTL, 0, 255);
+  frame[at + 7] = integerOption('ttl', options.ttl ?? DEFAULT_TTL, U8);
   frame.set(source, at + 8);
   frame.set(destination, at + 24);
   let next = at + IPV6_BYTES;
@@ -170,7 +171,7 @@ function extensionBytes({ type, body }: ExtensionHeader): Extension {
   bytes.set(content, 2);
   // AH counts words of four bytes, less two (RFC 4302, 2.2); the others units of eight, less one.
   const length = type === IpProtocol.AH ? bytes.length / 4 - 2 : bytes.length / 8 - 1;
-  bytes[1] = integer('length of an extension header', length, 0, 255);
+  bytes[1] = integerOption('length of an extension header', length, U8);
   return { type, bytes };
 }
 
@@ -185,12 +186,8 @@ function fragmentHeader(
 }
 
 function fragmentOf({ fragment }: Pick<IpPacketOptions, 'fragment'>) {
-  const offsetBytes = integer('fragment.offsetBytes', fragment?.offsetBytes ?? 0, 0, 0xfff8);
-  if (offsetBytes % 8 !== 0) {
-    throw new NicError('BAD_OPTION', `fragment.offsetBytes is ${offsetBytes}`, {
-      hint: 'It must be a multiple of 8.',
-    });
-  }
+  const range = { min: 0, max: 0xfff8, multipleOf: 8 };
+  const offsetBytes = integerOption('fragment.offsetBytes', fragment?.offsetBytes ?? 0, range);
   return { offsetBytes, moreFragments: fragment?.moreFragments === true };
 }
 

@@ -1,5 +1,6 @@
 /** Builds Ethernet II frames with VLAN tags (IEEE 802.3, 802.1Q), and ARP packets (RFC 826). */
 import { NicError } from '../errors.js';
+import { badOption, choiceOption, integerOption } from '../options.js';
 import { type IpAddress, ipBytes, type MacAddress, macBytes } from './addresses.js';
 import { writeU16 } from './bytes.js';
 import {
@@ -15,6 +16,11 @@ import {
 /** Longest frame that a builder makes: an IPv4 packet of 65,535 bytes behind Ethernet and two tags fits. */
 const MAX_FRAME_BYTES = 65_600;
 const MAX_TAGS = 2;
+
+/** What a field of so many bits may be. */
+export const U8 = { min: 0, max: 0xff };
+export const U16 = { min: 0, max: 0xffff };
+export const U32 = { min: 0, max: 0xffff_ffff };
 
 /** A VLAN tag. A number alone is a tag with priority 0. */
 export interface VlanTag {
@@ -46,7 +52,7 @@ export interface EthernetOptions {
 export function buildEthernet(
   options: EthernetOptions & { readonly etherType: number; readonly payload?: Uint8Array },
 ): Uint8Array {
-  const etherType = integer('etherType', options.etherType, 0, 0xffff);
+  const etherType = integerOption('etherType', options.etherType, U16);
   const payload = payloadOf(options.payload);
   const { frame, at } = frameFor(options, etherType, payload.length);
   frame.set(payload, at);
@@ -71,7 +77,7 @@ export interface ArpOptions extends Partial<EthernetOptions> {
  * @example buildArp({ operation: 'request', senderMac, senderIp: '10.0.0.1', targetIp: '10.0.0.2' })
  */
 export function buildArp(options: ArpOptions): Uint8Array {
-  const isRequest = oneOf('operation', options.operation, ['request', 'reply']) === 'request';
+  const isRequest = choiceOption('operation', options.operation, ['request', 'reply']) === 'request';
   if (!isRequest && options.targetMac === undefined) {
     throw new NicError('BAD_OPTION', 'an ARP reply without targetMac', {
       hint: 'Give the MAC address of whoever asked.',
@@ -100,7 +106,10 @@ export function frameFor(
   payloadBytes: number,
 ): { frame: Uint8Array; at: number } {
   const tags = tagsOf(options.vlan);
-  const minBytes = integer('minBytes', options.minBytes ?? MIN_FRAME_BYTES, 0, MAX_FRAME_BYTES);
+  const minBytes = integerOption('minBytes', options.minBytes ?? MIN_FRAME_BYTES, {
+    min: 0,
+    max: MAX_FRAME_BYTES,
+  });
   const headerBytes = ETHERNET_BYTES + tags.length * VLAN_BYTES;
   const frameBytes = headerBytes + payloadBytes;
   if (frameBytes > MAX_FRAME_BYTES) {
@@ -131,29 +140,11 @@ function tagsOf(vlan: EthernetOptions['vlan']): { tagType: number; control: numb
     const outer = list.length === MAX_TAGS && i === 0;
     const tagType = tag.tagType ?? (outer ? EtherType.QINQ : EtherType.VLAN);
     if (!isVlanType(tagType)) {
-      throw new NicError('BAD_OPTION', `vlan.tagType ${String(tagType)}`, {
-        hint: 'It must be 0x8100, 0x88a8 or 0x9100.',
-      });
+      throw badOption('vlan.tagType', tagType, '0x8100, 0x88a8 or 0x9100');
     }
-    const priority = integer('vlan.priority', tag.priority ?? 0, 0, 7);
-    const id = integer('vlan.id', tag.id, 0, 0xfff);
+    const priority = integerOption('vlan.priority', tag.priority ?? 0, { min: 0, max: 7 });
+    const id = integerOption('vlan.id', tag.id, { min: 0, max: 0xfff });
     return { tagType, control: (priority << 13) | (tag.dropEligible === true ? 0x1000 : 0) | id };
-  });
-}
-
-/** @throws NicError `BAD_OPTION` where the value is no whole number in the range */
-export function integer(name: string, value: number, min: number, max: number): number {
-  if (Number.isInteger(value) && value >= min && value <= max) return value;
-  throw new NicError('BAD_OPTION', `${name} is ${String(value)}`, {
-    hint: `It must be a whole number from ${min} to ${max}.`,
-  });
-}
-
-/** @throws NicError `BAD_OPTION` where the value is none of them */
-export function oneOf<T extends string>(name: string, value: T, allowed: readonly T[]): T {
-  if (allowed.includes(value)) return value;
-  throw new NicError('BAD_OPTION', `${name} is ${String(value)}`, {
-    hint: `It must be one of: ${allowed.join(', ')}.`,
   });
 }
 
@@ -161,9 +152,7 @@ export function oneOf<T extends string>(name: string, value: T, allowed: readonl
 export function payloadOf(payload: Uint8Array | undefined, name = 'payload'): Uint8Array {
   if (payload === undefined) return new Uint8Array(0);
   if (payload instanceof Uint8Array) return payload;
-  throw new NicError('BAD_OPTION', `${name} is ${typeof payload}`, {
-    hint: 'It must be a Uint8Array or Buffer, such as Buffer.from(text).',
-  });
+  throw badOption(name, payload, 'a Uint8Array or Buffer, such as Buffer.from(text)');
 }
 
 function ipv4Only(name: string, address: IpAddress): Uint8Array {

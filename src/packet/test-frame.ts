@@ -22,9 +22,9 @@
  */
 
 import { NicError } from '../errors.js';
+import { choiceOption, integerOption } from '../options.js';
 import { readU16, readU32, writeU16, writeU32 } from './bytes.js';
 import { checksumOf } from './checksum.js';
-import { integer, oneOf } from './link-builder.js';
 import { Layer, PacketView } from './packet-view.js';
 import { parse } from './parse.js';
 import { UDP_BYTES } from './protocols.js';
@@ -103,8 +103,8 @@ export class TestFrame {
 
   /** @throws NicError `BAD_OPTION`, `BAD_ADDRESS` */
   constructor(options: TestFrameOptions) {
-    this.flows = integer('flows', options.flows ?? 1, 1, 0x1_0000);
-    const isByAddress = oneOf('flowsBy', options.flowsBy ?? 'port', ['port', 'address']) === 'address';
+    this.flows = integerOption('flows', options.flows ?? 1, { min: 1, max: 0x1_0000 });
+    const isByAddress = choiceOption('flowsBy', options.flowsBy ?? 'port', ['port', 'address']) === 'address';
     this.#hasTime = options.timeStamps === true;
     this.#isPlain = this.flows === 1 && !this.#hasTime;
     this.#versionByte = (VERSION << 4) | (this.#hasTime ? FLAG_TIME_STAMP : 0);
@@ -222,7 +222,10 @@ function buildTemplate(options: TestFrameOptions, versionByte: number): Uint8Arr
   const { sizeBytes, flows, flowsBy, timeStamps, ...given } = options;
   const fields = { ...TEST_FRAME_DEFAULTS, ...given, minBytes: 0 };
   const headersBytes = buildUdp(fields).length;
-  integer('sizeBytes', sizeBytes, Math.max(60, headersBytes + TEST_PAYLOAD_BYTES), 0xffff);
+  integerOption('sizeBytes', sizeBytes, {
+    min: Math.max(60, headersBytes + TEST_PAYLOAD_BYTES),
+    max: 0xffff,
+  });
   const payload = new Uint8Array(sizeBytes - headersBytes);
   writeU16(payload, 0, MAGIC);
   payload[VERSION_AT] = versionByte;

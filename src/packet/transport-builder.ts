@@ -1,10 +1,11 @@
 /** Builds UDP (RFC 768), TCP (RFC 9293), ICMP (RFC 792) and ICMPv6 (RFC 4443) packets in Ethernet frames. */
 import { NicError } from '../errors.js';
+import { integerOption } from '../options.js';
 import { ipBytes } from './addresses.js';
 import { writeU16, writeU32 } from './bytes.js';
 import { internetChecksum, sumOf, udpChecksumOf } from './checksum.js';
 import { type IpOptions, ipFrame } from './ip-builder.js';
-import { integer, payloadOf } from './link-builder.js';
+import { payloadOf, U8, U16, U32 } from './link-builder.js';
 import { ICMP_BYTES, IcmpType, Icmpv6Type, IpProtocol, TCP_BYTES, TcpFlag, UDP_BYTES } from './protocols.js';
 
 /** TCP's header length field counts up to fifteen words. */
@@ -30,8 +31,8 @@ export interface UdpOptions extends IpOptions {
  */
 export function buildUdp(options: UdpOptions): Uint8Array {
   const payload = payloadOf(options.payload);
-  const sourcePort = integer('sourcePort', options.sourcePort, 0, 0xffff);
-  const destinationPort = integer('destinationPort', options.destinationPort, 0, 0xffff);
+  const sourcePort = integerOption('sourcePort', options.sourcePort, U16);
+  const destinationPort = integerOption('destinationPort', options.destinationPort, U16);
   const udpBytes = UDP_BYTES + payload.length;
   return ipFrame(options, IpProtocol.UDP, udpBytes, (frame, at, pseudoSum) => {
     writeU16(frame, at, sourcePort);
@@ -76,14 +77,14 @@ export function buildTcp(options: TcpOptions): Uint8Array {
   const headerBytes = TCP_BYTES + ((tcpOptions.length + 3) & ~3);
   const tcpBytes = headerBytes + payload.length;
   return ipFrame(options, IpProtocol.TCP, tcpBytes, (frame, at, pseudoSum) => {
-    writeU16(frame, at, integer('sourcePort', options.sourcePort, 0, 0xffff));
-    writeU16(frame, at + 2, integer('destinationPort', options.destinationPort, 0, 0xffff));
-    writeU32(frame, at + 4, integer('sequence', options.sequence ?? 0, 0, 0xffff_ffff));
-    writeU32(frame, at + 8, integer('acknowledgment', options.acknowledgment ?? 0, 0, 0xffff_ffff));
+    writeU16(frame, at, integerOption('sourcePort', options.sourcePort, U16));
+    writeU16(frame, at + 2, integerOption('destinationPort', options.destinationPort, U16));
+    writeU32(frame, at + 4, integerOption('sequence', options.sequence ?? 0, U32));
+    writeU32(frame, at + 8, integerOption('acknowledgment', options.acknowledgment ?? 0, U32));
     frame[at + 12] = (headerBytes / 4) << 4;
-    frame[at + 13] = integer('flags', options.flags ?? TcpFlag.ACK, 0, 0xff);
-    writeU16(frame, at + 14, integer('window', options.window ?? 0xffff, 0, 0xffff));
-    writeU16(frame, at + 18, integer('urgentPointer', options.urgentPointer ?? 0, 0, 0xffff));
+    frame[at + 13] = integerOption('flags', options.flags ?? TcpFlag.ACK, U8);
+    writeU16(frame, at + 14, integerOption('window', options.window ?? 0xffff, U16));
+    writeU16(frame, at + 18, integerOption('urgentPointer', options.urgentPointer ?? 0, U16));
     frame.set(tcpOptions, at + TCP_BYTES);
     frame.set(payload, at + headerBytes);
     writeU16(frame, at + 16, internetChecksum(frame, at, at + tcpBytes, pseudoSum));
@@ -107,9 +108,9 @@ export function buildIcmp(options: IcmpOptions): Uint8Array {
   const protocol = isIpv6 ? IpProtocol.ICMPV6 : IpProtocol.ICMP;
   const icmpBytes = ICMP_BYTES + payload.length;
   return ipFrame(options, protocol, icmpBytes, (frame, at, pseudoSum) => {
-    frame[at] = integer('type', options.type, 0, 255);
-    frame[at + 1] = integer('code', options.code ?? 0, 0, 255);
-    writeU32(frame, at + 4, integer('rest', options.rest ?? 0, 0, 0xffff_ffff));
+    frame[at] = integerOption('type', options.type, U8);
+    frame[at + 1] = integerOption('code', options.code ?? 0, U8);
+    writeU32(frame, at + 4, integerOption('rest', options.rest ?? 0, U32));
     frame.set(payload, at + ICMP_BYTES);
     writeU16(frame, at + 2, internetChecksum(frame, at, at + icmpBytes, isIpv6 ? pseudoSum : 0));
   });
@@ -133,8 +134,8 @@ export interface PingOptions extends IpOptions {
  */
 export function buildPing(options: PingOptions): Uint8Array {
   const types = ipBytes(options.sourceIp).length === 16 ? Icmpv6Type : IcmpType;
-  const identifier = integer('identifier', options.identifier ?? 0, 0, 0xffff);
-  const sequence = integer('sequence', options.sequence ?? 0, 0, 0xffff);
+  const identifier = integerOption('identifier', options.identifier ?? 0, U16);
+  const sequence = integerOption('sequence', options.sequence ?? 0, U16);
   return buildIcmp({
     ...options,
     type: options.reply === true ? types.ECHO_REPLY : types.ECHO_REQUEST,

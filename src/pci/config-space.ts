@@ -6,6 +6,18 @@
  * (which no vendor has: PCI 6.2.1) means that it is gone.
  */
 import { NicError } from '../errors.js';
+import {
+  ALL_ONES,
+  BAR_COUNT,
+  BarBits,
+  CapabilityId,
+  CONVENTIONAL_SIZE_BYTES,
+  ConfigOffset,
+  HeaderType,
+  Msix,
+  Pcie,
+  Status,
+} from './registers.js';
 
 /** How config space is reached. A `Region` of VFIO is one. */
 export interface ConfigAccess {
@@ -20,61 +32,6 @@ export interface ConfigAccess {
   write16(offset: number, value: number): void;
   write32(offset: number, value: number): void;
 }
-
-/** Offsets of the header, type 0 (PCI 6.1, figure 6-1). */
-export const ConfigOffset = {
-  VENDOR_ID: 0x00,
-  DEVICE_ID: 0x02,
-  COMMAND: 0x04,
-  STATUS: 0x06,
-  REVISION_ID: 0x08,
-  CLASS_CODE: 0x09,
-  HEADER_TYPE: 0x0e,
-  BAR0: 0x10,
-  SUBSYSTEM_VENDOR_ID: 0x2c,
-  SUBSYSTEM_ID: 0x2e,
-  CAPABILITIES: 0x34,
-  INTERRUPT_PIN: 0x3d,
-} as const;
-
-/** Bits of the command register, RW (PCI 6.2.2, table 6-1). */
-export const Command = {
-  /** The device answers accesses to its I/O BARs. */
-  IO_SPACE: 1 << 0,
-  /** The device answers accesses to its memory BARs. */
-  MEMORY_SPACE: 1 << 1,
-  /** The device may start DMA, and may send MSI and MSI-X, which are memory writes. */
-  BUS_MASTER: 1 << 2,
-  /** The device must not assert its INTx line. */
-  INTX_DISABLE: 1 << 10,
-} as const;
-
-/** Bits of the status register (PCI 6.2.3, table 6-2). */
-export const Status = {
-  /** RO: an INTx interrupt is pending in the device. */
-  INTERRUPT: 1 << 3,
-  /** RO: there is a capability list. */
-  CAPABILITIES_LIST: 1 << 4,
-  /** RC (write 1 to clear): the device's own access was answered with master abort. */
-  RECEIVED_MASTER_ABORT: 1 << 13,
-} as const;
-
-/** Capability identifiers (PCI appendix H). */
-export const CapabilityId = {
-  POWER_MANAGEMENT: 0x01,
-  MSI: 0x05,
-  VENDOR: 0x09,
-  PCIE: 0x10,
-  MSIX: 0x11,
-} as const;
-
-/** Extended capability identifiers (PCIe 7.6.3 and the PCI Code and ID Assignment Specification). */
-export const ExtendedCapabilityId = {
-  AER: 0x0001,
-  SERIAL_NUMBER: 0x0003,
-  ARI: 0x000e,
-  SRIOV: 0x0010,
-} as const;
 
 /** An entry of the capability list; `offset` is where its header lies. */
 export interface Capability {
@@ -120,7 +77,6 @@ export interface Bar {
 }
 
 const HEADER_SIZE_BYTES = 0x40;
-const CONVENTIONAL_SIZE_BYTES = 0x100;
 
 /** Reads and writes the configuration space of one function. For set-up and messages, not for the packet path. */
 export class ConfigSpace {
@@ -133,12 +89,19 @@ export class ConfigSpace {
   /** @throws NicError `DEVICE_GONE` where the device no longer answers */
   get vendorId(): number {
     const id = this.#access.read16(ConfigOffset.VENDOR_ID);
-    if (id === 0xffff) throw this.#gone();
+    if (id === ALL_ONES) throw this.#gone();
     return id;
   }
 
   get deviceId(): number {
     return this.#access.read16(ConfigOffset.DEVICE_ID);
+  }
+
+  /** One of `HeaderType`. @throws NicError `DEVICE_GONE` where the device no longer answers */
+  get headerType(): number {
+    const type = this.#access.read8(ConfigOffset.HEADER_TYPE) & HeaderType.LAYOUT_MASK;
+    if (type === HeaderType.LAYOUT_MASK) this.assertPresent();
+    return type;
   }
 
   get subsystemVendorId(): number {
@@ -174,33 +137,20 @@ export class ConfigSpace {
   }
 
   /**
-   * Sets or clears bits of the command register and leaves the others.
+   * Sets and clears bits of the command register (`Command`), and leaves the others. Writes only where that changes it.
    * @throws NicError `DEVICE_GONE`: ones read from a lost device must not be written back to what comes after it
    */
-  setCommand(mask: number, on: boolean): void {
-    this.assertPresent();
-    const command = this.command;
-    this.command = on ? command | mask : command & ~mask & 0xffff;
-  }
-
-  /** Lets the device start DMA, or forbids it. @throws NicError `DEVICE_GONE` */
-  setBusMaster(on: boolean): void {
-    this.setCommand(Command.BUS_MASTER, on);
-  }
-
-  /** Lets the device answer accesses to its memory BARs, or not. @throws NicError `DEVICE_GONE` */
-  setMemorySpace(on: boolean): void {
-    this.setCommand(Command.MEMORY_SPACE, on);
-  }
-
-  /** Forbids the device to assert its INTx line, or allows it. @throws NicError `DEVICE_GONE` */
-  setIntxDisable(on: boolean): void {
-    this.setCommand(Command.INTX_DISABLE, on);
+  changeCommand(set: number, clear: number): void {
+    const before = this.command;
+    // Bits 15:11 are reserved and read 0, so ones are no command.
+    if (before === ALL_ONES) throw this.#gone();
+    const after = (before & ~clear) | set;
+    if (after !== before) this.command = after;
   }
 
   /** @throws NicError `DEVICE_GONE` where the device no longer answers */
   assertPresent(): void {
-    if (this.#access.read16(ConfigOffset.VENDOR_ID) === 0xffff) throw this.#gone();
+    if (this.#access.read16(ConfigOffset.VENDOR_ID) === ALL_ONES) throw this.#gone();
   }
 
   /**
@@ -272,22 +222,22 @@ export class ConfigSpace {
   msix(): MsixCapability | undefined {
     const offset = this.findCapability(CapabilityId.MSIX)?.offset;
     if (offset === undefined) return undefined;
-    this.#assertFits('MSI-X', offset, 12);
-    const control = this.#access.read16(offset + 2);
-    const table = this.#access.read32(offset + 4);
-    const pba = this.#access.read32(offset + 8);
-    if ((table & 7) > 5 || (pba & 7) > 5) {
-      throw this.#malformed(`MSI-X capability names BAR ${table & 7} and ${pba & 7}; there are 0 to 5`);
+    this.#assertFits('MSI-X', offset, Msix.SIZE_BYTES);
+    const control = this.#access.read16(offset + Msix.CONTROL);
+    const table = this.#access.read32(offset + Msix.TABLE);
+    const pba = this.#access.read32(offset + Msix.PBA);
+    const [tableBar, pbaBar] = [table & Msix.BAR_MASK, pba & Msix.BAR_MASK];
+    if (tableBar >= BAR_COUNT || pbaBar >= BAR_COUNT) {
+      throw this.#malformed(`MSI-X capability names BAR ${tableBar} and ${pbaBar}; there are 0 to 5`);
     }
     return {
       offset,
-      // Message Control holds the size minus one in bits 10:0 and the enable bit in bit 15.
-      tableSize: (control & 0x7ff) + 1,
-      tableBar: table & 7,
-      tableOffset: (table & ~7) >>> 0,
-      pbaBar: pba & 7,
-      pbaOffset: (pba & ~7) >>> 0,
-      enabled: (control & 0x8000) !== 0,
+      tableSize: (control & Msix.CONTROL_TABLE_SIZE) + 1,
+      tableBar,
+      tableOffset: (table & ~Msix.BAR_MASK) >>> 0,
+      pbaBar,
+      pbaOffset: (pba & ~Msix.BAR_MASK) >>> 0,
+      enabled: (control & Msix.CONTROL_ENABLE) !== 0,
     };
   }
 
@@ -296,37 +246,52 @@ export class ConfigSpace {
     const offset = this.findCapability(CapabilityId.PCIE)?.offset;
     if (offset === undefined) return undefined;
     this.#assertFits('PCI Express', offset, 8);
-    const flags = this.#access.read16(offset + 2);
+    const flags = this.#access.read16(offset + Pcie.FLAGS);
     return {
       offset,
       version: flags & 0xf,
       portType: (flags >>> 4) & 0xf,
-      hasFlr: (this.#access.read32(offset + 4) & (1 << 28)) !== 0,
+      hasFlr: (this.#access.read32(offset + Pcie.DEVICE_CAPABILITIES) & Pcie.CAPABILITIES_FLR) !== 0,
     };
   }
 
   /**
+   * Whether the function waits for answers to requests of its own (PCIe 7.5.3.5, Transactions Pending); false for a
+   * conventional device. Throws as `capabilities` does.
+   */
+  transactionsPending(): boolean {
+    const offset = this.pcie()?.offset;
+    if (offset === undefined) return false;
+    this.#assertFits('PCI Express', offset, Pcie.DEVICE_STATUS + 2);
+    return (this.#access.read16(offset + Pcie.DEVICE_STATUS) & Pcie.STATUS_TRANSACTIONS_PENDING) !== 0;
+  }
+
+  /**
    * The base address registers that are in use (PCI 6.2.5.1). Their sizes are not told here: finding them means
-   * writing to the registers, and VFIO has them as the sizes of its regions. A memory BAR of 32 bits at address 0
-   * that is not prefetchable looks like one that is not there, and is left out.
+   * writing to the registers, and VFIO has them as the sizes of its regions.
+   * @param sizesBytes where they are known: a BAR is in use if it has a size. Otherwise a memory BAR of 32 bits at address
+   *   0 that is not prefetchable looks like one that is not there, and is left out
    * @throws NicError `DEVICE_GONE`; `CONFIG_SPACE` where a 64-bit BAR has no second half
    */
-  bars(): Bar[] {
-    this.assertPresent();
+  bars(sizesBytes?: readonly number[]): Bar[] {
     const bars: Bar[] = [];
-    // A bridge (header type 1) has two; bit 7 of the type is the multi-function flag (PCI 6.2.1).
-    const type = this.#access.read8(ConfigOffset.HEADER_TYPE) & 0x7f;
-    const count = type === 0 ? 6 : type === 1 ? 2 : 0;
+    const type = this.headerType;
+    const count = type === HeaderType.DEVICE ? BAR_COUNT : type === HeaderType.BRIDGE ? 2 : 0;
     for (let index = 0; index < count; index++) {
       const low = this.#access.read32(ConfigOffset.BAR0 + 4 * index);
-      if (low === 0) continue;
-      if ((low & 1) !== 0) {
-        bars.push({ index, kind: 'io', prefetchable: false, address: BigInt((low & ~3) >>> 0) });
+      if (sizesBytes === undefined ? low === 0 : (sizesBytes[index] ?? 0) === 0) continue;
+      if ((low & BarBits.IO) !== 0) {
+        bars.push({
+          index,
+          kind: 'io',
+          prefetchable: false,
+          address: BigInt((low & ~BarBits.IO_MASK) >>> 0),
+        });
         continue;
       }
-      const prefetchable = (low & 8) !== 0;
-      const address = BigInt((low & ~0xf) >>> 0);
-      if ((low & 6) !== 4) {
+      const prefetchable = (low & BarBits.PREFETCHABLE) !== 0;
+      const address = BigInt((low & ~BarBits.MEMORY_MASK) >>> 0);
+      if ((low & BarBits.TYPE_MASK) !== BarBits.TYPE_64) {
         bars.push({ index, kind: 'mem32', prefetchable, address });
         continue;
       }
@@ -355,7 +320,7 @@ export class ConfigSpace {
 
   /** A header of ones in the middle of a list: the device has just gone, or the list leads nowhere. */
   #ones(offset: number): NicError {
-    if (this.#access.read16(ConfigOffset.VENDOR_ID) === 0xffff) return this.#gone();
+    if (this.#access.read16(ConfigOffset.VENDOR_ID) === ALL_ONES) return this.#gone();
     return this.#malformed(`Capability header at 0x${offset.toString(16)} is all ones`);
   }
 

@@ -2,8 +2,9 @@
  * A tiny driver for the tests: plain memory as the client's, and register numbers of its own, written down from the
  * datasheet again (sections beside them), so that a wrong offset in the model does not go unnoticed.
  */
-import { IxgbeModel, type IxgbeOptions } from '../../src/emulator/ixgbe/ixgbe-model.js';
+import { IxgbeModel } from '../../src/emulator/ixgbe/ixgbe-model.js';
 import { type FrameMemory, frameMemory, type Port } from '../../src/emulator/link.js';
+import type { ModelOptions } from '../../src/emulator/model.js';
 import type { DeviceHost, DmaWindow } from '../../src/vfio/user/served-device.js';
 
 export const BAR0 = 0;
@@ -149,7 +150,7 @@ export class TestNic {
   txCount = 0;
   txNext = 0;
 
-  constructor(options: IxgbeOptions = {}) {
+  constructor(options: ModelOptions = {}) {
     this.model = new IxgbeModel({ mappable: false, ...options });
     this.memory = this.host.addWindow(MEMORY_IOVA, MEMORY_BYTES);
     this.model.attach(this.host);
@@ -235,7 +236,11 @@ export class TestNic {
 
   /** Accepts everything: promiscuous. */
   promiscuous(): this {
+    // Filters change while the receiver is off (8.2.3.7.1).
+    const receiver = this.read(R.RXCTRL);
+    this.write(R.RXCTRL, 0);
     this.write(R.FCTRL, (1 << 8) | (1 << 9) | (1 << 10));
+    this.write(R.RXCTRL, receiver);
     return this;
   }
 
@@ -316,6 +321,13 @@ export function concat(parts: readonly Uint8Array[]): Uint8Array {
     at += part.length;
   }
   return all;
+}
+
+/** A frame where ports expect one. */
+export function memoryOf(bytes: Uint8Array): FrameMemory {
+  const memory = frameMemory(bytes.length);
+  memory.bytes.set(bytes);
+  return memory;
 }
 
 /** Keeps copies of what it gets. */

@@ -265,16 +265,16 @@ const refused = suite('builders refuse');
 const UDP = { ...V4, ...PORTS };
 for (const [what, action, names] of [
   ['a port above 65535', () => buildUdp({ ...UDP, sourcePort: 65536 }), /sourcePort is 65536/],
-  ['a port that is text', () => buildUdp({ ...UDP, destinationPort: '9' as never }), /destinationPort is 9/],
+  ['a port that is text', () => buildUdp({ ...UDP, destinationPort: '9' as never }), /destinationPort is "9" \(a string\)/],
   ['a missing port', () => buildUdp({ ...V4, sourcePort: 1 } as never), /destinationPort is undefined/],
   ['a fraction', () => buildUdp({ ...UDP, ttl: 1.5 }), /ttl is 1.5/],
   ['two kinds of addresses', () => buildUdp({ ...UDP, sourceIp: '::1' }), /different kinds/],
   ['a missing address', () => buildUdp({ ...PORTS, ...MACS } as never), /"undefined" is no|undefined is no/],
   ['a bad MAC address', () => buildUdp({ ...UDP, sourceMac: 'nonsense' }), /"nonsense" is no MAC address/],
-  ['a text as payload', () => buildUdp({ ...UDP, payload: 'hi' as never }), /payload is string/],
+  ['a text as payload', () => buildUdp({ ...UDP, payload: 'hi' as never }), /payload is "hi" \(a string\)/],
   ['three tags', () => buildUdp({ ...UDP, vlan: [1, 2, 3] }), /3 VLAN tags/],
   ['a VLAN number above 4095', () => buildUdp({ ...UDP, vlan: 4096 }), /vlan.id is 4096/],
-  ['a tag type that is none', () => buildUdp({ ...UDP, vlan: { id: 1, tagType: 0x800 } }), /tagType 2048/],
+  ['a tag type that is none', () => buildUdp({ ...UDP, vlan: { id: 1, tagType: 0x800 } }), /tagType is 2048/],
   ['41 bytes of IPv4 options', () => buildUdp({ ...UDP, ipv4Options: new Uint8Array(41) }), /41 bytes/],
   ['41 bytes of TCP options', () => buildTcp({ ...UDP, tcpOptions: new Uint8Array(41) }), /41 bytes/],
   ['a flow label in IPv4', () => buildUdp({ ...UDP, flowLabel: 1 }), /flowLabel in an IPv4 packet/],
@@ -324,7 +324,7 @@ for (const [what, action, names] of [
         senderIp: '10.0.0.1',
         targetIp: '10.0.0.2',
       }),
-    /operation is shout/,
+    /operation is "shout"/,
   ],
 ] as const) {
   refused(what, () => {

@@ -246,11 +246,11 @@ frames('the defaults are the addresses for benchmarks and the discard port', () 
 
 for (const [what, options, message] of [
   ['59 bytes', { sizeBytes: 59 }, /sizeBytes is 59/],
-  ['a size that is text', { sizeBytes: '60' as never }, /sizeBytes is 60/],
+  ['a size that is text', { sizeBytes: '60' as never }, /sizeBytes is "60" \(a string\)/],
   ['more than IP carries', { sizeBytes: 70_000 }, /sizeBytes is 70000/],
   ['no flow', { flows: 0 }, /flows is 0/],
   ['more flows than ports are left', { flows: 8193 }, /8193 flows from source port 57344/],
-  ['a way to spread that is none', { flowsBy: 'colour' as never }, /flowsBy is colour/],
+  ['a way to spread that is none', { flowsBy: 'colour' as never }, /flowsBy is "colour"/],
 ] as const) {
   frames(`refuses ${what}`, () => {
     assert.throws(

@@ -1,7 +1,7 @@
 /** A DMA mapper without an IOMMU: keeps what is mapped, refuses overlaps, and can be told to fail. */
 import * as assert from 'uvu/assert';
 import { NicError } from '../../src/errors.js';
-import { viewMemory } from '../../src/syscalls.js';
+import { viewMemory } from '../../src/syscalls/memory.js';
 import type { DmaBacking, DmaMapper, IovaRange } from '../../src/vfio/types.js';
 
 export class FakeMapper implements DmaMapper {

@@ -2,8 +2,9 @@
 import * as assert from 'uvu/assert';
 import type { NetDevice, OpenOptions } from '../../src/driver/device.js';
 import { ixgbe } from '../../src/driver/ixgbe/ixgbe.js';
-import { IxgbeModel, type IxgbeOptions } from '../../src/emulator/ixgbe/ixgbe-model.js';
+import { IxgbeModel } from '../../src/emulator/ixgbe/ixgbe-model.js';
 import { type Connection, connect } from '../../src/emulator/link.js';
+import type { ModelOptions } from '../../src/emulator/model.js';
 import { PacketPool } from '../../src/hugepage/packet-pool.js';
 import { LocalDevice, LocalMapper } from './local-device.js';
 
@@ -12,7 +13,7 @@ export const MAC_B = Uint8Array.of(0x02, 0, 0, 0, 0, 0x0b);
 const BUFFERS = 2048;
 
 export interface RigOptions {
-  readonly model?: IxgbeOptions;
+  readonly model?: ModelOptions;
   readonly open?: OpenOptions;
   readonly deviceId?: number;
   readonly flowControl?: boolean;
@@ -90,7 +91,7 @@ export class IxgbeRig {
   /** Takes a buffer, fills it with `frame`, and returns its index. */
   buffer(frame: Uint8Array): number {
     const bufs = new Uint32Array(1);
-    assert.is(this.pool.allocate(bufs), 1, 'a free buffer');
+    assert.is(this.pool.allocate(bufs, bufs.length), 1, 'a free buffer');
     this.pool.bytes(bufs[0]!).set(frame);
     this.pool.lengths[bufs[0]!] = frame.length;
     return bufs[0]!;
@@ -99,8 +100,8 @@ export class IxgbeRig {
   /** Sends frames from one side; returns how many the ring took (the rest is given back). */
   send(from: Side, frames: readonly Uint8Array[], queue = 0): number {
     const bufs = Uint32Array.from(frames, (frame) => this.buffer(frame));
-    const sent = from.nic.txQueues[queue]!.send(bufs);
-    this.pool.release(bufs, sent);
+    const sent = from.nic.txQueues[queue]!.send(bufs, bufs.length);
+    this.pool.release(bufs, bufs.length - sent, sent);
     return sent;
   }
 
@@ -113,7 +114,7 @@ export class IxgbeRig {
         for (const index of bufs.subarray(0, count)) {
           frames.push(this.pool.bytes(index).slice(0, this.pool.lengths[index]));
         }
-        this.pool.release(bufs, 0, count);
+        this.pool.release(bufs, count);
       }
     }
     return frames;

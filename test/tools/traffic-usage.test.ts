@@ -3,10 +3,10 @@ import { Command } from 'commander';
 import { suite } from 'uvu';
 import * as assert from 'uvu/assert';
 import { onHugepageWarning } from '../../src/hugepage/dma-region.js';
-import { prepareProgram, run } from '../../tools/cli.js';
 import * as emulate from '../../tools/commands/emulate.js';
 import * as fwd from '../../tools/commands/fwd.js';
 import * as pktgen from '../../tools/commands/pktgen.js';
+import { prepareProgram, run } from '../../tools/run-command.js';
 import { captureLines } from '../support/capture.js';
 
 const usage = suite('fwd, pktgen and emulate: usage');
@@ -34,16 +34,16 @@ for (const [args, message] of [
   [['fwd', A, A], '0000:03:00.0 is given twice'],
   [['fwd', A, '0000:03:00.0'], '0000:03:00.0 is given twice'],
   [['fwd', A, 'eth0'], '"eth0" is not a device address'],
-  [['fwd', A, B, '--ring', '100'], 'power of two'],
-  [['fwd', A, B, '--ring', '32'], 'power of two from 64 to 4096'],
-  [['fwd', A, B, '--ring', '8192'], 'power of two from 64 to 4096'],
+  [['fwd', A, B, '--ring', '0'], 'whole number from 1'],
+  [['fwd', A, B, '--ring', 'many'], 'whole number from 1'],
+  [['fwd', A, B, '--mtu', '1e3'], 'whole number from 1'],
   [['fwd', A, B, '--batch', '0'], 'from 1 to 256'],
-  [['fwd', A, B, '--queues', '9'], 'from 1 to 8'],
+  [['fwd', A, B, '--queues', '0'], 'whole number from 1'],
   [['fwd', A, B, '--path', 'fast'], 'auto, pipe, general'],
   [['fwd', A, B, '--duration', '0'], 'a time above 0'],
   [['pktgen'], "missing required argument 'PORT'"],
-  [['pktgen', A, '--size', '63'], 'from 64 to 1518'],
-  [['pktgen', A, '--size', '1519'], 'from 64 to 1518'],
+  [['pktgen', A, '--size', '63'], 'from 64 to 16384'],
+  [['pktgen', A, '--size', '16385'], 'from 64 to 16384'],
   [['pktgen', A, '--dst-mac', '02:00:00:00:00'], 'MAC address such as'],
   [['pktgen', A, '--dst-mac', '02:00:00:00:00:0g'], 'MAC address such as'],
   [['pktgen', A, '--rate', '0'], 'a number above 0'],
@@ -52,11 +52,40 @@ for (const [args, message] of [
   [['emulate', '--link', 'cable', '--ports', '3'], '3 ports cannot be joined in pairs'],
   [['emulate', '--ports', '1', '--socket', 'a', '--socket', 'b'], '2 sockets for 1 ports'],
   [['emulate', '--device', '10c9'], 'one of 10fb'],
+  [['emulate', '--mac', '02:00:00'], 'MAC address such as'],
+  [['emulate', '--mac', '01:00:5e:00:00:01'], 'the address of one station'],
   [['emulate', '--bandwidth', '0'], 'a number above 0'],
   [['emulate', '--delay', '5'], 'a time with its unit'],
   [['emulate', '--loss', '1.5'], 'from 0 to 1'],
   [['emulate', '--damage', 'x'], 'from 0 to 1'],
   [['emulate', '--lossless', '--loss', '0.1'], "'--lossless' cannot be used with option '--loss"],
+  [['emulate', '--link', 'cable', '--rate', '1000'], '--rate is for --link traffic, and no port has that'],
+  [['emulate', '--link', 'play:x', '--count', '5', '--size', '100'], '--size and --count are for --link'],
+  [['emulate', '--seed', '5'], '--seed is for links that lose or damage frames'],
+  [['emulate', '--delay', '1ms', '--seed', '5'], '--seed is for links that lose or damage frames'],
+  [['emulate', '--link', 'none', '--lossless'], '--lossless is for links, and no port has one'],
+  [['emulate', '--link', 'none', '--loss', '1', '--capture', 'x'], '--loss and --capture are for links'],
+  [['emulate', '--link', 'none', '--bandwidth', '1G'], '--bandwidth is for links'],
+  [['emulate', '--link', 'none', '--delay', '1s', '--damage', '1'], '--delay and --damage are for links'],
+  [['emulate', '--force'], '--force is for files that are written'],
+  [['emulate', '--link', 'cable', '--link', 'none'], '1 port cannot be joined in pairs'],
+  [['emulate', '--link', 'none', '--link', 'none', '--link', 'none', '--ports', '2'], '3 links for 2 ports'],
+  [['emulate', '--link', 'none', '--link', 'none', '--ports', '3'], '2 links for 3 ports'],
+  [['emulate', '--link', 'record:/tmp/x'], 'port 0 and port 1 have one file: /tmp/x'],
+  [['emulate', '--capture', '/tmp/x'], 'the capture of link 0 and the capture of link 1 have one file'],
+  [['emulate', '--link', 'tap:bw7'], 'port 0 and port 1 have one TAP interface: bw7'],
+  [['emulate', '--link', 'stream:/tmp/x'], 'port 0 and port 1 have one socket: /tmp/x'],
+  [
+    ['emulate', '--socket', '/tmp/x', '--socket', '/tmp/../tmp/x'],
+    'have one socket: /tmp/x and /tmp/../tmp/x',
+  ],
+  [['emulate', '--capture', '/tmp/c%d', '--link', 'play:/tmp/c1'], 'is played by port 0 and written by the'],
+  [['emulate', '--link', 'play:/nowhere/x.pcap'], 'Cannot read /nowhere/x.pcap: there is no such file'],
+  [['emulate', '--link', 'play:/tmp'], '/tmp is a directory, not a file'],
+  [
+    ['emulate', '--link', 'record:/nowhere/%d.pcap'],
+    'Cannot write /nowhere/0.pcap: its folder does not exist',
+  ],
 ] as const) {
   usage(`barewire ${args.join(' ')}`, async () => {
     const { status, lines } = await command(args);

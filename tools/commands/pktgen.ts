@@ -1,15 +1,16 @@
 /** `barewire pktgen PORT`: sends UDP frames from prefilled buffers, at full speed or at a rate. */
-import { type Command, InvalidArgumentError } from 'commander';
+import type { Command } from 'commander';
 import type { NetDevice } from '../../src/driver/device.js';
 import { open } from '../../src/driver/registry.js';
 import { NicError } from '../../src/errors.js';
-import { parseMac } from '../../src/packet/addresses.js';
 import { TestFrame } from '../../src/packet/test-frame.js';
-import { deviceAddress, durationMs, integerBetween, positiveInteger, rate } from '../cli.js';
+import { deviceAddress, pageSizeFor } from '../addresses.js';
+import { durationMs, integerBetween, macAddress, positiveInteger, rate } from '../option-values.js';
 import { runTraffic, type Traffic } from '../traffic-run.js';
 
 interface Options {
   readonly size: number;
+  readonly mtu?: number;
   readonly rate?: number;
   readonly count?: number;
   readonly duration?: number;
@@ -25,7 +26,8 @@ export function register(program: Command): void {
     .command('pktgen')
     .description('send UDP frames with sequence numbers')
     .argument('<PORT>', 'PCI address or vfio-user:/path.sock', deviceAddress)
-    .option('--size <bytes>', 'frame size including the 4 bytes of FCS', integerBetween(64, 1518), 64)
+    .option('--size <bytes>', 'frame size including the 4 bytes of FCS', integerBetween(64, 16_384), 64)
+    .option('--mtu <bytes>', 'largest layer 3 packet (default: what 2 KiB buffers hold)', positiveInteger)
     .option('--rate <pps>', 'frames per second, such as 250k or 1.5M (default: as fast as it goes)', rate)
     .option('--count <n>', 'stop after this many frames', positiveInteger)
     .option('--duration <time>', 'stop after this time: 10 (seconds), 250ms, 5m', durationMs)
@@ -37,7 +39,18 @@ export function register(program: Command): void {
     .option('--batch <n>', 'most frames sent at a time', integerBetween(1, 256), 32)
     .option('--json', 'print JSON lines')
     .action(async (port: string, options: Options) => {
-      await runTraffic([() => open(port)], ([device]) => new Generator(device!, options), options);
+      await runTraffic(
+        [
+          (signal) =>
+            open(port, {
+              pageSize: pageSizeFor([port]),
+              signal,
+              ...(options.mtu === undefined ? {} : { mtu: options.mtu }),
+            }),
+        ],
+        ([device]) => new Generator(device!, options),
+        options,
+      );
     });
 }
 
@@ -57,6 +70,16 @@ class Generator implements Traffic {
 
   constructor(device: NetDevice, options: Options) {
     this.#device = device;
+    const longest = device.maxFrameBytes + FCS_BYTES;
+    if (options.size > longest) {
+      throw new NicError(
+        'BAD_OPTION',
+        `${device.address} sends frames of up to ${longest} bytes, not ${options.size}`,
+        {
+          hint: 'Give a smaller --size, or a larger --mtu.',
+        },
+      );
+    }
     this.report = [{ device, dropped: () => 0 }];
     this.#frame = new TestFrame({
       sizeBytes: options.size - FCS_BYTES,
@@ -83,7 +106,7 @@ class Generator implements Traffic {
       if (due <= 0) return 0;
       this.#waiting = pool.allocate(bufs, due);
       for (let i = 0; i < this.#waiting; i++) {
-        this.#frame.stamp(pool.memory, bufs[i]! << pool.bufferShift, this.#numbered++);
+        this.#frame.stamp(pool.frames, bufs[i]! << pool.bufferShift, this.#numbered++);
       }
     }
     const sent = txQueues[0]!.send(bufs, this.#waiting);
@@ -109,7 +132,7 @@ class Generator implements Traffic {
       // What was received overwrote a prefilled frame.
       const { pool } = this.#device;
       for (let i = 0; i < count; i++) this.#fill(this.#received[i]!);
-      pool.release(this.#received, 0, count);
+      pool.release(this.#received, count);
     }
   }
 
@@ -117,23 +140,14 @@ class Generator implements Traffic {
   #prefill(): void {
     const { pool } = this.#device;
     const all = new Uint32Array(pool.available);
-    const count = pool.allocate(all);
+    const count = pool.allocate(all, all.length);
     for (let i = 0; i < count; i++) this.#fill(all[i]!);
-    pool.release(all, 0, count);
+    pool.release(all, count);
   }
 
   #fill(buffer: number): void {
     const { pool } = this.#device;
-    this.#frame.fill(pool.memory, buffer << pool.bufferShift);
+    this.#frame.fill(pool.frames, buffer << pool.bufferShift);
     pool.lengths[buffer] = this.#frame.sizeBytes;
-  }
-}
-
-function macAddress(text: string): Uint8Array {
-  try {
-    return parseMac(text);
-  } catch (error) {
-    if (!(error instanceof NicError)) throw error;
-    throw new InvalidArgumentError('It must be a MAC address such as 02:00:00:00:00:01.');
   }
 }

@@ -41,11 +41,14 @@ export class Violations {
   /** All of them, also those no longer listed. */
   count = 0;
   faultCount = 0;
+  readonly #datasheet: string;
   readonly #options: ViolationOptions;
   readonly #byKey = new Map<string, Violation>();
   #unraised: Violation | undefined;
 
-  constructor(options: ViolationOptions) {
+  /** @param datasheet its name, for what strict mode throws: `82599 datasheet` */
+  constructor(datasheet: string, options: ViolationOptions) {
+    this.#datasheet = datasheet;
     this.#options = options;
   }
 
@@ -85,7 +88,7 @@ export class Violations {
     this.#unraised = undefined;
     if (this.#options.strict !== true) return;
     throw new NicError('DEVICE_STATE', `${violation.subject}: ${violation.message}`, {
-      hint: `82599 datasheet, section ${violation.section}`,
+      hint: `${this.#datasheet}, section ${violation.section}`,
     });
   }
 

@@ -89,12 +89,8 @@ export class Interrupts {
     registers.hook('IVAR', undefined, (value, index) => this.#allocate(value, index));
   }
 
-  attach(host: DeviceHost): void {
+  setHost(host: DeviceHost | undefined): void {
     this.#host = host;
-  }
-
-  detach(): void {
-    this.#host = undefined;
   }
 
   reset(): void {

@@ -1,24 +1,22 @@
 /**
- * An Intel 82599 (or X540) as a device to serve over vfio-user: puts the parts together, routes region accesses to
- * them, and carries out resets.
+ * An Intel 82599 (or X540) as a device to serve over vfio-user: puts the parts together and carries out resets.
  */
-
-import { type Clock, monotonicClock } from '../../clock.js';
+import { systemClock } from '../../clock.js';
 import { NicError } from '../../errors.js';
-import { PciRegion } from '../../vfio/types.js';
-import type { DeviceHost, ServedRegion } from '../../vfio/user/served-device.js';
-import { CONFIG_SIZE_BYTES, ConfigSpace, MSIX_BAR_SIZE_BYTES, MSIX_VECTORS } from '../device/config-space.js';
-import { RegisterFile } from '../device/register-file.js';
-import { type ViolationOptions, Violations } from '../device/violations.js';
+import { formatIds } from '../../pci/ids.js';
+import type { ServedArea } from '../../vfio/user/served-device.js';
+import { NicModel } from '../device/nic-model.js';
+import { MemoryBar } from '../device/pci-function.js';
 import type { FrameMemory, Port } from '../link.js';
-import type { DeviceModel } from '../model.js';
+import type { DeviceModel, ModelFamily, ModelOptions } from '../model.js';
+import { describeConfig, MSIX_BAR, MSIX_BAR_SIZE_BYTES, VENDOR_ID } from './config.js';
 import { Eeprom } from './eeprom.js';
-import { Interrupts } from './interrupts.js';
+import { FlowControl } from './flow-control.js';
+import { Interrupts, VECTOR_COUNT } from './interrupts.js';
 import { LinkState, type Media } from './link-state.js';
-import { Management } from './management.js';
+import { Management, type PluggedIn } from './management.js';
 import { Receiver } from './receive.js';
 import {
-  BAR0_SIZE_BYTES,
   CTRL,
   CTRL_GIO_DIS,
   CTRL_LRST,
@@ -28,44 +26,48 @@ import {
   RDRXCTL,
   STATUS,
   STATUS_GIO,
+  TABLE,
 } from './registers.js';
+import { SfpModule } from './sfp-module.js';
 import { Statistics } from './statistics.js';
 import { Transmitter } from './transmit.js';
 
+const DEFAULT_DEVICE = 0x10fb;
 /** PCI device IDs the model can have, and what each is. */
-export const IXGBE_DEVICES: ReadonlyMap<number, { readonly name: string; readonly media: Media }> = new Map([
-  [0x10fb, { name: '82599ES SFP+', media: 'sfp' }],
-  [0x10f7, { name: '82599 KX4 backplane', media: 'backplane' }],
-  [0x1528, { name: 'X540-AT2', media: 'copper' }],
+const IXGBE_DEVICES: ReadonlyMap<number, IxgbeKind> = new Map([
+  [DEFAULT_DEVICE, { name: '82599ES SFP+', media: 'sfp', packetBufferKib: 512 }],
+  [0x10f7, { name: '82599 KX4 backplane', media: 'backplane', packetBufferKib: 512 }],
+  [0x1528, { name: 'X540-AT2', media: 'copper', packetBufferKib: 384 }],
 ]);
 
-export interface IxgbeOptions extends ViolationOptions {
-  readonly name?: string;
-  /** One of `IXGBE_DEVICES`; 0x10fb by default. */
-  readonly deviceId?: number;
-  /** MAC address in the EEPROM, six bytes. A locally administered one by default. */
-  readonly mac?: Uint8Array;
-  /**
-   * Lets the client map the pages of queue registers, so that doorbells are plain stores. Default true. False traps
-   * every access, which finds more mistakes.
-   */
-  readonly mappable?: boolean;
-  readonly clock?: Clock;
+interface IxgbeKind {
+  readonly name: string;
+  readonly media: Media;
+  /** Memory for received frames. */
+  readonly packetBufferKib: number;
 }
 
-/** BAR0 pages that hold nothing but queue registers (and, see `Statistics`, some queue counters). */
-const MAPPABLE_AREAS = [
-  { offset: 0x1000, sizeBytes: 0x1000 },
-  { offset: 0x6000, sizeBytes: 0x2000 },
-  { offset: 0xd000, sizeBytes: 0x1000 },
-] as const;
+export const ixgbe: ModelFamily = {
+  vendorId: VENDOR_ID,
+  devices: new Map(Array.from(IXGBE_DEVICES, ([id, { name }]) => [id, name])),
+  create: (options) => new IxgbeModel(options),
+};
+
+/**
+ * BAR0 pages that hold nothing but queue registers, and, as `Statistics` says, counters of queues: receive queues 0 to 63,
+ * transmit queues, receive queues 64 to 127. Doorbells and counters lie on the same pages, so no split of pages serves
+ * drivers that count on both.
+ */
+const QUEUE_PAGES: readonly ServedArea[] = [
+  { offset: 0x1000, sizeBytes: 0x1000, onlyKnowing: true },
+  { offset: 0x6000, sizeBytes: 0x2000, onlyKnowing: true },
+  { offset: 0xd000, sizeBytes: 0x1000, onlyKnowing: true },
+];
 
 const DMAIDONE = 1 << 3;
 const FDIRCTRL = 0xee00;
 const FDIRCTRL_INIT_DONE = 1 << 3;
 const FDIRCMD = 0xee2c;
-
-let modelCount = 0;
 
 /**
  * @example
@@ -74,26 +76,17 @@ let modelCount = 0;
  * // served by VfioUserServer, and in a loop:
  * nic.poll(64);
  */
-export class IxgbeModel implements DeviceModel {
-  readonly name: string;
-  readonly regions: readonly (ServedRegion | undefined)[];
-  readonly irqCounts = [1, 1, MSIX_VECTORS, 0, 0] as const;
-  readonly mac: Uint8Array;
-  onAccess: (() => void) | undefined;
-  /** What the driver did wrong, and what the IOMMU refused. */
-  readonly violations: Violations;
+export class IxgbeModel extends NicModel implements DeviceModel {
   /** Counters behind the statistics registers, to look at without clearing them. */
   readonly statistics: Statistics;
 
-  readonly #registers: RegisterFile;
-  readonly #config: ConfigSpace;
-  readonly #msix = new Uint8Array(MSIX_BAR_SIZE_BYTES);
   readonly #interrupts: Interrupts;
   readonly #link: LinkState;
   readonly #management: Management;
   readonly #eeprom: Eeprom;
   readonly #receiver: Receiver;
   readonly #transmitter: Transmitter;
+  readonly #flow: FlowControl;
   /** Where frames go in loopback: past `deliver`, which takes those of the wire. */
   readonly #ownEnd: Port = {
     plug: () => {},
@@ -103,60 +96,62 @@ export class IxgbeModel implements DeviceModel {
     room: () => this.room(),
     carrier: () => {},
   };
-  #host: DeviceHost | undefined;
-  #out: Port | undefined;
-  #flowControl = false;
   #loopback = false;
-  #closed = false;
+  #unheardInLoopback = 0;
 
   /** @throws NicError `BAD_OPTION` where the device ID or MAC address is not one */
-  constructor(options: IxgbeOptions = {}) {
-    const deviceId = options.deviceId ?? 0x10fb;
+  constructor(options: ModelOptions = {}) {
+    const deviceId = options.deviceId ?? DEFAULT_DEVICE;
     const device = IXGBE_DEVICES.get(deviceId);
     if (device === undefined) {
-      const known = [...IXGBE_DEVICES.keys()].map((id) => id.toString(16)).join(', ');
-      throw new NicError('BAD_OPTION', `no model of PCI device 8086:${deviceId.toString(16)}`, {
-        hint: `device IDs that are emulated: ${known}`,
-      });
+      throw new NicError('BAD_OPTION', `no model of PCI device ${formatIds(VENDOR_ID, deviceId)}`);
     }
-    modelCount++;
-    this.mac = checkMac(options.mac ?? Uint8Array.of(0x02, 0xba, 0x7e, 0x00, modelCount >>> 8, modelCount));
-    this.name = options.name ?? `${device.name} #${modelCount}`;
-    this.violations = new Violations(options);
-    this.#registers = new RegisterFile(options.mappable ?? true, this.violations);
-    this.statistics = new Statistics(this.#registers);
-    this.#interrupts = new Interrupts(this.#registers, options.clock ?? monotonicClock);
-    this.#link = new LinkState(this.#registers, this.#interrupts, device.media);
-    this.#management = new Management(this.#registers, device.media === 'copper');
-    this.#eeprom = new Eeprom(this.#registers, this.mac);
-    this.#receiver = new Receiver(this.#registers, this.statistics, this.#interrupts, this.violations);
-    this.#transmitter = new Transmitter(this.#registers, this.statistics, this.#interrupts, this.violations);
+    super(
+      {
+        device: device.name,
+        datasheet: '82599 datasheet',
+        table: TABLE,
+        areas: mappableAreas(options.mappable),
+        memoryBars: { [MSIX_BAR]: new MemoryBar(MSIX_BAR_SIZE_BYTES) },
+        config: (mac) => describeConfig(deviceId, mac, VECTOR_COUNT),
+      },
+      options,
+    );
+    this.statistics = new Statistics(this.registers);
+    const clock = options.clock ?? systemClock;
+    this.#interrupts = new Interrupts(this.registers, clock);
+    this.#link = new LinkState(this.registers, this.#interrupts, device.media);
+    this.#management = new Management(this.registers, this.#pluggedIn(device.media));
+    this.#eeprom = new Eeprom(this.registers, this.mac);
+    this.#flow = new FlowControl(this.registers, this.statistics.counters, clock);
+    this.#receiver = new Receiver(
+      this.registers,
+      this.statistics,
+      this.#interrupts,
+      this.violations,
+      this.#flow,
+      device.packetBufferKib,
+    );
+    this.#transmitter = new Transmitter(
+      this.registers,
+      this.statistics,
+      this.#interrupts,
+      this.violations,
+      this.#flow,
+    );
     this.#receiver.filters.reset(this.mac);
     this.#hookControl();
-    this.#config = new ConfigSpace(deviceId, this.mac, {
-      onCommand: (busMaster, intxEnabled) => {
-        this.#interrupts.busMaster = busMaster;
-        this.#interrupts.intxEnabled = intxEnabled;
-        this.#applyHost(busMaster);
-      },
-      onFunctionLevelReset: () => this.reset(),
-    });
-    this.regions = this.#declareRegions();
   }
 
-  #declareRegions(): (ServedRegion | undefined)[] {
-    const regions: (ServedRegion | undefined)[] = new Array(9).fill(undefined);
-    const access = { readable: true, writable: true };
-    const fd = this.#registers.fd;
-    const mapping = fd === undefined ? {} : { fd, areas: MAPPABLE_AREAS };
-    regions[PciRegion.BAR0] = { sizeBytes: BAR0_SIZE_BYTES, ...access, ...mapping };
-    regions[PciRegion.BAR4] = { sizeBytes: MSIX_BAR_SIZE_BYTES, ...access };
-    regions[PciRegion.CONFIG] = { sizeBytes: CONFIG_SIZE_BYTES, ...access };
-    return regions;
+  /** What answers on the management buses: an X540's PHY, the module in an SFP cage, or nothing. */
+  #pluggedIn(media: Media): PluggedIn {
+    if (media === 'copper') return { phy: true };
+    if (media !== 'sfp') return {};
+    return { module: new SfpModule({ serial: serialNumber(this.mac), lit: () => this.#link.up }) };
   }
 
   #hookControl(): void {
-    const registers = this.#registers;
+    const registers = this.registers;
     registers.hook('CTRL', undefined, (value) => this.#control(value));
     registers.hook('HLREG0', undefined, (value) => {
       registers.poke(HLREG0, value);
@@ -169,96 +164,41 @@ export class IxgbeModel implements DeviceModel {
     registers.hook('FDIRCMD', undefined, (value) => registers.poke(FDIRCMD, value & ~3));
   }
 
-  // ServedDevice
-
-  attach(host: DeviceHost): void {
-    this.#host = host;
-    this.#interrupts.attach(host);
-    this.#applyHost(this.#config.busMaster);
+  protected override onHost(): void {
+    this.#interrupts.setHost(this.host);
+    this.#applyHost();
   }
 
-  /** The client is gone. Like a real function that VFIO gives back, the device is reset. */
-  detach(): void {
-    this.#host = undefined;
-    this.#interrupts.detach();
-    this.#applyHost(false);
-    this.reset();
+  protected override onCommand(busMaster: boolean, intxEnabled: boolean): void {
+    this.#interrupts.busMaster = busMaster;
+    this.#interrupts.intxEnabled = intxEnabled;
+    this.#applyHost();
+  }
+
+  protected override onWritten(): void {
+    this.#interrupts.flush();
   }
 
   /** Function-level reset: everything but the link and what the EEPROM holds. */
-  reset(): void {
-    this.#registers.reset(true);
+  protected override onReset(): void {
     this.statistics.clear();
     this.#link.reset();
     this.#management.releaseAll();
-    this.#msix.fill(0);
     this.#resetParts();
-    this.#config.reset();
-  }
-
-  regionRead(index: number, offset: number, into: Uint8Array): void {
-    if (index === PciRegion.CONFIG) this.#config.read(offset, into);
-    else if (index === PciRegion.BAR4) into.set(this.#msix.subarray(offset, offset + into.length));
-    else if (index === PciRegion.BAR0) this.#readBar0(offset, into);
-    else into.fill(0);
-    this.violations.raise();
-  }
-
-  regionWrite(index: number, offset: number, from: Uint8Array): void {
-    if (index === PciRegion.CONFIG) this.#config.write(offset, from);
-    else if (index === PciRegion.BAR4) this.#msix.set(from, offset);
-    else if (index === PciRegion.BAR0) this.#writeBar0(offset, from);
-    this.violations.raise();
-  }
-
-  #readBar0(offset: number, into: Uint8Array): void {
-    if (offset % 4 === 0 && (into.length === 4 || into.length === 8)) {
-      for (let at = 0; at < into.length; at += 4) {
-        const value = this.#registers.read(offset + at);
-        for (let i = 0; i < 4; i++) into[at + i] = value >>> (8 * i);
-      }
-      return;
-    }
-    // Other sizes show what is stored, without side effects: nothing is cleared by half.
-    this.#reportAccess(offset, into.length);
-    for (let i = 0; i < into.length; i++) {
-      into[i] = this.#registers.peek(offset + i) >>> (8 * ((offset + i) & 3));
-    }
-  }
-
-  #writeBar0(offset: number, from: Uint8Array): void {
-    if (offset % 4 !== 0 || (from.length !== 4 && from.length !== 8)) {
-      this.#reportAccess(offset, from.length);
-      return;
-    }
-    for (let at = 0; at < from.length; at += 4) {
-      const value = from[at]! | (from[at + 1]! << 8) | (from[at + 2]! << 16) | (from[at + 3]! << 24);
-      this.#registers.write(offset + at, value);
-    }
-    this.#interrupts.flush();
-    this.onAccess?.();
-  }
-
-  #reportAccess(offset: number, sizeBytes: number): void {
-    this.violations.report(
-      this.#registers.nameAt(offset),
-      '8.1.1',
-      `access of ${sizeBytes} bytes; registers are 32 bits`,
-    );
   }
 
   #control(value: number): void {
     if ((value & (CTRL_RST | CTRL_LRST)) !== 0) {
-      this.#registers.reset(false);
+      this.registers.reset(false);
       if ((value & CTRL_LRST) !== 0) this.#link.reset();
       this.#resetParts();
     } else {
-      this.#registers.poke(CTRL, value);
+      this.registers.poke(CTRL, value);
     }
-    const disabled = (this.#registers.peek(CTRL) & CTRL_GIO_DIS) !== 0;
+    const disabled = (this.registers.peek(CTRL) & CTRL_GIO_DIS) !== 0;
     // No DMA is ever under way between two register accesses, so the master is disabled at once.
-    this.#registers.poke(STATUS, disabled ? 0 : STATUS_GIO);
-    this.#applyHost(this.#config.busMaster);
+    this.registers.poke(STATUS, disabled ? 0 : STATUS_GIO);
+    this.#applyHost();
   }
 
   /** What a software reset does to the parts after the registers got their values. */
@@ -270,39 +210,44 @@ export class IxgbeModel implements DeviceModel {
     this.#receiver.reset();
     this.#receiver.filters.reset(this.mac);
     this.#transmitter.reset();
+    this.#flow.reset();
     this.#applyOut();
   }
 
-  #applyHost(busMaster: boolean): void {
-    const allowed = busMaster && (this.#registers.peek(CTRL) & CTRL_GIO_DIS) === 0;
-    this.#receiver.setHost(this.#host, allowed);
-    this.#transmitter.setHost(this.#host, allowed);
+  #applyHost(): void {
+    const mayMaster = (this.registers.peek(CTRL) & CTRL_GIO_DIS) === 0;
+    const allowed = this.host !== undefined && this.busMaster && mayMaster;
+    this.#receiver.setHost(this.host, allowed);
+    this.#transmitter.setHost(this.host, allowed);
   }
 
   // Port
 
-  plug(out: Port | undefined, flowControl: boolean): void {
-    this.#out = out;
-    this.#flowControl = flowControl;
+  override plug(out: Port | undefined, flowControl: boolean): void {
+    super.plug(out, flowControl);
     this.#applyOut();
   }
 
   /** With HLREG0.LPBK what is sent comes back, and nothing goes out or comes in (3.7.7). */
   #applyOut(): void {
-    this.#loopback = (this.#registers.peek(HLREG0) & HLREG0_LPBK) !== 0;
-    this.#transmitter.setOut(this.#loopback ? this.#ownEnd : this.#out, !this.#loopback && this.#flowControl);
+    this.#loopback = (this.registers.peek(HLREG0) & HLREG0_LPBK) !== 0;
+    this.#flow.setOut(this.#loopback ? undefined : this.out);
+    this.#transmitter.setOut(this.#loopback ? this.#ownEnd : this.out, !this.#loopback && this.flowControl);
   }
 
   deliver(memory: FrameMemory, offsetBytes: number, lengthBytes: number): boolean {
-    if (this.#loopback) return true;
+    if (this.#loopback) {
+      this.#unheardInLoopback++;
+      return true;
+    }
     return this.#receiver.deliver(memory, offsetBytes, lengthBytes);
   }
 
-  damaged(lengthBytes: number): void {
+  override damaged(lengthBytes: number): void {
     if (!this.#loopback) this.#receiver.damaged(lengthBytes);
   }
 
-  flush(): void {
+  override flush(): void {
     this.#interrupts.flush();
   }
 
@@ -310,14 +255,27 @@ export class IxgbeModel implements DeviceModel {
     return this.#receiver.room();
   }
 
-  carrier(up: boolean): void {
+  override carrier(up: boolean): void {
     this.#link.setCarrier(up);
+  }
+
+  override receiving(): boolean {
+    return !this.#loopback && this.#receiver.receiving;
+  }
+
+  maxFrameBytes(): number {
+    return this.#receiver.maxFrameBytes;
+  }
+
+  /** Frames that came from the wire while no driver received. */
+  get unheard(): number {
+    return this.#receiver.unheard + this.#unheardInLoopback;
   }
 
   // Pollable
 
   poll(budget: number): number {
-    if (this.#host === undefined) return 0;
+    if (this.host === undefined) return 0;
     const placed = this.#receiver.poll();
     const sent = this.#transmitter.poll(budget);
     this.#interrupts.flush();
@@ -325,24 +283,26 @@ export class IxgbeModel implements DeviceModel {
     return placed + sent;
   }
 
-  close(): void {
-    if (this.#closed) return;
-    this.#closed = true;
-    if (this.#host !== undefined) this.detach();
-    this.#registers.close();
-  }
-
   // For tests and reports
+
+  counters(): Readonly<Record<string, number>> {
+    return this.statistics.byName();
+  }
 
   /** Value of a register as the model holds it, without side effects. */
   peek(offset: number): number {
-    return this.#registers.peek(offset) >>> 0;
+    return this.registers.peek(offset) >>> 0;
   }
 }
 
-function checkMac(mac: Uint8Array): Uint8Array {
-  if (mac.length !== 6 || (mac[0]! & 1) !== 0 || mac.every((byte) => byte === 0)) {
-    throw new NicError('BAD_OPTION', 'a MAC address is six bytes, not multicast and not all zero');
-  }
-  return Uint8Array.from(mac);
+function mappableAreas(mappable: boolean | undefined): readonly ServedArea[] {
+  if (mappable === undefined) return QUEUE_PAGES;
+  return mappable ? QUEUE_PAGES.map((area) => ({ ...area, onlyKnowing: false })) : [];
+}
+
+/** `BW` and the MAC address. */
+function serialNumber(mac: Uint8Array): string {
+  return `BW${Array.from(mac, (byte) => byte.toString(16).padStart(2, '0'))
+    .join('')
+    .toUpperCase()}`;
 }

@@ -2,11 +2,18 @@
  * Test traffic: a source of numbered frames and a sink that checks them. The frames are those of packet/test-frame.ts, numbered
  * over all flows.
  */
-import { type Clock, monotonicClock } from '../../clock.js';
+import { type Clock, systemClock } from '../../clock.js';
 import { MIN_FRAME_BYTES } from '../../packet/protocols.js';
 import { SequenceTracker } from '../../packet/sequence-tracker.js';
 import { TEST_FRAME_DEFAULTS, TestFrame, TestFrameChecker } from '../../packet/test-frame.js';
-import { type FrameMemory, frameMemory, type Pollable, type Port, UNLIMITED_ROOM } from '../link.js';
+import {
+  type FrameMemory,
+  frameMemory,
+  isReceiving,
+  type Pollable,
+  type Port,
+  UNLIMITED_ROOM,
+} from '../link.js';
 
 const BROADCAST = new Uint8Array(6).fill(0xff);
 
@@ -24,7 +31,10 @@ export interface TrafficOptions {
   readonly clock?: Clock;
 }
 
-/** Sends numbered frames while it is polled and the link is up. What it receives it ignores. */
+/**
+ * Sends numbered frames while it is polled and somebody receives at the other end; until then it waits. What it
+ * receives it ignores.
+ */
 export class TrafficSource implements Port, Pollable {
   /** Frames sent; the next one has this number. */
   sent = 0;
@@ -49,7 +59,7 @@ export class TrafficSource implements Port, Pollable {
     this.sizeBytes = this.#frame.sizeBytes;
     this.#count = options.count ?? Number.POSITIVE_INFINITY;
     this.#framesPerSecond = options.framesPerSecond ?? 0;
-    this.#clock = options.clock ?? monotonicClock;
+    this.#clock = options.clock ?? systemClock;
     this.#memory = frameMemory(this.sizeBytes);
     this.#frame.fill(this.#memory.bytes, 0);
   }
@@ -61,6 +71,11 @@ export class TrafficSource implements Port, Pollable {
   poll(budget: number): number {
     const out = this.#out;
     if (out === undefined || this.done) return 0;
+    if (!isReceiving(out)) {
+      // The rate counts from the moment when somebody receives.
+      this.#startNs = -1;
+      return 0;
+    }
     const count = Math.min(budget, out.room(), this.#due(), this.#count - this.sent);
     const flows = this.#frame.flows;
     for (let i = 0; i < count; i++) {

@@ -4,7 +4,7 @@
  */
 import { constants } from 'node:os';
 import { NicError, type NicErrorCode } from '../../errors.js';
-import { watchFd } from '../../syscalls.js';
+import { watchFd } from '../../syscalls/descriptors.js';
 import { ClientDma } from './client-dma.js';
 import {
   type Capabilities,
@@ -80,7 +80,8 @@ export class Connection {
     const ours = {
       major: VERSION_MAJOR,
       minor: VERSION_MINOR,
-      capabilities: { ...DEFAULT_CAPABILITIES, maxMessageFds: MAX_MESSAGE_FDS },
+      // `Region.readTrapped32` is what drivers read such registers with.
+      capabilities: { ...DEFAULT_CAPABILITIES, maxMessageFds: MAX_MESSAGE_FDS, trappedReads: 1 },
     };
     const { major, minor, capabilities } = this.ask(Command.VERSION, encodeVersion(ours), decodeVersion);
     if (major !== VERSION_MAJOR || minor > VERSION_MINOR) {
@@ -272,7 +273,7 @@ export class Connection {
     try {
       answer = encodeReply(header.id, header.command, this.dma.serve(header.command, body));
     } catch (error) {
-      const errno = error instanceof NicError ? (error.errno ?? EINVAL) : EIO;
+      const errno = error instanceof NicError ? Math.abs(error.errno ?? EINVAL) : EIO;
       answer = encodeErrorReply(header.id, header.command, errno);
     }
     if (!header.noReply) this.#sendAll(answer, [], deadlineMs);

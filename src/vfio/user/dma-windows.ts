@@ -10,7 +10,15 @@
 import { fstatSync, type Stats } from 'node:fs';
 import { constants } from 'node:os';
 import { NicError } from '../../errors.js';
-import { MAP_SHARED, mmapAddress, munmapAddress, PROT_READ, PROT_WRITE, viewMemory } from '../../syscalls.js';
+import {
+  MAP_SHARED,
+  mmapAddress,
+  munmapAddress,
+  PAGE_BYTES,
+  PROT_READ,
+  PROT_WRITE,
+  viewMemory,
+} from '../../syscalls/memory.js';
 import { sealAgainstShrinking } from './memory.js';
 import {
   DMA_MAP_FILE_IO,
@@ -25,7 +33,6 @@ import type { DmaWindow } from './served-device.js';
 
 const { EEXIST, EINVAL, ENOENT, ENOSPC, ENOTSUP } = constants.errno;
 
-const PAGE_BYTES = 4096;
 /** Addresses are numbers in the device model. */
 const IOVA_LIMIT = 2n ** 53n;
 const KNOWN_FLAGS = DMA_MAP_READ | DMA_MAP_WRITE | DMA_MAP_MMAP | DMA_MAP_FILE_IO;

@@ -9,7 +9,7 @@
 import { readlinkSync, readSync, writeSync } from 'node:fs';
 import { constants } from 'node:os';
 import { NicError } from '../../errors.js';
-import { setBlocking, watchFd } from '../../syscalls.js';
+import { setBlocking, watchFd } from '../../syscalls/descriptors.js';
 import { PciIrq } from '../types.js';
 import {
   IRQ_ACTION_MASK,

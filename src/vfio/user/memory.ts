@@ -3,9 +3,9 @@
  * ends a Node.js process; a file sealed against shrinking cannot do that. Seals exist for memfds only.
  */
 import { ftruncateSync } from 'node:fs';
+import { closeFd } from '../../syscalls/descriptors.js';
 import {
   addFileSeals,
-  closeFd,
   F_SEAL_GROW,
   F_SEAL_SEAL,
   F_SEAL_SHRINK,
@@ -19,7 +19,7 @@ import {
   munmap,
   PROT_READ,
   PROT_WRITE,
-} from '../../syscalls.js';
+} from '../../syscalls/memory.js';
 
 /** Makes sure that the file cannot shrink. False where it still can. */
 export function sealAgainstShrinking(fd: number): boolean {

@@ -7,11 +7,10 @@
  */
 import { lstatSync, type Stats, unlinkSync } from 'node:fs';
 import { constants } from 'node:os';
-import { NicError } from '../../errors.js';
+import { isErrno, NicError } from '../../errors.js';
+import { closeFd } from '../../syscalls/descriptors.js';
 import {
-  closeFd,
   hasInput,
-  isErrno,
   receiveMessage,
   sendMessage,
   setSocketTimeouts,
@@ -19,7 +18,7 @@ import {
   unixBindAndListen,
   unixConnect,
   unixSocket,
-} from '../../syscalls.js';
+} from '../../syscalls/unix-sockets.js';
 import { commandName, decodeHeader, HEADER_BYTES, type Header } from './protocol.js';
 
 const { EAGAIN, EINTR, EPROTO } = constants.errno;

@@ -5,10 +5,10 @@
 import { mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import type { IxgbeModel } from '../../../src/emulator/ixgbe/ixgbe-model.js';
 import { connect } from '../../../src/emulator/link.js';
 import { Monitor } from '../../../src/emulator/links/monitor.js';
 import { StreamPort } from '../../../src/emulator/links/stream.js';
+import type { DeviceModel } from '../../../src/emulator/model.js';
 import { buildEmulator, type Emulator } from '../../../src/emulator/topology.js';
 import type { Message, NicOptions, NicReport, Report, Request, Tally } from './description.js';
 import { Responder } from './responder.js';
@@ -80,7 +80,7 @@ async function plugIn(index: number, nic: NicOptions): Promise<void> {
 
 /** Joins a model and what is at the other end, and counts what passes in the books of both. */
 function joinCounted(
-  model: IxgbeModel,
+  model: DeviceModel,
   far: Parameters<typeof connect>[1],
   wire: NicWire,
   farWire?: NicWire,
@@ -103,7 +103,7 @@ function report({ models }: Emulator): Report {
   return { nics: models.map((model, i) => nicReport(model, wires[i]!)), trouble };
 }
 
-function nicReport(model: IxgbeModel, wire: NicWire): NicReport {
+function nicReport(model: DeviceModel, wire: NicWire): NicReport {
   const { list, faults } = model.violations;
   return {
     name: model.name,

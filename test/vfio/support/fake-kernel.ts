@@ -6,7 +6,7 @@
  */
 import { constants } from 'node:os';
 import { NicError } from '../../../src/errors.js';
-import type { Mapping } from '../../../src/syscalls.js';
+import type { Mapping } from '../../../src/syscalls/memory.js';
 import type { KernelApi } from '../../../src/vfio/kernel-api.js';
 
 const { EACCES, EBUSY, EEXIST, EFAULT, EINVAL, EMSGSIZE, ENODEV, ENOENT, ENOMEM, ENOTTY, EPERM } =
@@ -638,7 +638,7 @@ export class FakeKernel implements KernelApi {
   }
 
   readText(path: string): string | undefined {
-    return this.texts.get(path);
+    return this.texts.get(path)?.trim();
   }
 
   exists(path: string): boolean {

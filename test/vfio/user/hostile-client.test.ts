@@ -2,7 +2,8 @@
 import { closeSync, ftruncateSync, openSync, readFileSync } from 'node:fs';
 import fc from 'fast-check';
 import * as assert from 'uvu/assert';
-import { eventfd, MFD_CLOEXEC, memfdCreate } from '../../../src/syscalls.js';
+import { eventfd } from '../../../src/syscalls/descriptors.js';
+import { MFD_CLOEXEC, memfdCreate } from '../../../src/syscalls/memory.js';
 import * as protocol from '../../../src/vfio/user/protocol.js';
 import { countFds, fixtureSuite, hostFixture, RawClient, type TestHost, until } from './support/harness.js';
 import { Op, Register } from './support/test-device.js';

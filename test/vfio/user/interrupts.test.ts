@@ -3,7 +3,7 @@ import { closeSync, constants, openSync, readFileSync, readSync, writeSync } fro
 import { constants as os } from 'node:os';
 import * as assert from 'uvu/assert';
 import { NicError } from '../../../src/errors.js';
-import { eventfd, setBlocking } from '../../../src/syscalls.js';
+import { eventfd, setBlocking } from '../../../src/syscalls/descriptors.js';
 import { PciIrq } from '../../../src/vfio/types.js';
 import { InterruptTable } from '../../../src/vfio/user/interrupts.js';
 import {
@@ -76,7 +76,7 @@ function refused(action: () => void): void {
     action();
   } catch (error) {
     assert.instance(error, NicError);
-    assert.is((error as NicError).errno, EINVAL);
+    assert.is((error as NicError).errno, -EINVAL);
     return;
   }
   assert.unreachable('was accepted');

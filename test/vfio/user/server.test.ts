@@ -2,7 +2,8 @@
 import { closeSync, ftruncateSync, openSync, readSync } from 'node:fs';
 import { constants } from 'node:os';
 import * as assert from 'uvu/assert';
-import { eventfd, MFD_ALLOW_SEALING, MFD_CLOEXEC, memfdCreate } from '../../../src/syscalls.js';
+import { eventfd } from '../../../src/syscalls/descriptors.js';
+import { MFD_ALLOW_SEALING, MFD_CLOEXEC, memfdCreate } from '../../../src/syscalls/memory.js';
 import { PciIrq, PciRegion } from '../../../src/vfio/types.js';
 import * as protocol from '../../../src/vfio/user/protocol.js';
 import { closeFds } from '../../../src/vfio/user/socket.js';
