@@ -46,6 +46,25 @@ export function rate(text: string): number {
 
 const scales: Readonly<Record<string, number>> = { k: 1e3, K: 1e3, M: 1e6, G: 1e9 };
 
+/** Option value: a MAC address, `02:00:00:00:00:01`, as six bytes. */
+export function macAddress(text: string): Uint8Array {
+  if (!/^([0-9a-f]{2}:){5}[0-9a-f]{2}$/i.test(text)) {
+    throw new InvalidArgumentError('It must be a MAC address such as 02:00:00:00:00:01.');
+  }
+  return Uint8Array.from(text.split(':'), (byte) => Number.parseInt(byte, 16));
+}
+
+/** Option value: the MAC address of one station, not of a group. */
+export function stationMac(text: string): Uint8Array {
+  const mac = macAddress(text);
+  if ((mac[0]! & 1) !== 0 || mac.every((byte) => byte === 0)) {
+    throw new InvalidArgumentError(
+      'It must be the address of one station: the lowest bit of the first byte 0, and not all bytes.',
+    );
+  }
+  return mac;
+}
+
 /** Option value: a time above 0 in seconds, or with the unit ms, s or m: `10`, `0.5`, `250ms`. In milliseconds. */
 export function durationMs(text: string): number {
   const match = /^([0-9]+(?:\.[0-9]+)?)(ms|s|m)?$/.exec(text);

@@ -31,8 +31,9 @@ export interface ModelOptions extends ViolationOptions {
   /** MAC address, six bytes. A locally administered one by default. */
   readonly mac?: Uint8Array;
   /**
-   * Lets the client map registers that are plain memory, so that doorbells are plain stores. Default true. False traps
-   * every access, which finds more mistakes.
+   * Which clients may map the pages of doorbells, so that ringing one is a plain store. By default those that say they know
+   * what else lies on these pages (Barewire's does): counters that a read clears, which a load does not. For all others every
+   * access traps: slower, and right. True lets every client map, false none, which finds more mistakes.
    */
   readonly mappable?: boolean;
   readonly clock?: Clock;

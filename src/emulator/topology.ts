@@ -18,6 +18,7 @@ import { StreamPort } from './links/stream.js';
 import { TapPort } from './links/tap.js';
 import { type TrafficOptions, TrafficSink, TrafficSource } from './links/traffic.js';
 import { TrafficPeer } from './links/traffic-peer.js';
+import { derivedMac } from './mac-addresses.js';
 import type { DeviceModel, ModelFamily } from './model.js';
 import { createModel, MODELS } from './models.js';
 
@@ -28,9 +29,9 @@ export interface NicDescription {
   readonly name?: string;
   /** PCI device ID: one of `emulatedDevices` or of `modules`. Default 0x10fb, an 82599. */
   readonly deviceId?: number;
-  /** MAC address, six numbers. */
+  /** MAC address, six numbers. By default one made of the socket's place and this boot of the machine. */
   readonly mac?: readonly number[];
-  /** Whether the client may map queue registers. Default true. */
+  /** Whether clients may map queue registers, see `ModelOptions`. Default: those that know how. */
   readonly mappable?: boolean;
   /** Answer register accesses that the datasheet forbids with an error. Default false. */
   readonly strict?: boolean;
@@ -222,7 +223,8 @@ function buildNic(
   { path, mac, ...options }: NicDescription,
   families: readonly ModelFamily[],
 ): DeviceModel {
-  const model = createModel({ ...options, ...(mac && { mac: Uint8Array.from(mac) }) }, families);
+  const address = mac === undefined ? derivedMac(path) : Uint8Array.from(mac);
+  const model = createModel({ ...options, mac: address }, families);
   try {
     host.serve(model, path);
   } catch (error) {

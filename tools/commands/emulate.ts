@@ -5,13 +5,15 @@ import { join } from 'node:path';
 import { type Command, InvalidArgumentError, Option } from 'commander';
 import { checkPaths } from '../../src/emulator/links/paths.js';
 import { TrafficPeer } from '../../src/emulator/links/traffic-peer.js';
+import { macAfter } from '../../src/emulator/mac-addresses.js';
 import { emulatedDevices } from '../../src/emulator/models.js';
 import { buildEmulator, type Emulator, type EmulatorDescription } from '../../src/emulator/topology.js';
 import { NicError } from '../../src/errors.js';
+import { formatId } from '../../src/pci/ids.js';
 import { collectLink, describeLinks, type LinkOptions } from '../emulate-links.js';
 import { endLines, portTraffic } from '../emulate-report.js';
 import type { FromEmulator, ToEmulator } from '../emulated-ports.js';
-import { durationMs, integerBetween, positiveInteger, rate } from '../option-values.js';
+import { durationMs, integerBetween, positiveInteger, rate, stationMac } from '../option-values.js';
 import { print, warn } from '../output.js';
 import { type Stop, stopOnSignals } from '../stop-signals.js';
 
@@ -19,13 +21,14 @@ interface Options extends LinkOptions {
   readonly ports?: number;
   readonly socket?: string[];
   readonly device: number;
+  readonly mac?: Uint8Array;
+  readonly trap?: true;
   readonly strict?: true;
   readonly duration?: number;
 }
 
 const DEVICES = emulatedDevices();
-const hex = (id: number): string => id.toString(16).padStart(4, '0');
-const DEVICE_IDS = DEVICES.map((device) => hex(device.deviceId)).join(', ');
+const DEVICE_IDS = DEVICES.map((device) => formatId(device.deviceId)).join(', ');
 const MAX_PORTS = 16;
 /** After a pause the traffic has ended when nothing has arrived for this long. */
 const SETTLE_MS = 100;
@@ -48,7 +51,7 @@ export function register(program: Command): void {
     .addOption(
       new Option('--device <id>', `PCI device ID: ${DEVICE_IDS}`)
         .argParser(deviceId)
-        .default(DEVICES[0]!.deviceId, hex(DEVICES[0]!.deviceId)),
+        .default(DEVICES[0]!.deviceId, formatId(DEVICES[0]!.deviceId)),
     )
     .option(
       '--size <bytes>',
@@ -70,6 +73,12 @@ export function register(program: Command): void {
         'damage',
       ]),
     )
+    .option(
+      '--mac <mac>',
+      "the first port's address; the others count up (default: made of the socket)",
+      stationMac,
+    )
+    .option('--trap', 'let no client map registers: slower, and every access is checked')
     .option('--strict', 'refuse register accesses that the datasheet forbids')
     .option('--capture <file>', 'write what passes to a pcap file (%d is the link number)')
     .option('--force', 'replace files that --capture and record:FILE name')
@@ -135,6 +144,8 @@ function parentOf(stop: Stop) {
     send,
     serve(peers: readonly TrafficPeer[]): void {
       process.on('disconnect', () => {
+        // One that was told to end by a signal needs no reason.
+        if (stop.signal.aborted) return;
         stop.stop(
           new NicError('PEER_GONE', 'The process that started this emulator is gone', {
             hint: 'It was killed or crashed; start it again.',
@@ -198,6 +209,8 @@ function describeNics(options: Options, sockets: readonly string[]): EmulatorDes
     name: `port ${i}`,
     deviceId: options.device,
     strict: options.strict ?? false,
+    ...(options.mac === undefined ? {} : { mac: [...macAfter(options.mac, i)] }),
+    ...(options.trap === undefined ? {} : { mappable: false }),
   }));
 }
 

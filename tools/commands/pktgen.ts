@@ -1,11 +1,11 @@
 /** `barewire pktgen PORT`: sends UDP frames from prefilled buffers, at full speed or at a rate. */
-import { type Command, InvalidArgumentError } from 'commander';
+import type { Command } from 'commander';
 import type { NetDevice } from '../../src/driver/device.js';
 import { open } from '../../src/driver/registry.js';
 import { NicError } from '../../src/errors.js';
 import { UdpFrame } from '../../src/packet/udp-frame.js';
-import { deviceAddress } from '../addresses.js';
-import { durationMs, integerBetween, positiveInteger, rate } from '../option-values.js';
+import { deviceAddress, pageSizeFor } from '../addresses.js';
+import { durationMs, integerBetween, macAddress, positiveInteger, rate } from '../option-values.js';
 import { runTraffic, type Traffic } from '../traffic-run.js';
 
 interface Options {
@@ -47,7 +47,14 @@ export function register(program: Command): void {
     .option('--json', 'print JSON lines')
     .action(async (port: string, options: Options) => {
       await runTraffic(
-        [(signal) => open(port, { signal, ...(options.mtu === undefined ? {} : { mtu: options.mtu }) })],
+        [
+          (signal) =>
+            open(port, {
+              pageSize: pageSizeFor([port]),
+              signal,
+              ...(options.mtu === undefined ? {} : { mtu: options.mtu }),
+            }),
+        ],
         ([device]) => new Generator(device!, options),
         options,
       );
@@ -154,11 +161,4 @@ class Generator implements Traffic {
     this.#frame.fill(pool.frames, buffer << pool.bufferShift);
     pool.lengths[buffer] = this.#frame.sizeBytes;
   }
-}
-
-function macAddress(text: string): Uint8Array {
-  if (!/^([0-9a-f]{2}:){5}[0-9a-f]{2}$/i.test(text)) {
-    throw new InvalidArgumentError('It must be a MAC address such as 02:00:00:00:00:01.');
-  }
-  return Uint8Array.from(text.split(':'), (byte) => Number.parseInt(byte, 16));
 }

@@ -180,7 +180,7 @@ export abstract class IntelDevice extends BaseDevice {
       await this.setUpReceive();
       await this.setUpTransmit();
       this.#makeQueues();
-      this.#writePromiscuous(this.settings.promiscuous);
+      await this.changeFilterControl(this.#family.registers.promiscuousBits, this.settings.promiscuous);
       this.#connectInterrupts();
       // Clear-on-read counters may hold what happened before this open. Nothing counts while the receiver is off.
       this.#readCounters(noCounts());
@@ -211,13 +211,17 @@ export abstract class IntelDevice extends BaseDevice {
 
   async setPromiscuous(on: boolean): Promise<void> {
     this.closed.throwIfAborted();
-    this.#writePromiscuous(booleanOption('setPromiscuous', on));
+    await this.changeFilterControl(
+      this.#family.registers.promiscuousBits,
+      booleanOption('setPromiscuous', on),
+    );
   }
 
-  #writePromiscuous(on: boolean): void {
-    const { filterControl, promiscuousBits } = this.#family.registers;
-    if (on) this.registers.set(filterControl, promiscuousBits);
-    else this.registers.clear(filterControl, promiscuousBits);
+  /** Sets or clears bits of the filter control register, whether the receiver is on or not. */
+  protected async changeFilterControl(mask: number, on: boolean): Promise<void> {
+    const { filterControl } = this.#family.registers;
+    if (on) this.registers.set(filterControl, mask);
+    else this.registers.clear(filterControl, mask);
   }
 
   async setMulticast(groups: readonly Uint8Array[] | 'all'): Promise<void> {
