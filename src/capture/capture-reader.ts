@@ -198,6 +198,11 @@ export class CaptureReader implements AsyncIterable<CapturedFrame> {
     }
   }
 
+  /** For `await using`: closes the file. */
+  [Symbol.asyncDispose](): Promise<void> {
+    return this.close();
+  }
+
   /** Closes the file. May be called twice. */
   async close(): Promise<void> {
     if (this.#closed) return;

@@ -213,6 +213,11 @@ export class PcapWriter {
     this.#closeFile();
   }
 
+  /** For `using`: closes. */
+  [Symbol.dispose](): void {
+    this.close();
+  }
+
   #tick(): void {
     if (this.#live && this.#fd < 0 && this.#error === undefined) this.#lookForReader();
     this.flush();
