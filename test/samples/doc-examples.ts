@@ -13,6 +13,8 @@ const STAGE: Readonly<Record<string, string>> = {
   pool: "import('barewire').PacketPool",
   forwarder: "import('barewire').Forwarder",
   signal: 'AbortSignal',
+  nicA: "Parameters<typeof import('barewire/emulator').connect>[0]",
+  nicB: "Parameters<typeof import('barewire/emulator').connect>[1]",
 };
 
 export interface EntryPoint {

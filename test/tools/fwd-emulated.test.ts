@@ -232,6 +232,21 @@ for (const [args, path] of [
   );
 }
 
+for (const [args, says] of [
+  [['--ring', '100'], 'from 64 to 4096'],
+  [['--queues', '99'], 'from 1 to'],
+] as const) {
+  emulated(
+    `${args.join(' ')}: used wrongly, and says what these ports can`,
+    withRun(args, async (run) => {
+      assert.is(await run.ended, 2);
+      assert.match(run.stderr(), /^barewire: [^\n]+\nhint: [^\n]+\n$/);
+      assert.match(run.stderr(), says);
+      assert.equal(readdirSync(run.folder), []);
+    }),
+  );
+}
+
 emulated(
   'kill -9 of the emulator: a clear error, exit 1',
   withRun([], async (run) => {
