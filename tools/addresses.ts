@@ -1,6 +1,7 @@
 /** The devices that a command line names, and where the machine lists its own. */
 import { normalizeAddress } from '../src/driver/registry.js';
 import { NicError } from '../src/errors.js';
+import type { PageSize } from '../src/hugepage/dma-region.js';
 import { type DeviceAddress, parseDeviceAddress } from '../src/pci/address.js';
 import { report } from './output.js';
 import { AlreadyReported } from './run-command.js';
@@ -8,6 +9,11 @@ import { AlreadyReported } from './run-command.js';
 /** Argument: any address of a device, in its normal spelling. @throws NicError `BAD_ADDRESS` */
 export function deviceAddress(text: string): string {
   return normalizeAddress(text);
+}
+
+/** Memory for the rings and buffers of these devices. An emulated one gains nothing from hugepages. */
+export function pageSizeFor(addresses: readonly string[]): PageSize {
+  return addresses.every((address) => address.startsWith('vfio-user:')) ? '4K' : 'auto';
 }
 
 /** Arguments `<address...>` of a command that is about PCI devices only. @throws NicError `BAD_ADDRESS` */

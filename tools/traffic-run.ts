@@ -36,14 +36,16 @@ export interface Traffic {
 /**
  * Runs traffic from open to close. The totals are printed whenever traffic ran, also when it fails in the end.
  * @param openers open the ports, one after the other; those that are open are closed where a later one fails
+ * @param given ends the run; by default signals do
  * @throws NicError of the first thing that failed
  */
 export async function runTraffic(
   openers: readonly ((signal: AbortSignal) => Promise<NetDevice>)[],
   makeTraffic: (devices: readonly NetDevice[]) => Traffic,
   options: TrafficOptions,
+  given?: Stop,
 ): Promise<void> {
-  const stop = stopOnSignals();
+  const stop = given ?? stopOnSignals();
   const devices: NetDevice[] = [];
   try {
     for (const opener of openers) {
@@ -56,7 +58,7 @@ export async function runTraffic(
     if (error !== stop.signal.reason) stop.stop(error);
   } finally {
     const closed = await closeAll(devices);
-    stop.dispose();
+    if (given === undefined) stop.dispose();
     if (closed !== undefined) stop.stop(closed);
   }
   stop.throwIfFailed();
@@ -104,13 +106,16 @@ async function run(
     clearTimeout(end);
     for (const unwatch of watches) unwatch();
   }
+  for (const device of devices) {
+    // One that is gone is known by then, or is told now; the totals are due all the same.
+    await device.drain({ timeoutMs: DRAIN_TIMEOUT_MS }).catch((error: unknown) => stop.stop(error));
+  }
   try {
-    for (const device of devices) await device.drain({ timeoutMs: DRAIN_TIMEOUT_MS });
-    report.final(report.totals());
-    traffic.afterTotals?.();
+    report.final();
   } catch (error) {
     stop.stop(error);
   }
+  traffic.afterTotals?.();
 }
 
 async function waitForLinks(devices: readonly NetDevice[], signal: AbortSignal): Promise<void> {

@@ -1,6 +1,6 @@
 /** Checks what `open` is given against what a family's hardware can do: the one place, for all families. */
 import { NicError } from '../errors.js';
-import type { PageSize } from '../hugepage/dma-region.js';
+import { PAGE_SIZES, type PageSize } from '../hugepage/dma-region.js';
 import {
   BUFFER_SIZE,
   BUFFER_SIZE_DEFAULT,
@@ -33,7 +33,6 @@ const KNOWN = [
 
 const OWN_POOL = ['buffers', 'buffersForDevices', 'bufferSizeBytes', 'headroomBytes', 'debug'] as const;
 const FLAGS = ['promiscuous', 'debug', 'rxMetadata', 'vlanStrip'] as const;
-export const PAGE_SIZES = ['auto', '4K', '2M', '1G'] as const satisfies readonly PageSize[];
 
 /** Smallest layer 3 packet that an IPv4 link has to carry (RFC 791, 3.2), largest that its length field can say. */
 const MTU_MIN = 68;

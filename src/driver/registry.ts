@@ -1,6 +1,9 @@
 /** Which driver serves which PCI ID, and the way in: `open`. */
 import { NicError } from '../errors.js';
 import { formatDeviceAddress, parseDeviceAddress } from '../pci/address.js';
+import { ConfigSpace } from '../pci/config-space.js';
+import { formatIds } from '../pci/ids.js';
+import { isNic } from '../pci/sysfs.js';
 import { openVfio } from '../vfio/open.js';
 import { PciRegion, type VfioDevice } from '../vfio/types.js';
 import type { DeviceCapabilities, DeviceId, DeviceLimits, Driver, NetDevice, OpenOptions } from './device.js';
@@ -44,12 +47,6 @@ function schemeOf(address: unknown): { readonly scheme: DeviceScheme; readonly r
 export function normalizeAddress(text: string): string {
   return schemeOf(text) === undefined ? formatDeviceAddress(parseDeviceAddress(text)) : text;
 }
-
-/** Offsets in PCI configuration space (PCI Local Bus 3.0, 6.1). */
-const CONFIG_VENDOR_ID = 0x00;
-const CONFIG_DEVICE_ID = 0x02;
-const CONFIG_BASE_CLASS = 0x0b;
-const CLASS_NETWORK = 0x02;
 
 export interface SupportedDevice {
   readonly vendor: number;
@@ -112,34 +109,19 @@ export async function openOn(vfio: VfioDevice, options: OpenOptions = {}): Promi
 
 /** @throws NicError `NOT_A_NIC`, `UNSUPPORTED_DEVICE`, `DEVICE_GONE` */
 function driverFor(vfio: VfioDevice): { driver: Driver; id: DeviceId } {
-  const config = vfio.region(PciRegion.CONFIG);
-  const vendor = config.read16(CONFIG_VENDOR_ID);
-  const device = config.read16(CONFIG_DEVICE_ID);
-  const name = `${vfio.address} (${hex(vendor)}:${hex(device)})`;
-  if (vendor === 0xffff) {
-    throw new NicError(
-      'DEVICE_GONE',
-      `${vfio.address} does not answer: its configuration space reads all ones`,
-      {
-        path: vfio.address,
-        hint: 'The device was removed or is powered down.',
-      },
-    );
-  }
-  if (config.read8(CONFIG_BASE_CLASS) !== CLASS_NETWORK) {
+  const config = new ConfigSpace(vfio.region(PciRegion.CONFIG));
+  const { vendorId: vendor, deviceId: device } = config;
+  const name = `${vfio.address} (${formatIds(vendor, device)})`;
+  if (!isNic({ class: config.classCode })) {
     throw new NicError('NOT_A_NIC', `${name} is not a network controller`, { path: vfio.address });
   }
   for (const driver of drivers) {
     const id = driver.ids.find((entry) => entry.vendor === vendor && entry.device === device);
     if (id !== undefined) return { driver, id };
   }
-  const list = supportedDevices().map((entry) => `${entry.name} (${hex(entry.vendor)}:${hex(entry.device)})`);
+  const list = supportedDevices().map((entry) => `${entry.name} (${formatIds(entry.vendor, entry.device)})`);
   throw new NicError('UNSUPPORTED_DEVICE', `No driver for ${name}`, {
     path: vfio.address,
     hint: `Supported: ${list.join(', ')}.`,
   });
-}
-
-function hex(id: number): string {
-  return id.toString(16).padStart(4, '0');
 }

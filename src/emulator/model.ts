@@ -12,6 +12,8 @@ export interface DeviceModel extends ServedDevice, Port, Pollable {
   readonly name: string;
   /** What the driver did wrong, and what the IOMMU refused. */
   readonly violations: Violations;
+  /** Frames that came from the wire while no driver received, where the model counts them. */
+  readonly unheard?: number;
   /** Called when the client accessed a register: there may be work before the next poll is due. */
   onAccess: (() => void) | undefined;
   /** The hardware's statistics by name, not cleared by this; zeros are left out. For reports. */

@@ -5,22 +5,13 @@ import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { suite } from 'uvu';
 import * as assert from 'uvu/assert';
-import { readPcap } from '../../src/capture/pcap.js';
 import { EmulatorHost } from '../../src/emulator/host.js';
 import { IxgbeModel } from '../../src/emulator/ixgbe/ixgbe-model.js';
 import type { TrafficSink, TrafficSource } from '../../src/emulator/links/traffic.js';
 import { buildEmulator } from '../../src/emulator/topology.js';
 import { startEmulator } from '../../src/emulator/worker.js';
 import { NicError } from '../../src/errors.js';
-import {
-  MAP_SHARED,
-  MFD_CLOEXEC,
-  memfdCreate,
-  mmap,
-  munmap,
-  PROT_READ,
-  PROT_WRITE,
-} from '../../src/syscalls/memory.js';
+import { type Mapping, MFD_CLOEXEC, mapShared, memfdCreate, munmap } from '../../src/syscalls/memory.js';
 import type { VfioDevice } from '../../src/vfio/types.js';
 import { connectVfioUser } from '../../src/vfio/user/client.js';
 import {
@@ -31,6 +22,7 @@ import {
   encodeRegionRange,
   REGION_INFO_MAX_BYTES,
 } from '../../src/vfio/user/protocol.js';
+import { readFrames } from '../support/read-frames.js';
 import { RawClient } from '../vfio/user/support/harness.js';
 import { BROADCAST, DATA, DESCTYPE_ADVANCED, ENABLE, EOP, frame, IFCS, R, RS, rx, tx } from './support.js';
 
@@ -48,7 +40,7 @@ class Driver {
   readonly device: VfioDevice;
   readonly words: Int32Array;
   readonly bytes: Uint8Array;
-  readonly #mapping: ReturnType<typeof mmap>;
+  readonly #mapping: Mapping;
   readonly #fd: number;
   #sent = 0;
   #received = 0;
@@ -57,7 +49,7 @@ class Driver {
     this.device = connectVfioUser(path);
     this.#fd = memfdCreate('host-test', MFD_CLOEXEC);
     ftruncateSync(this.#fd, MEMORY_BYTES);
-    this.#mapping = mmap(this.#fd, MEMORY_BYTES, 0, PROT_READ | PROT_WRITE, MAP_SHARED);
+    this.#mapping = mapShared(this.#fd, MEMORY_BYTES);
     this.words = new Int32Array(this.#mapping.buffer);
     this.bytes = new Uint8Array(this.#mapping.buffer);
     this.device.mapper.map(
@@ -164,7 +156,7 @@ for (const mappable of [true, false]) {
       again.close();
       await emulator.close();
       assert.equal(trouble, []);
-      assert.is(readPcap(capture).length, 200);
+      assert.is((await readFrames(capture)).length, 200);
       assert.not(readdirSync(directory).some((name) => name.endsWith(`${mappable}.sock`)));
     },
   );
@@ -243,7 +235,7 @@ host('runs traffic over links of every kind without a NIC', async () => {
   runner.stop();
   await running;
   runner.close();
-  assert.is(readPcap(recorded).length, 20);
+  assert.is((await readFrames(recorded)).length, 20);
 });
 
 host('stops by a flag in shared memory', async () => {

@@ -3,7 +3,7 @@ import { suite } from 'uvu';
 import * as assert from 'uvu/assert';
 import { IxgbeModel } from '../../src/emulator/ixgbe/ixgbe-model.js';
 import { connect } from '../../src/emulator/link.js';
-import { MAP_SHARED, mmap, munmap, PROT_READ, PROT_WRITE } from '../../src/syscalls/memory.js';
+import { mapShared, munmap } from '../../src/syscalls/memory.js';
 import {
   BROADCAST,
   DATA,
@@ -29,7 +29,7 @@ const mappable = suite('mappable queue pages');
 function mapped(): { nic: TestNic; bar: Int32Array; close: () => void } {
   const nic = new TestNic({ mappable: true });
   const region = nic.model.regions[0]!;
-  const mapping = mmap(region.fd!, region.sizeBytes, 0, PROT_READ | PROT_WRITE, MAP_SHARED);
+  const mapping = mapShared(region.fd!, region.sizeBytes);
   return {
     nic,
     bar: new Int32Array(mapping.buffer),

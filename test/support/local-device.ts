@@ -4,6 +4,7 @@
  */
 import { writeSync } from 'node:fs';
 import { ConfigSpace } from '../../src/pci/config-space.js';
+import { Command } from '../../src/pci/registers.js';
 import { viewMemory } from '../../src/syscalls/memory.js';
 import { Region } from '../../src/vfio/region.js';
 import {
@@ -84,12 +85,12 @@ export class LocalDevice implements VfioDevice {
 
   enableBusMaster(): void {
     this.events.push('bus master on');
-    this.#config.setBusMaster(true);
+    this.#config.changeCommand(Command.BUS_MASTER, 0);
   }
 
   disableBusMaster(): void {
     this.events.push('bus master off');
-    this.#config.setBusMaster(false);
+    this.#config.changeCommand(0, Command.BUS_MASTER);
   }
 
   onGone(): () => void {

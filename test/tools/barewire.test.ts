@@ -1,8 +1,11 @@
-import { spawn } from 'node:child_process';
+import { spawn, spawnSync } from 'node:child_process';
 import { once } from 'node:events';
-import { readFileSync } from 'node:fs';
+import { closeSync, openSync, readFileSync } from 'node:fs';
 import { suite } from 'uvu';
 import * as assert from 'uvu/assert';
+import { supportedDevices } from '../../src/driver/registry.js';
+import { listNics } from '../../src/pci/sysfs.js';
+import { toTable } from '../../tools/commands/list.js';
 import { FakeSysfs } from '../pci/fake-sysfs.js';
 import { CLI, runCli } from './run-cli.js';
 
@@ -19,6 +22,8 @@ const run = (...args: string[]) => runCli(args, fake.root);
 for (const [args, message] of [
   [[], 'no command given'],
   [['lst'], "unknown command 'lst'"],
+  [['help', 'nosuch'], "unknown command 'nosuch'"],
+  [['help', '--jsn'], "unknown option '--jsn'"],
   [['--verbos'], "unknown option '--verbos'"],
   [['list', '--jsn'], "unknown option '--jsn'"],
   [['list', 'extra'], 'too many arguments'],
@@ -58,6 +63,16 @@ cli('--help lists the commands on stdout', () => {
   for (const command of ['list', 'bind', 'unbind']) assert.match(stdout, new RegExp(`^  ${command} `, 'm'));
 });
 
+cli('help of a command, of help itself, and of each command in 80 columns', () => {
+  assert.match(run('help', 'list').stdout, /^Usage: barewire list /);
+  assert.is(run('help', 'help').status, 0);
+  for (const command of ['', 'list', 'bind', 'unbind', 'fwd', 'pktgen', 'emulate']) {
+    const { status, stdout } = run(...(command === '' ? [] : [command]), '--help');
+    assert.is(status, 0);
+    for (const line of stdout.split('\n')) assert.ok(line.length <= 80, line);
+  }
+});
+
 cli('"--" alone is no command either: help on stderr, status 2', () => {
   const { status, stdout, stderr } = run('--');
   assert.is(status, 2);
@@ -80,6 +95,25 @@ cli('list prints a table of the NICs', () => {
       [''],
     ],
   );
+});
+
+cli('list in a terminal leaves out what does not fit, name and driver last', () => {
+  const wide = new FakeSysfs();
+  try {
+    wide.add('0000:03:00.0', { device: '0x10fb', driver: 'ixgbe', group: 112, net: ['enp129s0f0np0'] });
+    const devices = listNics(wide.root);
+    const header = (width?: number) =>
+      toTable(devices, supportedDevices(), width).split('\n')[0]!.split(/ +/);
+    const all = ['ADDRESS', 'IDS', 'NAME', 'DRIVER', 'INTERFACE', 'GROUP', 'NUMA', 'BAREWIRE'];
+    assert.equal(header(), all);
+    assert.equal(header(120), all);
+    const narrow = toTable(devices, supportedDevices(), 80);
+    for (const line of narrow.split('\n')) assert.ok(line.length <= 80, line);
+    assert.match(narrow, /^0000:03:00\.0 +Intel 82599 .* ixgbe +enp129s0f0np0 .*ixgbe$/m);
+    assert.equal(header(10), ['ADDRESS', 'NAME', 'DRIVER', 'INTERFACE', 'BAREWIRE']);
+  } finally {
+    wide.remove();
+  }
 });
 
 cli('list --json parses and says what the table says', () => {
@@ -176,14 +210,29 @@ async function runWithoutReader(args: readonly string[]): Promise<{ status: numb
   return { status, stderr };
 }
 
+cli('output to a full disk: one line, status 1', () => {
+  const full = openSync('/dev/full', 'w');
+  try {
+    const { status, stderr } = spawnSync(process.execPath, [CLI, 'list'], {
+      env: { PATH: process.env.PATH ?? '', BAREWIRE_SYSFS: fake.root },
+      stdio: ['ignore', full, 'pipe'],
+      encoding: 'utf8',
+    });
+    assert.is(status, 1);
+    assert.match(stderr, /^barewire: standard output cannot be written: ENOSPC[^\n]*\n$/);
+  } finally {
+    closeSync(full);
+  }
+});
+
 cli('a closed pipe is not an error', async () => {
   assert.equal(await runWithoutReader([CLI, 'list']), { status: 0, stderr: '' });
 });
 
 cli('a closed pipe stops a running command as Ctrl-C does, once', async () => {
   const program = `
-    import { print, tolerateClosedOutput } from ${JSON.stringify(new URL('../../tools/output.js', import.meta.url).href)};
-    tolerateClosedOutput();
+    import { print, watchOutput } from ${JSON.stringify(new URL('../../tools/output.js', import.meta.url).href)};
+    watchOutput();
     let stops = 0;
     process.on('SIGINT', () => {
       stops++;

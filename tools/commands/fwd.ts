@@ -5,10 +5,11 @@ import { open } from '../../src/driver/registry.js';
 import { NicError } from '../../src/errors.js';
 import { connectQueues, type Forwarder } from '../../src/forward/forwarder.js';
 import type { PacketPool } from '../../src/hugepage/packet-pool.js';
-import { deviceAddress } from '../addresses.js';
+import { deviceAddress, pageSizeFor } from '../addresses.js';
 import { EmulatedPorts, type PortTraffic, trafficLine } from '../emulated-ports.js';
 import { durationMs, integerBetween, positiveInteger, rate } from '../option-values.js';
 import { print } from '../output.js';
+import { type Stop, stopOnSignals } from '../stop-signals.js';
 import { runTraffic, type Traffic } from '../traffic-run.js';
 
 interface Options {
@@ -35,7 +36,7 @@ export function register(program: Command): void {
     )
     .argument('[B]', 'second port', deviceAddress)
     .option('--batch <n>', 'most packets moved at a time', integerBetween(1, 256), 32)
-    .option('--ring <n>', "descriptors per ring (default: the driver's, 512 on Intel)", positiveInteger)
+    .option('--ring <n>', "descriptors per ring (default: the driver's)", positiveInteger)
     .option('--queues <n>', 'queue pairs per port', positiveInteger, 1)
     .option('--mtu <bytes>', 'largest layer 3 packet (default: what 2 KiB buffers hold)', positiveInteger)
     .addOption(
@@ -74,15 +75,30 @@ async function run(a: string | undefined, b: string | undefined, options: Option
       hint: 'Give two ports, or none to forward between emulated ones.',
     });
   }
-  if (options.json !== true)
-    print('No ports given: forwarding between two emulated 82599 ports with traffic on both.');
-  const emulated = await EmulatedPorts.start([
-    '--lossless',
-    ...(options.rate === undefined ? [] : ['--rate', String(options.rate)]),
-    ...(options.size === undefined ? [] : ['--size', String(options.size)]),
-  ]);
+  // From here on: a signal while the emulator starts must not leave it behind.
+  const stop = stopOnSignals();
   try {
-    await forward(emulated.addresses, emulated, options);
+    await forwardEmulated(options, stop);
+  } catch (error) {
+    // The wish to stop while the emulator starts is no failure.
+    if (error !== stop.signal.reason) throw error;
+  } finally {
+    stop.dispose();
+  }
+}
+
+async function forwardEmulated(options: Options, stop: Stop): Promise<void> {
+  if (options.json !== true) print('No ports given: forwarding between two emulated 82599 ports.');
+  const emulated = await EmulatedPorts.start(
+    [
+      '--lossless',
+      ...(options.rate === undefined ? [] : ['--rate', String(options.rate)]),
+      ...(options.size === undefined ? [] : ['--size', String(options.size)]),
+    ],
+    stop.signal,
+  );
+  try {
+    await forward(emulated.addresses, emulated, options, stop);
   } finally {
     await emulated.close();
   }
@@ -92,6 +108,7 @@ async function forward(
   addresses: readonly string[],
   emulated: EmulatedPorts | undefined,
   options: Options,
+  stop?: Stop,
 ): Promise<void> {
   const { queues, ring, mtu } = options;
   // The first port makes the pool, large enough for both.
@@ -99,8 +116,7 @@ async function forward(
   const openers = addresses.map((address) => async (signal: AbortSignal): Promise<NetDevice> => {
     const device = await open(address, {
       ...(pool === undefined ? { buffersForDevices: addresses.length } : { pool }),
-      // An emulated port gains nothing from hugepages.
-      pageSize: emulated === undefined ? 'auto' : '4K',
+      pageSize: pageSizeFor(addresses),
       ...(ring === undefined ? {} : { rxRingSize: ring, txRingSize: ring }),
       ...(mtu === undefined ? {} : { mtu }),
       queuePairs: queues,
@@ -110,7 +126,7 @@ async function forward(
     pool ??= device.pool;
     return device;
   });
-  await runTraffic(openers, (devices) => forwardBothWays(devices, emulated, options), options);
+  await runTraffic(openers, (devices) => forwardBothWays(devices, emulated, options), options, stop);
 }
 
 function forwardBothWays(

@@ -4,7 +4,7 @@ import type { NetDevice } from '../../src/driver/device.js';
 import { open } from '../../src/driver/registry.js';
 import { NicError } from '../../src/errors.js';
 import { UdpFrame } from '../../src/packet/udp-frame.js';
-import { deviceAddress } from '../addresses.js';
+import { deviceAddress, pageSizeFor } from '../addresses.js';
 import { durationMs, integerBetween, macAddress, positiveInteger, rate } from '../option-values.js';
 import { runTraffic, type Traffic } from '../traffic-run.js';
 
@@ -47,7 +47,14 @@ export function register(program: Command): void {
     .option('--json', 'print JSON lines')
     .action(async (port: string, options: Options) => {
       await runTraffic(
-        [(signal) => open(port, { signal, ...(options.mtu === undefined ? {} : { mtu: options.mtu }) })],
+        [
+          (signal) =>
+            open(port, {
+              pageSize: pageSizeFor([port]),
+              signal,
+              ...(options.mtu === undefined ? {} : { mtu: options.mtu }),
+            }),
+        ],
         ([device]) => new Generator(device!, options),
         options,
       );

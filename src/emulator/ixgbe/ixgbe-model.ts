@@ -97,6 +97,7 @@ export class IxgbeModel extends NicModel implements DeviceModel {
     carrier: () => {},
   };
   #loopback = false;
+  #unheardInLoopback = 0;
 
   /** @throws NicError `BAD_OPTION` where the device ID or MAC address is not one */
   constructor(options: ModelOptions = {}) {
@@ -235,7 +236,10 @@ export class IxgbeModel extends NicModel implements DeviceModel {
   }
 
   deliver(memory: FrameMemory, offsetBytes: number, lengthBytes: number): boolean {
-    if (this.#loopback) return true;
+    if (this.#loopback) {
+      this.#unheardInLoopback++;
+      return true;
+    }
     return this.#receiver.deliver(memory, offsetBytes, lengthBytes);
   }
 
@@ -253,6 +257,19 @@ export class IxgbeModel extends NicModel implements DeviceModel {
 
   override carrier(up: boolean): void {
     this.#link.setCarrier(up);
+  }
+
+  override receiving(): boolean {
+    return !this.#loopback && this.#receiver.receiving;
+  }
+
+  maxFrameBytes(): number {
+    return this.#receiver.maxFrameBytes;
+  }
+
+  /** Frames that came from the wire while no driver received. */
+  get unheard(): number {
+    return this.#receiver.unheard + this.#unheardInLoopback;
   }
 
   // Pollable

@@ -50,6 +50,8 @@ export class Receiver {
   readonly filters: Filters;
   readonly rss: Rss;
   readonly queues: readonly RxQueue[];
+  /** Frames that came while no driver had turned the receiver and the frame's queue on. */
+  unheard = 0;
 
   readonly #registers: RegisterFile;
   readonly #statistics: Statistics;
@@ -167,6 +169,19 @@ export class Receiver {
     this.#receiving = this.#host !== undefined && (peek(RXCTRL) & RXCTRL_RXEN) !== 0;
   }
 
+  /** A driver has turned the receiver on, and given all queues that it has turned on their first descriptors. */
+  get receiving(): boolean {
+    const active = this.#active;
+    if (!this.#receiving || !this.#dmaAllowed || active.length === 0) return false;
+    for (let i = 0; i < active.length; i++) if (!active[i]!.started) return false;
+    return true;
+  }
+
+  /** Longest frame that is taken, without FCS and VLAN tag. */
+  get maxFrameBytes(): number {
+    return this.#mac.maxOctets - FCS_BYTES;
+  }
+
   #packetBufferBytes(): number {
     // Without DCB, which is not emulated, all frames go through buffer 0 (4.6.11.3.4).
     return Math.min(kibibytes(this.#registers.peek(RXPBSIZE)), this.#memoryKib) * 1024;
@@ -254,7 +269,10 @@ export class Receiver {
   /** @returns false where the frame was lost for lack of descriptors or buffer space */
   deliver(memory: FrameMemory, offset: number, lengthBytes: number): boolean {
     const host = this.#host;
-    if (!this.#receiving || host === undefined) return true;
+    if (!this.#receiving || host === undefined) {
+      this.unheard++;
+      return true;
+    }
     const counters = this.#counters;
     const octets = lengthBytes + FCS_BYTES;
     counters[C.TPR]!++;
@@ -294,6 +312,7 @@ export class Receiver {
     let stored = true;
     if (!queue.enabled) {
       // 4.6.7: packets to a disabled queue are dropped. ASSUMED: QPRDC counts them, as the 82598's RNBC did by its text.
+      this.unheard++;
       this.#countDropped(queue);
       return false;
     }

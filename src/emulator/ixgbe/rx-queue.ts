@@ -184,6 +184,11 @@ export class RxQueue {
     this.#registers.words[this.headWord] = 0;
   }
 
+  /** The driver has given it descriptors. */
+  get started(): boolean {
+    return this.head !== 0 || this.free() > 0;
+  }
+
   /** Descriptors that the driver has given to hardware. */
   free(): number {
     const tail = this.#registers.words[this.tailWord]!;

@@ -5,7 +5,14 @@
  * and a fixed pattern. All checksums are right. What lies before the payload may be rewritten on the way.
  */
 import { type Clock, systemClock } from '../../clock.js';
-import { type FrameMemory, frameMemory, type Pollable, type Port, UNLIMITED_ROOM } from '../link.js';
+import {
+  type FrameMemory,
+  frameMemory,
+  isReceiving,
+  type Pollable,
+  type Port,
+  UNLIMITED_ROOM,
+} from '../link.js';
 
 const MAGIC = 0x42575452; // 'BWTR'
 const IP_AT = 14;
@@ -30,7 +37,10 @@ export interface TrafficOptions {
   readonly clock?: Clock;
 }
 
-/** Sends numbered frames while it is polled and the link is up. What it receives it ignores. */
+/**
+ * Sends numbered frames while it is polled and somebody receives at the other end; until then it waits. What it
+ * receives it ignores.
+ */
 export class TrafficSource implements Port, Pollable {
   /** Frames sent; the next one has this number. */
   sent = 0;
@@ -67,6 +77,11 @@ export class TrafficSource implements Port, Pollable {
   poll(budget: number): number {
     const out = this.#out;
     if (out === undefined || this.done) return 0;
+    if (!isReceiving(out)) {
+      // The rate counts from the moment when somebody receives.
+      this.#startNs = -1;
+      return 0;
+    }
     const count = Math.min(budget, out.room(), this.#due(), this.#count - this.sent);
     for (let i = 0; i < count; i++) {
       this.#number(this.sent);

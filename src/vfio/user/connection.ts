@@ -273,7 +273,7 @@ export class Connection {
     try {
       answer = encodeReply(header.id, header.command, this.dma.serve(header.command, body));
     } catch (error) {
-      const errno = error instanceof NicError ? (error.errno ?? EINVAL) : EIO;
+      const errno = error instanceof NicError ? Math.abs(error.errno ?? EINVAL) : EIO;
       answer = encodeErrorReply(header.id, header.command, errno);
     }
     if (!header.noReply) this.#sendAll(answer, [], deadlineMs);

@@ -123,9 +123,9 @@ export function encodeReply(id: number, command: number, body = NO_BODY): Uint8A
   return encodeMessage(id, command, MessageType.REPLY, 0, body);
 }
 
-/** An error reply is a header alone. */
+/** An error reply is a header alone. @param errno of either sign, as a `NicError` has it; positive on the wire */
 export function encodeErrorReply(id: number, command: number, errno: number): Uint8Array {
-  return encodeMessage(id, command, MessageType.REPLY | FLAG_ERROR, errno, NO_BODY);
+  return encodeMessage(id, command, MessageType.REPLY | FLAG_ERROR, Math.abs(errno), NO_BODY);
 }
 
 // VERSION

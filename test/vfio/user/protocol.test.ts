@@ -21,7 +21,7 @@ function assertMalformed(action: () => unknown): void {
   } catch (error) {
     assert.instance(error, NicError);
     assert.is((error as NicError).code, 'PROTOCOL');
-    assert.is((error as NicError).errno, EINVAL);
+    assert.is((error as NicError).errno, -EINVAL);
     return;
   }
   assert.unreachable('was accepted');
@@ -306,7 +306,7 @@ property('take any bytes, or refuse them with EINVAL', () => {
         decode(input);
       } catch (error) {
         assert.instance(error, NicError);
-        assert.is((error as NicError).errno, EINVAL);
+        assert.is((error as NicError).errno, -EINVAL);
       }
     }),
     { numRuns: 2000 },
