@@ -39,6 +39,8 @@ export type NicErrorCode =
   | 'DEVICE_STATE'
   | 'NO_LINK'
   | 'OWNERSHIP'
+  // capture files
+  | 'BAD_FILE'
   // vfio-user
   | 'PROTOCOL'
   | 'PEER_GONE'

@@ -67,31 +67,65 @@ function copyOf<F extends (...parameters: never[]) => unknown>(factory: F): F | 
 
 /**
  * Names in a function's source that it does not declare itself. By its words, not by parsing: a name counts as declared
- * where it is declared anywhere in the function.
+ * where it is declared anywhere in the function. Code that this does not understand makes too many names, not too few.
  */
 export function foreignNames(text: string): string[] {
-  const code = text.replace(/\/\*[\s\S]*?\*\/|\/\/.*$|'[^'\n]*'|"[^"\n]*"/gm, ' ');
-  const declared = new Set(
-    [
-      ...code.matchAll(/\b(?:const|let|var|function)\s+([A-Za-z_$][\w$]*)/g),
-      // Parameters, destructured names, further variables of a declaration, the name behind a colon.
-      ...code.matchAll(/[{,(:]\s*([A-Za-z_$][\w$]*)\s*(?=[,})=](?!=))/g),
-      ...code.matchAll(/\b([A-Za-z_$][\w$]*)\s*=>/g),
-      ...code.matchAll(/\bcatch\s*\(\s*([A-Za-z_$][\w$]*)/g),
-    ].map((match) => match[1]!),
-  );
-  const words = [...code.matchAll(/(?<![.\w$])([A-Za-z_$][\w$]*)(?![\w$])(?!\s*:)/g)].map((match) => match[1]!);
-  // A call's last argument looks like a parameter to the rule above, but a helper is called, not declared.
-  const called = new Set([...code.matchAll(/(?<![.\w$])([A-Za-z_$][\w$]*)\s*\(/g)].map((match) => match[1]!));
-  const isDeclared = (name: string): boolean =>
-    declared.has(name) && (!called.has(name) || isDeclaredFunction(code, name));
-  const foreign = words.filter((name) => !isDeclared(name) && !KEYWORDS.has(name) && !GLOBALS.has(name));
-  return [...new Set(foreign)];
+  const code = text.replace(/\/\*[\s\S]*?\*\/|\/\/.*$|'[^'\n]*'|"[^"\n]*"|`[^`$]*`/gm, ' ');
+  const declared = new Set([...declaredNames(code), ...KEYWORDS, ...GLOBALS]);
+  const words = Array.from(code.matchAll(/(?<![.\w$])[A-Za-z_$][\w$]*(?![\w$])/g))
+    // A key of an object or a label: `{ key: value }`.
+    .filter(({ 0: name, index }) => !isKey(code, index, index + name.length))
+    .map(({ 0: name }) => name);
+  // `...rest` is a name behind dots.
+  const spread = Array.from(code.matchAll(/\.\.\.\s*([A-Za-z_$][\w$]*)/g), ([, name]) => name!);
+  return [...new Set([...words, ...spread])].filter((name) => !declared.has(name));
 }
 
-function isDeclaredFunction(code: string, name: string): boolean {
-  const escaped = name.replace(/\$/g, '\\$');
-  return new RegExp(`\\b(?:const|let|var|function)\\s+${escaped}\\b|[{,(:]\\s*${escaped}\\s*(?=[,})=])`).test(
-    code,
+function isKey(code: string, start: number, end: number): boolean {
+  const before = code.slice(0, start).trimEnd().at(-1);
+  return /^\s*:/.test(code.slice(end, end + 20)) && before !== undefined && '{,;}'.includes(before);
+}
+
+const NAME = /^\s*(?:\.\.\.)?\s*([A-Za-z_$][\w$]*)\s*(?:=(?!=)|$)/;
+
+/** Names of functions, parameters, variables and labels. */
+function declaredNames(code: string): string[] {
+  const names = Array.from(
+    code.matchAll(/\bfunction\s+([A-Za-z_$][\w$]*)|(?:^|[;{}])\s*([A-Za-z_$][\w$]*)\s*:(?!:)/gm),
+    ([, fn, label]) => (fn ?? label)!,
   );
+  const single = Array.from(code.matchAll(/\b([A-Za-z_$][\w$]*)\s*=>/g), ([, name]) => name!);
+  const lists = [
+    ...code.matchAll(/\bfunction\b[^(]*\(([^()]*)\)/g),
+    ...code.matchAll(/\(([^()]*)\)\s*=>/g),
+    ...code.matchAll(/\bcatch\s*\(([^()]*)\)/g),
+    ...code.matchAll(/\b(?:const|let|var)\b([^;]*?)(?=;|\bof\b|\bin\b|$)/g),
+  ].flatMap(([, list]) => namesOfList(list!));
+  return [...names, ...single, ...lists];
+}
+
+/** Names that a list of parameters or of declared variables binds: `a, { b, c: d = 1 }, [e] = f`. */
+function namesOfList(list: string): string[] {
+  return splitAtCommas(list).flatMap((entry) => {
+    const pattern = /^\s*([[{])([\s\S]*?)[\]}]\s*(?:=|$)/.exec(entry);
+    if (pattern === null) return NAME.exec(entry)?.[1] ?? [];
+    // Behind a colon stands the name that is bound.
+    return splitAtCommas(pattern[2]!).flatMap((part) => namesOfList(part.replace(/^[^:=]*:/, '')));
+  });
+}
+
+/** Splits at commas that are in no brackets. */
+function splitAtCommas(text: string): string[] {
+  const parts: string[] = [];
+  let depth = 0;
+  let start = 0;
+  for (let i = 0; i < text.length; i++) {
+    if ('([{'.includes(text[i]!)) depth++;
+    else if (')]}'.includes(text[i]!)) depth--;
+    else if (text[i] === ',' && depth === 0) {
+      parts.push(text.slice(start, i));
+      start = i + 1;
+    }
+  }
+  return [...parts, text.slice(start)];
 }

@@ -1,6 +1,6 @@
 /** Checks what `open` is given against what a family's hardware can do: the one place, for all families. */
 import { NicError } from '../errors.js';
-import type { PageSize } from '../hugepage/dma-region.js';
+import { PAGE_SIZES, type PageSize } from '../hugepage/dma-region.js';
 import {
   BUFFER_SIZE,
   BUFFER_SIZE_DEFAULT,
@@ -10,7 +10,15 @@ import {
   PacketPool,
   poolOption,
 } from '../hugepage/packet-pool.js';
-import { booleanOption, choiceOption, integerOption, knownOptions, signalOption } from '../options.js';
+import {
+  badOption,
+  booleanOption,
+  choiceOption,
+  describeValue,
+  integerOption,
+  knownOptions,
+  signalOption,
+} from '../options.js';
 import type { DeviceCapabilities, DeviceLimits, OpenOptions } from './device.js';
 
 const KNOWN = [
@@ -33,7 +41,6 @@ const KNOWN = [
 
 const OWN_POOL = ['buffers', 'buffersForDevices', 'bufferSizeBytes', 'headroomBytes', 'debug'] as const;
 const FLAGS = ['promiscuous', 'debug', 'rxMetadata', 'vlanStrip'] as const;
-export const PAGE_SIZES = ['auto', '4K', '2M', '1G'] as const satisfies readonly PageSize[];
 
 /** Smallest layer 3 packet that an IPv4 link has to carry (RFC 791, 3.2), largest that its length field can say. */
 const MTU_MIN = 68;
@@ -101,8 +108,9 @@ export function deviceSettings(
   const queues = { min: 1, max: limits.maxQueuePairs };
   const queuePairs = integerOption('queuePairs', options.queuePairs ?? 1, queues);
   const wanted = wantedFrame(options, limits);
-  const pool = options.pool ?? ownPool(options, queuePairs * (rxRingSize + txRingSize), wanted);
+  const pool = options.pool ?? ownPool(options, limits, queuePairs * (rxRingSize + txRingSize), wanted);
   try {
+    checkHeadroom(address, pool, limits);
     checkPool(address, pool, queuePairs * rxRingSize, wanted);
   } catch (error) {
     if (options.pool === undefined) pool.close();
@@ -123,6 +131,40 @@ export function deviceSettings(
   };
 }
 
+const MAC_BYTES = 6;
+/** In the first byte of an address: it is a group's (IEEE 802, 8.2.2). */
+const GROUP_BIT = 1;
+
+/** A copy of what `setMac` was given, where it is the address of one station. @throws NicError `BAD_OPTION` */
+export function stationAddress(mac: unknown): Uint8Array {
+  const bytes = macBytes(mac);
+  if (bytes !== undefined && (bytes[0]! & GROUP_BIT) === 0 && bytes.some((byte) => byte !== 0)) return bytes;
+  throw new NicError('BAD_OPTION', `${describeMac(mac)} is not the address of one station`, {
+    hint: 'Give six bytes; the lowest bit of the first must be 0, and not all bytes.',
+  });
+}
+
+/** Copies of what `setMulticast` was given. @throws NicError `BAD_OPTION` for anything but groups and `all` */
+export function multicastGroups(groups: unknown): readonly Uint8Array[] | 'all' {
+  if (groups === 'all') return groups;
+  if (!Array.isArray(groups)) throw badOption('setMulticast', groups, "an array of groups, or 'all'");
+  return groups.map((group: unknown) => {
+    const bytes = macBytes(group);
+    if (bytes !== undefined && (bytes[0]! & GROUP_BIT) === 1) return bytes;
+    throw new NicError('BAD_OPTION', `${describeMac(group)} is not the address of a multicast group`, {
+      hint: 'Give six bytes; the lowest bit of the first must be 1.',
+    });
+  });
+}
+
+function macBytes(mac: unknown): Uint8Array | undefined {
+  return mac instanceof Uint8Array && mac.length === MAC_BYTES ? Uint8Array.from(mac) : undefined;
+}
+
+function describeMac(mac: unknown): string {
+  return mac instanceof Uint8Array ? `[${mac.subarray(0, 2 * MAC_BYTES).join(', ')}]` : describeValue(mac);
+}
+
 /** The longest frame that `mtu` asks for; undefined where it is not given. */
 function wantedFrame({ mtu }: OpenOptions, limits: DeviceLimits): number | undefined {
   if (mtu === undefined) return undefined;
@@ -130,8 +172,13 @@ function wantedFrame({ mtu }: OpenOptions, limits: DeviceLimits): number | undef
   return integerOption('mtu', mtu, { min: MTU_MIN, max }) + L2_BYTES;
 }
 
-function ownPool(options: OpenOptions, ringSlots: number, frameBytes: number | undefined): PacketPool {
-  const headroomBytes = options.headroomBytes ?? HEADROOM_DEFAULT;
+function ownPool(
+  options: OpenOptions,
+  limits: DeviceLimits,
+  ringSlots: number,
+  frameBytes: number | undefined,
+): PacketPool {
+  const headroomBytes = options.headroomBytes ?? headroomFor(limits.headroomBytes ?? 0);
   integerOption('headroomBytes', headroomBytes, HEADROOM);
   const devices = integerOption('buffersForDevices', options.buffersForDevices ?? 1, { min: 1, max: 64 });
   const buffers = integerOption('buffers', options.buffers ?? devices * ringSlots + SPARE_BUFFERS, BUFFERS);
@@ -147,6 +194,20 @@ function ownPool(options: OpenOptions, ringSlots: number, frameBytes: number | u
 /** The smallest possible buffer of at least so many bytes; the usual one where that is enough. */
 function bufferFor(bytes: number): number {
   return Math.max(BUFFER_SIZE_DEFAULT, 2 ** Math.ceil(Math.log2(bytes)));
+}
+
+function checkHeadroom(address: string, pool: PacketPool, { headroomBytes = 0 }: DeviceLimits): void {
+  if (pool.headroomBytes >= headroomBytes) return;
+  throw new NicError(
+    'BAD_OPTION',
+    `${address} needs ${headroomBytes} bytes in front of each frame for a header; the pool has ${pool.headroomBytes}`,
+    { path: address, hint: `Make the pool with headroomBytes ${headroomFor(headroomBytes)}.` },
+  );
+}
+
+/** The headroom of an own pool: the usual one, or what is needed, rounded up to what is possible. */
+function headroomFor(bytes: number): number {
+  return Math.max(HEADROOM_DEFAULT, Math.ceil(bytes / HEADROOM.multipleOf) * HEADROOM.multipleOf);
 }
 
 function checkPool(address: string, pool: PacketPool, needed: number, frameBytes: number | undefined): void {

@@ -1,6 +1,10 @@
 /** Which driver serves which PCI ID, and the way in: `open`. */
 import { NicError } from '../errors.js';
+import { badOption } from '../options.js';
 import { formatDeviceAddress, parseDeviceAddress } from '../pci/address.js';
+import { ConfigSpace } from '../pci/config-space.js';
+import { formatIds } from '../pci/ids.js';
+import { isNic } from '../pci/sysfs.js';
 import { openVfio } from '../vfio/open.js';
 import { PciRegion, type VfioDevice } from '../vfio/types.js';
 import type { DeviceCapabilities, DeviceId, DeviceLimits, Driver, NetDevice, OpenOptions } from './device.js';
@@ -28,9 +32,19 @@ export function addDriver(driver: Driver): void {
   drivers.push(driver);
 }
 
-/** Lets `open` and all commands take addresses of a kind of yours. */
+const SCHEME_NAME = /^[a-z][a-z0-9-]*$/;
+
+/**
+ * Lets `open` and all commands take addresses of a kind of yours.
+ * @throws NicError `BAD_OPTION` for a name that no address can begin with, or that addresses begin with already
+ */
 export function addScheme(scheme: DeviceScheme): void {
-  schemes.set(scheme.name, scheme);
+  const { name } = scheme;
+  if (!SCHEME_NAME.test(name)) throw badOption('The name of a scheme', name, 'lower-case letters, digits, -');
+  if (name === 'vfio-user' || schemes.has(name)) {
+    throw new NicError('BAD_OPTION', `There is a scheme ${name} already`, { hint: 'Give it another name.' });
+  }
+  schemes.set(name, scheme);
 }
 
 /** The scheme of an address and the rest behind the colon; undefined for a PCI address or a vfio-user socket. */
@@ -42,14 +56,15 @@ function schemeOf(address: unknown): { readonly scheme: DeviceScheme; readonly r
 
 /** An address that `open` takes, in its normal spelling. @throws NicError `BAD_ADDRESS` */
 export function normalizeAddress(text: string): string {
-  return schemeOf(text) === undefined ? formatDeviceAddress(parseDeviceAddress(text)) : text;
+  if (schemeOf(text) !== undefined) return text;
+  try {
+    return formatDeviceAddress(parseDeviceAddress(text));
+  } catch (error) {
+    if (schemes.size === 0 || !(error instanceof NicError)) throw error;
+    const forms = Array.from(schemes.values(), ({ form }) => form);
+    throw new NicError(error.code, error.message, { hint: `${error.hint}, or ${forms.join(', ')}` });
+  }
 }
-
-/** Offsets in PCI configuration space (PCI Local Bus 3.0, 6.1). */
-const CONFIG_VENDOR_ID = 0x00;
-const CONFIG_DEVICE_ID = 0x02;
-const CONFIG_BASE_CLASS = 0x0b;
-const CLASS_NETWORK = 0x02;
 
 export interface SupportedDevice {
   readonly vendor: number;
@@ -93,7 +108,7 @@ export async function open(address: string, options: OpenOptions = {}): Promise<
   options.signal?.throwIfAborted();
   const other = schemeOf(address);
   if (other !== undefined) return other.scheme.open(other.rest, options);
-  return openOn(openVfio(address), options);
+  return openOn(openVfio(normalizeAddress(address)), options);
 }
 
 /**
@@ -112,34 +127,19 @@ export async function openOn(vfio: VfioDevice, options: OpenOptions = {}): Promi
 
 /** @throws NicError `NOT_A_NIC`, `UNSUPPORTED_DEVICE`, `DEVICE_GONE` */
 function driverFor(vfio: VfioDevice): { driver: Driver; id: DeviceId } {
-  const config = vfio.region(PciRegion.CONFIG);
-  const vendor = config.read16(CONFIG_VENDOR_ID);
-  const device = config.read16(CONFIG_DEVICE_ID);
-  const name = `${vfio.address} (${hex(vendor)}:${hex(device)})`;
-  if (vendor === 0xffff) {
-    throw new NicError(
-      'DEVICE_GONE',
-      `${vfio.address} does not answer: its configuration space reads all ones`,
-      {
-        path: vfio.address,
-        hint: 'The device was removed or is powered down.',
-      },
-    );
-  }
-  if (config.read8(CONFIG_BASE_CLASS) !== CLASS_NETWORK) {
+  const config = new ConfigSpace(vfio.region(PciRegion.CONFIG));
+  const { vendorId: vendor, deviceId: device } = config;
+  const name = `${vfio.address} (${formatIds(vendor, device)})`;
+  if (!isNic({ class: config.classCode })) {
     throw new NicError('NOT_A_NIC', `${name} is not a network controller`, { path: vfio.address });
   }
   for (const driver of drivers) {
     const id = driver.ids.find((entry) => entry.vendor === vendor && entry.device === device);
     if (id !== undefined) return { driver, id };
   }
-  const list = supportedDevices().map((entry) => `${entry.name} (${hex(entry.vendor)}:${hex(entry.device)})`);
+  const list = supportedDevices().map((entry) => `${entry.name} (${formatIds(entry.vendor, entry.device)})`);
   throw new NicError('UNSUPPORTED_DEVICE', `No driver for ${name}`, {
     path: vfio.address,
     hint: `Supported: ${list.join(', ')}.`,
   });
-}
-
-function hex(id: number): string {
-  return id.toString(16).padStart(4, '0');
 }

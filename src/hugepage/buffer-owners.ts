@@ -78,6 +78,16 @@ export class BufferOwners {
     this.#sentLengths[index] = -1;
   }
 
+  /** The application has the buffer while `action` runs. Returns what that returns. */
+  during<T>(index: number, action: () => T): T {
+    this.#owned[index] = 1;
+    try {
+      return action();
+    } finally {
+      this.#owned[index] = 0;
+    }
+  }
+
   /** @param attempt what is to be done to it, for the message @throws NicError `OWNERSHIP` unless the application owns it */
   check(index: number, attempt: string): void {
     if (this.#owned[index] === 1) return;

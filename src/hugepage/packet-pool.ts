@@ -166,8 +166,8 @@ export class PacketPool {
     for (let i = start; i < start + count; i++) {
       if (!(bufs[i]! < this.capacity)) throw this.#foreign(bufs[i]!);
     }
-    if (this.freeCount + count > this.capacity) throw this.#foreign(bufs[start]!);
     this.owners?.released(bufs, count, start);
+    if (this.freeCount + count > this.capacity) throw this.#foreign(bufs[start]!);
     for (let i = start; i < start + count; i++) this.free[this.freeCount++] = bufs[i]!;
   }
 

@@ -8,6 +8,7 @@
  */
 import { NicError } from '../errors.js';
 import { describeValue } from '../options.js';
+import { UNIX_PATH_MAX_BYTES } from '../syscalls/unix-sockets.js';
 
 /** The four numbers of a PCI address. */
 export interface PciAddress {
@@ -28,9 +29,6 @@ export type DeviceAddress =
 
 const PCI_ADDRESS = /^(?:([0-9a-f]{1,8}):)?([0-9a-f]{1,2}):([01]?[0-9a-f])\.([0-7])$/i;
 const VFIO_USER = 'vfio-user:';
-
-/** `sockaddr_un.sun_path` holds 108 bytes, one of them the terminating zero (unix(7)). */
-const SOCKET_PATH_MAX_BYTES = 107;
 
 const PCI_HINT =
   'a PCI address looks like 0000:03:00.0 or 03:00.0; "barewire list" shows those of this machine';
@@ -83,10 +81,10 @@ export function parseDeviceAddress(text: string): DeviceAddress {
     const path = text.slice(VFIO_USER.length);
     if (path === '') throw badAddress(`${quote(text)} names no socket`, HINT);
     if (path.includes('\0')) throw badAddress(`${quote(text)} has a zero byte in its path`, HINT);
-    if (Buffer.byteLength(path) > SOCKET_PATH_MAX_BYTES) {
+    if (Buffer.byteLength(path) > UNIX_PATH_MAX_BYTES) {
       throw badAddress(
         `Socket path of ${Buffer.byteLength(path)} bytes is too long: ${path}`,
-        `a Unix socket's path has at most ${SOCKET_PATH_MAX_BYTES} bytes; use a shorter directory or a relative path`,
+        `a Unix socket's path has at most ${UNIX_PATH_MAX_BYTES} bytes; use a shorter directory or a relative path`,
       );
     }
     return { kind: 'vfio-user', path };

@@ -7,44 +7,28 @@
  * Sources: Linux Documentation/ABI/testing/sysfs-bus-pci (driver_override, drivers_probe, bind, unbind) and
  * Documentation/driver-api/vfio.rst (groups and their viability).
  */
-import {
-  closeSync,
-  constants,
-  existsSync,
-  mkdirSync,
-  openSync,
-  rmSync,
-  writeFileSync,
-  writeSync,
-} from 'node:fs';
+import { closeSync, constants, mkdirSync, openSync, rmSync, writeFileSync, writeSync } from 'node:fs';
 import type { NetworkInterfaceInfo } from 'node:os';
 import { networkInterfaces } from 'node:os';
 import { dirname, join } from 'node:path';
 import createDebug from 'debug';
 import { NicError, type NicErrorCode } from '../errors.js';
 import { normalizePciAddress } from './address.js';
+import { systemFiles } from './files.js';
 import { deviceName } from './ids.js';
 import { interfaceUses } from './interface-use.js';
+import { devicePath, driverOf, isNic, type PciDevice, readDevice, SYSFS_ROOT } from './sysfs.js';
 import {
-  devicePath,
-  driverOf,
-  isNic,
-  isPciBridge,
-  type PciDevice,
-  readDevice,
-  readText,
-  SYSFS_ROOT,
-} from './sysfs.js';
-import { vfioUsers } from './vfio-users.js';
+  blockingMembers,
+  characterDevice,
+  groupNode,
+  NO_IOMMU_HINT,
+  noSuchDevice,
+  processesHolding,
+  VFIO_DRIVER,
+} from './vfio-state.js';
 
 const debug = createDebug('barewire:pci');
-
-/** The driver that gives a device to userspace. */
-export const VFIO_DRIVER = 'vfio-pci';
-
-const NO_IOMMU_HINT =
-  'switch the IOMMU on: kernel argument intel_iommu=on (AMD: amd_iommu=on) and VT-d or AMD-Vi in the BIOS; ' +
-  "the kernel's no-IOMMU mode is not supported";
 
 /** Places and functions to use instead of the system's, for tests and containers. */
 export interface BindOptions {
@@ -115,12 +99,12 @@ export function bindToVfio(address: string, options: BindOptions = {}): VfioBind
   const result = {
     device,
     driver: VFIO_DRIVER,
-    groupNode: groupNode(device),
+    groupNode: nodeOf(device),
     warnings: groupWarnings(device),
   };
   if (device.driver === VFIO_DRIVER) return { ...result, changed: false };
   if (!context.force) assertNotInUse(device, context);
-  if (!existsSync(join(context.sysfsRoot, 'bus/pci/drivers', VFIO_DRIVER))) {
+  if (!systemFiles.exists(join(context.sysfsRoot, 'bus/pci/drivers', VFIO_DRIVER))) {
     throw new NicError(
       'NO_VFIO',
       `Cannot bind ${describe(device)}: the kernel driver ${VFIO_DRIVER} is not loaded`,
@@ -173,7 +157,7 @@ export function unbindFromVfio(address: string, options: BindOptions = {}): Bind
   const context = withDefaults(options);
   const device = findNic(address, context);
   const dir = devicePath(device.address, context.sysfsRoot);
-  const overridden = readText(join(dir, 'driver_override')) === VFIO_DRIVER;
+  const overridden = systemFiles.readText(join(dir, 'driver_override')) === VFIO_DRIVER;
   if (device.driver !== null && device.driver !== VFIO_DRIVER && !overridden) {
     return { device, changed: false, driver: device.driver, warnings: [] };
   }
@@ -220,12 +204,7 @@ function withDefaults(options: BindOptions): Context {
 function findNic(text: string, context: Context): PciDevice {
   const address = normalizePciAddress(text);
   const device = readDevice(address, context.sysfsRoot);
-  if (device === null) {
-    throw new NicError('NO_SUCH_DEVICE', `There is no PCI device ${address}`, {
-      path: address,
-      hint: '"barewire list" shows the network controllers of this machine',
-    });
-  }
+  if (device === null) throw noSuchDevice(address);
   if (!isNic(device)) {
     const code = device.class === null ? 'unknown' : `0x${device.class.toString(16).padStart(6, '0')}`;
     throw new NicError('NOT_A_NIC', `${describe(device)} is not a network controller (class ${code})`, {
@@ -252,7 +231,8 @@ function assertNotInUse(device: PciDevice, context: Context): void {
 
 /** Unbinding waits in the kernel for the last user, and the waiting process cannot be stopped. So look first. */
 function assertNotOpen(device: PciDevice, context: Context): void {
-  const users = vfioUsers(device, context);
+  const nodes = [nodeOf(device) ?? undefined, characterDevice(device.address, context.sysfsRoot)];
+  const users = processesHolding(nodes, context.procRoot);
   if (users.length === 0) return;
   throw new NicError(
     'GROUP_BUSY',
@@ -264,24 +244,17 @@ function assertNotOpen(device: PciDevice, context: Context): void {
   );
 }
 
-function groupNode(device: PciDevice): string | null {
-  return device.iommuGroup === null ? null : `/dev/vfio/${device.iommuGroup}`;
+function nodeOf(device: PciDevice): string | null {
+  return device.iommuGroup === null ? null : groupNode(device.iommuGroup);
 }
 
-/**
- * A group can be used when every function in it is bound to a VFIO driver, to pci-stub, or to none. Bridges may keep
- * their driver (vfio.rst).
- */
 function groupWarnings(device: PciDevice): BindWarning[] {
   if (device.iommuGroup === null) {
     return [
       { message: `${device.address} is in no IOMMU group, so it cannot be opened`, hint: NO_IOMMU_HINT },
     ];
   }
-  const others = device.groupMembers.filter(
-    (member) =>
-      !isPciBridge(member) && member.driver !== null && !['vfio-pci', 'pci-stub'].includes(member.driver),
-  );
+  const others = blockingMembers(device.groupMembers);
   if (others.length === 0) return [];
   const names = others.map((member) => `${member.address} (${member.driver})`).join(', ');
   return [
@@ -310,7 +283,7 @@ function rollBack(device: PciDevice, context: Context): void {
 
 function bindExplicitly(device: PciDevice, driver: string, context: Context): void {
   const dir = join(context.sysfsRoot, 'bus/pci/drivers', driver);
-  if (!existsSync(dir)) {
+  if (!systemFiles.exists(dir)) {
     throw new NicError(
       'BIND_FAILED',
       `The kernel driver ${driver}, which had ${describe(device)}, is not loaded`,
@@ -404,7 +377,7 @@ function forgetState(device: PciDevice, context: Context): void {
 /** Null also for a file that is damaged, or of another card that was in the same slot. */
 function loadState(device: PciDevice, context: Context): SavedState | null {
   try {
-    const state: unknown = JSON.parse(readText(statePath(device.address, context)) ?? 'null');
+    const state: unknown = JSON.parse(systemFiles.readText(statePath(device.address, context)) ?? 'null');
     if (typeof state !== 'object' || state === null) return null;
     const { driver, vendor, device: id } = state as Partial<SavedState>;
     // It becomes a part of a path that root writes to.

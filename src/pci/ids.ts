@@ -91,11 +91,6 @@ const names: ReadonlyMap<number, readonly (readonly [name: string, devices: read
   [0x1ae0, [['gVNIC', [0x0042]]]],
 ]);
 
-/** Name of a vendor, or undefined for one that is not in the list. */
-export function vendorName(vendor: number): string | undefined {
-  return vendors.get(vendor);
-}
-
 /**
  * Name for people: `Intel 82576`; `Intel [1234]` where only the vendor is known; `[1234:5678]` where neither is;
  * `unknown` for identifiers that could not be read.
@@ -107,14 +102,15 @@ export function deviceName(vendor: number | null, device: number | null): string
   for (const [name, devices] of names.get(vendor) ?? []) {
     if (devices.includes(device)) return `${maker} ${name}`;
   }
-  return `${maker} [${hex4(device)}]`;
+  return `${maker} [${formatId(device)}]`;
 }
 
 /** `8086:10c9`, as lspci prints it; question marks for a number that could not be read. */
 export function formatIds(vendor: number | null, device: number | null): string {
-  return `${hex4(vendor)}:${hex4(device)}`;
+  return `${formatId(vendor)}:${formatId(device)}`;
 }
 
-function hex4(value: number | null): string {
+/** `10c9`; question marks for a number that could not be read. */
+export function formatId(value: number | null): string {
   return value === null ? '????' : value.toString(16).padStart(4, '0');
 }

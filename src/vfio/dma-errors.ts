@@ -1,15 +1,12 @@
 /** Why the kernel refused to map memory for DMA. Both kernel back ends give the same reasons. */
+import { constants } from 'node:os';
 import { NicError } from '../errors.js';
+import { coversIova } from './iova-ranges.js';
 import type { KernelApi } from './kernel-api.js';
 import type { DmaBacking, IovaRange } from './types.js';
 import type { IoctlRequest } from './uapi.js';
 
-const EFAULT = 14;
-const EEXIST = 17;
-const EINVAL = 22;
-const ENOMEM = 12;
-const ENOSPC = 28;
-const EADDRINUSE = 98;
+const { EADDRINUSE, EEXIST, EFAULT, EINVAL, ENOMEM, ENOSPC } = constants.errno;
 
 export interface FailedMap {
   readonly request: IoctlRequest;
@@ -56,9 +53,8 @@ function mapHint(
     return 'too many mappings (dma_entry_limit of vfio_iommu_type1): use fewer, larger regions';
   if (errno === EFAULT) return 'the memory at that address is not mapped in this process';
   if (errno !== EINVAL) return undefined;
-  const last = iova + BigInt(backing.sizeBytes) - 1n;
-  const inside = ranges.some((range) => iova >= range.first && last <= range.last);
-  if (inside) return 'address, IOVA and size must be multiples of the page size';
+  if (coversIova(ranges, iova, backing.sizeBytes))
+    return 'address, IOVA and size must be multiples of the page size';
   const list = ranges.map(({ first, last }) => `0x${first.toString(16)}-0x${last.toString(16)}`).join(', ');
   return `the IOMMU translates only ${list}`;
 }

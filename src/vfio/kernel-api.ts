@@ -2,26 +2,16 @@
  * The kernel as the VFIO back ends see it: one object with every call they make. The default goes to the real kernel;
  * the tests put an emulated one in its place, so that each answer a kernel can give is tried without hardware.
  */
-import {
-  accessSync,
-  closeSync,
-  constants,
-  existsSync,
-  openSync,
-  readdirSync,
-  readFileSync,
-  readlinkSync,
-  readSync,
-  writeSync,
-} from 'node:fs';
+import { accessSync, closeSync, constants, openSync, readSync, writeSync } from 'node:fs';
 import { isErrno, NicError, type NicErrorCode } from '../errors.js';
+import { type KernelFiles, systemFiles } from '../pci/files.js';
 import { eventfd, watchFd } from '../syscalls/descriptors.js';
 import { tryIoctl } from '../syscalls/ioctl.js';
 import { memlockLimitBytes } from '../syscalls/limits.js';
 import { addressOf, MAP_SHARED, type Mapping, mmap, munmap } from '../syscalls/memory.js';
 import type { IoctlRequest, Struct } from './uapi.js';
 
-export interface KernelApi {
+export interface KernelApi extends KernelFiles {
   /** Opens for reading and writing, close-on-exec. @throws NicError `SYSCALL` */
   open(path: string): number;
   close(fd: number): void;
@@ -41,18 +31,12 @@ export interface KernelApi {
   /** Address of memory that a structure has to point at. The caller keeps the array alive. */
   addressOf(bytes: Uint8Array): bigint;
   memlockLimitBytes(): number;
-  /** Target of a symbolic link; undefined where there is none. */
-  readLink(path: string): string | undefined;
-  /** Names in a directory; empty where it is not there or not readable. */
-  list(path: string): string[];
-  /** Contents of a small text file; undefined where it cannot be read. */
-  readText(path: string): string | undefined;
-  exists(path: string): boolean;
   canReadWrite(path: string): boolean;
 }
 
 /** The kernel this process runs on. */
 export const realKernel: KernelApi = {
+  ...systemFiles,
   open: (path) => asNicError('open', path, () => openSync(path, constants.O_RDWR)),
   close: (fd) => asNicError('close', undefined, () => closeSync(fd)),
   ioctl: tryIoctl,
@@ -68,15 +52,14 @@ export const realKernel: KernelApi = {
   onReadable: (fd, listener) => watchFd(fd, { readable: true }, false, listener),
   addressOf,
   memlockLimitBytes,
-  readLink: (path) => orElse(undefined, () => readlinkSync(path)),
-  list: (path) => orElse([], () => readdirSync(path)),
-  readText: (path) => orElse(undefined, () => readFileSync(path, 'utf8')),
-  exists: existsSync,
-  canReadWrite: (path) =>
-    orElse(false, () => {
+  canReadWrite: (path) => {
+    try {
       accessSync(path, constants.R_OK | constants.W_OK);
       return true;
-    }),
+    } catch {
+      return false;
+    }
+  },
 };
 
 const counter = new BigUint64Array(1);
@@ -137,13 +120,5 @@ function asNicError<T>(syscall: string, path: string | undefined, call: () => T)
     const errno = -((cause as NodeJS.ErrnoException).errno ?? 0);
     const on = path === undefined ? '' : ` on ${path}`;
     throw new NicError('SYSCALL', `${syscall}${on} failed`, { syscall, errno, path, cause });
-  }
-}
-
-function orElse<T>(fallback: T, call: () => T): T {
-  try {
-    return call();
-  } catch {
-    return fallback;
   }
 }

@@ -1,17 +1,18 @@
 import { suite } from 'uvu';
 import * as assert from 'uvu/assert';
+import type { WaitOptions } from '../../src/driver/device.js';
 import { pollLoop } from '../../src/forward/poll-loop.js';
 import { DIST, runScript } from '../support/child.js';
 
 const loop = suite('pollLoop');
 
-/** A device whose waits the test ends. */
-class SleepyDevice {
+/** A queue whose waits the test ends. */
+class SleepyQueue {
   readonly waits: number[] = [];
   wake: (packets: boolean) => void = () => {};
   onWait: () => void = () => {};
 
-  waitForPackets(timeoutMs: number): Promise<boolean> {
+  wait({ timeoutMs = Number.POSITIVE_INFINITY }: WaitOptions = {}): Promise<boolean> {
     this.waits.push(timeoutMs);
     const promise = new Promise<boolean>((resolve) => {
       this.wake = resolve;
@@ -92,7 +93,7 @@ loop('a poll that throws ends the loop with its error', async () => {
 
 loop('sleeps when nothing comes, and polls again when a device wakes it', async () => {
   const stop = new AbortController();
-  const [a, b] = [new SleepyDevice(), new SleepyDevice()];
+  const [a, b] = [new SleepyQueue(), new SleepyQueue()];
   let polls = 0;
   let pollsAtSleep = 0;
   let asleep = false;
@@ -116,7 +117,7 @@ loop('sleeps when nothing comes, and polls again when a device wakes it', async 
       polls++;
       return 0;
     },
-    { signal: stop.signal, devices: [a, b], idleAfterMs: 0 },
+    { signal: stop.signal, queues: [a, b], idleAfterMs: 0 },
   );
   assert.ok(polls > pollsAtSleep, 'it polled again');
   assert.ok(a.waits.length >= 1, 'all devices are waited for');
@@ -125,9 +126,9 @@ loop('sleeps when nothing comes, and polls again when a device wakes it', async 
 
 loop('does not sleep while there is work', async () => {
   const stop = new AbortController();
-  const device = new SleepyDevice();
+  const device = new SleepyQueue();
   setTimeout(() => stop.abort(), 20);
-  await pollLoop(() => 1, { signal: stop.signal, devices: [device], idleAfterMs: 5 });
+  await pollLoop(() => 1, { signal: stop.signal, queues: [device], idleAfterMs: 5 });
   assert.equal(device.waits, []);
 });
 
@@ -159,9 +160,9 @@ loop('does not sleep without devices', async () => {
 
 loop('a wait that fails ends the loop with its error', async () => {
   let caught: unknown;
-  const device = { waitForPackets: () => Promise.reject(new Error('gone')) };
+  const device = { wait: () => Promise.reject(new Error('gone')) };
   try {
-    await pollLoop(() => 0, { signal: new AbortController().signal, devices: [device], idleAfterMs: 0 });
+    await pollLoop(() => 0, { signal: new AbortController().signal, queues: [device], idleAfterMs: 0 });
   } catch (error) {
     caught = error;
   }

@@ -11,7 +11,7 @@ import {
   parseDeviceAddress,
   parsePciAddress,
 } from '../../src/pci/address.js';
-import { expectError } from './expect-error.js';
+import { expectError } from '../support/expect-error.js';
 
 const pciAddress: fc.Arbitrary<PciAddress> = fc.record(
   {

@@ -6,7 +6,7 @@ import * as assert from 'uvu/assert';
 import type { NicErrorCode } from '../../src/errors.js';
 import { type BindOptions, bindToVfio, unbindFromVfio } from '../../src/pci/bind.js';
 import { driverOf } from '../../src/pci/sysfs.js';
-import { expectError } from './expect-error.js';
+import { expectError } from '../support/expect-error.js';
 import { FakeSysfs } from './fake-sysfs.js';
 
 const NIC = '0000:03:00.0';

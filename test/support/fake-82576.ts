@@ -10,6 +10,7 @@ export const R = {
   EECD: 0x0010,
   MDIC: 0x0020,
   RCTL: 0x0100,
+  RLPML: 0x5004,
   TCTL: 0x0400,
   ICR: 0x1500,
   IMC: 0x150c,

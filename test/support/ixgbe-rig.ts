@@ -91,7 +91,7 @@ export class IxgbeRig {
   /** Takes a buffer, fills it with `frame`, and returns its index. */
   buffer(frame: Uint8Array): number {
     const bufs = new Uint32Array(1);
-    assert.is(this.pool.allocate(bufs), 1, 'a free buffer');
+    assert.is(this.pool.allocate(bufs, bufs.length), 1, 'a free buffer');
     this.pool.bytes(bufs[0]!).set(frame);
     this.pool.lengths[bufs[0]!] = frame.length;
     return bufs[0]!;
@@ -100,8 +100,8 @@ export class IxgbeRig {
   /** Sends frames from one side; returns how many the ring took (the rest is given back). */
   send(from: Side, frames: readonly Uint8Array[], queue = 0): number {
     const bufs = Uint32Array.from(frames, (frame) => this.buffer(frame));
-    const sent = from.nic.txQueues[queue]!.send(bufs);
-    this.pool.release(bufs, sent);
+    const sent = from.nic.txQueues[queue]!.send(bufs, bufs.length);
+    this.pool.release(bufs, bufs.length - sent, sent);
     return sent;
   }
 
@@ -114,7 +114,7 @@ export class IxgbeRig {
         for (const index of bufs.subarray(0, count)) {
           frames.push(this.pool.bytes(index).slice(0, this.pool.lengths[index]));
         }
-        this.pool.release(bufs, 0, count);
+        this.pool.release(bufs, count);
       }
     }
     return frames;

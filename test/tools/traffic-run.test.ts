@@ -8,7 +8,8 @@ import { NicError } from '../../src/errors.js';
 import { runTraffic, type Traffic } from '../../tools/traffic-run.js';
 import { captureLines } from '../support/capture.js';
 import { DIST, PLAIN_ENV } from '../support/child.js';
-import { type Bench, bench, expectRejection } from '../support/open-igb.js';
+import { expectRejection } from '../support/expect-error.js';
+import { type Bench, bench } from '../support/open-igb.js';
 
 /** Traffic that calls `poll` and is reported. */
 function traffic(devices: readonly NetDevice[], poll: () => number, more: Partial<Traffic> = {}): Traffic {

@@ -2,8 +2,8 @@ import { userInfo } from 'node:os';
 import { suite } from 'uvu';
 import * as assert from 'uvu/assert';
 import { openVfio, VfioProcess } from '../../src/vfio/open.js';
+import { throwsNicError } from '../support/expect-error.js';
 import { FakeKernel } from './support/fake-kernel.js';
-import { throwsNicError } from './support/throws.js';
 
 const A = '0000:03:00.0';
 const B = '0000:04:00.0';

@@ -36,7 +36,7 @@ export function register(program: Command): void {
     )
     .argument('[B]', 'second port', deviceAddress)
     .option('--batch <n>', 'most packets moved at a time', integerBetween(1, 256), 32)
-    .option('--ring <n>', "descriptors per ring (default: the driver's, 512 on Intel)", positiveInteger)
+    .option('--ring <n>', "descriptors per ring (default: the driver's)", positiveInteger)
     .option('--queues <n>', 'queue pairs per port', positiveInteger, 1)
     .option('--mtu <bytes>', 'largest layer 3 packet (default: what 2 KiB buffers hold)', positiveInteger)
     .addOption(

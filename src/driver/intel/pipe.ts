@@ -8,8 +8,9 @@
  * not fit there the hardware counts as missed. A dropped packet keeps its place as a descriptor that transmits nothing.
  */
 import type { NicError } from '../../errors.js';
+import type { BufferOwners } from '../../hugepage/buffer-owners.js';
 import { instantiate, STATE_LENGTH } from '../instantiate.js';
-import type { LinkedQueues, LinkOptions } from '../queue-link.js';
+import { type LinkedQueues, type LinkOptions, nestedPoll, type PacketHook } from '../queue-link.js';
 import {
   GROUP,
   LAYOUT,
@@ -50,7 +51,8 @@ export class Pipe implements RingShare, LinkedQueues {
    * nothing.
    */
   constructor(rx: IntelRxQueue, tx: IntelTxQueue, options: Omit<LinkOptions, 'path' | 'general'>) {
-    const { touch, onPacket, batch } = options;
+    const { touch, batch } = options;
+    const onPacket = ownedHook(options.onPacket, rx.pool.owners);
     this.#rxQueue = rx;
     this.#rx = rx.lend(this);
     this.#tx = tx.lend(this);
@@ -86,6 +88,9 @@ export class Pipe implements RingShare, LinkedQueues {
       moveBad: (slot, status, length) => this.#moveBad(slot, status, length),
       throwClosed: () => {
         throw this.#closed;
+      },
+      throwNested: () => {
+        throw nestedPoll();
       },
     });
   }
@@ -167,4 +172,10 @@ export class Pipe implements RingShare, LinkedQueues {
     this.#tx.ring[word + TX_COMMAND_WORD] = isLast ? TX_NULL | TX_RS : TX_NULL;
     this.#tx.ring[word + TX_STATUS_WORD] = 0;
   }
+}
+
+/** In a pool with checks a hook owns its packet while it runs. */
+function ownedHook(hook: PacketHook | null, owners: BufferOwners | undefined): PacketHook | null {
+  if (hook === null || owners === undefined) return hook;
+  return (packet, lengthBytes) => owners.during(packet, () => hook(packet, lengthBytes));
 }

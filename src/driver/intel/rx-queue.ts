@@ -136,7 +136,7 @@ export class IntelRxQueue implements RxQueue {
   }
 
   wait(options: WaitOptions = {}): Promise<boolean> {
-    if (this.#pipe?.blocked !== true) return this.#wait.wait(options);
+    if (!this.blocked) return this.#wait.wait(options);
     return this.#wait.wait({ ...options, timeoutMs: Math.min(options.timeoutMs ?? BLOCKED_MS, BLOCKED_MS) });
   }
 
@@ -149,6 +149,11 @@ export class IntelRxQueue implements RxQueue {
     return linkQueues(this, tx, options);
   }
 
+  /** True where a pipe has no slot left to receive into: no interrupt tells when there is one again. */
+  get blocked(): boolean {
+    return this.#pipe?.blocked ?? false;
+  }
+
   /** What forwarders work on; undefined where packets need more than the plain loop. */
   get plainLoop(): RxLoop | undefined {
     return this.#metadata === undefined && this.pool.owners === undefined ? this.#loop : undefined;
@@ -159,7 +164,6 @@ export class IntelRxQueue implements RxQueue {
     if (this.#pipe !== undefined) return 'the receive queue is in a pipe already';
     if (this.#closed !== undefined) return 'the receive queue is closed';
     if (this.#metadata !== undefined) return 'the receive queue notes metadata for each packet';
-    if (this.pool.owners !== undefined) return 'the pool checks who owns each buffer';
     const { state } = this.#loop;
     if (state[NEXT] !== 0 || state[GOOD] === HOLD || this.counters.some((count) => count > 0)) {
       return 'packets have been received already';

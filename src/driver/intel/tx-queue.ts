@@ -143,34 +143,32 @@ export class IntelTxQueue implements TxQueue {
    */
   #sendRest(bufs: Uint32Array, count: number, start: number | undefined, before: number): number {
     checkRange(bufs, count, start);
-    const { state, mask, lengths, minBytes, spanBytes } = this.#loop;
-    const { capacity } = this.pool;
+    const { state, mask } = this.#loop;
     const from = start ?? 0;
     let taken = before;
     while (taken < count) {
-      // As many good ones as there are; `send` finds out whether there is room for them.
-      let good = 0;
-      let refused: number | undefined;
-      while (taken + good < count && good < this.#scratch.length) {
-        const buffer = bufs[from + taken + good]!;
-        if (!(buffer < capacity && (lengths[buffer]! - minBytes) >>> 0 <= spanBytes)) {
-          refused = buffer;
-          break;
-        }
-        this.#scratch[good++] = buffer;
-      }
+      const good = this.#collectGood(bufs, from + taken, from + count);
       const sent = this.#send(this.#scratch, good);
       taken += sent;
-      if (sent < good) break;
-      // A packet is taken, to be refused, where it would have found room.
-      if (refused === undefined || ((state[CLEAN]! - state[NEXT]! - 1) & mask) === 0) {
-        if (refused === undefined && taken < count) continue;
-        break;
-      }
-      this.#refuse(refused);
+      // The next is one that no hardware can send. It is taken, to be refused, where it would have found room.
+      const room = (state[CLEAN]! - state[NEXT]! - 1) & mask;
+      if (sent < good || taken === count || room === 0) break;
+      this.#refuse(bufs[from + taken]!);
       taken++;
     }
     return taken;
+  }
+
+  /** Copies packets to the scratch array up to one that no hardware can send, and returns how many there were. */
+  #collectGood(bufs: Uint32Array, from: number, to: number): number {
+    const { lengths, capacity, minBytes, spanBytes } = this.#loop;
+    const most = Math.min(to - from, this.#scratch.length);
+    for (let good = 0; good < most; good++) {
+      const buffer = bufs[from + good]!;
+      if (!(buffer < capacity && (lengths[buffer]! - minBytes) >>> 0 <= spanBytes)) return good;
+      this.#scratch[good] = buffer;
+    }
+    return most;
   }
 
   /** Takes a packet that no hardware can send: counts it and gives its buffer back. */

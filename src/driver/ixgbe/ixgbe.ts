@@ -2,9 +2,11 @@
  * Driver for the Intel 82599 10 GbE controller, its card X520, and X540 (ixgbe family).
  * Source: Intel 82599 10 GbE Controller Datasheet, revision 3.4.
  */
-import type { VfioDevice } from '../../vfio/types.js';
+import { ConfigSpace } from '../../pci/config-space.js';
+import { PciRegion, type VfioDevice } from '../../vfio/types.js';
 import type { DeviceId, Driver, LinkState, OpenOptions } from '../device.js';
 import { IntelDevice, type IntelFamily, intelCapabilities, intelLimits } from '../intel/intel-device.js';
+import { changeFilterControl } from './filters.js';
 import * as init from './init.js';
 import { linkState, type Media, startLink } from './link.js';
 import * as reg from './registers.js';
@@ -45,26 +47,32 @@ const family: IntelFamily = {
 
 interface IxgbeId extends DeviceId {
   readonly media: Media;
+  /** Memory for received frames: 512 KiB, in an X540 384 KiB. */
+  readonly packetBufferKib: number;
 }
 
 const IDS: readonly IxgbeId[] = [
-  { vendor: 0x8086, device: 0x10fb, name: 'Intel 82599 SFP+ (X520)', media: 'sfp' },
-  { vendor: 0x8086, device: 0x10f7, name: 'Intel 82599 KX4', media: 'backplane' },
-  { vendor: 0x8086, device: 0x1528, name: 'Intel X540-AT2', media: 'copper-phy' },
+  { vendor: 0x8086, device: 0x10fb, name: 'Intel 82599 SFP+ (X520)', media: 'sfp', packetBufferKib: 512 },
+  { vendor: 0x8086, device: 0x10f7, name: 'Intel 82599 KX4', media: 'backplane', packetBufferKib: 512 },
+  { vendor: 0x8086, device: 0x1528, name: 'Intel X540-AT2', media: 'copper-phy', packetBufferKib: 384 },
 ];
 
 class IxgbeDevice extends IntelDevice {
   readonly #media: Media;
+  readonly #packetBufferKib: number;
+  #filterChange: Promise<void> = Promise.resolve();
 
   constructor(vfio: VfioDevice, id: IxgbeId, options: OpenOptions) {
     super(vfio, id, family, options);
     this.#media = id.media;
+    this.#packetBufferKib = id.packetBufferKib;
   }
 
   protected resetHardware(): Promise<void> {
     // The link reset would make X540's PHY negotiate again, which takes seconds.
-    const bits = this.#media === 'copper-phy' ? reg.CTRL_RST : reg.CTRL_RST | reg.CTRL_LRST;
-    return init.reset(this.registers, bits);
+    const resetBits = this.#media === 'copper-phy' ? reg.CTRL_RST : reg.CTRL_RST | reg.CTRL_LRST;
+    const config = new ConfigSpace(this.vfio.region(PciRegion.CONFIG));
+    return init.reset(this.registers, { resetBits, transactionsPending: () => config.transactionsPending() });
   }
 
   protected readMac(): Uint8Array {
@@ -73,6 +81,7 @@ class IxgbeDevice extends IntelDevice {
 
   protected async setUpReceive(): Promise<void> {
     init.setUpReceive(this.registers, this.rings, {
+      packetBufferKib: this.#packetBufferKib,
       bufferSizeBytes: this.pool.bufferSizeBytes,
       maxFrameBytes: this.maxFrameBytes,
       vlanStrip: this.settings.vlanStrip,
@@ -80,7 +89,7 @@ class IxgbeDevice extends IntelDevice {
   }
 
   protected async setUpTransmit(): Promise<void> {
-    init.setUpTransmit(this.registers, this.rings);
+    init.setUpTransmit(this.registers, this.rings, this.maxFrameBytes);
   }
 
   protected startQueues(): Promise<void> {
@@ -93,6 +102,13 @@ class IxgbeDevice extends IntelDevice {
 
   protected startLink(): Promise<void> {
     return startLink(this.registers, this.#media);
+  }
+
+  /** One change after the other: each has the receiver off for a moment. */
+  protected override changeFilterControl(mask: number, on: boolean): Promise<void> {
+    const changed = this.#filterChange.then(() => changeFilterControl(this.registers, mask, on));
+    this.#filterChange = changed.catch(() => {});
+    return changed;
   }
 
   linkState(): LinkState {

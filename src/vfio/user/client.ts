@@ -13,10 +13,21 @@
 import { fstatSync } from 'node:fs';
 import { resolve } from 'node:path';
 import { NicError } from '../../errors.js';
-import { MAP_SHARED, type Mapping, mmap, munmap, PROT_READ, PROT_WRITE } from '../../syscalls/memory.js';
+import { ConfigSpace } from '../../pci/config-space.js';
+import { BAR_COUNT, Command as PciCommand } from '../../pci/registers.js';
+import { type Mapping, mapShared, munmap, PAGE_BYTES } from '../../syscalls/memory.js';
 import { type MappedWindow, Region, type RegionAccess } from '../region.js';
-import { type DmaMapper, type IrqInfo, PciIrq, PciRegion, type VfioDevice } from '../types.js';
-import { assignBars, BAR_COUNT } from './bar-assignment.js';
+import {
+  type DmaMapper,
+  type IrqInfo,
+  PCI_IRQ_COUNT,
+  PCI_REGION_COUNT,
+  PciIrq,
+  PciRegion,
+  regionName,
+  type VfioDevice,
+} from '../types.js';
+import { assignBars } from './bar-assignment.js';
 import { Connection } from './connection.js';
 import { sealAgainstShrinking } from './memory.js';
 import { disableMsix, enableMsix } from './msix.js';
@@ -51,17 +62,10 @@ import {
 import { closeFds, connectSocket } from './socket.js';
 
 const DEFAULT_TIMEOUT_MS = 5000;
-const PCI_REGION_COUNT = 9;
-const PCI_IRQ_COUNT = 5;
 /** The MSI-X table has 11 bits for its size (PCI 3.0 section 6.8.2). */
 const MAX_VECTORS = 2048;
-const PAGE_BYTES = 4096;
 /** Larger areas stay unmapped: no NIC has them. */
 const MAX_AREA_BYTES = 2 ** 30;
-const COMMAND_REGISTER = 0x04;
-/** Command register: memory space, bus master (PCI 3.0 section 6.2.2). */
-const COMMAND_MEMORY = 1 << 1;
-const COMMAND_BUS_MASTER = 1 << 2;
 
 export interface VfioUserClientOptions {
   /** How long the server may take for one reply; 5000 by default. */
@@ -215,15 +219,14 @@ class VfioUserDevice implements VfioDevice {
   }
 
   enableBusMaster(): void {
-    const config = this.region(PciRegion.CONFIG);
-    config.write16(COMMAND_REGISTER, config.read16(COMMAND_REGISTER) | COMMAND_MEMORY | COMMAND_BUS_MASTER);
+    const config = new ConfigSpace(this.region(PciRegion.CONFIG));
+    config.changeCommand(PciCommand.MEMORY_SPACE | PciCommand.BUS_MASTER, 0);
   }
 
   disableBusMaster(): void {
     // a server that is gone does no DMA
     if (this.#connection.gone) return;
-    const config = this.region(PciRegion.CONFIG);
-    config.write16(COMMAND_REGISTER, config.read16(COMMAND_REGISTER) & ~COMMAND_BUS_MASTER);
+    new ConfigSpace(this.region(PciRegion.CONFIG)).changeCommand(0, PciCommand.BUS_MASTER);
   }
 
   onGone(listener: (error: Error) => void): () => void {
@@ -309,7 +312,7 @@ class VfioUserDevice implements VfioDevice {
         start % PAGE_BYTES === 0 && area.offset % PAGE_BYTES === 0 && area.sizeBytes % PAGE_BYTES === 0;
       if (!aligned || area.sizeBytes === 0 || area.sizeBytes > MAX_AREA_BYTES) continue;
       try {
-        const mapping = mmap(fd, area.sizeBytes, start, PROT_READ | PROT_WRITE, MAP_SHARED);
+        const mapping = mapShared(fd, area.sizeBytes, start);
         mappings.push(mapping);
         windows.push({ offset: area.offset, buffer: mapping.buffer });
       } catch (error) {
@@ -370,9 +373,4 @@ function checkRange(connection: Connection, asked: RegionRange, given: RegionRan
         `where ${asked.count} at ${asked.offset} of region ${asked.index} were asked for`,
     );
   }
-}
-
-function regionName(index: number): string {
-  const entry = Object.entries(PciRegion).find(([, value]) => value === index);
-  return entry?.[0] ?? `region ${index}`;
 }

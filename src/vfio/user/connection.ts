@@ -80,7 +80,8 @@ export class Connection {
     const ours = {
       major: VERSION_MAJOR,
       minor: VERSION_MINOR,
-      capabilities: { ...DEFAULT_CAPABILITIES, maxMessageFds: MAX_MESSAGE_FDS },
+      // `Region.readTrapped32` is what drivers read such registers with.
+      capabilities: { ...DEFAULT_CAPABILITIES, maxMessageFds: MAX_MESSAGE_FDS, trappedReads: 1 },
     };
     const { major, minor, capabilities } = this.ask(Command.VERSION, encodeVersion(ours), decodeVersion);
     if (major !== VERSION_MAJOR || minor > VERSION_MINOR) {
@@ -272,7 +273,7 @@ export class Connection {
     try {
       answer = encodeReply(header.id, header.command, this.dma.serve(header.command, body));
     } catch (error) {
-      const errno = error instanceof NicError ? (error.errno ?? EINVAL) : EIO;
+      const errno = error instanceof NicError ? Math.abs(error.errno ?? EINVAL) : EIO;
       answer = encodeErrorReply(header.id, header.command, errno);
     }
     if (!header.noReply) this.#sendAll(answer, [], deadlineMs);

@@ -14,7 +14,9 @@ import { fstatSync } from 'node:fs';
 import { constants } from 'node:os';
 import { NicError } from '../../errors.js';
 import { closeFd, watchFd } from '../../syscalls/descriptors.js';
+import { PAGE_BYTES } from '../../syscalls/memory.js';
 import { acceptConnection } from '../../syscalls/unix-sockets.js';
+import { PCI_REGION_COUNT } from '../types.js';
 import { DmaWindowTable, MAX_DMA_MAPS } from './dma-windows.js';
 import { InterruptTable } from './interrupts.js';
 import { sealAgainstShrinking } from './memory.js';
@@ -60,8 +62,6 @@ import { closeFds, ListeningSocket, type Message, MessageSocket } from './socket
 
 const { EAGAIN, EINVAL, EIO, ENOTSUP, EPERM } = constants.errno;
 
-const REGION_COUNT = 9;
-const PAGE_BYTES = 4096;
 /** QEMU refuses servers that take more descriptors a message than 16. */
 const MAX_MESSAGE_FDS = 16;
 const MAX_MESSAGE_BYTES = HEADER_BYTES + REGION_RANGE_BYTES + DEFAULT_MAX_TRANSFER_BYTES;
@@ -129,6 +129,8 @@ export class VfioUserServer {
   /** After VERSION: the device is attached. */
   #attached = false;
   #clientMaxFds = DEFAULT_CAPABILITIES.maxMessageFds;
+  /** It reads clear-on-read registers by messages, so it may map pages that hold some. */
+  #clientTraps = false;
   /** What the client's socket did not take yet; no message is read before it is gone. */
   #unsent: { bytes: Uint8Array; fds: readonly number[] } | undefined;
   #busy = false;
@@ -260,7 +262,7 @@ export class VfioUserServer {
       fds = reply.fds ?? [];
     } catch (error) {
       if (!(error instanceof NicError)) this.#report(error);
-      const errno = error instanceof NicError ? (error.errno ?? EIO) : EIO;
+      const errno = error instanceof NicError ? Math.abs(error.errno ?? EIO) : EIO;
       answer = encodeErrorReply(id, command, errno);
       if (type === MessageType.REPLY || !this.#attached) fatal = error;
     } finally {
@@ -356,7 +358,7 @@ export class VfioUserServer {
         return {
           body: encodeDeviceInfo({
             flags: DEVICE_FLAG_RESET | DEVICE_FLAG_PCI,
-            regionCount: REGION_COUNT,
+            regionCount: PCI_REGION_COUNT,
             irqCount: this.#host.interrupts.indexCount,
           }),
         };
@@ -392,6 +394,7 @@ export class VfioUserServer {
       throw refused(EINVAL, `Protocol version ${proposed.major}.${proposed.minor}; this server speaks 0`);
     }
     this.#clientMaxFds = proposed.capabilities.maxMessageFds;
+    this.#clientTraps = proposed.capabilities.trappedReads === 1;
     this.#device.attach(this.#host);
     this.#attached = true;
     this.#guard(() => this.#options.onClient?.(true));
@@ -401,9 +404,9 @@ export class VfioUserServer {
 
   #regionInfo(body: Uint8Array): Reply {
     const { argsz, index } = decodeRegionInfoRequest(body);
-    if (index >= REGION_COUNT) throw refused(EINVAL, `There is no region ${index}`);
+    if (index >= PCI_REGION_COUNT) throw refused(EINVAL, `There is no region ${index}`);
     const region = this.#device.regions[index];
-    const areas = region?.areas ?? [];
+    const areas = (region?.areas ?? []).filter((area) => area.onlyKnowing !== true || this.#clientTraps);
     const shared = region?.fd !== undefined && areas.length > 0 && this.#clientMaxFds > 0;
     const info = {
       index,
@@ -443,10 +446,10 @@ function refused(errno: number, text: string): NicError {
 }
 
 function checkDevice(device: ServedDevice): void {
-  if (device.regions.length !== REGION_COUNT) {
+  if (device.regions.length !== PCI_REGION_COUNT) {
     throw new NicError(
       'BAD_OPTION',
-      `A served device has ${REGION_COUNT} regions, not ${device.regions.length}`,
+      `A served device has ${PCI_REGION_COUNT} regions, not ${device.regions.length}`,
     );
   }
   device.regions.forEach((region, index) => {

@@ -638,7 +638,7 @@ export class FakeKernel implements KernelApi {
   }
 
   readText(path: string): string | undefined {
-    return this.texts.get(path);
+    return this.texts.get(path)?.trim();
   }
 
   exists(path: string): boolean {
