@@ -4,10 +4,12 @@
  */
 import { onHugepageWarning } from '../../src/hugepage/dma-region.js';
 import { options } from './conformance-options.js';
+import { queues } from './conformance-queues.js';
 import type { Family } from './conformance-rig.js';
 
 /** Registers the suites. */
 export function conformance(family: Family): void {
   onHugepageWarning(() => {});
   options(family);
+  queues(family);
 }

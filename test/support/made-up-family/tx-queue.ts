@@ -52,27 +52,34 @@ export class MadeUpTxQueue implements TxQueue {
     checkRange(bufs, count, start);
     this.reclaim();
     const { pool, counters } = this;
-    let taken = 0;
-    for (; taken < count && this.#used < this.size; taken++) {
-      const buffer = bufs[start + taken]!;
-      pool.owners?.sent(bufs, 1, start + taken);
+    const room = this.size - this.#used;
+    // What finds room for certain: a packet that is refused needs none.
+    const most = count < room ? count : room;
+    pool.owners?.sent(bufs, most, start);
+    for (let i = start; i < start + most; i++) {
+      const buffer = bufs[i]!;
       const lengthBytes = pool.lengths[buffer];
-      if (
-        lengthBytes === undefined ||
-        lengthBytes < reg.MIN_FRAME_BYTES ||
-        lengthBytes > this.#options.maxFrameBytes
-      ) {
-        counters.errors++;
-        pool.owners?.returned(buffer);
-        if (lengthBytes !== undefined) pool.free[pool.freeCount++] = buffer;
+      if (this.#isSendable(lengthBytes)) {
+        this.#queue(buffer, lengthBytes);
+        counters.packets++;
+        counters.bytes += lengthBytes;
         continue;
       }
-      this.#queue(buffer, lengthBytes);
-      counters.packets++;
-      counters.bytes += lengthBytes;
+      counters.errors++;
+      pool.owners?.returned(buffer);
+      if (buffer < pool.capacity) pool.free[pool.freeCount++] = buffer;
     }
-    if (taken > 0) this.#options.kick();
-    return taken;
+    if (most > 0) this.#options.kick();
+    return most;
+  }
+
+  /** False where the frame is too short or too long, or the buffer is of no pool. */
+  #isSendable(lengthBytes: number | undefined): lengthBytes is number {
+    return (
+      lengthBytes !== undefined &&
+      lengthBytes >= reg.MIN_FRAME_BYTES &&
+      lengthBytes <= this.#options.maxFrameBytes
+    );
   }
 
   reclaim(): void {
