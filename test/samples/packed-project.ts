@@ -62,13 +62,17 @@ export class PackedProject {
   /**
    * Makes a project with the compiler's default settings.
    * @param withNodeTypes whether `@types/node` is installed and `"types": ["node"]` set, as README says
+   * @param name of its folder
    */
   async project(
     compiler: Compiler,
     type: ProjectType,
-    { withNodeTypes }: { readonly withNodeTypes: boolean },
+    {
+      withNodeTypes,
+      name = `${compiler}-${type}`,
+    }: { readonly withNodeTypes: boolean; readonly name?: string },
   ): Promise<Project> {
-    const folder = join(this.folder, withNodeTypes ? 'node' : 'plain', `${compiler}-${type}`);
+    const folder = join(this.folder, withNodeTypes ? 'node' : 'plain', name);
     mkdirSync(folder);
     writeFileSync(join(folder, 'package.json'), JSON.stringify({ name: 'project', private: true, type }));
     const project = new Project(folder, compiler, type);
