@@ -4,7 +4,6 @@ import { PAGE_SIZES, type PageSize } from '../hugepage/dma-region.js';
 import {
   BUFFER_SIZE,
   BUFFER_SIZE_DEFAULT,
-  BUFFERS,
   HEADROOM,
   HEADROOM_DEFAULT,
   PacketPool,
@@ -99,14 +98,18 @@ export function deviceSettings(
   checkOpenOptions(options);
   for (const name of ['rxMetadata', 'vlanStrip'] as const) {
     if (options[name] === true && !capabilities[name]) {
-      throw new NicError('BAD_OPTION', `The driver of ${address} does not offer ${name}`, { path: address });
+      throw new NicError('BAD_OPTION', `The driver of ${address} does not offer ${name}`, {
+        path: address,
+        hint: `Leave ${name} out; capabilities of supportedDevices() and of devices tell who offers it.`,
+      });
     }
   }
   const { rxRing, txRing } = limits;
-  const rxRingSize = integerOption('rxRingSize', options.rxRingSize ?? rxRing.default, rxRing);
-  const txRingSize = integerOption('txRingSize', options.txRingSize ?? txRing.default, txRing);
-  const queues = { min: 1, max: limits.maxQueuePairs };
-  const queuePairs = integerOption('queuePairs', options.queuePairs ?? 1, queues);
+  // Defaults as of parameters: null is no size, and is refused.
+  const { rxRingSize = rxRing.default, txRingSize = txRing.default, queuePairs = 1 } = options;
+  integerOption('rxRingSize', rxRingSize, rxRing);
+  integerOption('txRingSize', txRingSize, txRing);
+  integerOption('queuePairs', queuePairs, { min: 1, max: limits.maxQueuePairs });
   const wanted = wantedFrame(options, limits);
   const pool = options.pool ?? ownPool(options, limits, queuePairs * (rxRingSize + txRingSize), wanted);
   try {
@@ -178,17 +181,16 @@ function ownPool(
   ringSlots: number,
   frameBytes: number | undefined,
 ): PacketPool {
-  const headroomBytes = options.headroomBytes ?? headroomFor(limits.headroomBytes ?? 0);
+  const { headroomBytes = headroomFor(limits.headroomBytes ?? 0), buffersForDevices = 1 } = options;
   integerOption('headroomBytes', headroomBytes, HEADROOM);
-  const devices = integerOption('buffersForDevices', options.buffersForDevices ?? 1, { min: 1, max: 64 });
-  const buffers = integerOption('buffers', options.buffers ?? devices * ringSlots + SPARE_BUFFERS, BUFFERS);
-  return new PacketPool({
-    buffers,
-    headroomBytes,
-    bufferSizeBytes: options.bufferSizeBytes ?? bufferFor((frameBytes ?? 0) + headroomBytes),
-    pageSize: options.pageSize ?? 'auto',
-    debug: options.debug ?? false,
-  });
+  integerOption('buffersForDevices', buffersForDevices, { min: 1, max: 64 });
+  const {
+    buffers = buffersForDevices * ringSlots + SPARE_BUFFERS,
+    bufferSizeBytes = bufferFor((frameBytes ?? 0) + headroomBytes),
+    pageSize = 'auto',
+    debug = false,
+  } = options;
+  return new PacketPool({ buffers, headroomBytes, bufferSizeBytes, pageSize, debug });
 }
 
 /** The smallest possible buffer of at least so many bytes; the usual one where that is enough. */

@@ -3,7 +3,7 @@
  * and what each is plugged into.
  */
 
-import { fileKey } from '../capture/files.js';
+import { fileKey } from '../capture/file-key.js';
 import { PcapWriter, type RecordCounters } from '../capture/pcap-writer.js';
 import { NicError } from '../errors.js';
 import type { DmaFault, Violation } from './device/violations.js';

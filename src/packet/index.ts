@@ -4,7 +4,7 @@
  *
  * @example
  * const view = new PacketView(); // once
- * if (parse(bytes, 0, bytes.length, view) && view.has(Layer.UDP)) console.log(describeFrame(bytes, bytes.length));
+ * if (parse(frame, 0, frame.length, view) && view.has(Layer.UDP)) console.log(describeFrame(frame, frame.length));
  */
 export {
   formatIp,

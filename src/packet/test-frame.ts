@@ -78,8 +78,8 @@ export interface TestFrameOptions extends Partial<Omit<UdpOptions, 'payload' | '
  *
  * @example
  * const frame = new TestFrame({ sizeBytes: 60, sourceMac: nic.mac });
- * frame.fill(memory, at); // once for each buffer
- * frame.stamp(memory, at, sequence++); // before each send
+ * frame.fill(pool.frames, packet << pool.bufferShift); // once for each buffer
+ * frame.stamp(pool.frames, packet << pool.bufferShift, 1); // before each send, with its number
  */
 export class TestFrame {
   readonly sizeBytes: number;

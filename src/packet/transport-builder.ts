@@ -64,7 +64,10 @@ export interface TcpOptions extends IpOptions {
  * Builds a TCP segment over IPv4 or IPv6, in an Ethernet frame.
  *
  * @throws NicError `BAD_ADDRESS`, `BAD_OPTION`
- * @example buildTcp({ ...addresses, sourcePort: 57_344, destinationPort: 80, flags: TcpFlag.SYN })
+ * @example
+ * const macs = { sourceMac: '02:00:00:00:00:02', destinationMac: '02:00:00:00:00:01' };
+ * const addresses = { ...macs, sourceIp: '198.18.0.1', destinationIp: '198.19.0.1' };
+ * buildTcp({ ...addresses, sourcePort: 57_344, destinationPort: 80, flags: TcpFlag.SYN })
  */
 export function buildTcp(options: TcpOptions): Uint8Array {
   const payload = payloadOf(options.payload);
@@ -130,7 +133,10 @@ export interface PingOptions extends IpOptions {
  * Builds an echo request or reply of ICMP or ICMPv6.
  *
  * @throws NicError `BAD_ADDRESS`, `BAD_OPTION`
- * @example buildPing({ ...addresses, identifier: 7, sequence: 1, payload: new Uint8Array(56) })
+ * @example
+ * const macs = { sourceMac: '02:00:00:00:00:02', destinationMac: '02:00:00:00:00:01' };
+ * const addresses = { ...macs, sourceIp: '198.18.0.1', destinationIp: '198.19.0.1' };
+ * buildPing({ ...addresses, identifier: 7, sequence: 1, payload: new Uint8Array(56) })
  */
 export function buildPing(options: PingOptions): Uint8Array {
   const types = ipBytes(options.sourceIp).length === 16 ? Icmpv6Type : IcmpType;

@@ -185,7 +185,12 @@ emulated(
     const again = setInterval(() => run.process.kill('SIGINT'), 150);
     const exited = once(run.process, 'exit');
     assert.equal(await exited.finally(() => clearInterval(again)), [130, null]);
-    await until(() => !existsSync(`/proc/${emulator}`), 'the emulator ends');
+    try {
+      await until(() => !existsSync(`/proc/${emulator}`), 'the emulator ends');
+    } catch (error) {
+      process.kill(emulator!, 'SIGKILL'); // it holds the pipes that the test waits for
+      throw error;
+    }
     await run.ended;
     assert.is(run.stderr(), '');
     assert.equal(readdirSync(run.folder), []);
