@@ -7,6 +7,7 @@ import { inspect } from 'node:util';
 import { NicError } from '../errors.js';
 import type { PacketPool } from '../hugepage/packet-pool.js';
 import { describeValue } from '../options.js';
+import { formatMac } from '../packet/addresses.js';
 import type {
   DeviceCapabilities,
   DeviceLimits,
@@ -55,7 +56,7 @@ export abstract class BaseDevice implements NetDevice {
   }
 
   get macAddress(): string {
-    return Array.from(this.mac, (byte) => byte.toString(16).padStart(2, '0')).join(':');
+    return formatMac(this.mac);
   }
 
   /** Aborted when the device begins to close; its reason is a NicError `CLOSED`. */
