@@ -53,7 +53,14 @@ export interface IpPacketOptions extends IpOptions {
  * Builds an IPv4 or IPv6 packet of any protocol, or a fragment of one, in an Ethernet frame.
  *
  * @throws NicError `BAD_ADDRESS`, `BAD_OPTION`
- * @example buildIp({ sourceMac, destinationMac, sourceIp: '10.0.0.1', destinationIp: '10.0.0.2', protocol: 47, payload })
+ * @example
+ * const addresses = {
+ *   sourceMac: nic.mac,
+ *   destinationMac: '02:00:00:00:00:01',
+ *   sourceIp: '10.0.0.1',
+ *   destinationIp: '10.0.0.2',
+ * };
+ * buildIp({ ...addresses, protocol: 47, payload: new Uint8Array(100) });
  */
 export function buildIp(options: IpPacketOptions): Uint8Array {
   const payload = payloadOf(options.payload);

@@ -44,7 +44,10 @@ const NO_LIMIT = 0x7fff_ffff;
  * @returns whether the frame is sound: `into.problem` is `none`
  * @example
  * const view = new PacketView(); // once
- * if (parse(pool.memory, start, length, view) && view.has(Layer.UDP)) count[view.destinationPort]++;
+ * function portOf(packet: number): number {
+ *   parse(pool.frames, packet << pool.bufferShift, pool.lengths[packet] ?? 0, view);
+ *   return view.has(Layer.UDP) ? view.destinationPort : -1;
+ * }
  */
 export function parse(bytes: Uint8Array, offset: number, lengthBytes: number, into: PacketView): boolean {
   const start = startOf(bytes, offset);

@@ -78,8 +78,12 @@ export interface TestFrameOptions extends Partial<Omit<UdpOptions, 'payload' | '
  *
  * @example
  * const frame = new TestFrame({ sizeBytes: 60, sourceMac: nic.mac });
- * frame.fill(memory, at); // once for each buffer
- * frame.stamp(memory, at, sequence++); // before each send
+ * const bytes = new Uint8Array(60);
+ * frame.fill(bytes, 0); // once for each buffer
+ * for (let sequence = 0; sequence < 100; sequence++) {
+ *   frame.stamp(bytes, 0, sequence); // before each send
+ *   await nic.sendFrame(bytes);
+ * }
  */
 export class TestFrame {
   readonly sizeBytes: number;

@@ -24,9 +24,14 @@ export interface UdpOptions extends IpOptions {
  * @throws NicError `BAD_ADDRESS`, `BAD_OPTION`
  * @example
  * const frame = buildUdp({
- *   sourceMac: '02:00:00:00:00:02', destinationMac: '02:00:00:00:00:01',
- *   sourceIp: '198.18.0.1', destinationIp: '198.19.0.1', sourcePort: 57_344, destinationPort: 9,
- *   payload: Buffer.from('hello'),
+ *   sourceMac: nic.mac,
+ *   destinationMac: '02:00:00:00:00:01',
+ *   sourceIp: '2001:db8::1', // or IPv4
+ *   destinationIp: '2001:db8::2',
+ *   sourcePort: 57_344,
+ *   destinationPort: 9,
+ *   payload: Uint8Array.of(1, 2, 3),
+ *   vlan: 7,
  * });
  */
 export function buildUdp(options: UdpOptions): Uint8Array {
@@ -64,7 +69,14 @@ export interface TcpOptions extends IpOptions {
  * Builds a TCP segment over IPv4 or IPv6, in an Ethernet frame.
  *
  * @throws NicError `BAD_ADDRESS`, `BAD_OPTION`
- * @example buildTcp({ ...addresses, sourcePort: 57_344, destinationPort: 80, flags: TcpFlag.SYN })
+ * @example
+ * const addresses = {
+ *   sourceMac: nic.mac,
+ *   destinationMac: '02:00:00:00:00:01',
+ *   sourceIp: '10.0.0.1',
+ *   destinationIp: '10.0.0.2',
+ * };
+ * buildTcp({ ...addresses, sourcePort: 57_344, destinationPort: 80, flags: TcpFlag.SYN });
  */
 export function buildTcp(options: TcpOptions): Uint8Array {
   const payload = payloadOf(options.payload);
@@ -130,7 +142,14 @@ export interface PingOptions extends IpOptions {
  * Builds an echo request or reply of ICMP or ICMPv6.
  *
  * @throws NicError `BAD_ADDRESS`, `BAD_OPTION`
- * @example buildPing({ ...addresses, identifier: 7, sequence: 1, payload: new Uint8Array(56) })
+ * @example
+ * const addresses = {
+ *   sourceMac: nic.mac,
+ *   destinationMac: '02:00:00:00:00:01',
+ *   sourceIp: '10.0.0.1',
+ *   destinationIp: '10.0.0.2',
+ * };
+ * buildPing({ ...addresses, identifier: 7, sequence: 1, payload: new Uint8Array(56) });
  */
 export function buildPing(options: PingOptions): Uint8Array {
   const types = ipBytes(options.sourceIp).length === 16 ? Icmpv6Type : IcmpType;
