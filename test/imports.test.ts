@@ -15,8 +15,8 @@ interface Import {
   readonly typeOnly: boolean;
 }
 
-/** What everything may import: one class of errors, checks of options, time. */
-const BASE = /^src\/(errors|options|clock)$/;
+/** What everything may import: one class of errors, checks of options, time, and what to do with one CPU. */
+const BASE = /^src\/(errors|options|clock|one-cpu)$/;
 
 /** What the files of a folder may import, by the start of the path. The first rule that fits a file counts. */
 const RULES: readonly { readonly files: RegExp; readonly may: readonly RegExp[] }[] = [

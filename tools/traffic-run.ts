@@ -3,7 +3,7 @@
  * report once a second, stop in good order.
  */
 import type { NetDevice } from '../src/driver/device.js';
-import { pollLoop } from '../src/forward/poll-loop.js';
+import { pollLoop, sharesCpu } from '../src/forward/poll-loop.js';
 import { warn } from './output.js';
 import { type Stop, stopOnSignals } from './stop-signals.js';
 import { type ReportPort, TrafficReport } from './traffic-report.js';
@@ -70,6 +70,13 @@ async function run(
   stop: Stop,
   options: TrafficOptions,
 ): Promise<void> {
+  const oneCpu = sharesCpu(devices);
+  if (oneCpu) {
+    warn(
+      'this process has one CPU, and shares it with the emulator: they take turns, and rates vary',
+      'It takes two to keep both busy (nproc tells how many it may use; taskset and containers limit that).',
+    );
+  }
   const report = new TrafficReport(traffic.report, options.json ?? false);
   const watches = devices.map((device) => device.onGone((error) => stop.stop(error)));
   const ticker = setInterval(() => {
@@ -97,7 +104,7 @@ async function run(
         if (traffic.done === true) stop.stop();
         return traffic.poll();
       },
-      { signal: polling.signal, devices: traffic.wakeOn },
+      { signal: polling.signal, devices: traffic.wakeOn, sharesCpu: oneCpu },
     );
   } catch (error) {
     stop.stop(error);

@@ -4,6 +4,7 @@
  * loop sleeps between polls, so that an idle emulator costs next to nothing.
  */
 import { setImmediate as nextTurn } from 'node:timers/promises';
+import { giveWay, hasOneCpu } from '../one-cpu.js';
 import { VfioUserServer } from '../vfio/user/server.js';
 import type { Pollable } from './link.js';
 import type { DeviceModel } from './model.js';
@@ -17,6 +18,11 @@ export interface EmulatorHostOptions {
   readonly spinMs?: number;
   /** Sleep between polls when idle; a doorbell in mapped memory waits this long at most. Default 1 ms. */
   readonly sleepMs?: number;
+  /**
+   * Whether drivers need this process's CPU: then they get it whenever nothing moves. By default true where this process
+   * has one CPU.
+   */
+  readonly sharesCpu?: boolean;
   /** Told what goes wrong while serving: bad clients, strict-mode violations. Nothing of it ends the loop. */
   readonly onError?: (error: unknown, where: string) => void;
 }
@@ -81,7 +87,7 @@ export class EmulatorHost {
    * @param stopFlag shared with another thread: a first element other than 0 stops the loop
    */
   async run(stopFlag?: Int32Array): Promise<void> {
-    const { roundsPerTurn = 16, spinMs = 5, sleepMs = 1 } = this.#options;
+    const { roundsPerTurn = 16, spinMs = 5, sleepMs = 1, sharesCpu = hasOneCpu() } = this.#options;
     if (this.#running) return;
     this.#running = true;
     let idleSinceMs = performance.now();
@@ -97,7 +103,10 @@ export class EmulatorHost {
         if (moved > 0 || this.#accessed) idleSinceMs = performance.now();
         // Accesses come in during this turn of the event loop and make another round before any sleep.
         await nextTurn();
-        if (moved > 0 || this.#accessed || performance.now() - idleSinceMs < spinMs) continue;
+        if (moved > 0 || this.#accessed || performance.now() - idleSinceMs < spinMs) {
+          if (sharesCpu && moved === 0) giveWay();
+          continue;
+        }
         await this.#sleep(this.#attended ? sleepMs : UNATTENDED_SLEEP_MS);
       }
     } finally {

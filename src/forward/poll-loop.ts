@@ -2,13 +2,18 @@
  * Runs a polling function without starving the event loop. Polling goes in bursts of about a millisecond; between
  * bursts timers, signals and sockets get their turn. When nothing has come for a while the loop sleeps until a device
  * interrupts.
+ *
+ * Where a device is served by another process that needs the same CPU (vfio-user on a machine with one), a burst ends
+ * when nothing moves, and the other process gets the CPU.
  */
 import { type Clock, systemClock } from '../clock.js';
 import type { NetDevice, RxQueue } from '../driver/device.js';
 import { waitForAny } from '../driver/packet-wait.js';
 import { NicError } from '../errors.js';
+import { giveWay, hasOneCpu } from '../one-cpu.js';
 import {
   badOption,
+  booleanOption,
   describeValue,
   functionOption,
   knownOptions,
@@ -20,16 +25,22 @@ export interface PollLoopOptions {
   /** Ends the loop. */
   readonly signal: AbortSignal;
   /** Whose packets end a sleep. Without devices and queues the loop never sleeps. */
-  readonly devices?: readonly Pick<NetDevice, 'rxQueues'>[];
+  readonly devices?: readonly Pick<NetDevice, 'rxQueues' | 'vfio'>[];
   /** Whose packets end a sleep: some queues of devices. */
   readonly queues?: readonly Pick<RxQueue, 'wait'>[];
   /** Time without work before the first sleep, in milliseconds. Default 20. */
   readonly idleAfterMs?: number;
+  /**
+   * Whether another process, which serves the devices, needs this process's CPU: then it gets it whenever nothing moves,
+   * and a packet that comes at that moment waits for about 0.1 ms. By default true where this process has one CPU and
+   * one of `devices` is a vfio-user server's.
+   */
+  readonly sharesCpu?: boolean;
   /** By default the machine's. */
   readonly clock?: Clock;
 }
 
-const KNOWN = ['signal', 'devices', 'queues', 'idleAfterMs', 'clock'] as const;
+const KNOWN = ['signal', 'devices', 'queues', 'idleAfterMs', 'sharesCpu', 'clock'] as const;
 const IDLE_AFTER_MS = 20;
 const BURST_NS = 1e6;
 const SLEEP_MS = 100;
@@ -50,11 +61,12 @@ export async function pollLoop(poll: () => number, options: PollLoopOptions): Pr
   const { devices = [], clock = systemClock } = options;
   const queues = [...(options.queues ?? []), ...devices.flatMap(queuesOf)];
   const idleAfterNs = millisecondsOption('idleAfterMs', options.idleAfterMs ?? IDLE_AFTER_MS) * 1e6;
+  const shares = booleanOption('sharesCpu', options.sharesCpu ?? sharesCpu(devices));
   let polls = 64;
   let lastWorkNs = clock.nowNs();
   while (!signal.aborted) {
     const startNs = clock.nowNs();
-    const work = burst(poll, polls);
+    const work = shares ? burstUntilIdle(poll, polls) : burst(poll, polls);
     if (!(work >= 0)) throw noCount(poll, work);
     const nowNs = clock.nowNs();
     // The clock is read once a burst, not once a poll: aim the next burst at its length.
@@ -66,9 +78,16 @@ export async function pollLoop(poll: () => number, options: PollLoopOptions): Pr
       // After a packet there is the full time to find more; after a mere timeout one burst decides.
       if (woken) lastWorkNs = clock.nowNs();
     } else {
+      // After a full burst too: by then the other process has something to do.
+      if (shares) giveWay();
       await new Promise<void>((resolve) => setImmediate(resolve));
     }
   }
+}
+
+/** True where a device is served by another process, and this process has one CPU to share with it. */
+export function sharesCpu(devices: readonly Pick<NetDevice, 'vfio'>[]): boolean {
+  return hasOneCpu() && devices.some(({ vfio }) => vfio?.backend === 'vfio-user');
 }
 
 function queuesOf(device: Pick<NetDevice, 'rxQueues'>): readonly RxQueue[] {
@@ -89,6 +108,17 @@ async function sleepOn(queues: readonly Pick<RxQueue, 'wait'>[], signal: AbortSi
 function burst(poll: () => number, polls: number): number {
   let work = 0;
   for (let i = 0; i < polls; i++) work += poll();
+  return work;
+}
+
+/** Stops at the first poll that finds nothing. */
+function burstUntilIdle(poll: () => number, polls: number): number {
+  let work = 0;
+  for (let i = 0; i < polls; i++) {
+    const moved = poll();
+    work += moved;
+    if (!(moved > 0)) break;
+  }
   return work;
 }
 

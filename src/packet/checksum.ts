@@ -103,11 +103,7 @@ export function updateUdpChecksum(checksum: number, removed: number, added: numb
  * Writes a 16-bit field and mends the checksum that covers it, not UDP's.
  *
  * @param at of the field, an even number of bytes from where the covered data begins
- * @example
- * function forward(bytes: Uint8Array, ipv4At: number): void {
- *   const ttlAndProtocol = readU16(bytes, ipv4At + 8);
- *   replaceU16(bytes, ipv4At + 8, ttlAndProtocol - 0x100, ipv4At + 10); // one hop less to live
- * }
+ * @example replaceU16(frame, 14 + 8, readU16(frame, 14 + 8) - 0x100, 14 + 10); // IPv4 behind Ethernet: one hop further
  */
 export function replaceU16(bytes: Uint8Array, at: number, value: number, checksumAt: number): void {
   const checksum = updateChecksum(readU16(bytes, checksumAt), readU16(bytes, at), value & 0xffff);

@@ -49,8 +49,7 @@ const EXTENSION_NAMES: Readonly<Record<number, string>> = {
  *
  * @param lengthBytes of the frame without FCS
  * @param offset of its first byte, 0 by default
- * @example
- * for await (const frame of nic.frames({ signal })) describeFrame(frame, frame.length); // 'IP6 fe80::1 > ff02::1: ...'
+ * @example describeFrame(frame, 60) // 'IP 198.18.0.1.57344 > 198.19.0.1.9: UDP, length 18'
  */
 export function describeFrame(bytes: Uint8Array, lengthBytes: number, offset = 0): string {
   const view = new PacketView();

@@ -18,11 +18,7 @@ export abstract class HeaderView {
   /**
    * Points the view at a header.
    *
-   * @example
-   * const ipv4 = new Ipv4View(); // once
-   * function ttlOf(view: PacketView): number {
-   *   return ipv4.at(view.bytes, view.l3Offset).ttl;
-   * }
+   * @example const ttl = new Ipv4View().at(frame, 14).ttl;
    */
   at(bytes: Uint8Array, offset: number): this {
     this.bytes = bytes;

@@ -3,17 +3,8 @@
  * one; with a device, `bytes` is `pool.memory`.
  *
  * @example
- * const frame = buildUdp({
- *   sourceMac: '02:00:00:00:00:02',
- *   destinationMac: '02:00:00:00:00:01',
- *   sourceIp: '198.18.0.1',
- *   destinationIp: '198.19.0.1',
- *   sourcePort: 57_344,
- *   destinationPort: 9,
- * });
- * const view = new PacketView(); // once, for any number of frames
- * if (parse(frame, 0, frame.length, view) && view.has(Layer.UDP)) view.destinationPort; // 9
- * describeFrame(frame, frame.length); // 'IP 198.18.0.1.57344 > 198.19.0.1.9: UDP, length 0'
+ * const view = new PacketView(); // once
+ * if (parse(frame, 0, frame.length, view) && view.has(Layer.UDP)) console.log(describeFrame(frame, frame.length));
  */
 export {
   formatIp,

@@ -54,13 +54,9 @@ export interface IpPacketOptions extends IpOptions {
  *
  * @throws NicError `BAD_ADDRESS`, `BAD_OPTION`
  * @example
- * const addresses = {
- *   sourceMac: nic.mac,
- *   destinationMac: '02:00:00:00:00:01',
- *   sourceIp: '10.0.0.1',
- *   destinationIp: '10.0.0.2',
- * };
- * buildIp({ ...addresses, protocol: 47, payload: new Uint8Array(100) });
+ * const [sourceMac, destinationMac] = ['02:00:00:00:00:02', '02:00:00:00:00:01'];
+ * const [sourceIp, destinationIp] = ['10.0.0.1', '10.0.0.2'];
+ * buildIp({ sourceMac, destinationMac, sourceIp, destinationIp, protocol: 47, payload: new Uint8Array(8) });
  */
 export function buildIp(options: IpPacketOptions): Uint8Array {
   const payload = payloadOf(options.payload);

@@ -47,9 +47,7 @@ export interface EthernetOptions {
  *
  * @param options `etherType` of the payload; below 0x600 it is an IEEE 802.3 length
  * @throws NicError `BAD_ADDRESS`, `BAD_OPTION`
- * @example
- * const payload = Uint8Array.of(1, 2, 3);
- * buildEthernet({ destinationMac: 'ff:ff:ff:ff:ff:ff', sourceMac: nic.mac, etherType: 0x88b5, payload });
+ * @example buildEthernet({ destinationMac: 'ff:ff:ff:ff:ff:ff', sourceMac: nic.mac, etherType: 0x88b5, payload: new Uint8Array(46) })
  */
 export function buildEthernet(
   options: EthernetOptions & { readonly etherType: number; readonly payload?: Uint8Array },
@@ -76,8 +74,7 @@ export interface ArpOptions extends Partial<EthernetOptions> {
  * unless they are given.
  *
  * @throws NicError `BAD_ADDRESS`, `BAD_OPTION`
- * @example
- * buildArp({ operation: 'request', senderMac: nic.mac, senderIp: '10.0.0.1', targetIp: '10.0.0.2' });
+ * @example buildArp({ operation: 'request', senderMac: nic.mac, senderIp: '10.0.0.1', targetIp: '10.0.0.2' })
  */
 export function buildArp(options: ArpOptions): Uint8Array {
   const isRequest = choiceOption('operation', options.operation, ['request', 'reply']) === 'request';

@@ -44,10 +44,8 @@ const NO_LIMIT = 0x7fff_ffff;
  * @returns whether the frame is sound: `into.problem` is `none`
  * @example
  * const view = new PacketView(); // once
- * function portOf(packet: number): number {
- *   parse(pool.frames, packet << pool.bufferShift, pool.lengths[packet] ?? 0, view);
- *   return view.has(Layer.UDP) ? view.destinationPort : -1;
- * }
+ * const start = packet << pool.bufferShift;
+ * if (parse(pool.frames, start, lengthBytes, view) && view.has(Layer.UDP)) console.log(view.destinationPort);
  */
 export function parse(bytes: Uint8Array, offset: number, lengthBytes: number, into: PacketView): boolean {
   const start = startOf(bytes, offset);

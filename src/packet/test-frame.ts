@@ -78,12 +78,8 @@ export interface TestFrameOptions extends Partial<Omit<UdpOptions, 'payload' | '
  *
  * @example
  * const frame = new TestFrame({ sizeBytes: 60, sourceMac: nic.mac });
- * const bytes = new Uint8Array(60);
- * frame.fill(bytes, 0); // once for each buffer
- * for (let sequence = 0; sequence < 100; sequence++) {
- *   frame.stamp(bytes, 0, sequence); // before each send
- *   await nic.sendFrame(bytes);
- * }
+ * frame.fill(pool.frames, packet << pool.bufferShift); // once for each buffer
+ * frame.stamp(pool.frames, packet << pool.bufferShift, 1); // before each send, with its number
  */
 export class TestFrame {
   readonly sizeBytes: number;

@@ -24,14 +24,9 @@ export interface UdpOptions extends IpOptions {
  * @throws NicError `BAD_ADDRESS`, `BAD_OPTION`
  * @example
  * const frame = buildUdp({
- *   sourceMac: nic.mac,
- *   destinationMac: '02:00:00:00:00:01',
- *   sourceIp: '2001:db8::1', // or IPv4
- *   destinationIp: '2001:db8::2',
- *   sourcePort: 57_344,
- *   destinationPort: 9,
- *   payload: Uint8Array.of(1, 2, 3),
- *   vlan: 7,
+ *   sourceMac: '02:00:00:00:00:02', destinationMac: '02:00:00:00:00:01',
+ *   sourceIp: '198.18.0.1', destinationIp: '198.19.0.1', sourcePort: 57_344, destinationPort: 9,
+ *   payload: Buffer.from('hello'),
  * });
  */
 export function buildUdp(options: UdpOptions): Uint8Array {
@@ -70,13 +65,9 @@ export interface TcpOptions extends IpOptions {
  *
  * @throws NicError `BAD_ADDRESS`, `BAD_OPTION`
  * @example
- * const addresses = {
- *   sourceMac: nic.mac,
- *   destinationMac: '02:00:00:00:00:01',
- *   sourceIp: '10.0.0.1',
- *   destinationIp: '10.0.0.2',
- * };
- * buildTcp({ ...addresses, sourcePort: 57_344, destinationPort: 80, flags: TcpFlag.SYN });
+ * const macs = { sourceMac: '02:00:00:00:00:02', destinationMac: '02:00:00:00:00:01' };
+ * const addresses = { ...macs, sourceIp: '198.18.0.1', destinationIp: '198.19.0.1' };
+ * buildTcp({ ...addresses, sourcePort: 57_344, destinationPort: 80, flags: TcpFlag.SYN })
  */
 export function buildTcp(options: TcpOptions): Uint8Array {
   const payload = payloadOf(options.payload);
@@ -143,13 +134,9 @@ export interface PingOptions extends IpOptions {
  *
  * @throws NicError `BAD_ADDRESS`, `BAD_OPTION`
  * @example
- * const addresses = {
- *   sourceMac: nic.mac,
- *   destinationMac: '02:00:00:00:00:01',
- *   sourceIp: '10.0.0.1',
- *   destinationIp: '10.0.0.2',
- * };
- * buildPing({ ...addresses, identifier: 7, sequence: 1, payload: new Uint8Array(56) });
+ * const macs = { sourceMac: '02:00:00:00:00:02', destinationMac: '02:00:00:00:00:01' };
+ * const addresses = { ...macs, sourceIp: '198.18.0.1', destinationIp: '198.19.0.1' };
+ * buildPing({ ...addresses, identifier: 7, sequence: 1, payload: new Uint8Array(56) })
  */
 export function buildPing(options: PingOptions): Uint8Array {
   const types = ipBytes(options.sourceIp).length === 16 ? Icmpv6Type : IcmpType;

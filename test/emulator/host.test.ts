@@ -23,6 +23,7 @@ import {
   REGION_INFO_MAX_BYTES,
 } from '../../src/vfio/user/protocol.js';
 import { readFrames } from '../support/read-frames.js';
+import { voluntarySwitches } from '../support/voluntary-switches.js';
 import { RawClient } from '../vfio/user/support/harness.js';
 import { BROADCAST, DATA, DESCTYPE_ADVANCED, ENABLE, EOP, frame, IFCS, R, RS, rx, tx } from './support.js';
 
@@ -268,6 +269,39 @@ host('an idle host sleeps', async () => {
   runner.close();
   // one poll a millisecond and those of the spinning start; a busy loop makes tens of thousands
   assert.ok(polls < 5000, `${polls} polls`);
+});
+
+for (const sharesCpu of [true, false]) {
+  host(`a host that finds nothing to do ${sharesCpu ? 'gives the CPU away' : 'keeps it'}`, async () => {
+    const runner = new EmulatorHost({ sharesCpu, spinMs: 1e6 });
+    let polls = 0;
+    runner.addPollable({
+      poll: () => {
+        if (++polls === 200) runner.stop();
+        return 0;
+      },
+    });
+    const before = voluntarySwitches();
+    await runner.run();
+    runner.close();
+    const switches = voluntarySwitches() - before;
+    assert.is(switches >= polls - 1, sharesCpu, `${switches} times in ${polls} polls`);
+  });
+}
+
+host('a host with work keeps the CPU', async () => {
+  const runner = new EmulatorHost({ sharesCpu: true, roundsPerTurn: 1 });
+  let polls = 0;
+  runner.addPollable({
+    poll: () => {
+      if (++polls === 200) runner.stop();
+      return 1;
+    },
+  });
+  const before = voluntarySwitches();
+  await runner.run();
+  runner.close();
+  assert.ok(voluntarySwitches() - before < 100);
 });
 
 host('a description that is wrong leaves nothing open', async () => {

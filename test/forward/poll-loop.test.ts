@@ -2,7 +2,8 @@ import { suite } from 'uvu';
 import * as assert from 'uvu/assert';
 import type { WaitOptions } from '../../src/driver/device.js';
 import { pollLoop } from '../../src/forward/poll-loop.js';
-import { DIST, runScript } from '../support/child.js';
+import { DIST, runScript, runScriptOnOneCpu } from '../support/child.js';
+import { voluntarySwitches } from '../support/voluntary-switches.js';
 
 const loop = suite('pollLoop');
 
@@ -157,6 +158,83 @@ loop('does not sleep without devices', async () => {
   await looping;
   assert.is(busyTurns, TURNS, 'it polls in each turn of the event loop');
 });
+
+const MANY_TURNS = 200;
+
+/** Polls for many turns of the event loop, and returns how often this process gave up the CPU by itself. */
+async function pollTurns(poll: () => number, sharesCpu: boolean): Promise<number> {
+  const stop = new AbortController();
+  let turns = 0;
+  const turn = (): void => {
+    if (++turns < MANY_TURNS) setImmediate(turn);
+    else stop.abort();
+  };
+  setImmediate(turn);
+  const before = voluntarySwitches();
+  await pollLoop(poll, { signal: stop.signal, sharesCpu });
+  return voluntarySwitches() - before;
+}
+
+loop(
+  'where another process needs the CPU: a burst ends when nothing moves, and the CPU is given away',
+  async () => {
+    let polls = 0;
+    const idle = (): number => {
+      polls++;
+      return 0;
+    };
+    assert.ok((await pollTurns(idle, true)) >= MANY_TURNS, 'gives way once a turn');
+    assert.ok(polls <= MANY_TURNS + 1, `one poll a turn: ${polls}`);
+    polls = 0;
+    assert.ok((await pollTurns(idle, false)) < MANY_TURNS, 'keeps the CPU');
+    assert.ok(polls > 10 * MANY_TURNS, `polls on: ${polls}`);
+  },
+);
+
+loop('where another process needs the CPU: what is there is taken in one burst', async () => {
+  let [left, polls] = [0, 0];
+  await pollTurns(() => {
+    polls++;
+    if (left === 0) {
+      left = 10;
+      return 0;
+    }
+    left--;
+    return 32;
+  }, true);
+  assert.ok(polls > 5 * MANY_TURNS, `ten polls with packets a turn: ${polls}`);
+});
+
+loop('where another process needs the CPU: a poll that returns no number is told so', async () => {
+  const poll = (() => undefined) as unknown as () => number;
+  try {
+    await pollLoop(poll, { signal: new AbortController().signal, sharesCpu: true });
+    assert.unreachable();
+  } catch (error) {
+    assert.match((error as Error).message, 'did not return a number');
+  }
+});
+
+for (const [backend, shares] of [
+  ['vfio-user', true],
+  ['group', false],
+  ['cdev', false],
+] as const) {
+  loop(`with one CPU and a device of ${backend}: ${shares ? 'shared' : 'not shared'} by default`, () => {
+    const result = runScriptOnOneCpu(`
+      import { pollLoop, sharesCpu } from '${DIST}src/forward/poll-loop.js';
+      const device = { rxQueues: [], vfio: { backend: '${backend}' } };
+      const stop = new AbortController();
+      let [polls, turns] = [0, 0];
+      const turn = () => (++turns < 20 ? setImmediate(turn) : stop.abort());
+      setImmediate(turn);
+      await pollLoop(() => (polls++, 0), { signal: stop.signal, devices: [device] });
+      console.log(sharesCpu([device]), sharesCpu([]), polls <= 21);
+    `);
+    if (result === undefined) return console.log('skipped: there is no taskset here');
+    assert.equal([result.stderr, result.stdout], ['', `${shares} false ${shares}\n`]);
+  });
+}
 
 loop('a wait that fails ends the loop with its error', async () => {
   let caught: unknown;

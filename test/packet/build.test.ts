@@ -265,7 +265,11 @@ const refused = suite('builders refuse');
 const UDP = { ...V4, ...PORTS };
 for (const [what, action, names] of [
   ['a port above 65535', () => buildUdp({ ...UDP, sourcePort: 65536 }), /sourcePort is 65536/],
-  ['a port that is text', () => buildUdp({ ...UDP, destinationPort: '9' as never }), /destinationPort is "9" \(a string\)/],
+  [
+    'a port that is text',
+    () => buildUdp({ ...UDP, destinationPort: '9' as never }),
+    /destinationPort is "9" \(a string\)/,
+  ],
   ['a missing port', () => buildUdp({ ...V4, sourcePort: 1 } as never), /destinationPort is undefined/],
   ['a fraction', () => buildUdp({ ...UDP, ttl: 1.5 }), /ttl is 1.5/],
   ['two kinds of addresses', () => buildUdp({ ...UDP, sourceIp: '::1' }), /different kinds/],

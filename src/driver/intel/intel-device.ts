@@ -17,7 +17,7 @@ import type {
   OpenOptions,
   Queues,
 } from '../device.js';
-import { type DeviceSettings, deviceSettings } from '../options.js';
+import { type DeviceSettings, deviceSettings, multicastGroups, stationAddress } from '../options.js';
 import { RegisterFile } from '../register-file.js';
 import { addCounters, type CounterMap, type HardwareCounters, noCounts } from './counters.js';
 import { LAYOUT, TX_MIN_FRAME_BYTES } from './descriptors.js';
@@ -202,11 +202,12 @@ export abstract class IntelDevice extends BaseDevice {
 
   async setMac(mac: Uint8Array): Promise<void> {
     this.closed.throwIfAborted();
-    const { low, high } = receiveAddress(mac);
+    const address = stationAddress(mac);
+    const { low, high } = receiveAddress(address);
     const { receiveAddressLow, receiveAddressHigh } = this.#family.registers;
     this.registers.write(receiveAddressLow, low);
     this.registers.write(receiveAddressHigh, (high | ADDRESS_VALID) >>> 0);
-    this.mac = Uint8Array.from(mac);
+    this.mac = address;
   }
 
   async setPromiscuous(on: boolean): Promise<void> {
@@ -226,9 +227,10 @@ export abstract class IntelDevice extends BaseDevice {
 
   async setMulticast(groups: readonly Uint8Array[] | 'all'): Promise<void> {
     this.closed.throwIfAborted();
+    const checked = multicastGroups(groups);
     // A full table is the same as multicast promiscuous, and leaves that bit to setPromiscuous.
     const table =
-      groups === 'all' ? new Uint32Array(MULTICAST_WORDS).fill(0xffff_ffff) : multicastTable(groups);
+      checked === 'all' ? new Uint32Array(MULTICAST_WORDS).fill(0xffff_ffff) : multicastTable(checked);
     const offset = this.#family.registers.multicastTable;
     for (const [word, bits] of table.entries()) this.registers.write(offset(word), bits);
   }
