@@ -186,7 +186,7 @@ for (const [file, source, says] of [
   ['src/vfio/x.ts', "import { A } from '../pci/sysfs.js';", 'sysfs'],
   ['src/vfio/x.ts', "import { A } from '../hugepage/packet-pool.js';", 'hugepage'],
   ['src/pci/x.ts', "export { A } from '../vfio/types.js';", 'vfio'],
-  ['src/pci/x.ts', "import { A } from '../../tools/cli.js';", 'tools'],
+  ['src/pci/x.ts', "import { A } from '../../tools/output.js';", 'tools'],
   ['src/pci/x.ts', "import '../../test/pci/fake-sysfs.js';", 'test'],
   ['tools/x.ts', "import { A } from './tools/run-cli.js';", 'test'],
   ['src/errors.ts', "import { A } from './syscalls/memory.js';", 'syscalls'],

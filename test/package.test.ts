@@ -1,6 +1,8 @@
 /** What would be published: the files, the entry points, the command. */
 import { spawnSync } from 'node:child_process';
-import { accessSync, constants, readFileSync } from 'node:fs';
+import { cpSync, mkdtempSync, readFileSync, rmSync, statSync } from 'node:fs';
+import { createRequire } from 'node:module';
+import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { publint } from 'publint';
@@ -34,7 +36,8 @@ const packed = packedFiles();
 const published = suite('package');
 
 published('holds the build of src and tools, licence and manifest, and no tests', () => {
-  const allowed = /^(dist\/(src|tools)\/|docs\/|CHANGELOG\.md$|LICENSE$|README\.md$|package\.json$)/;
+  const allowed =
+    /^((bin|dist\/(src|tools)|docs|examples)\/|(CHANGELOG|CONTRIBUTING|README)\.md$|LICENSE$|package\.json$)/;
   assert.equal(
     packed.filter((path) => !allowed.test(path)),
     [],
@@ -48,13 +51,27 @@ published('holds the build of src and tools, licence and manifest, and no tests'
   }
 });
 
-published('each entry point is in it and can be imported', async () => {
-  const targets = Object.values(manifest.exports).flatMap((target) =>
-    typeof target === 'string' ? [target] : Object.values(target),
-  );
-  assert.ok(targets.length >= 3);
-  for (const target of targets) assert.ok(packed.includes(target.replace('./', '')), target);
-  // By its own name, as a user would.
+published('each entry point is in it, and can be imported and required', async () => {
+  const require = createRequire(import.meta.url);
+  for (const [subpath, target] of Object.entries(manifest.exports)) {
+    const files = typeof target === 'string' ? [target] : Object.values(target);
+    for (const file of files) assert.ok(packed.includes(file.replace('./', '')), file);
+    if (typeof target === 'string') continue;
+    assert.equal(
+      Object.keys(target),
+      ['types', 'default'],
+      'types first, and one file for import and require',
+    );
+    // By its own name, as a user would.
+    const name = join('barewire', subpath);
+    const imported = (await import(import.meta.resolve(name))) as Record<string, unknown>;
+    assert.ok(Object.keys(imported).length > 0, name);
+    // Fails where a module has an await at its top level.
+    assert.is(require(name), imported, name);
+  }
+});
+
+published('the library has what README uses', async () => {
   const library = (await import(import.meta.resolve('barewire'))) as Record<string, unknown>;
   for (const name of [
     'open',
@@ -68,6 +85,24 @@ published('each entry point is in it and can be imported', async () => {
   ]) {
     assert.type(library[name], 'function', name);
   }
+});
+
+published('links between its pages lead to what is in it', () => {
+  const pages = packed.filter((path) => path.endsWith('.md'));
+  const links = pages.flatMap((page) => {
+    const text = readFileSync(join(ROOT, page), 'utf8');
+    return Array.from(text.matchAll(/\]\(([^)\s#]+)[^)]*\)|\b(?:src|href)="([^"#]+)[^"]*"/g), (match) => ({
+      page,
+      target: (match[1] ?? match[2])!,
+    }));
+  });
+  assert.ok(links.some(({ page, target }) => page === 'README.md' && target === 'docs/architecture.md'));
+  assert.equal(
+    links.filter(
+      ({ page, target }) => !/^https?:/.test(target) && !packed.includes(join(page, '..', target)),
+    ),
+    [],
+  );
 });
 
 published('what it imports at run time is among its dependencies, each used', () => {
@@ -93,10 +128,24 @@ published('relative imports stay inside', () => {
 published('the command is a script that Node.js runs, and tells the version', () => {
   for (const path of Object.values(manifest.bin)) {
     assert.ok(packed.includes(path), path);
-    accessSync(join(ROOT, path), constants.R_OK);
+    assert.is(statSync(join(ROOT, path)).mode & 0o111, 0o111, 'can be executed');
     assert.match(readFileSync(join(ROOT, path), 'utf8'), /^#!\/usr\/bin\/env node\n/);
     const { stdout } = spawnSync(process.execPath, [join(ROOT, path), '--version'], { encoding: 'utf8' });
     assert.is(stdout, `${manifest.version}\n`);
+  }
+});
+
+published('the command says so where nothing is built yet', () => {
+  const folder = mkdtempSync(join(tmpdir(), 'bw-package-'));
+  try {
+    cpSync(join(ROOT, 'bin'), join(folder, 'bin'), { recursive: true });
+    cpSync(join(ROOT, 'package.json'), join(folder, 'package.json'));
+    const command = join(folder, manifest.bin.barewire!);
+    const { status, stdout, stderr } = spawnSync(process.execPath, [command, 'list'], { encoding: 'utf8' });
+    assert.equal([status, stdout], [1, '']);
+    assert.match(stderr, /^barewire: not built yet\nhint: .*npm ci.*\n$/);
+  } finally {
+    rmSync(folder, { recursive: true, force: true });
   }
 });
 

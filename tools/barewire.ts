@@ -1,14 +1,14 @@
-#!/usr/bin/env node
-/** The `barewire` command. Each subcommand is a file in `commands/`: one import and one line here. */
+/** The `barewire` command, started by bin/barewire.js. Each subcommand is a file in `commands/`: one import and one line here. */
 import { readFileSync } from 'node:fs';
 import { Command } from 'commander';
-import { prepareProgram, run, tolerateClosedOutput } from './cli.js';
 import * as bind from './commands/bind.js';
 import * as emulate from './commands/emulate.js';
 import * as fwd from './commands/fwd.js';
 import * as list from './commands/list.js';
 import * as pktgen from './commands/pktgen.js';
 import * as unbind from './commands/unbind.js';
+import { tolerateClosedOutput } from './output.js';
+import { prepareProgram, run } from './run-command.js';
 
 const manifest: { version: string } = JSON.parse(
   readFileSync(new URL('../../package.json', import.meta.url), 'utf8'),

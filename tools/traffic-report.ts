@@ -3,7 +3,7 @@
  * frame its FCS (4 bytes) and preamble, start delimiter and gap (20 bytes), as ixy counts.
  */
 import type { NetDevice, NetStats } from '../src/driver/device.js';
-import { print } from './cli.js';
+import { print } from './output.js';
 
 /** FCS, preamble and start delimiter, inter-frame gap (IEEE 802.3, 4.4.2). */
 const OVERHEAD_BYTES = 4 + 8 + 12;

@@ -4,7 +4,7 @@
  */
 import type { NetDevice } from '../src/driver/device.js';
 import { pollLoop } from '../src/forward/poll-loop.js';
-import { warn } from './cli.js';
+import { warn } from './output.js';
 import { type Stop, stopOnSignals } from './stop-signals.js';
 import { type ReportPort, TrafficReport } from './traffic-report.js';
 

@@ -182,7 +182,7 @@ cli('a closed pipe is not an error', async () => {
 
 cli('a closed pipe stops a running command as Ctrl-C does, once', async () => {
   const program = `
-    import { print, tolerateClosedOutput } from ${JSON.stringify(new URL('../../tools/cli.js', import.meta.url).href)};
+    import { print, tolerateClosedOutput } from ${JSON.stringify(new URL('../../tools/output.js', import.meta.url).href)};
     tolerateClosedOutput();
     let stops = 0;
     process.on('SIGINT', () => {

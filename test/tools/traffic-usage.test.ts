@@ -3,10 +3,10 @@ import { Command } from 'commander';
 import { suite } from 'uvu';
 import * as assert from 'uvu/assert';
 import { onHugepageWarning } from '../../src/hugepage/dma-region.js';
-import { prepareProgram, run } from '../../tools/cli.js';
 import * as emulate from '../../tools/commands/emulate.js';
 import * as fwd from '../../tools/commands/fwd.js';
 import * as pktgen from '../../tools/commands/pktgen.js';
+import { prepareProgram, run } from '../../tools/run-command.js';
 import { captureLines } from '../support/capture.js';
 
 const usage = suite('fwd, pktgen and emulate: usage');

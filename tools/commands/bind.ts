@@ -2,7 +2,8 @@
 import type { Command } from 'commander';
 import { bindToVfio } from '../../src/pci/bind.js';
 import { deviceName } from '../../src/pci/ids.js';
-import { forEachAddress, pciAddresses, print, sysfsRoot, warn } from '../cli.js';
+import { forEachAddress, pciAddresses, sysfsRoot } from '../addresses.js';
+import { print, warn } from '../output.js';
 
 export function register(program: Command): void {
   program

@@ -12,8 +12,9 @@ import {
   type LinkDescription,
 } from '../../src/emulator/topology.js';
 import { NicError } from '../../src/errors.js';
-import { durationMs, integerBetween, positiveInteger, print, rate, warn } from '../cli.js';
 import { type FromEmulator, type PortTraffic, type ToEmulator, trafficLine } from '../emulated-ports.js';
+import { durationMs, integerBetween, positiveInteger, rate } from '../option-values.js';
+import { print, warn } from '../output.js';
 import { type Stop, stopOnSignals } from '../stop-signals.js';
 
 interface Options {

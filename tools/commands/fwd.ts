@@ -6,8 +6,10 @@ import { open } from '../../src/driver/registry.js';
 import { NicError } from '../../src/errors.js';
 import type { Forwarder } from '../../src/forward/forwarder.js';
 import { PacketPool } from '../../src/hugepage/packet-pool.js';
-import { deviceAddress, durationMs, integerBetween, powerOfTwoBetween, print, rate } from '../cli.js';
+import { deviceAddress } from '../addresses.js';
 import { EmulatedPorts, type PortTraffic, trafficLine } from '../emulated-ports.js';
+import { durationMs, integerBetween, powerOfTwoBetween, rate } from '../option-values.js';
+import { print } from '../output.js';
 import { runTraffic, type Traffic } from '../traffic-run.js';
 
 interface Options {

@@ -3,7 +3,8 @@ import type { Command } from 'commander';
 import { type SupportedDevice, supportedDevices } from '../../src/driver/registry.js';
 import { deviceName, formatIds } from '../../src/pci/ids.js';
 import { listDevices, listNics, type PciDevice } from '../../src/pci/sysfs.js';
-import { formatTable, print, sysfsRoot, warn } from '../cli.js';
+import { sysfsRoot } from '../addresses.js';
+import { formatTable, print, warn } from '../output.js';
 
 interface Options {
   readonly json?: true;

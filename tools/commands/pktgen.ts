@@ -3,7 +3,8 @@ import { type Command, InvalidArgumentError } from 'commander';
 import type { NetDevice } from '../../src/driver/device.js';
 import { open } from '../../src/driver/registry.js';
 import { UdpFrame } from '../../src/packet/udp-frame.js';
-import { deviceAddress, durationMs, integerBetween, positiveInteger, rate } from '../cli.js';
+import { deviceAddress } from '../addresses.js';
+import { durationMs, integerBetween, positiveInteger, rate } from '../option-values.js';
 import { runTraffic, type Traffic } from '../traffic-run.js';
 
 interface Options {

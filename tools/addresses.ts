@@ -1,0 +1,44 @@
+/** The devices that a command line names, and where the machine lists its own. */
+import { NicError } from '../src/errors.js';
+import { type DeviceAddress, formatDeviceAddress, parseDeviceAddress } from '../src/pci/address.js';
+import { report } from './output.js';
+import { AlreadyReported } from './run-command.js';
+
+/** Argument: any address of a device, in its normal spelling. @throws NicError `BAD_ADDRESS` */
+export function deviceAddress(text: string): string {
+  return formatDeviceAddress(parseDeviceAddress(text));
+}
+
+/** Arguments `<address...>` of a command that is about PCI devices only. @throws NicError `BAD_ADDRESS` */
+export function pciAddresses(texts: readonly string[]): string[] {
+  const addresses = texts.map((text) => {
+    const address: DeviceAddress = parseDeviceAddress(text);
+    if (address.kind === 'pci') return address.bdf;
+    throw new NicError('BAD_ADDRESS', `${text} is not a PCI device`, {
+      hint: 'a vfio-user socket needs no binding: give it to fwd or pktgen as it is',
+    });
+  });
+  return [...new Set(addresses)];
+}
+
+/**
+ * Does the same to each device, whatever becomes of the others, and reports each failure as it happens.
+ * @throws AlreadyReported where any failed
+ */
+export function forEachAddress(addresses: readonly string[], action: (address: string) => void): void {
+  let failed = false;
+  for (const address of addresses) {
+    try {
+      action(address);
+    } catch (error) {
+      report(error);
+      failed = true;
+    }
+  }
+  if (failed) throw new AlreadyReported();
+}
+
+/** Root of sysfs: BAREWIRE_SYSFS where the host's is mounted elsewhere (in a container, in tests). */
+export function sysfsRoot(): string {
+  return process.env.BAREWIRE_SYSFS || '/sys';
+}
