@@ -5,11 +5,12 @@
 import { ftruncateSync } from 'node:fs';
 import { parentPort, workerData } from 'node:worker_threads';
 import { closeFd } from '../../../../src/syscalls/descriptors.js';
+import { ListeningSocket } from '../../../../src/syscalls/listening-socket.js';
 import { MFD_ALLOW_SEALING, MFD_CLOEXEC, memfdCreate } from '../../../../src/syscalls/memory.js';
 import { acceptConnection } from '../../../../src/syscalls/unix-sockets.js';
 import { createSharedMemory } from '../../../../src/vfio/user/memory.js';
 import * as protocol from '../../../../src/vfio/user/protocol.js';
-import { closeFds, ListeningSocket, type Message, MessageSocket } from '../../../../src/vfio/user/socket.js';
+import { closeFds, type Message, MessageSocket } from '../../../../src/vfio/user/socket.js';
 
 /** What to do with the reply to the command number `at` of a connection. */
 export interface Script {
