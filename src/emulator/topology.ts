@@ -62,7 +62,10 @@ export interface EmulatorDescription {
   readonly modules?: readonly string[];
   readonly nics: readonly NicDescription[];
   readonly links: readonly LinkDescription[];
-  readonly host?: Pick<EmulatorHostOptions, 'budget' | 'roundsPerTurn' | 'spinMs' | 'sleepMs'>;
+  readonly host?: Pick<
+    EmulatorHostOptions,
+    'budget' | 'roundsPerTurn' | 'spinMs' | 'sleepMs' | 'trustClient'
+  >;
 }
 
 /** What was built. `ends[i]` are the ports of link i, for their counters. */

@@ -1,7 +1,4 @@
 /** `barewire emulate`: serves emulated NICs over vfio-user, in a process of its own. */
-import { mkdtempSync, rmSync } from 'node:fs';
-import { tmpdir } from 'node:os';
-import { join } from 'node:path';
 import { type Command, InvalidArgumentError, Option } from 'commander';
 import { TrafficPeer } from '../../src/emulator/links/traffic-peer.js';
 import { emulatedDevices } from '../../src/emulator/models.js';
@@ -15,6 +12,7 @@ import { NicError } from '../../src/errors.js';
 import { type FromEmulator, type PortTraffic, type ToEmulator, trafficLine } from '../emulated-ports.js';
 import { durationMs, integerBetween, positiveInteger, rate } from '../option-values.js';
 import { print, warn } from '../output.js';
+import { makeSocketFolder } from '../socket-folder.js';
 import { type Stop, stopOnSignals } from '../stop-signals.js';
 
 interface Options {
@@ -32,6 +30,7 @@ interface Options {
   readonly seed?: number;
   readonly lossless?: true;
   readonly strict?: true;
+  readonly trustClient?: true;
   readonly capture?: string;
   readonly duration?: number;
 }
@@ -92,6 +91,10 @@ export function register(program: Command): void {
       ]),
     )
     .option('--strict', 'refuse register accesses that the datasheet forbids')
+    .option(
+      '--trust-client',
+      'take memory that a client could shrink, and so end this process (QEMU: memory-backend-file)',
+    )
     .option('--capture <file>', 'write what passes to a pcap file (%d is the link number)')
     .option('--duration <time>', 'stop after this time: 10 (seconds), 250ms, 5m', durationMs)
     .action(run);
@@ -104,7 +107,8 @@ async function run(options: Options): Promise<void> {
   let emulator: Emulator | undefined;
   try {
     emulator = await buildEmulator(describe(options, sockets), (error, where) => {
-      warn(`${where}: ${error instanceof Error ? error.message : String(error)}`);
+      const hint = error instanceof NicError && error.hint !== undefined ? ` (${error.hint})` : '';
+      warn(`${where}: ${error instanceof Error ? error.message : String(error)}${hint}`);
     });
     const { host, ends, models } = emulator;
     const peers = ends.flat().filter((end) => end instanceof TrafficPeer);
@@ -140,18 +144,21 @@ function parentOf(stop: Stop) {
     // A parent that has just gone is noticed by the end of the channel; without a callback, this would throw.
     process.send?.(message, undefined, undefined, () => {});
   };
-  const present = process.connected === true;
+  // a parent that is gone already has left the channel's function behind
+  const present = process.send !== undefined;
+  const onGone = (): void => {
+    stop.stop(
+      new NicError('PEER_GONE', 'The process that started this emulator is gone', {
+        hint: 'It was killed or crashed; start it again.',
+      }),
+    );
+  };
+  process.on('disconnect', onGone);
+  if (present && process.connected !== true) onGone();
   return {
     present,
     send,
     serve(peers: readonly TrafficPeer[]): void {
-      process.on('disconnect', () => {
-        stop.stop(
-          new NicError('PEER_GONE', 'The process that started this emulator is gone', {
-            hint: 'It was killed or crashed; start it again.',
-          }),
-        );
-      });
       // Frames sent before the parent has its drivers up would only be lost.
       for (const peer of peers) peer.paused = present;
       process.on('message', ({ type }: ToEmulator) => {
@@ -195,9 +202,9 @@ function socketPaths(options: Options): { sockets: string[]; remove: () => void 
     });
   }
   if (given.length === count) return { sockets: [...given], remove: () => {} };
-  const folder = mkdtempSync(join(process.env.XDG_RUNTIME_DIR ?? tmpdir(), 'barewire-'));
-  const sockets = Array.from({ length: count }, (_, i) => given[i] ?? join(folder, `port${i}.sock`));
-  return { sockets, remove: () => rmSync(folder, { recursive: true, force: true }) };
+  const folder = makeSocketFolder();
+  const sockets = Array.from({ length: count }, (_, i) => given[i] ?? folder.socketPath(i));
+  return { sockets, remove: () => folder.remove() };
 }
 
 function describe(options: Options, sockets: readonly string[]) {
@@ -207,7 +214,8 @@ function describe(options: Options, sockets: readonly string[]) {
     deviceId: options.device,
     strict: options.strict ?? false,
   }));
-  return { nics, links: describeLinks(options, sockets.length) };
+  const host = { trustClient: options.trustClient ?? false };
+  return { nics, links: describeLinks(options, sockets.length), host };
 }
 
 function describeLinks(options: Options, ports: number): LinkDescription[] {

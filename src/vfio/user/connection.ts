@@ -42,6 +42,8 @@ const MAX_VERSION_BYTES = 16384;
 /** Commands of the server's that are served before the event loop gets its turn. */
 const COMMANDS_PER_TURN = 64;
 const TURN_MS = 2;
+/** Commands of the server's before the reply to ours: more than any device needs for one register access. */
+const COMMANDS_PER_REQUEST = 16384;
 
 /** What this side proposes. */
 const OURS: Version = {
@@ -319,7 +321,7 @@ export class Connection {
   }
 
   #receiveReply(id: number, command: number, deadlineMs: number): Message {
-    for (;;) {
+    for (let served = 0; ; served++) {
       const message = this.#socket.receive(false, deadlineMs);
       if (message === undefined) {
         if (performance.now() < deadlineMs) continue;
@@ -336,7 +338,9 @@ export class Connection {
       }
       const answer = this.#serveCommand(message);
       if (answer !== undefined) this.#sendAll(answer, [], deadlineMs);
-      if (performance.now() > deadlineMs) throw this.#silent(`did not answer ${commandName(command)}`);
+      if (served >= COMMANDS_PER_REQUEST || performance.now() > deadlineMs) {
+        throw this.#silent(`did not answer ${commandName(command)}`);
+      }
     }
   }
 

@@ -7,7 +7,7 @@
 import { constants } from 'node:os';
 import { setTimeout as delay } from 'node:timers/promises';
 import { isErrno, NicError } from '../../errors.js';
-import { closeFd } from '../../syscalls/descriptors.js';
+import { closeFd, closeWithThread } from '../../syscalls/descriptors.js';
 import { ForeignDescriptors } from '../../syscalls/foreign-descriptors.js';
 import {
   hasInput,
@@ -193,7 +193,8 @@ export function connectSocket(path: string, timeoutMs: number): number {
   try {
     setSocketTimeouts(fd, timeoutMs);
     unixConnect(fd, path);
-    return fd;
+    // or the server would have a client for ever, and keep the device from others
+    return closeWithThread(fd);
   } catch (error) {
     closeFd(fd);
     throw explainConnect(error, path);
@@ -219,7 +220,7 @@ export async function connectSocketAsync(
       signal?.throwIfAborted();
       try {
         unixConnect(fd, path);
-        return fd;
+        return closeWithThread(fd);
       } catch (error) {
         if (!isErrno(error, 'EAGAIN') || performance.now() > deadlineMs) throw error;
       }

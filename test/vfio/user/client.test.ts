@@ -9,6 +9,7 @@ import { eventfd } from '../../../src/syscalls/descriptors.js';
 import {
   MAP_SHARED,
   type Mapping,
+  MFD_ALLOW_SEALING,
   MFD_CLOEXEC,
   memfdCreate,
   mmap,
@@ -29,7 +30,7 @@ interface Memory extends DmaBacking {
 }
 
 function allocate(sizeBytes: number): Memory {
-  const fd = memfdCreate('test-memory', MFD_CLOEXEC);
+  const fd = memfdCreate('test-memory', MFD_CLOEXEC | MFD_ALLOW_SEALING);
   ftruncateSync(fd, sizeBytes);
   const mapping: Mapping = mmap(fd, sizeBytes, 0, PROT_READ | PROT_WRITE, MAP_SHARED);
   return {
