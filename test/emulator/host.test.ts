@@ -14,6 +14,7 @@ import { startEmulator } from '../../src/emulator/worker.js';
 import { NicError } from '../../src/errors.js';
 import {
   MAP_SHARED,
+  MFD_ALLOW_SEALING,
   MFD_CLOEXEC,
   memfdCreate,
   mmap,
@@ -46,7 +47,7 @@ class Driver {
 
   constructor(path: string) {
     this.device = connectVfioUser(path);
-    this.#fd = memfdCreate('host-test', MFD_CLOEXEC);
+    this.#fd = memfdCreate('host-test', MFD_CLOEXEC | MFD_ALLOW_SEALING);
     ftruncateSync(this.#fd, MEMORY_BYTES);
     this.#mapping = mmap(this.#fd, MEMORY_BYTES, 0, PROT_READ | PROT_WRITE, MAP_SHARED);
     this.words = new Int32Array(this.#mapping.buffer);

@@ -20,6 +20,7 @@ import { type DmaMapper, type IrqInfo, PciIrq, PciRegion, type VfioDevice } from
 import { assignBars, BAR_COUNT } from './bar-assignment.js';
 import { Connection } from './connection.js';
 import { disableMsix, enableMsix } from './msix.js';
+import { DEFAULT_PATIENCE_MS } from './patience.js';
 import {
   Command,
   DEVICE_FLAG_PCI,
@@ -60,11 +61,10 @@ const COMMAND_MEMORY = 1 << 1;
 const COMMAND_BUS_MASTER = 1 << 2;
 
 export interface VfioUserClientOptions {
-  /**
-   * How long the server may take for one reply; 5000 by default. What replies take beyond 10 ms may be 10 s in all, and
-   * a tenth of the time after that.
-   */
+  /** How long the server may take for one reply; 5000 by default. */
   readonly timeoutMs?: number;
+  /** How long in all, counting what a reply takes beyond 10 ms, before a tenth of the time after that; 10000 by default. */
+  readonly patienceMs?: number;
   /**
    * Maps memory of the server's that it could shrink, which would end this process. Default false: registers there are
    * reached by messages, which is slower. Also lifts the need for Linux 5.8, whose counters can be read without waiting.
@@ -82,8 +82,8 @@ export interface VfioUserClientOptions {
  * const status = device.region(PciRegion.BAR0).read32(0x8);
  */
 export function connectVfioUser(path: string, options: VfioUserClientOptions = {}): VfioDevice {
-  const timeoutMs = options.timeoutMs ?? DEFAULT_TIMEOUT_MS;
-  const connection = new Connection(connectSocket(path, timeoutMs), path, timeoutMs);
+  const { timeoutMs = DEFAULT_TIMEOUT_MS, patienceMs = DEFAULT_PATIENCE_MS } = options;
+  const connection = new Connection(connectSocket(path, timeoutMs), path, timeoutMs, patienceMs);
   const device = new VfioUserDevice(path, connection, options);
   try {
     connection.negotiate();
@@ -105,9 +105,9 @@ export async function connectVfioUserAsync(
   path: string,
   options: VfioUserClientOptions & { readonly signal?: AbortSignal | undefined } = {},
 ): Promise<VfioDevice> {
-  const { timeoutMs = DEFAULT_TIMEOUT_MS, signal } = options;
+  const { timeoutMs = DEFAULT_TIMEOUT_MS, patienceMs = DEFAULT_PATIENCE_MS, signal } = options;
   const fd = await connectSocketAsync(path, performance.now() + timeoutMs, signal);
-  const connection = new Connection(fd, path, timeoutMs);
+  const connection = new Connection(fd, path, timeoutMs, patienceMs);
   const device = new VfioUserDevice(path, connection, options);
   try {
     await connection.negotiateAsync(signal);

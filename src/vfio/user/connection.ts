@@ -65,7 +65,7 @@ export class Connection {
   readonly dma: ClientDma;
   readonly #socket: MessageSocket;
   readonly #timeoutMs: number;
-  readonly #patience = new Patience(performance.now());
+  readonly #patience: Patience;
   readonly #descriptors = new ForeignDescriptors();
   readonly #listeners = new Set<(error: Error) => void>();
   #capabilities: Capabilities = DEFAULT_CAPABILITIES;
@@ -78,9 +78,11 @@ export class Connection {
   #gone: NicError | undefined;
   #closed = false;
 
-  constructor(fd: number, path: string, timeoutMs: number) {
+  /** Takes over the connected socket `fd`. */
+  constructor(fd: number, path: string, timeoutMs: number, patienceMs: number) {
     this.path = path;
     this.#timeoutMs = timeoutMs;
+    this.#patience = new Patience(patienceMs, performance.now());
     this.#socket = new MessageSocket(fd, path, MAX_VERSION_BYTES, MAX_MESSAGE_FDS, this.#descriptors);
     this.#watch(false);
     this.dma = new ClientDma({

@@ -7,22 +7,28 @@
 
 /** What a reply may take for nothing: more than any server needs that the system lets run. */
 const FREE_MS = 10;
-const CAPACITY_MS = 10_000;
+export const DEFAULT_PATIENCE_MS = 10_000;
 /** The account gains this much of the time that passes. */
 const REFILL = 0.1;
 
 export class Patience {
-  #leftMs = CAPACITY_MS;
+  readonly #capacityMs: number;
+  #leftMs: number;
   #refilledMs: number;
 
-  /** @param nowMs `performance.now()` */
-  constructor(nowMs: number) {
+  /**
+   * @param capacityMs what is in the account at first, and at most
+   * @param nowMs `performance.now()`
+   */
+  constructor(capacityMs: number, nowMs: number) {
+    this.#capacityMs = capacityMs;
+    this.#leftMs = capacityMs;
     this.#refilledMs = nowMs;
   }
 
   /** Longest time that the next reply may take. */
   allowanceMs(nowMs: number): number {
-    this.#leftMs = Math.min(CAPACITY_MS, this.#leftMs + REFILL * (nowMs - this.#refilledMs));
+    this.#leftMs = Math.min(this.#capacityMs, this.#leftMs + REFILL * (nowMs - this.#refilledMs));
     this.#refilledMs = nowMs;
     return FREE_MS + this.#leftMs;
   }

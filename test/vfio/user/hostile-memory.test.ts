@@ -100,12 +100,11 @@ const server = serverSuite('vfio-user server: memory of a hostile client', false
 for (const [index, [name]] of shrinkable().entries()) {
   server(`${name} is refused, and said why`, async ({ client, host }) => {
     const [, fd] = shrinkable()[index]!;
-    const reports = host.errors.length;
+    host.errors.length = 0;
     assert.is(mapErrno(client, fd), EPERM);
     ftruncateSync(fd, 0);
     assert.is(fill(client), 1, 'nothing is mapped');
-    await until(() => host.errors.length > reports, 'the report');
-    assert.match(host.errors.at(-1)!, /its owner could shrink/);
+    await until(() => host.errors.some((error) => /its owner could shrink/.test(error)), 'the report');
     closeSync(fd);
   });
 }

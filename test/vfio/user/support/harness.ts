@@ -157,7 +157,8 @@ export function fixtureSuite<Shared extends object, Own extends object>(
       try {
         await handler(context);
       } catch (error) {
-        await Promise.resolve(fixture.leave(context)).catch(() => {});
+        // what it throws would hide the test's own error
+        await (async () => fixture.leave(context))().catch(() => {});
         throw error;
       }
       await fixture.leave(context);
