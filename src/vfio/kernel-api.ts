@@ -3,9 +3,10 @@
  * the tests put an emulated one in its place, so that each answer a kernel can give is tried without hardware.
  */
 import { accessSync, closeSync, constants, openSync, readSync, writeSync } from 'node:fs';
-import { isErrno, NicError, type NicErrorCode } from '../errors.js';
+import { NicError, type NicErrorCode } from '../errors.js';
 import { type KernelFiles, systemFiles } from '../pci/files.js';
 import { eventfd, watchFd } from '../syscalls/descriptors.js';
+import { readEventfd } from '../syscalls/event-counters.js';
 import { tryIoctl } from '../syscalls/ioctl.js';
 import { memlockLimitBytes } from '../syscalls/limits.js';
 import { addressOf, MAP_SHARED, type Mapping, mmap, munmap } from '../syscalls/memory.js';
@@ -25,7 +26,7 @@ export interface KernelApi extends KernelFiles {
   munmap(mapping: Mapping): void;
   /** New non-blocking event counter. @throws NicError `SYSCALL` */
   eventfd(): number;
-  /** The counter's value, which becomes 0; 0 where nothing has happened. */
+  /** The counter's value, which becomes 0; 0 where nothing has happened. Does not wait, whoever else has the counter. */
   readEventfd(fd: number): number;
   onReadable(fd: number, listener: () => void): () => void;
   /** Address of memory that a structure has to point at. The caller keeps the array alive. */
@@ -61,18 +62,6 @@ export const realKernel: KernelApi = {
     }
   },
 };
-
-const counter = new BigUint64Array(1);
-
-function readEventfd(fd: number): number {
-  try {
-    readSync(fd, counter, 0, 8, null);
-  } catch (error) {
-    if (isErrno(error, 'EAGAIN')) return 0;
-    throw error;
-  }
-  return Number(counter[0]);
-}
 
 /**
  * Makes an ioctl with a structure, a number or a string; returns its non-negative result.

@@ -8,8 +8,9 @@ import { connect, Socket } from 'node:net';
 import { constants } from 'node:os';
 import { NicError } from '../../errors.js';
 import { watchFd } from '../../syscalls/descriptors.js';
+import { ListeningSocket } from '../../syscalls/listening-socket.js';
 import { acceptConnection } from '../../syscalls/unix-sockets.js';
-import { ListeningSocket } from '../../vfio/user/socket.js';
+
 import { copyBytes, type FrameMemory, frameMemory, type Pollable, type Port } from '../link.js';
 
 const LENGTH_BYTES = 4;
