@@ -1,5 +1,6 @@
 /** `barewire emulate`: serves emulated NICs over vfio-user, in a process of its own. */
 import { type Command, InvalidArgumentError, Option } from 'commander';
+import { every, systemClock } from '../../src/clock.js';
 import { checkPaths } from '../../src/emulator/links/paths.js';
 import { TrafficPeer } from '../../src/emulator/links/traffic-peer.js';
 import { macAfter } from '../../src/emulator/mac-addresses.js';
@@ -110,9 +111,11 @@ async function run(options: Options): Promise<void> {
         overwrite,
         host: { trustClient: options.trustClient ?? false },
       },
-      (error, where) => {
-        const hint = error instanceof NicError ? error.hint : undefined;
-        warn(`${where}: ${error instanceof Error ? error.message : String(error)}`, hint);
+      {
+        onError: (error, where) => {
+          const hint = error instanceof NicError ? error.hint : undefined;
+          warn(`${where}: ${error instanceof Error ? error.message : String(error)}`, hint);
+        },
       },
     );
     const { host, ends, models } = emulator;
@@ -120,10 +123,10 @@ async function run(options: Options): Promise<void> {
     parent.serve(peers);
     if (!parent.present) for (const [i, path] of sockets.entries()) print(`port ${i}: vfio-user:${path}`);
     parent.send({ type: 'ready', sockets });
-    const end = options.duration === undefined ? undefined : setTimeout(() => stop.stop(), options.duration);
+    const cancelEnd = systemClock.after(options.duration ?? Number.POSITIVE_INFINITY, () => stop.stop());
     stop.signal.addEventListener('abort', () => host.stop());
     if (!stop.signal.aborted) await host.run();
-    clearTimeout(end);
+    cancelEnd();
     await emulator.drain();
     if (!parent.present) for (const line of endLines(emulator, links)) print(line);
     for (const { name, violations } of models) {
@@ -185,15 +188,15 @@ function parentOf(stop: Stop) {
 /** Calls back when no more frames come in: a forwarder that the system lets wait is not done at once. */
 function settled(peers: readonly TrafficPeer[], done: () => void): void {
   let before = -1;
-  const timer = setInterval(() => {
+  const end = every(systemClock, SETTLE_MS, () => {
     const received = peers.reduce((sum, peer) => sum + peer.sink.counters.received, 0);
     if (received !== before) {
       before = received;
       return;
     }
-    clearInterval(timer);
+    end();
     done();
-  }, SETTLE_MS);
+  });
 }
 
 /** @throws NicError `BAD_OPTION` where more sockets are given than ports */
