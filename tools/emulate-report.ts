@@ -38,12 +38,12 @@ function farEndLine(end: Port, port: number | undefined): string[] {
   const at = `at port ${port}`;
   if (end instanceof TrafficPeer) {
     const traffic = portTraffic(end);
-    return [`${trafficLine(port ?? 0, traffic)}${nobodyReceived(traffic.sent)}`];
+    return [trafficLine(port ?? 0, traffic), ...nobodyReceived(traffic.sent, port)];
   }
   if (end instanceof PlayPort) {
     const { played, leftOut, tooLong } = end.counters;
     const text = `played ${played} of ${end.total}, left out ${leftOut}, too long ${tooLong}`;
-    return [`play ${at}: ${text}${nobodyReceived(played)}`];
+    return [`play ${at}: ${text}`, ...nobodyReceived(played, port)];
   }
   if (end instanceof RecordPort) return [`record ${at}: ${recordText(end.writer.counters)}`];
   if (end instanceof TapPort) {
@@ -57,20 +57,17 @@ function farEndLine(end: Port, port: number | undefined): string[] {
   return [];
 }
 
-function nobodyReceived(sent: number): string {
-  return sent === 0 ? ' (nobody received)' : '';
+function nobodyReceived(sent: number, port: number | undefined): string[] {
+  return sent === 0 ? [`port ${port}: nobody received, so nothing was sent`] : [];
 }
 
 function recordText({ written, unread, slow, failed }: RecordCounters): string {
-  const reasons = [
-    ...(unread === 0 ? [] : [`nobody read ${unread}`]),
-    ...(slow === 0 ? [] : [`reader too slow for ${slow}`]),
-    ...(failed === 0 ? [] : [`failed ${failed}`]),
-  ];
+  const reasons = withoutZeros({ unread, slow, failed });
   const why = reasons.length === 0 ? '' : ` (${reasons.join(', ')})`;
   return `written ${written}, not written ${unread + slow + failed}${why}`;
 }
 
+/** @param a NIC at the cable's first end, `b` at its other */
 function cableLines(
   cable: Cable | undefined,
   link: number,
@@ -78,13 +75,18 @@ function cableLines(
   b: number | undefined,
 ): string[] {
   if (cable === undefined) return [];
-  const [to, from] = b === undefined ? [`from port ${a}`, `to port ${a}`] : [`${a} to ${b}`, `${b} to ${a}`];
   return [
-    `link ${link} ${to}: ${laneText(cable.counters('ab'))}`,
-    `link ${link} ${from}: ${laneText(cable.counters('ba'))}`,
+    `link ${link} from port ${a}: ${laneText(cable.counters('ab'))}`,
+    `link ${link} ${b === undefined ? `to port ${a}` : `from port ${b}`}: ${laneText(cable.counters('ba'))}`,
   ];
 }
 
 function laneText({ carried, lost, damaged, overflowed, underWay }: LaneCounters): string {
-  return `carried ${carried}, lost ${lost}, damaged ${damaged}, overflowed ${overflowed}, under way ${underWay}`;
+  const counts = `carried ${carried}, lost ${lost}, damaged ${damaged}, overflowed ${overflowed}`;
+  return [counts, ...withoutZeros({ 'under way': underWay })].join(', ');
+}
+
+/** `slow 3`, for each that is not 0. */
+function withoutZeros(counts: Readonly<Record<string, number>>): string[] {
+  return Object.entries(counts).flatMap(([name, count]) => (count === 0 ? [] : [`${name} ${count}`]));
 }

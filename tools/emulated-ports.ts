@@ -13,13 +13,22 @@ export interface PortTraffic {
   readonly received: number;
   readonly lost: number;
   readonly reordered: number;
+  readonly duplicated: number;
   readonly corrupt: number;
+  /** Too late to tell whether they came for the first time. */
+  readonly stale: number;
+  /** Frames of somebody else. */
+  readonly foreign: number;
 }
 
-/** `far end 0: sent 100, received 100, lost 0, reordered 0, corrupt 0`: what the station beyond port 0 counted. */
+/**
+ * What the station beyond port 0 counted: `far end 0: sent 100, received 100, lost 0, reordered 0, duplicated 0, corrupt 0`;
+ * what is rare stands behind it where it is not 0.
+ */
 export function trafficLine(port: number, traffic: PortTraffic): string {
-  const { sent, received, lost, reordered, corrupt } = traffic;
-  return `far end ${port}: sent ${sent}, received ${received}, lost ${lost}, reordered ${reordered}, corrupt ${corrupt}`;
+  const { sent, received, lost, reordered, duplicated, corrupt, stale, foreign } = traffic;
+  const rare = `${stale > 0 ? `, stale ${stale}` : ''}${foreign > 0 ? `, foreign ${foreign}` : ''}`;
+  return `far end ${port}: sent ${sent}, received ${received}, lost ${lost}, reordered ${reordered}, duplicated ${duplicated}, corrupt ${corrupt}${rare}`;
 }
 
 /** Messages of the child. */

@@ -3,6 +3,8 @@
  * what it takes.
  */
 import { InvalidArgumentError } from 'commander';
+import { NicError } from '../src/errors.js';
+import { parseMac } from '../src/packet/addresses.js';
 
 /** Longest time that a timer can be set to; a longer one would fire at once (Node.js, timers). */
 const MAX_TIMER_MS = 2 ** 31 - 1;
@@ -48,10 +50,12 @@ const scales: Readonly<Record<string, number>> = { k: 1e3, K: 1e3, M: 1e6, G: 1e
 
 /** Option value: a MAC address, `02:00:00:00:00:01`, as six bytes. */
 export function macAddress(text: string): Uint8Array {
-  if (!/^([0-9a-f]{2}:){5}[0-9a-f]{2}$/i.test(text)) {
+  try {
+    return parseMac(text);
+  } catch (error) {
+    if (!(error instanceof NicError)) throw error;
     throw new InvalidArgumentError('It must be a MAC address such as 02:00:00:00:00:01.');
   }
-  return Uint8Array.from(text.split(':'), (byte) => Number.parseInt(byte, 16));
 }
 
 /** Option value: the MAC address of one station, not of a group. */

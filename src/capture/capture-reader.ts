@@ -6,7 +6,8 @@
 import { NicError } from '../errors.js';
 import { type ByteSource, FileSource, GunzipSource, PrefixedSource, StreamSource } from './byte-source.js';
 import { ByteWindow } from './byte-window.js';
-import { type FileKey, fileError, openForReading } from './files.js';
+import type { FileKey } from './file-key.js';
+import { fileError, openForReading } from './files.js';
 import type { FrameDecoder, FrameView } from './frame-decoder.js';
 import { type CaptureFormat, IDENTIFY_BYTES, identify } from './identify.js';
 import { PcapDecoder } from './pcap-decoder.js';
@@ -31,8 +32,10 @@ export interface CapturedFrame {
  * @example
  * for await (const frame of await CaptureReader.open('trace.pcapng')) console.log(frame.timeNs, frame.bytes.length);
  * @example
+ * const reader = await CaptureReader.open('trace.pcapng');
+ * let bytes = 0;
  * do {
- *   while (reader.next()) count(reader.frame.lengthBytes);
+ *   while (reader.next()) bytes += reader.frame.lengthBytes;
  * } while (await reader.fill());
  * if (reader.damage !== undefined) throw reader.damage;
  */
@@ -196,6 +199,11 @@ export class CaptureReader implements AsyncIterable<CapturedFrame> {
     } finally {
       await this.close();
     }
+  }
+
+  /** For `await using`: closes the file. */
+  [Symbol.asyncDispose](): Promise<void> {
+    return this.close();
   }
 
   /** Closes the file. May be called twice. */

@@ -1,20 +1,8 @@
-/** Files of captures: who is who, and what went wrong with opening them, in words. */
-import { type BigIntStats, constants, statSync } from 'node:fs';
+/** Opening files of captures, and what went wrong with it, in words. */
+import { type BigIntStats, constants } from 'node:fs';
 import { type FileHandle, open } from 'node:fs/promises';
 import { NicError } from '../errors.js';
-
-/** Names a file whatever its path: device and inode. Two paths with the same key are the same file. */
-export type FileKey = string;
-
-/** Key of the file that stands at `path`, links followed; undefined where there is none, or it cannot be looked at. */
-export function fileKey(path: string): FileKey | undefined {
-  const stats = statSync(path, { bigint: true, throwIfNoEntry: false });
-  return stats === undefined ? undefined : keyOf(stats);
-}
-
-export function keyOf(stats: BigIntStats): FileKey {
-  return `${stats.dev}:${stats.ino}`;
-}
+import { type FileKey, keyOf } from './file-key.js';
 
 /**
  * Opens a file for reading. Does not wait: a pipe is refused, as is all that is no file.

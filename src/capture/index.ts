@@ -4,7 +4,7 @@
  */
 export { NicError } from '../errors.js';
 export { type CapturedFrame, CaptureReader } from './capture-reader.js';
-export { type FileKey, fileKey } from './files.js';
+export { type FileKey, fileKey } from './file-key.js';
 export type { FrameView } from './frame-decoder.js';
 export type { CaptureFormat } from './identify.js';
 export { LINKTYPE_ETHERNET, linkTypeName } from './link-types.js';

@@ -9,7 +9,8 @@ import {
   statSync,
 } from 'node:fs';
 import { NicError } from '../errors.js';
-import { explainOpen, type FileKey, keyOf, kindOf } from './files.js';
+import { type FileKey, keyOf } from './file-key.js';
+import { explainOpen, kindOf } from './files.js';
 
 export interface OutputOptions {
   /** Replace a file that has something in it. By default that is refused: it is somebody's. */

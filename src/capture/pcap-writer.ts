@@ -62,7 +62,7 @@ export interface RecordCounters {
 /**
  * @example
  * const writer = PcapWriter.open('trace.pcap');
- * writer.write(pool.memory, pool.offset(packet), lengthBytes); // stamped with the time of the call
+ * writer.write(pool.bytes(packet), 0, lengthBytes); // stamped with the time of the call
  * writer.close();
  */
 export class PcapWriter {
@@ -211,6 +211,11 @@ export class PcapWriter {
     this.#stopTimer();
     this.#counters.slow += this.#dropBuffer();
     this.#closeFile();
+  }
+
+  /** For `using`: closes. */
+  [Symbol.dispose](): void {
+    this.close();
   }
 
   #tick(): void {

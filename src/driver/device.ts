@@ -108,6 +108,8 @@ export interface DeviceLimits {
   /** Shortest and longest frame that the hardware sends and receives, without FCS. */
   readonly minFrameBytes: number;
   readonly maxFrameBytes: number;
+  /** Bytes in front of each frame that hold a header of the device's: the pool must have that much headroom. Default 0. */
+  readonly headroomBytes?: number;
 }
 
 /** What the driver of a device offers besides moving frames. */
@@ -198,6 +200,7 @@ export interface NetDevice extends AsyncDisposable {
   readonly macAddress: string;
   /** The VFIO device; absent where the kernel drives the hardware. */
   readonly vfio?: VfioDevice;
+  /** @throws NicError `DEVICE_GONE` */
   linkState(): LinkState;
   /**
    * Resolves with the state once the link is up, or is still down after `timeoutMs`.
@@ -207,12 +210,12 @@ export interface NetDevice extends AsyncDisposable {
   setPromiscuous(on: boolean): Promise<void>;
   /**
    * Changes the address that the unicast filter accepts.
-   * @param mac six bytes @throws NicError `BAD_OPTION` for a multicast or zero address
+   * @param mac six bytes @throws NicError `BAD_OPTION` for a multicast or zero address; `CLOSED`
    */
   setMac(mac: Uint8Array): Promise<void>;
   /**
    * Receives the multicast groups given, and no others; a filter that hashes may let some further groups through.
-   * @param groups six bytes each, or `all`
+   * @param groups six bytes each, or `all` @throws NicError `BAD_OPTION` for what is no group; `CLOSED`
    */
   setMulticast(groups: readonly Uint8Array[] | 'all'): Promise<void>;
   /**

@@ -4,13 +4,20 @@ import { PAGE_SIZES, type PageSize } from '../hugepage/dma-region.js';
 import {
   BUFFER_SIZE,
   BUFFER_SIZE_DEFAULT,
-  BUFFERS,
   HEADROOM,
   HEADROOM_DEFAULT,
   PacketPool,
   poolOption,
 } from '../hugepage/packet-pool.js';
-import { booleanOption, choiceOption, integerOption, knownOptions, signalOption } from '../options.js';
+import {
+  badOption,
+  booleanOption,
+  choiceOption,
+  describeValue,
+  integerOption,
+  knownOptions,
+  signalOption,
+} from '../options.js';
 import type { DeviceCapabilities, DeviceLimits, OpenOptions } from './device.js';
 
 const KNOWN = [
@@ -91,17 +98,22 @@ export function deviceSettings(
   checkOpenOptions(options);
   for (const name of ['rxMetadata', 'vlanStrip'] as const) {
     if (options[name] === true && !capabilities[name]) {
-      throw new NicError('BAD_OPTION', `The driver of ${address} does not offer ${name}`, { path: address });
+      throw new NicError('BAD_OPTION', `The driver of ${address} does not offer ${name}`, {
+        path: address,
+        hint: `Leave ${name} out; capabilities of supportedDevices() and of devices tell who offers it.`,
+      });
     }
   }
   const { rxRing, txRing } = limits;
-  const rxRingSize = integerOption('rxRingSize', options.rxRingSize ?? rxRing.default, rxRing);
-  const txRingSize = integerOption('txRingSize', options.txRingSize ?? txRing.default, txRing);
-  const queues = { min: 1, max: limits.maxQueuePairs };
-  const queuePairs = integerOption('queuePairs', options.queuePairs ?? 1, queues);
+  // Defaults as of parameters: null is no size, and is refused.
+  const { rxRingSize = rxRing.default, txRingSize = txRing.default, queuePairs = 1 } = options;
+  integerOption('rxRingSize', rxRingSize, rxRing);
+  integerOption('txRingSize', txRingSize, txRing);
+  integerOption('queuePairs', queuePairs, { min: 1, max: limits.maxQueuePairs });
   const wanted = wantedFrame(options, limits);
-  const pool = options.pool ?? ownPool(options, queuePairs * (rxRingSize + txRingSize), wanted);
+  const pool = options.pool ?? ownPool(options, limits, queuePairs * (rxRingSize + txRingSize), wanted);
   try {
+    checkHeadroom(address, pool, limits);
     checkPool(address, pool, queuePairs * rxRingSize, wanted);
   } catch (error) {
     if (options.pool === undefined) pool.close();
@@ -122,6 +134,40 @@ export function deviceSettings(
   };
 }
 
+const MAC_BYTES = 6;
+/** In the first byte of an address: it is a group's (IEEE 802, 8.2.2). */
+const GROUP_BIT = 1;
+
+/** A copy of what `setMac` was given, where it is the address of one station. @throws NicError `BAD_OPTION` */
+export function stationAddress(mac: unknown): Uint8Array {
+  const bytes = macBytes(mac);
+  if (bytes !== undefined && (bytes[0]! & GROUP_BIT) === 0 && bytes.some((byte) => byte !== 0)) return bytes;
+  throw new NicError('BAD_OPTION', `${describeMac(mac)} is not the address of one station`, {
+    hint: 'Give six bytes; the lowest bit of the first must be 0, and not all bytes.',
+  });
+}
+
+/** Copies of what `setMulticast` was given. @throws NicError `BAD_OPTION` for anything but groups and `all` */
+export function multicastGroups(groups: unknown): readonly Uint8Array[] | 'all' {
+  if (groups === 'all') return groups;
+  if (!Array.isArray(groups)) throw badOption('setMulticast', groups, "an array of groups, or 'all'");
+  return groups.map((group: unknown) => {
+    const bytes = macBytes(group);
+    if (bytes !== undefined && (bytes[0]! & GROUP_BIT) === 1) return bytes;
+    throw new NicError('BAD_OPTION', `${describeMac(group)} is not the address of a multicast group`, {
+      hint: 'Give six bytes; the lowest bit of the first must be 1.',
+    });
+  });
+}
+
+function macBytes(mac: unknown): Uint8Array | undefined {
+  return mac instanceof Uint8Array && mac.length === MAC_BYTES ? Uint8Array.from(mac) : undefined;
+}
+
+function describeMac(mac: unknown): string {
+  return mac instanceof Uint8Array ? `[${mac.subarray(0, 2 * MAC_BYTES).join(', ')}]` : describeValue(mac);
+}
+
 /** The longest frame that `mtu` asks for; undefined where it is not given. */
 function wantedFrame({ mtu }: OpenOptions, limits: DeviceLimits): number | undefined {
   if (mtu === undefined) return undefined;
@@ -129,23 +175,41 @@ function wantedFrame({ mtu }: OpenOptions, limits: DeviceLimits): number | undef
   return integerOption('mtu', mtu, { min: MTU_MIN, max }) + L2_BYTES;
 }
 
-function ownPool(options: OpenOptions, ringSlots: number, frameBytes: number | undefined): PacketPool {
-  const headroomBytes = options.headroomBytes ?? HEADROOM_DEFAULT;
+function ownPool(
+  options: OpenOptions,
+  limits: DeviceLimits,
+  ringSlots: number,
+  frameBytes: number | undefined,
+): PacketPool {
+  const { headroomBytes = headroomFor(limits.headroomBytes ?? 0), buffersForDevices = 1 } = options;
   integerOption('headroomBytes', headroomBytes, HEADROOM);
-  const devices = integerOption('buffersForDevices', options.buffersForDevices ?? 1, { min: 1, max: 64 });
-  const buffers = integerOption('buffers', options.buffers ?? devices * ringSlots + SPARE_BUFFERS, BUFFERS);
-  return new PacketPool({
-    buffers,
-    headroomBytes,
-    bufferSizeBytes: options.bufferSizeBytes ?? bufferFor((frameBytes ?? 0) + headroomBytes),
-    pageSize: options.pageSize ?? 'auto',
-    debug: options.debug ?? false,
-  });
+  integerOption('buffersForDevices', buffersForDevices, { min: 1, max: 64 });
+  const {
+    buffers = buffersForDevices * ringSlots + SPARE_BUFFERS,
+    bufferSizeBytes = bufferFor((frameBytes ?? 0) + headroomBytes),
+    pageSize = 'auto',
+    debug = false,
+  } = options;
+  return new PacketPool({ buffers, headroomBytes, bufferSizeBytes, pageSize, debug });
 }
 
 /** The smallest possible buffer of at least so many bytes; the usual one where that is enough. */
 function bufferFor(bytes: number): number {
   return Math.max(BUFFER_SIZE_DEFAULT, 2 ** Math.ceil(Math.log2(bytes)));
+}
+
+function checkHeadroom(address: string, pool: PacketPool, { headroomBytes = 0 }: DeviceLimits): void {
+  if (pool.headroomBytes >= headroomBytes) return;
+  throw new NicError(
+    'BAD_OPTION',
+    `${address} needs ${headroomBytes} bytes in front of each frame for a header; the pool has ${pool.headroomBytes}`,
+    { path: address, hint: `Make the pool with headroomBytes ${headroomFor(headroomBytes)}.` },
+  );
+}
+
+/** The headroom of an own pool: the usual one, or what is needed, rounded up to what is possible. */
+function headroomFor(bytes: number): number {
+  return Math.max(HEADROOM_DEFAULT, Math.ceil(bytes / HEADROOM.multipleOf) * HEADROOM.multipleOf);
 }
 
 function checkPool(address: string, pool: PacketPool, needed: number, frameBytes: number | undefined): void {

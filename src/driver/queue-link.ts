@@ -1,4 +1,5 @@
 /** How a receive queue is connected with a transmit queue: what families and `forward/` agree on. */
+import { NicError } from '../errors.js';
 
 /**
  * Sees every packet in place: `packet` is its index in the pool (`pool.bytes(packet)`). Returns the number of bytes to
@@ -36,4 +37,11 @@ export interface LinkedQueues {
   readonly poll: () => number;
   /** Packets that it dropped itself: those that the hook dropped. */
   readonly dropped: number;
+}
+
+/** Thrown by a `poll` that its own hook calls: the batch under way would be moved twice. */
+export function nestedPoll(): NicError {
+  return new NicError('OWNERSHIP', 'onPacket called poll() of the forwarder that is calling it', {
+    hint: 'Return from the hook first: poll() goes on with the next packet by itself.',
+  });
 }

@@ -1,5 +1,6 @@
 /** Which driver serves which PCI ID, and the way in: `open`. */
 import { NicError } from '../errors.js';
+import { badOption } from '../options.js';
 import { formatDeviceAddress, parseDeviceAddress } from '../pci/address.js';
 import { ConfigSpace } from '../pci/config-space.js';
 import { formatIds } from '../pci/ids.js';
@@ -31,9 +32,19 @@ export function addDriver(driver: Driver): void {
   drivers.push(driver);
 }
 
-/** Lets `open` and all commands take addresses of a kind of yours. */
+const SCHEME_NAME = /^[a-z][a-z0-9-]*$/;
+
+/**
+ * Lets `open` and all commands take addresses of a kind of yours.
+ * @throws NicError `BAD_OPTION` for a name that no address can begin with, or that addresses begin with already
+ */
 export function addScheme(scheme: DeviceScheme): void {
-  schemes.set(scheme.name, scheme);
+  const { name } = scheme;
+  if (!SCHEME_NAME.test(name)) throw badOption('The name of a scheme', name, 'lower-case letters, digits, -');
+  if (name === 'vfio-user' || schemes.has(name)) {
+    throw new NicError('BAD_OPTION', `There is a scheme ${name} already`, { hint: 'Give it another name.' });
+  }
+  schemes.set(name, scheme);
 }
 
 /** The scheme of an address and the rest behind the colon; undefined for a PCI address or a vfio-user socket. */
@@ -49,7 +60,14 @@ function schemeOf(address: unknown): { readonly scheme: DeviceScheme; readonly r
  * @throws NicError `BAD_ADDRESS`
  */
 export function normalizeAddress(text: string, sysfsRoot?: string): string {
-  return schemeOf(text) === undefined ? formatDeviceAddress(parseDeviceAddress(text, sysfsRoot)) : text;
+  if (schemeOf(text) !== undefined) return text;
+  try {
+    return formatDeviceAddress(parseDeviceAddress(text, sysfsRoot));
+  } catch (error) {
+    if (schemes.size === 0 || !(error instanceof NicError)) throw error;
+    const forms = Array.from(schemes.values(), ({ form }) => form);
+    throw new NicError(error.code, error.message, { hint: `${error.hint}, or ${forms.join(', ')}` });
+  }
 }
 
 export interface SupportedDevice {
@@ -94,7 +112,7 @@ export async function open(address: string, options: OpenOptions = {}): Promise<
   options.signal?.throwIfAborted();
   const other = schemeOf(address);
   if (other !== undefined) return other.scheme.open(other.rest, options);
-  return openOn(openVfioDevice(address), options);
+  return openOn(openVfioDevice(normalizeAddress(address)), options);
 }
 
 function openVfioDevice(address: string): VfioDevice {

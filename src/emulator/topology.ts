@@ -3,7 +3,7 @@
  * and what each is plugged into.
  */
 
-import { fileKey } from '../capture/files.js';
+import { fileKey } from '../capture/file-key.js';
 import { PcapWriter, type RecordCounters } from '../capture/pcap-writer.js';
 import { NicError } from '../errors.js';
 import type { DmaFault, Violation } from './device/violations.js';
@@ -300,7 +300,7 @@ async function buildStream({ host, tell }: LinkBuild, path: string, active: bool
 interface Joined {
   readonly cable: Cable | undefined;
   readonly capture: PcapWriter | undefined;
-  /** Connections from the link's first end on, with what stands between the ends in between. */
+  /** The connection at the link's first end, and those behind what stands between the ends. */
   readonly parts: readonly [Connection, ...Connection[]];
 }
 
@@ -314,13 +314,13 @@ function join(build: LinkBuild, a: Port, b: Port, link: LinkDescription): Joined
   if (link.cable !== undefined) {
     cable = new Cable(link.cable);
     build.host.addPollable(cable);
-    parts.unshift(connect(cable.b, b, options));
+    parts.push(connect(cable.b, b, options));
     far = cable.a;
   }
   if (link.capture !== undefined) {
     capture = openWriter(build, link.capture);
     const monitor = recordingMonitor(capture);
-    parts.unshift(connect(monitor.b, far, options));
+    parts.push(connect(monitor.b, far, options));
     far = monitor.a;
   }
   return { cable, capture, parts: [connect(a, far, options), ...parts] };

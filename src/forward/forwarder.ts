@@ -5,7 +5,7 @@
 
 import type { RxQueue, TxQueue } from '../driver/device.js';
 import { instantiate, STATE_LENGTH } from '../driver/instantiate.js';
-import type { LinkedQueues, LinkPath, PacketHook } from '../driver/queue-link.js';
+import { type LinkedQueues, type LinkPath, nestedPoll, type PacketHook } from '../driver/queue-link.js';
 import { NicError } from '../errors.js';
 import { booleanOption, choiceOption, functionOption, integerOption, knownOptions } from '../options.js';
 import { makeGeneral } from './general-loop.js';
@@ -74,6 +74,9 @@ export class Forwarder {
       touch,
       onPacket: onPacket ?? null,
       dropped: this.#dropped,
+      throwNested: () => {
+        throw nestedPoll();
+      },
     });
     this.#link = rx.link?.(tx, { path, batch, touch, onPacket: onPacket ?? null, general });
     if (this.#link === undefined && path === 'pipe') {

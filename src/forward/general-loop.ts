@@ -17,18 +17,21 @@ export interface GeneralLoop {
   readonly touch: boolean;
   /** Null where there is none: the engine compiles null in as a constant, undefined not. */
   readonly onPacket: PacketHook | null;
-  /** Element 0 counts. */
+  /** Element 0 counts; element 1 is 1 while the hook runs. */
   readonly dropped: Float64Array;
+  /** Throws: the hook called the forwarder that calls it. */
+  readonly throwNested: () => void;
 }
 
 /** Makes a function that moves at most `max` packets and returns how many were received. */
 export function makeGeneral(_layout: null, loop: GeneralLoop): (max: number) => number {
-  const { receive, send, pool, bufs, frames, lengths, shift, touch, onPacket, dropped } = loop;
+  const { receive, send, pool, bufs, frames, lengths, shift, touch, onPacket, dropped, throwNested } = loop;
 
   /** Shows the packets to the hook, gives back those that it drops, and returns how many are left. */
   function filter(hook: PacketHook, count: number): number {
     let kept = 0;
     let next = 0;
+    dropped[1] = 1;
     try {
       while (next < count) {
         const packet = bufs[next]!;
@@ -44,6 +47,7 @@ export function makeGeneral(_layout: null, loop: GeneralLoop): (max: number) => 
         }
       }
     } finally {
+      dropped[1] = 0;
       // A hook that throws ends the batch: nobody has its packets any more.
       if (next < count) {
         pool.release(bufs, count - next, next);
@@ -55,6 +59,7 @@ export function makeGeneral(_layout: null, loop: GeneralLoop): (max: number) => 
   }
 
   return function general(max: number): number {
+    if (onPacket !== null && dropped[1] !== 0) throwNested();
     const received = receive(bufs, max);
     if (received === 0) return 0;
     let count = received;

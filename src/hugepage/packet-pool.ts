@@ -36,7 +36,7 @@ export interface PacketPoolOptions {
   readonly debug?: boolean;
 }
 
-export const BUFFERS = { min: 1, max: 1 << 20 } as const;
+const BUFFERS = { min: 1, max: 1 << 20 } as const;
 export const BUFFER_SIZE = { min: 1024, max: 16_384, powerOfTwo: true } as const;
 export const BUFFER_SIZE_DEFAULT = 2048;
 export const HEADROOM = { min: 0, max: 512, multipleOf: 64 } as const;

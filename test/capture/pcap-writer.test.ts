@@ -21,7 +21,7 @@ import { join } from 'node:path';
 import { setImmediate as nextTurn } from 'node:timers/promises';
 import { suite } from 'uvu';
 import * as assert from 'uvu/assert';
-import { fileKey } from '../../src/capture/files.js';
+import { fileKey } from '../../src/capture/file-key.js';
 import { checkWritable } from '../../src/capture/output-file.js';
 import { PcapWriter, type PcapWriterOptions } from '../../src/capture/pcap-writer.js';
 import { ManualClock } from '../../src/clock.js';

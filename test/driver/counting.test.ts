@@ -124,10 +124,10 @@ const igb = suite('counting: igb on registers of an 82576');
 const GPRC = R.GPRC;
 const WRONG: readonly (readonly number[])[] = [
   [R.CRCERRS],
-  [R.CRCERRS, 0x40b0], // RJC: too long and damaged
-  [R.RLEC, 0x40a4], // RUC: too short
-  [R.RLEC, 0x40ac], // ROC: too long
-  [0x40a8], // RFC: too short and damaged
+  [R.CRCERRS, R.RJC],
+  [R.RLEC, R.RUC],
+  [R.RLEC, R.ROC],
+  [R.RFC],
 ];
 
 /** Puts a frame into the next descriptor that the driver has given, as hardware would, and counts it. */

@@ -236,11 +236,7 @@ export class TestNic {
 
   /** Accepts everything: promiscuous. */
   promiscuous(): this {
-    // Filters change while the receiver is off (8.2.3.7.1).
-    const receiver = this.read(R.RXCTRL);
-    this.write(R.RXCTRL, 0);
     this.write(R.FCTRL, (1 << 8) | (1 << 9) | (1 << 10));
-    this.write(R.RXCTRL, receiver);
     return this;
   }
 

@@ -68,14 +68,6 @@ const CASES: [string, RegExp, (nic: TestNic) => void][] = [
     },
   ],
   [
-    'FCTRL changed while the receiver is on',
-    /^FCTRL.*while the receiver is on/,
-    (nic) => {
-      nic.setUpRx();
-      nic.write(R.FCTRL, 1 << 9);
-    },
-  ],
-  [
     'receive coalescing asked for',
     /^RSCCTL\(0\).*coalescing/,
     (nic) => {
@@ -220,11 +212,10 @@ violations('a driver that follows the datasheet causes none', () => {
   assert.is(nic.model.violations.faultCount, 0);
 });
 
-violations('what drivers do while queues run, and the datasheet allows, is no mistake', () => {
-  const nic = new TestNic({ strict: true });
+violations('what stock drivers do while queues run, without harm, is not reported', () => {
+  const nic = new TestNic({ strict: true }).setUpRx();
+  // 8.2.3.7.1 says that RXEN should be off; Linux and DPDK change FCTRL all the same, and nothing comes of it.
   nic.write(R.FCTRL, 0x700);
-  nic.setUpRx();
-  nic.write(R.FCTRL, 0x700); // nothing changes
   nic.write(rx(0, 'SRRCTL'), nic.read(rx(0, 'SRRCTL')) | DROP_EN);
   nic.model.poll(1);
   nic.write(rx(0, 'SRRCTL'), nic.read(rx(0, 'SRRCTL')) & ~DROP_EN);

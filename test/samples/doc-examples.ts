@@ -12,7 +12,12 @@ const STAGE: Readonly<Record<string, string>> = {
   b: "import('barewire').NetDevice",
   pool: "import('barewire').PacketPool",
   forwarder: "import('barewire').Forwarder",
+  packet: 'number',
+  lengthBytes: 'number',
+  frame: 'Uint8Array',
   signal: 'AbortSignal',
+  nicA: "Parameters<typeof import('barewire/emulator').connect>[0]",
+  nicB: "Parameters<typeof import('barewire/emulator').connect>[1]",
 };
 
 export interface EntryPoint {

@@ -130,21 +130,16 @@ async function withEmulatedPort(
   }
 }
 
-let prepared: { readonly packed: PackedProject; readonly samples: readonly Sample[] } | undefined;
+let packed: PackedProject | undefined;
+let samples: readonly Sample[] | undefined;
 
 /** Packs and installs, once. Not a hook: what fails in there is not told. */
 function prepare(): { readonly packed: PackedProject; readonly samples: readonly Sample[] } {
-  if (prepared !== undefined) return prepared;
-  const packed = new PackedProject();
-  try {
-    prepared = { packed, samples: [...pageSamples(), ...docExamples(entryPoints(packed.installed))] };
-    return prepared;
-  } catch (error) {
-    packed.remove();
-    throw error;
-  }
+  packed ??= new PackedProject();
+  samples ??= [...pageSamples(), ...docExamples(entryPoints(packed.installed))];
+  return { packed, samples };
 }
-compiled.after(() => prepared?.packed.remove());
+compiled.after(() => packed?.remove());
 
 compiled('there are some of each kind', () => {
   const { samples } = prepare();

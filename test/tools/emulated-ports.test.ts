@@ -8,7 +8,7 @@ import type { NetStats } from '../../src/driver/device.js';
 import { open } from '../../src/driver/registry.js';
 import { NicError } from '../../src/errors.js';
 import { connectVfioUser } from '../../src/vfio/user/client.js';
-import { EmulatedPorts } from '../../tools/emulated-ports.js';
+import { EmulatedPorts, trafficLine } from '../../tools/emulated-ports.js';
 import { children, DIST, processStatus, runScript } from '../support/child.js';
 
 const DEADLINE_MS = 60_000;
@@ -197,6 +197,22 @@ emulatedPorts('a parent that dies while it waits for the counts', () => {
   } finally {
     rmSync(folder, { recursive: true, force: true });
   }
+});
+
+emulatedPorts('the line about the traffic names what is rare only where it came up', () => {
+  const counted = {
+    sent: 9,
+    received: 5,
+    lost: 1,
+    reordered: 2,
+    duplicated: 3,
+    corrupt: 4,
+    stale: 0,
+    foreign: 0,
+  };
+  const line = 'far end 1: sent 9, received 5, lost 1, reordered 2, duplicated 3, corrupt 4';
+  assert.is(trafficLine(1, counted), line);
+  assert.is(trafficLine(1, { ...counted, stale: 6, foreign: 7 }), `${line}, stale 6, foreign 7`);
 });
 
 emulatedPorts.run();

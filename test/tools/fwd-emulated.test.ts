@@ -185,7 +185,12 @@ emulated(
     const again = setInterval(() => run.process.kill('SIGINT'), 150);
     const exited = once(run.process, 'exit');
     assert.equal(await exited.finally(() => clearInterval(again)), [130, null]);
-    await until(() => !existsSync(`/proc/${emulator}`), 'the emulator ends');
+    try {
+      await until(() => !existsSync(`/proc/${emulator}`), 'the emulator ends');
+    } catch (error) {
+      process.kill(emulator!, 'SIGKILL'); // it holds the pipes that the test waits for
+      throw error;
+    }
     await run.ended;
     assert.is(run.stderr(), '');
     assert.equal(readdirSync(run.folder), []);
@@ -228,6 +233,21 @@ for (const [args, path] of [
       assert.is(await run.ended, 0, run.stderr());
       assert.equal(message<{ path: string }>(run, 'path'), [{ type: 'path', path }]);
       checkTotals(run);
+    }),
+  );
+}
+
+for (const [args, says] of [
+  [['--ring', '100'], 'from 64 to 4096'],
+  [['--queues', '99'], 'from 1 to'],
+] as const) {
+  emulated(
+    `${args.join(' ')}: used wrongly, and says what these ports can`,
+    withRun(args, async (run) => {
+      assert.is(await run.ended, 2);
+      assert.match(run.stderr(), /^barewire: [^\n]+\nhint: [^\n]+\n$/);
+      assert.match(run.stderr(), says);
+      assert.equal(readdirSync(run.folder), []);
     }),
   );
 }

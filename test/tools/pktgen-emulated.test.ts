@@ -73,4 +73,10 @@ emulated('JSON names the port by its address', async () => {
   assert.is(ports[0]!.txPackets, 3);
 });
 
+emulated('a size that the port cannot send: used wrongly, and says what is possible', async () => {
+  const { status, lines, stderr } = await pktgen('--size', '9000');
+  assert.equal([status, lines], [2, []]);
+  assert.match(stderr, /^barewire: .* sends frames of up to [0-9]+ bytes, not 9000\nhint: .*--mtu.*\n$/);
+});
+
 emulated.run();

@@ -137,6 +137,8 @@ function stopping(lines: string) {
   const child = spawn(process.execPath, ['--input-type=module', '--eval', script], {
     stdio: ['ignore', 'pipe', 'inherit'],
     env: PLAIN_ENV,
+    timeout: 60_000, // one that hangs fails the test
+    killSignal: 'SIGKILL',
   });
   let output = '';
   const waiting: { text: string; resolve: () => void }[] = [];

@@ -3,7 +3,7 @@ import type { Command } from 'commander';
 import type { NetDevice } from '../../src/driver/device.js';
 import { open } from '../../src/driver/registry.js';
 import { NicError } from '../../src/errors.js';
-import { UdpFrame } from '../../src/packet/udp-frame.js';
+import { TestFrame } from '../../src/packet/test-frame.js';
 import { deviceAddress, pageSizeFor } from '../addresses.js';
 import { durationMs, integerBetween, macAddress, positiveInteger, rate } from '../option-values.js';
 import { runTraffic, type Traffic } from '../traffic-run.js';
@@ -20,13 +20,6 @@ interface Options {
 }
 
 const FCS_BYTES = 4;
-/** RFC 2544, appendix C.2.2: addresses for benchmarks. */
-const SOURCE_IP = Uint8Array.of(198, 18, 0, 1);
-const DESTINATION_IP = Uint8Array.of(198, 19, 0, 1);
-const DESTINATION_MAC = Uint8Array.of(2, 0, 0, 0, 0, 1);
-const SOURCE_PORT = 49_152;
-/** The discard service. */
-const DESTINATION_PORT = 9;
 
 export function register(program: Command): void {
   program
@@ -65,7 +58,7 @@ class Generator implements Traffic {
   readonly wakeOn = [];
   readonly report;
   readonly #device: NetDevice;
-  readonly #frame: UdpFrame;
+  readonly #frame: TestFrame;
   readonly #bufs: Uint32Array;
   readonly #ratePerMs: number;
   readonly #count: number;
@@ -88,14 +81,10 @@ class Generator implements Traffic {
       );
     }
     this.report = [{ device, dropped: () => 0 }];
-    this.#frame = new UdpFrame({
+    this.#frame = new TestFrame({
       sizeBytes: options.size - FCS_BYTES,
-      destinationMac: options.dstMac ?? DESTINATION_MAC,
       sourceMac: device.mac,
-      sourceIp: SOURCE_IP,
-      destinationIp: DESTINATION_IP,
-      sourcePort: SOURCE_PORT,
-      destinationPort: DESTINATION_PORT,
+      ...(options.dstMac === undefined ? {} : { destinationMac: options.dstMac }),
     });
     this.#bufs = new Uint32Array(options.batch);
     this.#ratePerMs = (options.rate ?? Number.POSITIVE_INFINITY) / 1000;
@@ -117,7 +106,7 @@ class Generator implements Traffic {
       if (due <= 0) return 0;
       this.#waiting = pool.allocate(bufs, due);
       for (let i = 0; i < this.#waiting; i++) {
-        this.#frame.setSequence(pool.frames, bufs[i]! << pool.bufferShift, this.#numbered++);
+        this.#frame.stamp(pool.frames, bufs[i]! << pool.bufferShift, this.#numbered++);
       }
     }
     const sent = txQueues[0]!.send(bufs, this.#waiting);

@@ -122,6 +122,8 @@ export const LAYOUT = Object.freeze({
   /** Pipe: 1 between a fragment without EOP and the end of its frame, CLOSED from the end of the pipe on. */
   SKIPPING: 2,
   CLOSED: 2,
+  /** Pipe: 1 while the hook runs. */
+  HOOKED: 3,
 
   // Elements of the counters. The first three are the same for receive and transmit.
   PACKETS: 0,

@@ -3,6 +3,7 @@
  * idle times and the sums of statistics. A family supplies the registers.
  */
 import createDebug from 'debug';
+import { NicError } from '../../errors.js';
 import type { PacketPool } from '../../hugepage/packet-pool.js';
 import { booleanOption } from '../../options.js';
 import { Interrupts } from '../../vfio/interrupts.js';
@@ -17,7 +18,7 @@ import type {
   OpenOptions,
   Queues,
 } from '../device.js';
-import { type DeviceSettings, deviceSettings } from '../options.js';
+import { type DeviceSettings, deviceSettings, multicastGroups, stationAddress } from '../options.js';
 import { RegisterFile } from '../register-file.js';
 import { addCounters, type CounterMap, type HardwareCounters, noCounts } from './counters.js';
 import { LAYOUT, TX_MIN_FRAME_BYTES } from './descriptors.js';
@@ -182,6 +183,7 @@ export abstract class IntelDevice extends BaseDevice {
       this.#makeQueues();
       await this.changeFilterControl(this.#family.registers.promiscuousBits, this.settings.promiscuous);
       this.#connectInterrupts();
+      this.vfio.onGone((error) => this.#endWaits(error));
       // Clear-on-read counters may hold what happened before this open. Nothing counts while the receiver is off.
       this.#readCounters(noCounts());
       await this.startQueues();
@@ -202,11 +204,12 @@ export abstract class IntelDevice extends BaseDevice {
 
   async setMac(mac: Uint8Array): Promise<void> {
     this.closed.throwIfAborted();
-    const { low, high } = receiveAddress(mac);
+    const address = stationAddress(mac);
+    const { low, high } = receiveAddress(address);
     const { receiveAddressLow, receiveAddressHigh } = this.#family.registers;
     this.registers.write(receiveAddressLow, low);
     this.registers.write(receiveAddressHigh, (high | ADDRESS_VALID) >>> 0);
-    this.mac = Uint8Array.from(mac);
+    this.mac = address;
   }
 
   async setPromiscuous(on: boolean): Promise<void> {
@@ -226,9 +229,10 @@ export abstract class IntelDevice extends BaseDevice {
 
   async setMulticast(groups: readonly Uint8Array[] | 'all'): Promise<void> {
     this.closed.throwIfAborted();
+    const checked = multicastGroups(groups);
     // A full table is the same as multicast promiscuous, and leaves that bit to setPromiscuous.
     const table =
-      groups === 'all' ? new Uint32Array(MULTICAST_WORDS).fill(0xffff_ffff) : multicastTable(groups);
+      checked === 'all' ? new Uint32Array(MULTICAST_WORDS).fill(0xffff_ffff) : multicastTable(checked);
     const offset = this.#family.registers.multicastTable;
     for (const [word, bits] of table.entries()) this.registers.write(offset(word), bits);
   }
@@ -354,6 +358,19 @@ export abstract class IntelDevice extends BaseDevice {
   /** @throws NicError `DEVICE_GONE` */
   protected assertPresent(): void {
     this.registers.assertPresent(this.#family.registers.status, 'STATUS');
+  }
+
+  /** The device is gone, whatever the back end calls that. */
+  #endWaits(error: Error): void {
+    const gone =
+      error instanceof NicError && error.code === 'DEVICE_GONE'
+        ? error
+        : new NicError('DEVICE_GONE', `${this.address} is gone: ${error.message}`, {
+            path: this.address,
+            hint: 'Close it, and open it again when it is back.',
+            cause: error,
+          });
+    for (const queue of this.#rxQueues) queue.end(gone);
   }
 
   /** One bit a receive queue: queue q uses vector q. */

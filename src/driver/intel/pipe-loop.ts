@@ -40,14 +40,16 @@ export interface PipeLoop {
   readonly moveBad: (slot: number, status: number, length: number) => void;
   /** Throws: one of the two devices is closed. */
   readonly throwClosed: () => void;
+  /** Throws: the hook called the pipe that calls it. */
+  readonly throwNested: () => void;
 }
 
 export function makePipe(layout: Layout, loop: PipeLoop): () => number {
   const { rxRing, txRing, rxTail, txTail, slots, addresses, iovaLow, iovaHigh, state } = loop;
   const { rxCounters, txCounters, dropped, memory, mask, batch, minBytes, spanBytes, testMask } = loop;
-  const { commands, touch, onPacket, moveBad, throwClosed } = loop;
+  const { commands, touch, onPacket, moveBad, throwClosed, throwNested } = loop;
   const { NEXT, CLEAN, SKIPPING, PACKETS, BYTES, ERRORS, GROUP, WORD_SHIFT, RX_STATUS, RX_LENGTH } = layout;
-  const { TX_COMMAND, TX_STATUS, DD, DONE, NULL, PAYLEN_SHIFT, RS_SHIFT, CLOSED } = layout;
+  const { TX_COMMAND, TX_STATUS, DD, DONE, NULL, PAYLEN_SHIFT, RS_SHIFT, CLOSED, HOOKED } = layout;
   const GROUP_MASK = GROUP - 1;
 
   /** Gives slots whose packets have left back to the receive ring. */
@@ -100,6 +102,8 @@ export function makePipe(layout: Layout, loop: PipeLoop): () => number {
 
   /** With a hook: packets may change their length or be dropped. */
   function pollHooked(hook: PacketHook, limit: number): number {
+    if (state[HOOKED] !== 0) throwNested();
+    state[HOOKED] = 1;
     let slot = state[NEXT]!;
     let moved = 0;
     let packets = 0;
@@ -137,6 +141,7 @@ export function makePipe(layout: Layout, loop: PipeLoop): () => number {
         slot = (slot + 1) & mask;
       }
     } finally {
+      state[HOOKED] = 0;
       // A hook that throws leaves its packet in the ring: the next poll shows it again.
       if (moved > 0) commit(slot, packets, bytes, sent, sentBytes);
     }

@@ -10,7 +10,7 @@
 import type { NicError } from '../../errors.js';
 import type { BufferOwners } from '../../hugepage/buffer-owners.js';
 import { instantiate, STATE_LENGTH } from '../instantiate.js';
-import type { LinkedQueues, LinkOptions, PacketHook } from '../queue-link.js';
+import { type LinkedQueues, type LinkOptions, nestedPoll, type PacketHook } from '../queue-link.js';
 import {
   GROUP,
   LAYOUT,
@@ -88,6 +88,9 @@ export class Pipe implements RingShare, LinkedQueues {
       moveBad: (slot, status, length) => this.#moveBad(slot, status, length),
       throwClosed: () => {
         throw this.#closed;
+      },
+      throwNested: () => {
+        throw nestedPoll();
       },
     });
   }

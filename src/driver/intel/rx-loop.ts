@@ -39,7 +39,7 @@ export function makeReceive(layout: Layout, loop: RxLoop): (bufs: Uint32Array, m
   var { mask, shift, maxBytes, iovaLow, iovaHigh, testMask, receiveRest, check } = loop;
   var { NEXT, GOOD, PACKETS, BYTES, RX_STATUS, RX_LENGTH, LENGTH_MASK, WORD_SHIFT, DD } = layout;
   /** The array of the last call, which was checked: a comparison costs less than looking at its class each time. */
-  var known: Uint32Array | null = null;
+  var known: Uint32Array = new Uint32Array(0);
   // At most 415 bytes of bytecode, as `send`: then the engine inlines both in a caller that uses both (limits of 460
   // each and 920 for all, of which the second counts 1.2 times). Variables that are used twice are copied for that reason.
   return function receive(bufs: Uint32Array, max: number): number {

@@ -120,7 +120,7 @@ export class IntelRxQueue implements RxQueue {
     this.receive =
       metadata === undefined && owners === undefined
         ? receive
-        : (bufs, max = bufs.length) => this.#receiveWith(receive, bufs, Math.min(max, bufs.length));
+        : (bufs, max) => this.#receiveWith(receive, bufs, max);
   }
 
   /** Hands all slots but one to the hardware: RDT = RDH would mean an empty ring. Call once the queue is enabled. */
@@ -143,6 +143,11 @@ export class IntelRxQueue implements RxQueue {
   /** The queue's interrupt came. */
   interrupted(): void {
     this.#wait.wake();
+  }
+
+  /** The device is gone: no interrupt will come. Ends all waits, also those to come, with this error. */
+  end(why: Error): void {
+    this.#wait.close(why);
   }
 
   link(tx: TxQueue, options: LinkOptions): LinkedQueues | undefined {
@@ -208,9 +213,11 @@ export class IntelRxQueue implements RxQueue {
   }
 
   /** Receives with what few ask for around it: metadata, checks of ownership. */
-  #receiveWith(receive: RxQueue['receive'], bufs: Uint32Array, max: number): number {
+  #receiveWith(receive: RxQueue['receive'], bufs: Uint32Array, max: number | undefined): number {
     const metadata = this.#metadata;
-    const received = receive(bufs, metadata === undefined ? max : this.#noteMetadata(max, metadata));
+    const { length } = packetArray(bufs);
+    const limit = max !== undefined && max < length ? max : length;
+    const received = receive(bufs, metadata === undefined ? limit : this.#noteMetadata(limit, metadata));
     this.pool.owners?.taken(bufs, received);
     return received;
   }

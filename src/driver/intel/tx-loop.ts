@@ -76,7 +76,7 @@ export function makeSend(
   var { NEXT, CLEAN, REPORT, PACKETS, BYTES, GROUP, WORD_SHIFT, TX_COMMAND, TX_STATUS, PAYLEN_SHIFT, DD } =
     layout;
   /** The array of the last call, which was checked: a comparison costs less than looking at its class each time. */
-  var known: Uint32Array | null = null;
+  var known: Uint32Array = new Uint32Array(0);
   // At most 415 bytes of bytecode: see `receive`.
   return function send(bufs: Uint32Array, count: number, start?: number): number {
     const words = ring;

@@ -15,7 +15,6 @@ import { CAUSE, type Interrupts } from './interrupts.js';
 import { MacErrors } from './mac-errors.js';
 import { FrameParser } from './parser.js';
 import {
-  FCTRL,
   HLREG0,
   HLREG0_RXCRCSTRP,
   MAXFRS,
@@ -134,12 +133,6 @@ export class Receiver {
         );
       }
       this.#packetBuffer.reset(this.#packetBufferBytes());
-    });
-    registers.hook('FCTRL', undefined, (value) => {
-      if (value !== registers.peek(FCTRL) && (registers.peek(RXCTRL) & RXCTRL_RXEN) !== 0) {
-        violations.report('FCTRL', '8.2.3.7.1', 'changed while the receiver is on (RXCTRL.RXEN)');
-      }
-      registers.poke(FCTRL, value);
     });
     // SRRCTL of queues 0-15 also lies at 0x2100, and DCA_RXCTRL at 0x2200, where the 82598 had them.
     for (const [name, part] of [

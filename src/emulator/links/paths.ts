@@ -5,7 +5,8 @@
  */
 import { lstatSync, readlinkSync, statSync } from 'node:fs';
 import { basename, dirname, resolve } from 'node:path';
-import { explainOpen, fileKey } from '../../capture/files.js';
+import { fileKey } from '../../capture/file-key.js';
+import { explainOpen } from '../../capture/files.js';
 import { checkWritable } from '../../capture/output-file.js';
 import { NicError } from '../../errors.js';
 import type { EmulatorDescription } from '../topology.js';

@@ -242,7 +242,7 @@ export class PlayPort implements Port, Pollable {
     this.#onNotice(
       new NicError('BAD_FILE', `${this.path}: ${what}`, {
         path: this.path,
-        hint: 'They are sent all the same, and the port counts them as errors. Its driver sets what it takes (MTU).',
+        hint: 'The port counts them as errors. Its driver sets the limit (MTU).',
       }),
     );
   }

@@ -349,6 +349,33 @@ hooks(
   }),
 );
 
+for (const path of ['pipe', 'general'] as const) {
+  hooks(
+    `one that calls poll again is refused, and nothing is lost (${path})`,
+    withRig({}, (rig) => {
+      let nested = 0;
+      const forwarder: Forwarder = connectQueues(rig.rx, rig.tx, {
+        path,
+        onPacket(_packet, length) {
+          assert.throws(
+            () => forwarder.poll(),
+            (error: { code?: string }) => error.code === 'OWNERSHIP',
+          );
+          nested++;
+          return length;
+        },
+      });
+      const frames = arrive(rig, [60, 61, 62]);
+      assert.is(forwarder.poll(), 3);
+      rig.txDevice.transmit();
+      assert.equal(sentBytes(rig), frames);
+      assert.is(nested, 3);
+      rig.arrive(2);
+      assert.is(forwarder.poll(), 2, 'and works on');
+    }),
+  );
+}
+
 hooks(
   'one that throws in a forwarder: no buffer is lost',
   withRig({}, (rig) => {

@@ -24,6 +24,22 @@ async function until(condition: () => boolean): Promise<void> {
   throw new Error('it did not happen within twenty seconds');
 }
 
+/** What a test has opened, so that one that fails ends all the same. */
+const open: { close(): void }[] = [];
+
+function opened(port: StreamPort): StreamPort {
+  open.push(port);
+  return port;
+}
+
+const listen = (path: string): StreamPort => opened(StreamPort.listen(path));
+
+function dial(path: string): Socket {
+  const socket = connectSocket(path);
+  open.push({ close: () => socket.destroy() });
+  return socket;
+}
+
 function refusal(run: () => unknown): NicError {
   try {
     run();
@@ -43,12 +59,12 @@ function framed(bytes: Uint8Array): Buffer {
 
 streams('speaks length and frame, in both directions, however the bytes are cut', async () => {
   const path = join(directory, 'wire.sock');
-  const port = StreamPort.listen(path);
+  const port = listen(path);
   const wire = new Recorder();
   connect(port, wire);
   assert.is(port.room(), 0);
   assert.not(port.receiving());
-  const peer = connectSocket(path);
+  const peer = dial(path);
   const got: Buffer[] = [];
   peer.on('data', (chunk) => got.push(chunk));
   const bytes = frame(BROADCAST, 70);
@@ -85,11 +101,11 @@ streams('speaks length and frame, in both directions, however the bytes are cut'
 
 streams('a length that no frame has ends the connection, said a few times only', async () => {
   const path = join(directory, 'garbage.sock');
-  const port = StreamPort.listen(path);
+  const port = listen(path);
   const told: NicError[] = [];
   port.onError = (error) => told.push(error);
   for (let i = 0; i < 6; i++) {
-    const peer = connectSocket(path);
+    const peer = dial(path);
     peer.on('error', () => {});
     await until(() => port.connected);
     peer.write(Buffer.of(0xff, 0xff, 0xff, 0xff));
@@ -107,8 +123,8 @@ streams('a length that no frame has ends the connection, said a few times only',
 
 streams('a frame too long for the stream, and a peer that does not read: dropped and counted', async () => {
   const path = join(directory, 'slow.sock');
-  const port = StreamPort.listen(path);
-  const peer = connectSocket(path);
+  const port = listen(path);
+  const peer = dial(path);
   peer.pause();
   await until(() => port.connected);
   assert.not(port.deliver(frameMemory(70_000), 0, 69_633));
@@ -126,8 +142,8 @@ streams('a frame too long for the stream, and a peer that does not read: dropped
 
 streams('with flow control frames wait for room', async () => {
   const path = join(directory, 'patient.sock');
-  const server = StreamPort.listen(path);
-  const client = await StreamPort.connect(path);
+  const server = listen(path);
+  const client = opened(await StreamPort.connect(path));
   await until(() => server.connected);
   const wire = new Recorder();
   connect(client, wire, { flowControl: true });
@@ -148,12 +164,12 @@ streams('with flow control frames wait for room', async () => {
 
 streams('a new peer takes the place of the old one', async () => {
   const path = join(directory, 'next.sock');
-  const server = StreamPort.listen(path);
+  const server = listen(path);
   const wire = new Recorder();
   connect(server, wire);
   const peers: Socket[] = [];
   for (const length of [60, 61]) {
-    const peer = connectSocket(path);
+    const peer = dial(path);
     peers.push(peer);
     peer.write(framed(frame(BROADCAST, length)));
     await until(() => {
@@ -195,7 +211,7 @@ streams('a socket that a killed process left is taken over', () => {
   `;
   assert.throws(() => execFileSync(process.execPath, ['--input-type=module', '--eval', script]));
   assert.ok(lstatSync(path).isSocket());
-  const port = StreamPort.listen(path);
+  const port = listen(path);
   port.close();
   assert.not(existsSync(path));
 });
@@ -219,6 +235,10 @@ streams('connecting where nobody is: said with the path', async () => {
       assert.ok((error as NicError).hint);
     }
   }
+});
+
+streams.after.each(() => {
+  for (const one of open.splice(0)) one.close();
 });
 
 streams.after(() => rmSync(directory, { recursive: true }));

@@ -58,24 +58,24 @@ linux("pass the driver's self-test, registers included (ethtool -t offline)", as
 });
 
 linux('show the module in their cages (ethtool -m)', () => {
-  for (const [i, end] of ENDS.entries()) {
-    const module = ethtool(end, '-m');
-    for (const line of [
-      /Identifier +: 0x03 \(SFP\)/,
-      /Transceiver type +: 10G Ethernet: 10G Base-SR/,
-      /Vendor name +: BAREWIRE/,
-      new RegExp(`Vendor SN +: BW52540000000${i}`),
-      /Laser wavelength +: 850nm/,
-      /Module temperature +: 35\.00 degrees C/,
-      /Receiver signal average optical power +: 0\.5000 mW/,
-      /Laser rx power low alarm +: Off/,
-    ]) {
-      assert.match(module, line);
-    }
+  // One is enough: a bit of it on the module's bus is half a dozen register accesses, all 512 bytes a hundred thousand.
+  const [{ netns, name }] = ENDS;
+  const module = run('ethtool', ['-m', name], { netns, timeoutMs: 150_000 });
+  for (const line of [
+    /Identifier +: 0x03 \(SFP\)/,
+    /Transceiver type +: 10G Ethernet: 10G Base-SR/,
+    /Vendor name +: BAREWIRE/,
+    /Vendor SN +: BW525400000000/,
+    /Laser wavelength +: 850nm/,
+    /Module temperature +: 35\.00 degrees C/,
+    /Receiver signal average optical power +: 0\.5000 mW/,
+    /Laser rx power low alarm +: Off/,
+  ]) {
+    assert.match(module, line);
   }
 });
 
-linux('change flow control while traffic runs (ethtool -A)', () => {
+linux('change flow control while traffic runs (ethtool -A)', async () => {
   for (const [rx, tx] of [
     ['on', 'off'],
     ['off', 'off'],
@@ -84,9 +84,14 @@ linux('change flow control while traffic runs (ethtool -A)', () => {
     for (const end of ENDS) {
       // What is so already is an error to ethtool.
       attempt('ethtool', ['-A', end.name, 'autoneg', 'off', 'rx', rx, 'tx', tx], { netns: end.netns });
-      const shown = ethtool(end, '-a');
-      assert.match(shown, new RegExp(`RX:\\s+${rx}`));
-      assert.match(shown, new RegExp(`TX:\\s+${tx}`));
+    }
+    await waitForLinks();
+    for (const end of ENDS) {
+      // The driver sets it when it sees the link.
+      await waitFor(`flow control of ${end.name}: rx ${rx}, tx ${tx}`, () => {
+        const shown = ethtool(end, '-a');
+        return new RegExp(`RX:\\s+${rx}\\s+TX:\\s+${tx}`).test(shown);
+      });
     }
     assertPings(10);
   }
@@ -138,15 +143,11 @@ dpdk('count every packet that arrives: what one port sent, the other received', 
   for (const { netns } of ENDS) removeNamespace(netns);
   for (const address of addresses) bindDriver(address, 'vfio-pci');
   const testpmd = start(
-    'dpdk-testpmd',
+    // Or it would not show what it prints before it has 4 KiB of it.
+    'stdbuf',
     [
-      ...[
-        '-l',
-        '0-1',
-        '--no-telemetry',
-        '--iova-mode=pa',
-        ...addresses.flatMap((address) => ['-a', address]),
-      ],
+      ...['-oL', 'dpdk-testpmd', '-l', '0-1', '--no-telemetry', '--iova-mode=pa'],
+      ...addresses.flatMap((address) => ['-a', address]),
       ...['--', '--interactive', '--total-num-mbufs=8192', '--forward-mode=io', '--no-lsc-interrupt'],
     ],
     { interactive: true },

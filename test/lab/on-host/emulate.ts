@@ -50,7 +50,7 @@ emulate('the tests in the guest pass', () => {
 emulate('nothing was done that the datasheet forbids, and no access missed the memory', () => {
   const lines = outcome.stderr
     .split('\n')
-    .map((line) => line.replace(/^barewire: (warning: )?/, ''))
+    .map((line) => line.replace(/^warning: /, ''))
     .filter((line) => line !== '');
   assert.equal(
     lines.filter((line) => !SELF_TEST.some((pattern) => pattern.test(line))),

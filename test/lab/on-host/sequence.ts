@@ -66,8 +66,8 @@ sequence('10,000,000 by pipes: none lost, reordered or corrupted, the pool compl
   const count = 5_000_000;
   const { traffic, stats, buffersMissing } = await forwardAll('pipe', count);
   for (const port of [0, 1]) {
-    const { sent, received, lost, reordered, corrupt } = traffic[port]!;
-    assert.equal([sent, received, lost, reordered, corrupt], [count, count, 0, 0, 0]);
+    const { sent, received, lost, reordered, duplicated, corrupt } = traffic[port]!;
+    assert.equal([sent, received, lost, reordered, duplicated, corrupt], [count, count, 0, 0, 0, 0]);
     const { rxPackets, txPackets, rxMissed, rxErrors } = stats[port]!;
     assert.equal([rxPackets, txPackets, rxMissed, rxErrors], [count, count, 0, 0]);
   }
@@ -80,8 +80,11 @@ sequence(
     const count = 1_000_000;
     const { traffic, stats, dropped, buffersMissing } = await forwardAll('general', count);
     for (const port of [0, 1]) {
-      const { sent, received, reordered, corrupt } = traffic[port]!;
-      assert.equal([sent, received, reordered, corrupt], [count, count - dropped[port]!, 0, 0]);
+      const { sent, received, reordered, duplicated, corrupt } = traffic[port]!;
+      assert.equal(
+        [sent, received, reordered, duplicated, corrupt],
+        [count, count - dropped[port]!, 0, 0, 0],
+      );
       const { rxPackets, txPackets, rxMissed } = stats[port]!;
       assert.equal([rxPackets, txPackets, rxMissed], [count, count - dropped[port]!, 0]);
     }
