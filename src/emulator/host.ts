@@ -53,8 +53,8 @@ export class EmulatorHost {
 
   constructor(options: EmulatorHostOptions = {}) {
     this.#options = options;
-    this.#reports = new ReportLimit((error, where) => options.onError?.(error, where));
     this.#clock = options.clock ?? systemClock;
+    this.#reports = new ReportLimit((error, where) => options.onError?.(error, where), this.#clock);
   }
 
   /**

@@ -3,8 +3,10 @@
  * the tests put an emulated one in its place, so that each answer a kernel can give is tried without hardware.
  */
 import { accessSync, closeSync, constants, openSync, readSync, writeSync } from 'node:fs';
+import { userInfo } from 'node:os';
 import { NicError, type NicErrorCode } from '../errors.js';
 import { type KernelFiles, systemFiles } from '../pci/files.js';
+import { KERNEL_LOG_HINT } from '../pci/vfio-state.js';
 import { eventfd, watchFd } from '../syscalls/descriptors.js';
 import { readEventfd } from '../syscalls/event-counters.js';
 import { tryIoctl } from '../syscalls/ioctl.js';
@@ -33,6 +35,8 @@ export interface KernelApi extends KernelFiles {
   addressOf(bytes: Uint8Array): bigint;
   memlockLimitBytes(): number;
   canReadWrite(path: string): boolean;
+  /** Whose process this is. */
+  user(): { readonly name: string; readonly isRoot: boolean };
 }
 
 /** The kernel this process runs on. */
@@ -61,7 +65,18 @@ export const realKernel: KernelApi = {
       return false;
     }
   },
+  user,
 };
+
+/** A user without an entry in the list of users, as in some containers, has a number for a name: chown takes it. */
+function user(): { name: string; isRoot: boolean } {
+  const uid = process.geteuid?.() ?? 0;
+  try {
+    return { name: userInfo().username, isRoot: uid === 0 };
+  } catch {
+    return { name: String(uid), isRoot: uid === 0 };
+  }
+}
 
 /**
  * Makes an ioctl with a structure, a number or a string; returns its non-negative result.
@@ -99,7 +114,12 @@ export function ioctlError(
   code: NicErrorCode = 'VFIO',
   details: { hint?: string; path?: string } = {},
 ): NicError {
-  return new NicError(code, what, { syscall: `ioctl(${request.name})`, errno, ...details });
+  return new NicError(code, what, {
+    syscall: `ioctl(${request.name})`,
+    errno,
+    hint: KERNEL_LOG_HINT,
+    ...details,
+  });
 }
 
 function asNicError<T>(syscall: string, path: string | undefined, call: () => T): T {
