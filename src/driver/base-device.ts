@@ -2,6 +2,7 @@
  * What all devices have in common, whatever their hardware: waits that end at close, the layer for those who do not
  * count nanoseconds, how a device prints, and what ends it. A family extends it.
  */
+import { setMaxListeners } from 'node:events';
 import { inspect } from 'node:util';
 import { NicError } from '../errors.js';
 import type { PacketPool } from '../hugepage/packet-pool.js';
@@ -23,8 +24,6 @@ import { checkWait, until } from './until.js';
 
 const LINK_LOOK_MS = 10;
 const SEND_TIMEOUT_MS = 1000;
-/** Frames that `frames` takes from a queue at a time. */
-const FRAMES_BATCH = 32;
 
 export abstract class BaseDevice implements NetDevice {
   abstract readonly address: string;
@@ -47,11 +46,14 @@ export abstract class BaseDevice implements NetDevice {
   protected abstract isDrained(): boolean;
   /** Stops and gives everything back. Called once. */
   protected abstract shutDown(): Promise<void>;
-  /** Throws where the device does not answer. */
-  protected abstract assertPresent(): void;
 
   readonly #closed = new AbortController();
   #closing: Promise<void> | undefined;
+
+  constructor() {
+    // Each wait listens: more than Node.js takes for a leak are usual.
+    setMaxListeners(0, this.#closed.signal);
+  }
 
   get macAddress(): string {
     return formatMac(this.mac);
@@ -65,7 +67,6 @@ export abstract class BaseDevice implements NetDevice {
   async waitForLink(options: WaitOptions = {}): Promise<LinkState> {
     checkWait(options);
     const look = (): LinkState | undefined => {
-      this.assertPresent();
       const state = this.linkState();
       return state.up ? state : undefined;
     };
@@ -114,29 +115,28 @@ export abstract class BaseDevice implements NetDevice {
       const look = (): true | undefined => (queue.send(one, 1) === 1 ? true : undefined);
       taken = await until(look, { ...options, timeoutMs, closed: this.closed });
     } finally {
-      if (taken === undefined) pool.release(one, 1);
+      if (taken === undefined) this.#giveBack(one);
     }
     if (taken === undefined) throw this.#noRoom('The transmit ring stayed full', timeoutMs);
   }
 
   async *frames(options: { readonly signal?: AbortSignal } = {}): AsyncIterableIterator<Uint8Array> {
-    const { signal } = options;
     checkWait(options);
+    const { signal } = options;
     const { pool } = this;
-    const bufs = new Uint32Array(FRAMES_BATCH);
+    const one = new Uint32Array(1);
     const ended = (): boolean => signal?.aborted === true || this.closed.aborted;
     while (!ended()) {
       let found = false;
       for (const queue of this.rxQueues) {
-        const count = queue.receive(bufs);
-        if (count === 0) continue;
+        // One at a time: a loop that breaks off leaves the others in the ring, for the next one.
+        if (queue.receive(one) === 0) continue;
         found = true;
+        const [packet] = one as unknown as [number];
         // Copied before anything else runs, so that no buffer is out while the caller takes its time.
-        const copies = Array.from(bufs.subarray(0, count), (packet) =>
-          pool.bytes(packet).slice(0, pool.lengths[packet]),
-        );
-        pool.release(bufs, count);
-        yield* copies;
+        const copy = pool.bytes(packet).slice(0, pool.lengths[packet]);
+        pool.release(one, 1);
+        yield copy;
         if (ended()) return;
       }
       if (found) continue;
@@ -166,6 +166,15 @@ export abstract class BaseDevice implements NetDevice {
       path: this.address,
       hint: 'Stop polling before close(), or open the device again.',
     });
+  }
+
+  /** The device may have been closed meanwhile, and an own pool with it. */
+  #giveBack(one: Uint32Array): void {
+    try {
+      this.pool.release(one, 1);
+    } catch (error) {
+      if (!this.closed.aborted) throw error;
+    }
   }
 
   #noRoom(what: string, timeoutMs: number): NicError {

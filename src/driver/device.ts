@@ -200,6 +200,7 @@ export interface NetDevice extends AsyncDisposable {
   readonly macAddress: string;
   /** The VFIO device; absent where the kernel drives the hardware. */
   readonly vfio?: VfioDevice;
+  /** @throws NicError `DEVICE_GONE` */
   linkState(): LinkState;
   /**
    * Resolves with the state once the link is up, or is still down after `timeoutMs`.

@@ -11,27 +11,21 @@
  *
  * Where a copy cannot run, all queues share the original: slower, never broken. That is so where a bundler or a coverage
  * tool put calls of helpers of its own into the source (esbuild with `keepNames`, Istanbul), and where the source text is
- * not there (bytecode only).
+ * not there (bytecode only, a `toString` that hides it). `DEBUG=barewire:driver` says which.
  */
 import { runInThisContext } from 'node:vm';
 import createDebug from 'debug';
+import { foreignNames } from './foreign-names.js';
 
 const debug = createDebug('barewire:driver');
-
-const used = new WeakSet<object>();
 
 /** Elements of a state array: more than 64 bytes at four or eight bytes each, and a cache line of its own. */
 export const STATE_LENGTH = 32;
 
-/** Names that code may use though it declares them nowhere. */
-const GLOBALS = new Set(['undefined', 'Infinity', 'NaN', 'Math', 'Uint32Array', 'Int32Array']);
+type Factory = (...parameters: never[]) => unknown;
 
-const KEYWORDS = new Set(
-  (
-    'break case catch const continue default delete do else false finally for function if in instanceof let new null of ' +
-    'return switch this throw true try typeof use strict var void while'
-  ).split(' '),
-);
+/** Factories that were called, and of those called again the text that copies are made of: none where they share. */
+const used = new WeakMap<Factory, { text?: string | undefined }>();
 
 /**
  * Makes a closure whose compiled code is its own: `factory(layout, ...parameters)` by the factory itself at its first
@@ -42,90 +36,34 @@ export function instantiate<Layout, Parameters extends readonly unknown[], Resul
   layout: Layout,
   ...parameters: Parameters
 ): Result {
-  if (!used.has(factory)) {
-    used.add(factory);
-    return factory(layout, ...parameters);
-  }
-  return (copyOf(factory) ?? factory)(layout, ...parameters);
+  return another(factory)(layout, ...parameters);
 }
 
-/** The same function once more, or undefined where a copy cannot run. */
-function copyOf<F extends (...parameters: never[]) => unknown>(factory: F): F | undefined {
-  const text = Function.prototype.toString.call(factory);
-  const foreign = foreignNames(text);
-  if (foreign.length > 0) {
-    debug('%s uses %s: its closures share their code', factory.name, foreign.join(', '));
-    return undefined;
+/** A factory to be called once: the given one, or a copy of it; the given one again where no copy can run. */
+function another<F extends Factory>(factory: F): F {
+  const before = used.get(factory);
+  if (before === undefined) {
+    used.set(factory, {});
+    return factory;
   }
+  if (!('text' in before)) before.text = textOf(factory);
+  return before.text === undefined ? factory : (compile(factory.name, before.text) as F);
+}
+
+/** The source text of a factory, or undefined where it would not run elsewhere. */
+function textOf(factory: Factory): string | undefined {
   try {
-    return runInThisContext(`'use strict'; (${text})`, { filename: `copy:${factory.name}` }) as F;
+    const text = Function.prototype.toString.call(factory);
+    const foreign = foreignNames(text);
+    if (foreign.length === 0 && typeof compile(factory.name, text) === 'function') return text;
+    debug('%s uses %s: its closures share their code', factory.name, foreign.join(', ') || 'no function');
   } catch (error) {
     debug('%s cannot be copied, its closures share their code: %o', factory.name, error);
-    return undefined;
   }
+  return undefined;
 }
 
-/**
- * Names in a function's source that it does not declare itself. By its words, not by parsing: a name counts as declared
- * where it is declared anywhere in the function. Code that this does not understand makes too many names, not too few.
- */
-export function foreignNames(text: string): string[] {
-  const code = text.replace(/\/\*[\s\S]*?\*\/|\/\/.*$|'[^'\n]*'|"[^"\n]*"|`[^`$]*`/gm, ' ');
-  const declared = new Set([...declaredNames(code), ...KEYWORDS, ...GLOBALS]);
-  const words = Array.from(code.matchAll(/(?<![.\w$])[A-Za-z_$][\w$]*(?![\w$])/g))
-    // A key of an object or a label: `{ key: value }`.
-    .filter(({ 0: name, index }) => !isKey(code, index, index + name.length))
-    .map(({ 0: name }) => name);
-  // `...rest` is a name behind dots.
-  const spread = Array.from(code.matchAll(/\.\.\.\s*([A-Za-z_$][\w$]*)/g), ([, name]) => name!);
-  return [...new Set([...words, ...spread])].filter((name) => !declared.has(name));
-}
-
-function isKey(code: string, start: number, end: number): boolean {
-  const before = code.slice(0, start).trimEnd().at(-1);
-  return /^\s*:/.test(code.slice(end, end + 20)) && before !== undefined && '{,;}'.includes(before);
-}
-
-const NAME = /^\s*(?:\.\.\.)?\s*([A-Za-z_$][\w$]*)\s*(?:=(?!=)|$)/;
-
-/** Names of functions, parameters, variables and labels. */
-function declaredNames(code: string): string[] {
-  const names = Array.from(
-    code.matchAll(/\bfunction\s+([A-Za-z_$][\w$]*)|(?:^|[;{}])\s*([A-Za-z_$][\w$]*)\s*:(?!:)/gm),
-    ([, fn, label]) => (fn ?? label)!,
-  );
-  const single = Array.from(code.matchAll(/\b([A-Za-z_$][\w$]*)\s*=>/g), ([, name]) => name!);
-  const lists = [
-    ...code.matchAll(/\bfunction\b[^(]*\(([^()]*)\)/g),
-    ...code.matchAll(/\(([^()]*)\)\s*=>/g),
-    ...code.matchAll(/\bcatch\s*\(([^()]*)\)/g),
-    ...code.matchAll(/\b(?:const|let|var)\b([^;]*?)(?=;|\bof\b|\bin\b|$)/g),
-  ].flatMap(([, list]) => namesOfList(list!));
-  return [...names, ...single, ...lists];
-}
-
-/** Names that a list of parameters or of declared variables binds: `a, { b, c: d = 1 }, [e] = f`. */
-function namesOfList(list: string): string[] {
-  return splitAtCommas(list).flatMap((entry) => {
-    const pattern = /^\s*([[{])([\s\S]*?)[\]}]\s*(?:=|$)/.exec(entry);
-    if (pattern === null) return NAME.exec(entry)?.[1] ?? [];
-    // Behind a colon stands the name that is bound.
-    return splitAtCommas(pattern[2]!).flatMap((part) => namesOfList(part.replace(/^[^:=]*:/, '')));
-  });
-}
-
-/** Splits at commas that are in no brackets. */
-function splitAtCommas(text: string): string[] {
-  const parts: string[] = [];
-  let depth = 0;
-  let start = 0;
-  for (let i = 0; i < text.length; i++) {
-    if ('([{'.includes(text[i]!)) depth++;
-    else if (')]}'.includes(text[i]!)) depth--;
-    else if (text[i] === ',' && depth === 0) {
-      parts.push(text.slice(start, i));
-      start = i + 1;
-    }
-  }
-  return [...parts, text.slice(start)];
+/** @throws SyntaxError */
+function compile(name: string, text: string): unknown {
+  return runInThisContext(`'use strict'; (${text})`, { filename: `copy:${name}` });
 }

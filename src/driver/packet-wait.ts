@@ -31,7 +31,8 @@ export class PacketWait {
   }
 
   /**
-   * True as soon as packets are there, false after `timeoutMs`. Any number may wait at the same time.
+   * True as soon as packets are there, false after `timeoutMs`. Any number may wait at the same time. The process stays
+   * alive meanwhile.
    * @throws the signal's reason; what `close` was given; what masking or unmasking throws: the device is gone
    */
   async wait(options: WaitOptions = {}): Promise<boolean> {
@@ -41,9 +42,10 @@ export class PacketWait {
     if (this.#end !== undefined) throw this.#end.error;
     if (this.#options.pending()) return true;
     const outcome = await new Promise<Outcome>((resolve) => {
+      // Interrupts do not keep the process alive. A timer does, also one that ends nothing.
       const timer =
         timeoutMs === Number.POSITIVE_INFINITY
-          ? undefined
+          ? setInterval(() => {}, MAX_TIMER_MS)
           : setTimeout(() => finish(false), Math.min(timeoutMs, MAX_TIMER_MS));
       const onAbort = (): void => finish({ error: signal!.reason });
       const finish = (how: Outcome): void => {
@@ -67,9 +69,9 @@ export class PacketWait {
     else this.#arm();
   }
 
-  /** Ends every wait, now and from now on, with an error. */
+  /** Ends every wait, now and from now on, with an error. A later one takes its place: what was gone is closed then. */
   close(error: unknown): void {
-    this.#end ??= { error };
+    this.#end = { error };
     this.#finishAll(this.#end);
   }
 

@@ -79,7 +79,7 @@ class IgbHardware implements Hardware {
       return true;
     }
     this.#count(R.GPRC);
-    this.#count(R.GORCL, frame.length + FCS_BYTES);
+    this.#countOctets(R.GORCL, R.GORCH, frame.length + FCS_BYTES);
     if (!ring.receive({ frame })) {
       this.#count(R.RQDPC + QUEUE_STRIDE * queue);
       return false;
@@ -105,7 +105,7 @@ class IgbHardware implements Hardware {
         frame.set(bytes);
         this.#sent.push(frame);
         this.#count(R.GPTC);
-        this.#count(R.GOTCL, frame.length + FCS_BYTES);
+        this.#countOctets(R.GOTCL, R.GOTCH, frame.length + FCS_BYTES);
       }
     }
     return this.#sent.splice(0);
@@ -178,6 +178,12 @@ class IgbHardware implements Hardware {
   #count(register: number, by = 1): void {
     // Reading clears.
     this.#model.count(register, this.#model.read(register) + by);
+  }
+
+  /** Two registers: reading the high one clears both. */
+  #countOctets(low: number, high: number, octets: number): void {
+    this.#count(low, octets);
+    this.#model.count(high, 0);
   }
 }
 

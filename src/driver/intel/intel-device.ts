@@ -3,6 +3,7 @@
  * idle times and the sums of statistics. A family supplies the registers.
  */
 import createDebug from 'debug';
+import { NicError } from '../../errors.js';
 import type { PacketPool } from '../../hugepage/packet-pool.js';
 import { booleanOption } from '../../options.js';
 import { Interrupts } from '../../vfio/interrupts.js';
@@ -182,6 +183,7 @@ export abstract class IntelDevice extends BaseDevice {
       this.#makeQueues();
       await this.changeFilterControl(this.#family.registers.promiscuousBits, this.settings.promiscuous);
       this.#connectInterrupts();
+      this.vfio.onGone((error) => this.#endWaits(error));
       // Clear-on-read counters may hold what happened before this open. Nothing counts while the receiver is off.
       this.#readCounters(noCounts());
       await this.startQueues();
@@ -356,6 +358,19 @@ export abstract class IntelDevice extends BaseDevice {
   /** @throws NicError `DEVICE_GONE` */
   protected assertPresent(): void {
     this.registers.assertPresent(this.#family.registers.status, 'STATUS');
+  }
+
+  /** The device is gone, whatever the back end calls that. */
+  #endWaits(error: Error): void {
+    const gone =
+      error instanceof NicError && error.code === 'DEVICE_GONE'
+        ? error
+        : new NicError('DEVICE_GONE', `${this.address} is gone: ${error.message}`, {
+            path: this.address,
+            hint: 'Close it, and open it again when it is back.',
+            cause: error,
+          });
+    for (const queue of this.#rxQueues) queue.end(gone);
   }
 
   /** One bit a receive queue: queue q uses vector q. */

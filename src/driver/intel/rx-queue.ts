@@ -145,6 +145,11 @@ export class IntelRxQueue implements RxQueue {
     this.#wait.wake();
   }
 
+  /** The device is gone: no interrupt will come. Ends all waits, also those to come, with this error. */
+  end(why: Error): void {
+    this.#wait.close(why);
+  }
+
   link(tx: TxQueue, options: LinkOptions): LinkedQueues | undefined {
     return linkQueues(this, tx, options);
   }

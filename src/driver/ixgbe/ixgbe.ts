@@ -112,6 +112,7 @@ class IxgbeDevice extends IntelDevice {
   }
 
   linkState(): LinkState {
+    this.assertPresent();
     return linkState(this.registers);
   }
 }

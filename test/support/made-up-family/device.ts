@@ -104,7 +104,7 @@ export class MadeUpDevice extends BaseDevice {
     const { signal, promiscuous } = this.#settings;
     try {
       signal?.throwIfAborted();
-      this.assertPresent();
+      this.#assertPresent();
       this.#card.write(reg.CONTROL, reg.CONTROL_RESET);
       this.pool.attach(this.#card.memory);
       this.#attached = true;
@@ -127,7 +127,7 @@ export class MadeUpDevice extends BaseDevice {
   }
 
   linkState(): LinkState {
-    this.assertPresent();
+    this.#assertPresent();
     const status = this.#card.read(reg.STATUS);
     const up = (status & reg.STATUS_LINK_UP) !== 0;
     return { up, speedMbps: up ? status >>> reg.STATUS_SPEED_SHIFT : 0, fullDuplex: up };
@@ -156,7 +156,7 @@ export class MadeUpDevice extends BaseDevice {
   }
 
   stats(): NetStats {
-    if (!this.closed.aborted) this.assertPresent();
+    if (!this.closed.aborted) this.#assertPresent();
     const rx = { packets: 0, bytes: 0, tooLong: 0, damaged: 0, noBuffer: 0 };
     const tx = { packets: 0, bytes: 0, errors: 0 };
     for (const { counters } of this.#rxQueues) addTo(rx, counters);
@@ -178,7 +178,7 @@ export class MadeUpDevice extends BaseDevice {
   }
 
   protected isDrained(): boolean {
-    this.assertPresent();
+    this.#assertPresent();
     for (const queue of this.#txQueues) queue.reclaim();
     return this.#txQueues.every((queue) => queue.inFlight === 0);
   }
@@ -193,7 +193,7 @@ export class MadeUpDevice extends BaseDevice {
     this.#card.release();
   }
 
-  protected assertPresent(): void {
+  #assertPresent(): void {
     if (this.#card.read(reg.ID) === reg.ID_VALUE) return;
     throw new NicError('DEVICE_GONE', `${this.address} does not answer`, {
       path: this.address,
@@ -220,7 +220,7 @@ export class MadeUpDevice extends BaseDevice {
     this.#card.write(reg.MAILBOX, command);
     const number = ++this.#mails;
     const look = (): true | undefined => {
-      this.assertPresent();
+      this.#assertPresent();
       return this.#card.read(reg.MAILBOX_ANSWER) === number ? true : undefined;
     };
     const limits = { timeoutMs: MAIL_TIMEOUT_MS, signal: this.#opening, closed: this.closed };

@@ -8,7 +8,7 @@ const slots = new Map<number, MadeUpCard>();
 
 /** Plugs a new card into a slot, in place of the one that was there. */
 export function plugIn(slot: number): MadeUpCard {
-  const card = new MadeUpCard(Uint8Array.of(0x02, 0x4d, 0x55, 0, 0, slot));
+  const card = new MadeUpCard(Uint8Array.of(0x02, 0x4d, 0x55, 0, slot >>> 8, slot & 0xff));
   slots.set(slot, card);
   return card;
 }
@@ -17,7 +17,7 @@ addScheme({
   name: 'made-up',
   form: 'made-up:SLOT',
   async open(rest, options) {
-    const card = /^[0-9]{1,2}$/.test(rest) ? slots.get(Number(rest)) : undefined;
+    const card = /^[0-9]{1,4}$/.test(rest) ? slots.get(Number(rest)) : undefined;
     const address = `made-up:${rest}`;
     if (card === undefined) {
       throw new NicError('NO_SUCH_DEVICE', `There is no card in slot ${rest}`, {
