@@ -8,6 +8,7 @@ import { giveWay, hasOneCpu } from '../one-cpu.js';
 import { VfioUserServer } from '../vfio/user/server.js';
 import type { Pollable } from './link.js';
 import type { DeviceModel } from './model.js';
+import { ReportLimit } from './report-limit.js';
 
 export interface EmulatorHostOptions {
   /** Frames a model or link may move in one call. Default 64. */
@@ -25,8 +26,13 @@ export interface EmulatorHostOptions {
   readonly sharesCpu?: boolean;
   /** Times the sleeps. Default: the machine's. */
   readonly clock?: Clock;
-  /** Told what goes wrong while serving: bad clients, strict-mode violations. Nothing of it ends the loop. */
+  /**
+   * Told what goes wrong while serving: bad clients, strict-mode violations; a few a second and source, and how many
+   * more there were. Nothing of it ends the loop.
+   */
   readonly onError?: (error: unknown, where: string) => void;
+  /** Maps memory that a client could shrink, and so end this process by. Default false. */
+  readonly trustClient?: boolean;
 }
 
 /** With no client anywhere nothing can happen but a connection, which wakes the loop by itself. */
@@ -34,6 +40,7 @@ const UNATTENDED_SLEEP_MS = 50;
 
 export class EmulatorHost {
   readonly #options: EmulatorHostOptions;
+  readonly #reports: ReportLimit;
   readonly #clock: Clock;
   readonly #models: DeviceModel[] = [];
   readonly #servers: VfioUserServer[] = [];
@@ -47,6 +54,7 @@ export class EmulatorHost {
   constructor(options: EmulatorHostOptions = {}) {
     this.#options = options;
     this.#clock = options.clock ?? systemClock;
+    this.#reports = new ReportLimit((error, where) => options.onError?.(error, where), this.#clock);
   }
 
   /**
@@ -55,8 +63,9 @@ export class EmulatorHost {
    */
   serve(model: DeviceModel, path: string): VfioUserServer {
     const server = VfioUserServer.listen(path, model, {
-      onError: (error) => this.#options.onError?.(error, model.name),
+      onError: (error) => this.#reports.report(error, model.name),
       onClient: () => this.wake(),
+      trustClient: this.#options.trustClient ?? false,
     });
     model.onAccess = () => this.wake();
     this.#models.push(model);
@@ -149,7 +158,7 @@ export class EmulatorHost {
     try {
       return model.poll(budget);
     } catch (error) {
-      this.#options.onError?.(error, this.#models[index]!.name);
+      this.#reports.report(error, this.#models[index]!.name);
       return 0;
     }
   }
@@ -160,6 +169,7 @@ export class EmulatorHost {
     for (const server of this.#servers) server.close();
     for (const cleanup of this.#cleanups.reverse()) cleanup();
     for (const model of this.#models) model.close();
+    this.#reports.flush();
     this.#servers.length = 0;
     this.#models.length = 0;
     this.#pollables.length = 0;

@@ -71,7 +71,10 @@ export interface EmulatorDescription {
   readonly links: readonly LinkDescription[];
   /** Recordings and captures replace files that have something in them. By default those are refused. */
   readonly overwrite?: boolean;
-  readonly host?: Pick<EmulatorHostOptions, 'budget' | 'roundsPerTurn' | 'spinMs' | 'sleepMs'>;
+  readonly host?: Pick<
+    EmulatorHostOptions,
+    'budget' | 'roundsPerTurn' | 'spinMs' | 'sleepMs' | 'trustClient'
+  >;
 }
 
 /** What was built. `ends[i]` are the ports of link i, for their counters. */

@@ -9,8 +9,9 @@ import { constants } from 'node:os';
 import { type Clock, systemClock } from '../../clock.js';
 import { NicError } from '../../errors.js';
 import { watchFd } from '../../syscalls/descriptors.js';
+import { ListeningSocket } from '../../syscalls/listening-socket.js';
 import { acceptConnection } from '../../syscalls/unix-sockets.js';
-import { ListeningSocket } from '../../vfio/user/socket.js';
+
 import { copyBytes, type FrameMemory, frameMemory, type Pollable, type Port } from '../link.js';
 
 const LENGTH_BYTES = 4;
