@@ -68,6 +68,14 @@ export function nextTurn(): Promise<void> {
   return new Promise((resolve) => setImmediate(resolve));
 }
 
+/** The value, where it is a clock. @throws NicError `BAD_OPTION` */
+export function clockOption(name: string, value: unknown): Clock {
+  const clock = value as Partial<Clock> | null | undefined;
+  const methods = [clock?.nowNs, clock?.wallMs, clock?.after];
+  if (methods.every((method) => typeof method === 'function')) return value as Clock;
+  throw badOption(name, value, 'a clock, such as a ManualClock');
+}
+
 function checkTimer(ms: unknown, callback: unknown): void {
   millisecondsOption('A time', ms);
   functionOption('A callback', callback);

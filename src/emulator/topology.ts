@@ -5,8 +5,9 @@
 
 import { fileKey } from '../capture/file-key.js';
 import { PcapWriter, type RecordCounters } from '../capture/pcap-writer.js';
-import { type Clock, systemClock } from '../clock.js';
+import { type Clock, clockOption, systemClock } from '../clock.js';
 import { NicError } from '../errors.js';
+import { knownOptions } from '../options.js';
 import type { DmaFault, Violation } from './device/violations.js';
 import { EmulatorHost, type EmulatorHostOptions } from './host.js';
 import { type Connection, connect, type Port } from './link.js';
@@ -157,8 +158,10 @@ export async function buildEmulator(
   description: EmulatorDescription,
   options: EmulatorOptions = {},
 ): Promise<Emulator> {
+  knownOptions('buildEmulator', options, ['onError', 'clock']);
+  const { onError } = options;
+  const clock = clockOption('clock', options.clock ?? systemClock);
   checkPaths(description);
-  const { onError, clock = systemClock } = options;
   const host = new EmulatorHost({ ...description.host, ...options });
   const writers: PcapWriter[] = [];
   try {

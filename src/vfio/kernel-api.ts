@@ -126,7 +126,7 @@ function asNicError<T>(syscall: string, path: string | undefined, call: () => T)
   try {
     return call();
   } catch (cause) {
-    const errno = -((cause as NodeJS.ErrnoException).errno ?? 0);
+    const { errno } = cause as NodeJS.ErrnoException;
     const on = path === undefined ? '' : ` on ${path}`;
     throw new NicError('SYSCALL', `${syscall}${on} failed`, { syscall, errno, path, cause });
   }

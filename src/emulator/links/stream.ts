@@ -240,7 +240,7 @@ export class StreamPort implements Port, Pollable {
 
 function explainConnect(error: Error, path: string): NicError {
   const { code, errno } = error as NodeJS.ErrnoException;
-  const details = { path, cause: error, ...(errno === undefined ? {} : { errno: Math.abs(errno) }) };
+  const details = { path, cause: error, errno };
   const message = `Cannot connect to the peer at ${path}`;
   if (code === 'ENOENT') {
     return new NicError('NO_SUCH_DEVICE', message, {
