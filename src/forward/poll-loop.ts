@@ -6,7 +6,7 @@
  * Where a device is served by another process that needs the same CPU (vfio-user on a machine with one), a burst ends
  * when nothing moves, and the other process gets the CPU.
  */
-import { type Clock, systemClock } from '../clock.js';
+import { type Clock, nextTurn, systemClock } from '../clock.js';
 import type { NetDevice, RxQueue } from '../driver/device.js';
 import { waitForAny } from '../driver/packet-wait.js';
 import { NicError } from '../errors.js';
@@ -74,13 +74,13 @@ export async function pollLoop(poll: () => number, options: PollLoopOptions): Pr
     else if (nowNs - startNs > BURST_NS * 2 && polls > 1) polls >>= 1;
     if (work > 0) lastWorkNs = nowNs;
     if (queues.length > 0 && nowNs - lastWorkNs > idleAfterNs) {
-      const woken = await sleepOn(queues, signal);
+      const woken = await sleepOn(queues, signal, clock);
       // After a packet there is the full time to find more; after a mere timeout one burst decides.
       if (woken) lastWorkNs = clock.nowNs();
     } else {
       // After a full burst too: by then the other process has something to do.
       if (shares) giveWay();
-      await new Promise<void>((resolve) => setImmediate(resolve));
+      await nextTurn();
     }
   }
 }
@@ -95,13 +95,24 @@ function queuesOf(device: Pick<NetDevice, 'rxQueues'>): readonly RxQueue[] {
   throw badOption('An element of devices', device, 'devices that open() returned');
 }
 
-/** True where a packet has come, false after a while and when the loop is to end. */
-async function sleepOn(queues: readonly Pick<RxQueue, 'wait'>[], signal: AbortSignal): Promise<boolean> {
+/** True where a packet has come, false after a while of the clock's time and when the loop is to end. */
+async function sleepOn(
+  queues: readonly Pick<RxQueue, 'wait'>[],
+  signal: AbortSignal,
+  clock: Clock,
+): Promise<boolean> {
+  const end = new AbortController();
+  const wakeUp = (): void => end.abort();
+  const cancel = clock.after(SLEEP_MS, wakeUp);
+  signal.addEventListener('abort', wakeUp, { once: true });
   try {
-    return await waitForAny(queues, { timeoutMs: SLEEP_MS, signal });
+    return await waitForAny(queues, { signal: end.signal });
   } catch (error) {
-    if (signal.aborted) return false;
+    if (error === end.signal.reason) return false;
     throw error;
+  } finally {
+    cancel();
+    signal.removeEventListener('abort', wakeUp);
   }
 }
 

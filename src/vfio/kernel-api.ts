@@ -4,10 +4,11 @@
  */
 import { accessSync, closeSync, constants, openSync, readSync, writeSync } from 'node:fs';
 import { userInfo } from 'node:os';
-import { isErrno, NicError, type NicErrorCode } from '../errors.js';
+import { NicError, type NicErrorCode } from '../errors.js';
 import { type KernelFiles, systemFiles } from '../pci/files.js';
 import { KERNEL_LOG_HINT } from '../pci/vfio-state.js';
 import { eventfd, watchFd } from '../syscalls/descriptors.js';
+import { readEventfd } from '../syscalls/event-counters.js';
 import { tryIoctl } from '../syscalls/ioctl.js';
 import { memlockLimitBytes } from '../syscalls/limits.js';
 import { addressOf, MAP_SHARED, type Mapping, mmap, munmap } from '../syscalls/memory.js';
@@ -27,7 +28,7 @@ export interface KernelApi extends KernelFiles {
   munmap(mapping: Mapping): void;
   /** New non-blocking event counter. @throws NicError `SYSCALL` */
   eventfd(): number;
-  /** The counter's value, which becomes 0; 0 where nothing has happened. */
+  /** The counter's value, which becomes 0; 0 where nothing has happened. Does not wait, whoever else has the counter. */
   readEventfd(fd: number): number;
   onReadable(fd: number, listener: () => void): () => void;
   /** Address of memory that a structure has to point at. The caller keeps the array alive. */
@@ -75,18 +76,6 @@ function user(): { name: string; isRoot: boolean } {
   } catch {
     return { name: String(uid), isRoot: uid === 0 };
   }
-}
-
-const counter = new BigUint64Array(1);
-
-function readEventfd(fd: number): number {
-  try {
-    readSync(fd, counter, 0, 8, null);
-  } catch (error) {
-    if (isErrno(error, 'EAGAIN')) return 0;
-    throw error;
-  }
-  return Number(counter[0]);
 }
 
 /**

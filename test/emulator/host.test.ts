@@ -11,7 +11,14 @@ import type { TrafficSink, TrafficSource } from '../../src/emulator/links/traffi
 import { buildEmulator } from '../../src/emulator/topology.js';
 import { startEmulator } from '../../src/emulator/worker.js';
 import { NicError } from '../../src/errors.js';
-import { type Mapping, MFD_CLOEXEC, mapShared, memfdCreate, munmap } from '../../src/syscalls/memory.js';
+import {
+  type Mapping,
+  MFD_ALLOW_SEALING,
+  MFD_CLOEXEC,
+  mapShared,
+  memfdCreate,
+  munmap,
+} from '../../src/syscalls/memory.js';
 import type { VfioDevice } from '../../src/vfio/types.js';
 import { connectVfioUser } from '../../src/vfio/user/client.js';
 import {
@@ -49,7 +56,7 @@ class Driver {
 
   constructor(path: string) {
     this.device = connectVfioUser(path);
-    this.#fd = memfdCreate('host-test', MFD_CLOEXEC);
+    this.#fd = memfdCreate('host-test', MFD_CLOEXEC | MFD_ALLOW_SEALING);
     ftruncateSync(this.#fd, MEMORY_BYTES);
     this.#mapping = mapShared(this.#fd, MEMORY_BYTES);
     this.words = new Int32Array(this.#mapping.buffer);

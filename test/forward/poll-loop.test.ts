@@ -1,5 +1,6 @@
 import { suite } from 'uvu';
 import * as assert from 'uvu/assert';
+import { ManualClock } from '../../src/clock.js';
 import type { WaitOptions } from '../../src/driver/device.js';
 import { pollLoop } from '../../src/forward/poll-loop.js';
 import { DIST, runScript, runScriptOnOneCpu } from '../support/child.js';
@@ -7,18 +8,20 @@ import { voluntarySwitches } from '../support/voluntary-switches.js';
 
 const loop = suite('pollLoop');
 
-/** A queue whose waits the test ends. */
+/** A queue whose waits the test ends, or their signal. */
 class SleepyQueue {
-  readonly waits: number[] = [];
+  waits = 0;
   wake: (packets: boolean) => void = () => {};
-  onWait: () => void = () => {};
+  /** Called at each wait with the signal that ends it. */
+  onWait: (signal: AbortSignal | undefined) => void = () => {};
 
-  wait({ timeoutMs = Number.POSITIVE_INFINITY }: WaitOptions = {}): Promise<boolean> {
-    this.waits.push(timeoutMs);
-    const promise = new Promise<boolean>((resolve) => {
+  wait({ signal }: WaitOptions = {}): Promise<boolean> {
+    this.waits++;
+    const promise = new Promise<boolean>((resolve, reject) => {
       this.wake = resolve;
+      signal?.addEventListener('abort', () => reject(signal.reason));
     });
-    this.onWait();
+    this.onWait(signal);
     return promise;
   }
 }
@@ -99,7 +102,7 @@ loop('sleeps when nothing comes, and polls again when a device wakes it', async 
   let pollsAtSleep = 0;
   let asleep = false;
   b.onWait = () => {
-    if (b.waits.length > 1) {
+    if (b.waits > 1) {
       stop.abort();
       return b.wake(false);
     }
@@ -121,16 +124,43 @@ loop('sleeps when nothing comes, and polls again when a device wakes it', async 
     { signal: stop.signal, queues: [a, b], idleAfterMs: 0 },
   );
   assert.ok(polls > pollsAtSleep, 'it polled again');
-  assert.ok(a.waits.length >= 1, 'all devices are waited for');
-  assert.ok(a.waits.every((timeoutMs) => timeoutMs > 0 && timeoutMs <= 1000));
+  assert.ok(a.waits >= 1, 'all devices are waited for');
 });
+
+loop(
+  'a sleep ends by the clock that it was given, and one burst without work then begins another',
+  async () => {
+    const stop = new AbortController();
+    const clock = new ManualClock();
+    const queue = new SleepyQueue();
+    const sleepsNs: number[] = [];
+    queue.onWait = (end) => {
+      if (queue.waits > 3) return stop.abort();
+      const startNs = clock.nowNs();
+      end!.addEventListener('abort', () => sleepsNs.push(clock.nowNs() - startNs));
+      // Only the clock can end it: its time passes in a turn of its own.
+      setImmediate(() => clock.advanceNs(1e9));
+    };
+    let polls = 0;
+    await pollLoop(
+      () => {
+        if (queue.waits === 0) clock.advanceNs(1e3);
+        polls++;
+        return 0;
+      },
+      { signal: stop.signal, queues: [queue], idleAfterMs: 1, clock },
+    );
+    assert.ok(polls > 1000, 'it polled while the clock moved by 1 ms');
+    assert.equal(sleepsNs, [100e6, 100e6, 100e6]);
+  },
+);
 
 loop('does not sleep while there is work', async () => {
   const stop = new AbortController();
   const device = new SleepyQueue();
   setTimeout(() => stop.abort(), 20);
   await pollLoop(() => 1, { signal: stop.signal, queues: [device], idleAfterMs: 5 });
-  assert.equal(device.waits, []);
+  assert.is(device.waits, 0);
 });
 
 const TURNS = 50;

@@ -182,6 +182,41 @@ traffic(
   }),
 );
 
+for (const [what, bufferSizeBytes, open, longest] of [
+  ['default buffers', 2048, {}, 1984],
+  ['an MTU of 1500', 2048, { mtu: 1500 }, 1522],
+  ['an MTU of 9000', 16_384, { mtu: 9000 }, 9022],
+  ['the longest that the hardware has', 16_384, {}, 15_868],
+] as const) {
+  traffic(
+    `long frames, ${what}: ${longest} bytes pass, one more is refused and counted`,
+    onRig({ bufferSizeBytes, open }, (rig) => {
+      assert.is(rig.a.nic.maxFrameBytes, longest);
+      const frames = [1515, longest - 1, longest].filter((length) => length <= longest);
+      for (const [i, length] of frames.entries()) {
+        const frame = numberedFrame(MAC_B, MAC_A, i, length);
+        rig.send(rig.a, [frame]);
+        rig.settle();
+        assert.equal(rig.receive(rig.b), [frame]);
+      }
+      // The sender takes it, to refuse it.
+      const tooLong = Uint32Array.of(rig.buffer(new Uint8Array(longest)));
+      rig.pool.lengths[tooLong[0]!] = longest + 1;
+      assert.is(rig.a.nic.txQueues[0].send(tooLong, 1), 1);
+      rig.settle();
+      assert.equal(rig.receive(rig.b), []);
+      assert.is(rig.a.nic.stats().txErrors, 1);
+      // One that comes all the same is damaged to the MAC: MAXFRS (8.2.3.22.13), counted in ROC.
+      rig.b.model.deliver(frameMemory(longest + 1), 0, longest + 1);
+      rig.b.model.flush();
+      rig.settle();
+      assert.equal(rig.receive(rig.b), []);
+      const { rxErrors, rxTooLong, rxDamaged } = rig.b.nic.stats();
+      assert.equal([rxErrors, rxTooLong, rxDamaged], [1, 0, 0]);
+    }),
+  );
+}
+
 traffic(
   'frames longer than a buffer are dropped and counted, and the next one arrives',
   onRig({ open: {} }, async (rig) => {

@@ -141,7 +141,7 @@ for (const cable of [undefined, { delayNs: 1 }]) {
       const recorder = new Recorder();
       const emulator = await buildEmulator(
         { nics: [], links: [{ ends: [{ sink: true }, { tap: name }], ...(cable ? { cable } : {}) }] },
-        (error, where) => told.push(`${where}: ${(error as Error).message}`),
+        { onError: (error, where) => told.push(`${where}: ${(error as Error).message}`) },
       );
       try {
         // In the place of the sink: what is told of the carrier.
