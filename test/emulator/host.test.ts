@@ -29,6 +29,7 @@ import {
   encodeRegionRange,
   REGION_INFO_MAX_BYTES,
 } from '../../src/vfio/user/protocol.js';
+import { HANG_MS, until } from '../support/hang.js';
 import { readFrames } from '../support/read-frames.js';
 import { voluntarySwitches } from '../support/voluntary-switches.js';
 import { RawClient } from '../vfio/user/support/harness.js';
@@ -107,12 +108,12 @@ class Driver {
   }
 
   async receiveSoon(): Promise<Uint8Array> {
-    for (let i = 0; i < 10_000; i++) {
-      const bytes = this.receive();
-      if (bytes !== undefined) return bytes;
-      await sleep(2);
-    }
-    throw new Error('nothing was received');
+    let bytes: Uint8Array | undefined;
+    await until(() => {
+      bytes = this.receive();
+      return bytes !== undefined;
+    }, 'a frame');
+    return bytes!;
   }
 
   close(): void {
@@ -202,11 +203,12 @@ host(
 
 /** Tries again until it does not throw: a server needs a moment to see that its client has left. */
 async function eventually<T>(action: () => T): Promise<T> {
-  for (let left = 500; ; left--) {
+  const deadlineMs = performance.now() + HANG_MS;
+  for (;;) {
     try {
       return action();
     } catch (error) {
-      if (left === 0) throw error;
+      if (performance.now() > deadlineMs) throw error;
       await sleep(10);
     }
   }
@@ -232,12 +234,10 @@ host('runs traffic over links of every kind without a NIC', async () => {
   const running = runner.run();
   const [source, sink] = ends[0] as [TrafficSource, TrafficSink];
   const cable = cables[0]!;
-  for (
-    let i = 0;
-    i < 5000 && !(source.done && sink.counters.received + cable.counters('ab').lost === 500);
-    i++
-  )
-    await sleep(5);
+  await until(
+    () => source.done && sink.counters.received + cable.counters('ab').lost === 500,
+    'every frame has arrived or is lost',
+  );
   assert.is(sink.counters.received, 500 - cable.counters('ab').lost);
   assert.ok(cable.counters('ab').lost > 20);
   runner.stop();

@@ -7,6 +7,7 @@ import { fileURLToPath } from 'node:url';
 import { suite } from 'uvu';
 import * as assert from 'uvu/assert';
 import { PLAIN_ENV } from '../support/child.js';
+import { HANG_MS } from '../support/hang.js';
 import { docExamples, type EntryPoint } from './doc-examples.js';
 import { markdownSamples, type Sample } from './markdown-samples.js';
 import { type Compiler, PackedProject, type ProjectType } from './packed-project.js';
@@ -113,7 +114,7 @@ async function withEmulatedPort(
   const emulator = spawn(command, ['emulate', '--ports', '1', '--link', 'none', '--socket', socket], {
     env: PLAIN_ENV,
     stdio: ['ignore', 'pipe', 'inherit'],
-    timeout: 120_000,
+    timeout: HANG_MS,
     killSignal: 'SIGKILL',
   });
   const ended = once(emulator, 'close') as Promise<[number | null]>;

@@ -7,6 +7,7 @@ import { supportedDevices } from '../../src/driver/registry.js';
 import { listNics } from '../../src/pci/sysfs.js';
 import { toTable } from '../../tools/commands/list.js';
 import { FakeSysfs } from '../pci/fake-sysfs.js';
+import { HANG_MS } from '../support/hang.js';
 import { CLI, runCli } from './run-cli.js';
 
 const cli = suite('barewire');
@@ -238,7 +239,7 @@ async function runWithoutReader(args: readonly string[]): Promise<{ status: numb
   const child = spawn(process.execPath, args, {
     env: { PATH: process.env.PATH ?? '', BAREWIRE_SYSFS: fake.root },
     stdio: ['ignore', 'pipe', 'pipe'],
-    timeout: 30_000,
+    timeout: HANG_MS,
     killSignal: 'SIGKILL',
   });
   child.stdout.destroy();

@@ -2,6 +2,7 @@
 import { suite } from 'uvu';
 import * as assert from 'uvu/assert';
 import { PciRegion } from '../../../src/vfio/types.js';
+import { HANG_MS } from '../../support/hang.js';
 import { IxgbeRig, MAC_A, MAC_B, numberedFrame, type RigOptions } from '../../support/ixgbe-rig.js';
 
 const BROADCAST = new Uint8Array(6).fill(0xff);
@@ -32,7 +33,7 @@ for (const [deviceId, name] of [
   bringUp(
     `${name}: link, MAC, traffic both ways`,
     onRig({ deviceId }, async (rig) => {
-      assert.equal(await rig.a.nic.waitForLink({ timeoutMs: 100 }), {
+      assert.equal(await rig.a.nic.waitForLink({ timeoutMs: HANG_MS }), {
         up: true,
         speedMbps: 10_000,
         fullDuplex: true,
@@ -243,7 +244,7 @@ traffic(
     assert.is((await rig.a.nic.waitForLink({ timeoutMs: 5 })).up, false);
     rig.a.model.carrier(true);
     rig.settle();
-    assert.is((await rig.a.nic.waitForLink({ timeoutMs: 1000 })).up, true);
+    assert.is((await rig.a.nic.waitForLink({ timeoutMs: HANG_MS })).up, true);
   }),
 );
 
@@ -346,7 +347,7 @@ idle(
     const eims = () => rig.b.vfio.region(PciRegion.BAR0).read32(0x0880);
     assert.is(await rig.b.nic.waitForPackets({ timeoutMs: 5 }), false);
     assert.is(eims(), 0, 'masked after a wait in vain');
-    const waiting = rig.b.nic.waitForPackets({ timeoutMs: 1000 });
+    const waiting = rig.b.nic.waitForPackets({ timeoutMs: HANG_MS });
     rig.send(rig.a, [numberedFrame(MAC_B, MAC_A, 1)]);
     rig.settle();
     assert.is(await waiting, true);
