@@ -66,10 +66,12 @@ export class Forwarder {
     const general = instantiate(makeGeneral, null, {
       receive: rx.receive.bind(rx),
       send: tx.send.bind(tx),
+      reclaim: tx.reclaim.bind(tx),
       pool,
       bufs: new Uint32Array(batch),
       frames: pool.frames,
       lengths: pool.lengths,
+      freeLevel: pool.freeLevel,
       shift: pool.bufferShift,
       touch,
       onPacket: onPacket ?? null,

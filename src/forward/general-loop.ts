@@ -8,11 +8,13 @@ import type { PacketPool } from '../hugepage/packet-pool.js';
 export interface GeneralLoop {
   readonly receive: (bufs: Uint32Array, max: number) => number;
   readonly send: (bufs: Uint32Array, count: number) => number;
+  readonly reclaim: () => void;
   readonly pool: PacketPool;
   readonly bufs: Uint32Array;
   /** Of the pool. */
   readonly frames: Uint8Array;
   readonly lengths: Uint16Array;
+  readonly freeLevel: Int32Array;
   readonly shift: number;
   readonly touch: boolean;
   /** Null where there is none: the engine compiles null in as a constant, undefined not. */
@@ -25,7 +27,8 @@ export interface GeneralLoop {
 
 /** Makes a function that moves at most `max` packets and returns how many were received. */
 export function makeGeneral(_layout: null, loop: GeneralLoop): (max: number) => number {
-  const { receive, send, pool, bufs, frames, lengths, shift, touch, onPacket, dropped, throwNested } = loop;
+  const { receive, send, reclaim, pool, bufs, frames, lengths, freeLevel, shift } = loop;
+  const { touch, onPacket, dropped, throwNested } = loop;
 
   /** Shows the packets to the hook, gives back those that it drops, and returns how many are left. */
   function filter(hook: PacketHook, count: number): number {
@@ -60,8 +63,16 @@ export function makeGeneral(_layout: null, loop: GeneralLoop): (max: number) => 
 
   return function general(max: number): number {
     if (onPacket !== null && dropped[1] !== 0) throwNested();
-    const received = receive(bufs, max);
-    if (received === 0) return 0;
+    let received = receive(bufs, max);
+    if (received === 0) {
+      // Without a free buffer nothing is received, so nothing is sent, and `send` would be what takes back those that the
+      // hardware is done with.
+      if (freeLevel[0] !== 0) return 0;
+      reclaim();
+      if (freeLevel[0] === 0) return 0;
+      received = receive(bufs, max);
+      if (received === 0) return 0;
+    }
     let count = received;
     if (touch) {
       for (let i = 0; i < received; i++) {
