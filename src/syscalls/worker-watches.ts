@@ -96,6 +96,7 @@ export function watchInWorker(
   listener: () => void,
 ): () => void {
   watches ??= new WorkerWatches();
-  const bits = (events.readable === true ? EPOLLIN | EPOLLRDHUP : 0) | (events.writable === true ? EPOLLOUT : 0);
+  const bits =
+    (events.readable === true ? EPOLLIN | EPOLLRDHUP : 0) | (events.writable === true ? EPOLLOUT : 0);
   return watches.watch(fd, bits, keepAlive, listener);
 }
