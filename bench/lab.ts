@@ -4,11 +4,12 @@
  */
 
 import type { RxQueue, TxQueue } from '../src/driver/device.js';
-import { ownCopy } from '../src/driver/instantiate.js';
-import { connectQueues } from '../src/driver/intel/pipe.js';
+import { instantiate } from '../src/driver/instantiate.js';
 import { RingMemory } from '../src/driver/intel/rings.js';
 import { IntelRxQueue } from '../src/driver/intel/rx-queue.js';
 import { IntelTxQueue } from '../src/driver/intel/tx-queue.js';
+import { NicError } from '../src/errors.js';
+import { connectQueues } from '../src/forward/forwarder.js';
 import { DmaRegion } from '../src/hugepage/dma-region.js';
 import { PacketPool } from '../src/hugepage/packet-pool.js';
 import type { DmaBacking, DmaMapper } from '../src/vfio/types.js';
@@ -148,7 +149,7 @@ export class Queues {
     this.pool = new PacketPool({ buffers: POOL_BUFFERS, bufferSizeBytes: BUFFER_BYTES });
     this.pool.attach(this.#mapper);
     const { address, iova } = this.#mapper.mapped[0]!;
-    const lab = new Lab(address, iova, POOL_BUFFERS, BUFFER_BYTES, 0);
+    const lab = new Lab(address, iova, POOL_BUFFERS, BUFFER_BYTES, this.pool.headroomBytes);
     const { pool } = this;
     this.lab = lab;
     this.rx = [0, 1].map(
@@ -167,7 +168,8 @@ export class Queues {
   }
 
   close(): void {
-    for (const queue of [...this.rx, ...this.tx]) queue.close();
+    for (const queue of [...this.rx, ...this.tx])
+      queue.close(new NicError('CLOSED', 'the benchmark is over'));
     this.pool.detach(this.#mapper);
     const { available, capacity } = this.pool;
     this.pool.close();
@@ -190,8 +192,8 @@ class DriverSubject implements Subject {
     const [txA, txB] = queues.tx as [IntelTxQueue, IntelTxQueue];
     const connect = (rx: IntelRxQueue, tx: IntelTxQueue): { poll(): number } =>
       path === 'queues'
-        ? { poll: ownCopy(makeApplication)(rx, tx, queues.pool, new Uint32Array(batch)) }
-        : connectQueues(rx, tx, queues.pool, { batch, touch: true, path });
+        ? { poll: instantiate(makeApplication, null, rx, tx, queues.pool, new Uint32Array(batch)) }
+        : connectQueues(rx, tx, { batch, touch: true, path });
     const toB = connect(rxA, txB);
     const toA = connect(rxB, txA);
     this.run = timedPolls(toB, toA);
@@ -203,16 +205,22 @@ class DriverSubject implements Subject {
 }
 
 /** What an application writes that looks at packets: receive, touch, send. */
-function makeApplication(rx: RxQueue, tx: TxQueue, pool: PacketPool, bufs: Uint32Array): () => number {
+function makeApplication(
+  _layout: null,
+  rx: RxQueue,
+  tx: TxQueue,
+  pool: PacketPool,
+  bufs: Uint32Array,
+): () => number {
   return function poll(): number {
-    const { memory, bufferShift } = pool;
+    const { frames, bufferShift } = pool;
     const received = rx.receive(bufs);
     for (let i = 0; i < received; i++) {
       const start = bufs[i]! << bufferShift;
-      memory[start] = memory[start]!;
+      frames[start] = frames[start]!;
     }
     const sent = tx.send(bufs, received);
-    if (sent < received) pool.release(bufs, sent, received);
+    if (sent < received) pool.release(bufs, received - sent, sent);
     return received;
   };
 }

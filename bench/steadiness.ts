@@ -5,9 +5,10 @@
  */
 import { PerformanceObserver } from 'node:perf_hooks';
 import { getHeapStatistics } from 'node:v8';
-import { connectQueues } from '../src/driver/intel/pipe.js';
-import { IntelRxQueue, RX_PACKETS } from '../src/driver/intel/rx-queue.js';
-import { IntelTxQueue, TX_PACKETS } from '../src/driver/intel/tx-queue.js';
+import { LAYOUT } from '../src/driver/intel/descriptors.js';
+import { IntelRxQueue } from '../src/driver/intel/rx-queue.js';
+import { IntelTxQueue } from '../src/driver/intel/tx-queue.js';
+import { connectQueues } from '../src/forward/forwarder.js';
 import { pollLoop } from '../src/forward/poll-loop.js';
 import { PacketPool } from '../src/hugepage/packet-pool.js';
 import { Histogram } from './histogram.js';
@@ -44,12 +45,12 @@ function makeWay(
   const rx = new IntelRxQueue({ ring: rxRing, tail: rxTail, pool, errorMask: RX_ERROR_MASK });
   const tx = new IntelTxQueue({ ring: txRing, tail: txTail, pool });
   rx.start();
-  const forwarder = connectQueues(rx, tx, pool, { batch: BATCH, touch: true, path });
+  const forwarder = connectQueues(rx, tx, { batch: BATCH, touch: true, path });
   let rxHead = 0;
   let txHead = 0;
   return {
     poll: () => forwarder.poll(),
-    sent: () => Math.min(rx.counters[RX_PACKETS]!, tx.counters[TX_PACKETS]!),
+    sent: () => Math.min(rx.counters[LAYOUT.PACKETS]!, tx.counters[LAYOUT.PACKETS]!),
     play() {
       const end = txTail[0]!;
       for (; txHead !== end; txHead = (txHead + 1) & (RING - 1)) {

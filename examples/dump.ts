@@ -19,7 +19,7 @@ process.once('SIGINT', () => stop.abort());
 const nic = await open(address, { promiscuous: true });
 try {
   const { pool } = nic;
-  const rx = nic.rxQueues[0]!;
+  const rx = nic.rxQueues[0];
   const bufs = new Uint32Array(32);
   let printed = 0;
   const poll = (): number => {
@@ -28,7 +28,7 @@ try {
       const buf = bufs[i]!;
       print(pool.bytes(buf), pool.lengths[buf]!);
     }
-    pool.release(bufs, 0, received);
+    pool.release(bufs, received);
     printed += received;
     if (printed >= count) stop.abort();
     return received;

@@ -21,16 +21,16 @@ try {
   const { pool, mac } = nic;
   const bufs = new Uint32Array(32);
   const poll = (): number => {
-    const received = nic.rxQueues[0]!.receive(bufs);
+    const received = nic.rxQueues[0].receive(bufs);
     let answers = 0;
     for (let i = 0; i < received; i++) {
       const buf = bufs[i]!;
       // The answer is written over the request: the same buffer goes out again.
       if (pool.lengths[buf]! >= 42 && answer(pool.bytes(buf), mac)) bufs[answers++] = buf;
-      else pool.release(bufs, i, i + 1);
+      else pool.release(bufs, 1, i);
     }
-    const sent = nic.txQueues[0]!.send(bufs, answers);
-    pool.release(bufs, sent, answers); // no room in the ring
+    const sent = nic.txQueues[0].send(bufs, answers);
+    pool.release(bufs, answers - sent, sent); // no room in the ring
     return received;
   };
   await pollLoop(poll, { signal: stop.signal, devices: [nic] });

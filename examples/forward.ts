@@ -20,8 +20,8 @@ const ports: NetDevice[] = [];
 try {
   for (const address of addresses) ports.push(await open(address, { pool, promiscuous: true }));
   const [a, b] = ports as [NetDevice, NetDevice];
-  const there = connectQueues(a.rxQueues[0]!, b.txQueues[0]!, pool);
-  const back = connectQueues(b.rxQueues[0]!, a.txQueues[0]!, pool);
+  const there = connectQueues(a.rxQueues[0], b.txQueues[0]);
+  const back = connectQueues(b.rxQueues[0], a.txQueues[0]);
   // Polls under load; sleeps until an interrupt of either port when nothing comes.
   await pollLoop(() => there.poll() + back.poll(), { signal: stop.signal, devices: ports });
   for (const port of ports) {

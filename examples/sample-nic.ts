@@ -28,7 +28,7 @@ import {
   NicModel,
   PciIrq,
   RegisterTable,
-} from '../src/emulator/index.js';
+} from 'barewire/emulator';
 
 /** Offsets in BAR0. */
 const [RX_LOW, RX_HIGH, RX_LENGTH, TX_LOW, TX_HIGH, TX_LENGTH] = [0x00, 0x04, 0x08, 0x10, 0x14, 0x18];

@@ -9,6 +9,7 @@ export type NicErrorCode =
   // addresses and PCI
   | 'BAD_ADDRESS'
   | 'BAD_OPTION'
+  | 'BAD_ARGUMENT'
   | 'NO_SUCH_DEVICE'
   | 'NOT_A_NIC'
   | 'UNSUPPORTED_DEVICE'
@@ -38,6 +39,8 @@ export type NicErrorCode =
   | 'DEVICE_STATE'
   | 'NO_LINK'
   | 'OWNERSHIP'
+  // capture files
+  | 'BAD_FILE'
   // vfio-user
   | 'PROTOCOL'
   | 'PEER_GONE'
@@ -46,7 +49,7 @@ export type NicErrorCode =
 export interface NicErrorDetails {
   /** System call that failed, for example `ioctl(VFIO_DEVICE_GET_INFO)`. */
   syscall?: string | undefined;
-  /** Positive errno value as the kernel gave it. */
+  /** errno value as the kernel gave it, of either sign. */
   errno?: number | undefined;
   /** File, PCI address or socket that was acted on. */
   path?: string | undefined;
@@ -65,6 +68,7 @@ export interface NicErrorDetails {
 export class NicError extends Error {
   readonly code: NicErrorCode;
   readonly syscall: string | undefined;
+  /** Negative, as in Node.js's own errors: -16 for EBUSY. */
   readonly errno: number | undefined;
   readonly path: string | undefined;
   readonly hint: string | undefined;
@@ -75,21 +79,22 @@ export class NicError extends Error {
     this.name = 'NicError';
     this.code = code;
     this.syscall = details.syscall;
-    this.errno = details.errno;
+    this.errno = details.errno === undefined ? undefined : -Math.abs(details.errno);
     this.path = details.path;
     this.hint = details.hint;
   }
 }
 
-/** `EBUSY (resource busy or locked)` for 16; `errno 4095` where the number has no name. */
+/** `EBUSY (resource busy or locked)` for 16 or -16; `errno 4095` where the number has no name. */
 export function errnoText(errno: number): string {
-  const entry = getSystemErrorMap().get(-errno);
-  return entry === undefined ? `errno ${errno}` : `${entry[0]} (${entry[1]})`;
+  const entry = getSystemErrorMap().get(-Math.abs(errno));
+  return entry === undefined ? `errno ${Math.abs(errno)}` : `${entry[0]} (${entry[1]})`;
 }
 
-/** `EBUSY` for 16. */
+/** `EBUSY` for 16 or -16. */
 export function errnoName(errno: number): string {
-  return getSystemErrorMap().has(-errno) ? getSystemErrorName(-errno) : `errno ${errno}`;
+  const negative = -Math.abs(errno);
+  return getSystemErrorMap().has(negative) ? getSystemErrorName(negative) : `errno ${-negative}`;
 }
 
 /** True for a `NicError` of a system call with this errno name, for example `ENOENT`. */

@@ -4,35 +4,44 @@
  *
  * @example
  * import { open, pollLoop } from 'barewire';
- * const nic = await open('0000:03:00.0', { promiscuous: true });
+ * await using nic = await open('0000:03:00.0', { promiscuous: true });
  * const bufs = new Uint32Array(32);
  * const stop = new AbortController();
  * await pollLoop(() => {
  *   const count = nic.rxQueues[0].receive(bufs);
- *   for (let i = 0; i < count; i++) console.log(nic.pool.lengths[bufs[i]], 'bytes');
- *   nic.pool.release(bufs, 0, count);
+ *   for (const packet of bufs.subarray(0, count)) console.log(nic.pool.lengths[packet], 'bytes');
+ *   nic.pool.release(bufs, count);
  *   return count;
  * }, { signal: stop.signal, devices: [nic] });
  */
+export { type Clock, ManualClock, systemClock } from './clock.js';
 export type {
+  DeviceCapabilities,
+  DeviceId,
+  DeviceLimits,
+  Driver,
   LinkState,
   NetDevice,
   NetStats,
   OpenOptions,
+  Queues,
+  RingLimits,
   RxQueue,
   TxQueue,
+  WaitOptions,
 } from './driver/device.js';
-export { type ConnectOptions, connectQueues, Pipe } from './driver/intel/pipe.js';
-export type { PacketHook } from './driver/packet-hook.js';
-export { open, type SupportedDevice, supportedDevices } from './driver/registry.js';
+export type { LinkedQueues, LinkOptions, LinkPath, PacketHook } from './driver/queue-link.js';
+export {
+  addDriver,
+  addScheme,
+  type DeviceScheme,
+  open,
+  type SupportedDevice,
+  supportedDevices,
+} from './driver/registry.js';
 export { NicError, type NicErrorCode } from './errors.js';
-export { Forwarder, type ForwarderOptions } from './forward/forwarder.js';
+export { connectQueues, type Forwarder, type ForwardOptions } from './forward/forwarder.js';
 export { type PollLoopOptions, pollLoop } from './forward/poll-loop.js';
 export { onHugepageWarning, type PageSize } from './hugepage/dma-region.js';
-export {
-  headerLengths,
-  PacketPool,
-  type PacketPoolOptions,
-  RxFlag,
-  TxFlag,
-} from './hugepage/packet-pool.js';
+export { type PacketMetadata, RxFlag, TxFlag } from './hugepage/packet-metadata.js';
+export { PacketPool, type PacketPoolOptions } from './hugepage/packet-pool.js';

@@ -1,11 +1,8 @@
 /** The direction of imports (docs/architecture.md, "Layers"): down the list only, and koffi in one folder. */
-import { readdirSync, readFileSync } from 'node:fs';
 import { dirname, join } from 'node:path';
-import { fileURLToPath } from 'node:url';
 import { suite } from 'uvu';
 import * as assert from 'uvu/assert';
-
-const ROOT = fileURLToPath(new URL('../../', import.meta.url));
+import { codeOf, readSource, sourcesIn } from './support/sources.js';
 
 interface Import {
   readonly from: string;
@@ -15,12 +12,20 @@ interface Import {
   readonly typeOnly: boolean;
 }
 
+/** What everything may import: one class of errors, checks of options, time, and what to do with one CPU. */
+const BASE = /^src\/(errors|options|clock|one-cpu)$/;
+
 /** What the files of a folder may import, by the start of the path. The first rule that fits a file counts. */
 const RULES: readonly { readonly files: RegExp; readonly may: readonly RegExp[] }[] = [
   { files: /^tools\//, may: [/^tools\//, /^src\//] },
   {
+    // The entry points of the package.
     files: /^src\/index$/,
-    may: [/^src\/(emulator|driver|hugepage|vfio|pci)\//, /^src\/(syscalls\/|errors$)/],
+    may: [/^src\/(forward|driver|hugepage)\//, BASE],
+  },
+  {
+    files: /^src\/forward\//,
+    may: [/^src\/forward\//, /^src\/driver\/[^/]+$/, /^src\/(packet|hugepage)\//, BASE],
   },
   {
     // What any model needs knows none.
@@ -30,36 +35,36 @@ const RULES: readonly { readonly files: RegExp; readonly may: readonly RegExp[] 
       /^src\/vfio\/user\//,
       /^src\/vfio\/types$/,
       /^src\/pci\/registers$/,
-      /^src\/(syscalls\/|errors$)/,
+      /^src\/syscalls\//,
+      BASE,
     ],
   },
   {
     // The model is a second reading of the datasheet: it must not see the driver's.
     files: /^src\/emulator\//,
     may: [
-      /^src\/emulator\//,
+      /^src\/(emulator|packet|capture|hugepage|syscalls)\//,
       /^src\/pci\/(registers|ids)$/,
       /^src\/vfio\/user\//,
       /^src\/vfio\/types$/,
-      /^src\/hugepage\//,
-      /^src\/(syscalls\/|errors$)/,
+      BASE,
     ],
   },
   {
     files: /^src\/driver\//,
-    may: [/^src\/(driver|hugepage|vfio|pci)\//, /^src\/(syscalls\/|errors$)/],
+    may: [/^src\/(driver|packet|hugepage|vfio|pci|syscalls)\//, BASE],
   },
+  // Bytes in, bytes out.
+  { files: /^src\/capture\//, may: [/^src\/(capture|packet)\//, BASE] },
+  { files: /^src\/packet\//, may: [/^src\/packet\//, BASE] },
   {
     files: /^src\/hugepage\//,
-    may: [/^src\/hugepage\//, /^src\/vfio\/types$/, /^src\/(syscalls\/|errors$)/],
+    may: [/^src\/(hugepage|syscalls)\//, /^src\/vfio\/(types|iova-ranges)$/, BASE],
   },
-  {
-    files: /^src\/vfio\//,
-    may: [/^src\/vfio\//, /^src\/pci\/(address|config-space|registers)$/, /^src\/(syscalls\/|errors$)/],
-  },
-  { files: /^src\/pci\//, may: [/^src\/pci\//, /^src\/(syscalls\/|errors$)/] },
-  { files: /^src\/syscalls\//, may: [/^src\/(syscalls\/|errors$)/] },
-  { files: /^src\/errors$/, may: [] },
+  { files: /^src\/vfio\//, may: [/^src\/(vfio|pci|syscalls)\//, BASE] },
+  { files: /^src\/pci\//, may: [/^src\/(pci|syscalls)\//, BASE] },
+  { files: /^src\/syscalls\//, may: [/^src\/syscalls\//, BASE] },
+  { files: BASE, may: [BASE] },
 ];
 
 /** Packages, and the only files that may import them. `debug` and Node's own may be imported by all. */
@@ -69,13 +74,17 @@ const PACKAGES: Readonly<Record<string, RegExp>> = {
   debug: /./,
 };
 
-/** Families of NICs have nothing to do with each other; what they share is in `intel`. */
-const FAMILY = /^src\/driver\/(igb|ixgbe|e1000e|virtio)\//;
+/** A family of NICs is a folder of drivers. Only itself and the registry import from it, and families that are built on it. */
+const FAMILY = /^src\/driver\/([^/]+)\//;
+/** Where families are named: the registries of drivers and of models, and the names of PCI IDs for people. */
+const REGISTRIES = /^src\/(driver\/registry|emulator\/models|pci\/ids)\.ts$/;
+const REGISTRY = 'src/driver/registry';
+const BUILT_ON: Readonly<Record<string, string>> = { igb: 'intel', ixgbe: 'intel' };
 /** So have families of models, and only the registry names one. */
 const MODEL = /^src\/emulator\/(?!device\/|links\/)([^/]+)\//;
 
 function importsOf(file: string, source: string): Import[] {
-  const code = source.replace(/\/\*[\s\S]*?\*\//g, '').replace(/^\s*\/\/.*$/gm, '');
+  const code = codeOf(source);
   const from = file.replace(/\.ts$/, '');
   const statements = code.matchAll(
     /\b(?:import|export)\s+(type\s)?([^'";]*?)\bfrom\s*'([^']+)'|\bimport\s*\(?\s*'([^']+)'/g,
@@ -102,12 +111,13 @@ function violation({ from, to, isFile, typeOnly }: Import): string | undefined {
   const rule = RULES.find(({ files }) => files.test(from));
   if (rule === undefined) return `${from} is in no layer`;
   if (!rule.may.some((allowed) => allowed.test(to))) return says;
-  if (from.startsWith('src/hugepage/') && to.startsWith('src/vfio/') && !typeOnly)
+  if (from.startsWith('src/hugepage/') && to === 'src/vfio/types' && !typeOnly)
     return `${says}, not as a type`;
   const model = MODEL.exec(to)?.[1];
   if (model !== undefined && from !== 'src/emulator/models' && MODEL.exec(from)?.[1] !== model) return says;
   const [mine, theirs] = [FAMILY.exec(from)?.[1], FAMILY.exec(to)?.[1]];
-  return mine !== undefined && theirs !== undefined && mine !== theirs ? says : undefined;
+  if (theirs === undefined || theirs === mine || from === REGISTRY) return undefined;
+  return mine !== undefined && BUILT_ON[mine] === theirs ? undefined : says;
 }
 
 function violationsOf(file: string, source: string): string[] {
@@ -144,28 +154,38 @@ const imports = suite('imports');
 imports('the sources are found', () => {
   assert.ok(files.length > 50, `${files.length} files`);
   assert.ok(files.includes('src/driver/intel/rx-queue.ts'));
-  const all = files.flatMap((file) => importsOf(file, read(file)));
+  const all = files.flatMap((file) => importsOf(file, readSource(file)));
   assert.ok(all.length > 2 * files.length, `${all.length} imports`);
 });
 
 imports('go down the layers only', () => {
   assert.equal(
-    files.flatMap((file) => violationsOf(file, read(file))),
+    files.flatMap((file) => violationsOf(file, readSource(file))),
     [],
   );
+});
+
+imports('no code outside a family and the registries names a family', () => {
+  const families = new Set(files.flatMap((file) => FAMILY.exec(file)?.[1] ?? MODEL.exec(file)?.[1] ?? []));
+  assert.ok(families.has('ixgbe') && families.has('intel'));
+  const names = new RegExp(`\\b(${[...families].join('|')})\\b`, 'i');
+  for (const file of files) {
+    if (FAMILY.test(file) || MODEL.test(file) || REGISTRIES.test(file)) continue;
+    assert.not.match(codeOf(readSource(file)), names, file);
+  }
 });
 
 imports('what is imported exists', () => {
   const known = new Set(files.map((file) => file.replace(/\.ts$/, '')));
   for (const file of files) {
-    for (const { to, isFile } of importsOf(file, read(file))) {
+    for (const { to, isFile } of importsOf(file, readSource(file))) {
       if (isFile) assert.ok(known.has(to), `${file} imports ${to}`);
     }
   }
 });
 
 imports('make no circle', () => {
-  assert.is(findCycle(files.flatMap((file) => importsOf(file, read(file)))), undefined);
+  assert.is(findCycle(files.flatMap((file) => importsOf(file, readSource(file)))), undefined);
 });
 
 for (const [file, source, says] of [
@@ -180,15 +200,23 @@ for (const [file, source, says] of [
   ['src/driver/x.ts', "import { a } from '../emulator/model.js';", 'emulator'],
   ['src/driver/x.ts', "const a = await import('../emulator/model.js');", 'emulator'],
   ['src/driver/igb/x.ts', "import { a } from '../ixgbe/registers.js';", 'ixgbe'],
+  ['src/driver/x.ts', "import { a } from './ixgbe/registers.js';", 'ixgbe'],
+  ['src/driver/new/x.ts', "import { a } from '../intel/descriptors.js';", 'intel'],
+  ['src/driver/intel/x.ts', "import { a } from '../igb/registers.js';", 'igb'],
+  ['src/forward/x.ts', "import { a } from '../driver/intel/rx-queue.js';", 'intel'],
+  ['src/forward/x.ts', "import type { a } from '../emulator/link.js';", 'emulator'],
+  ['src/packet/x.ts', "import { a } from '../hugepage/packet-pool.js';", 'hugepage'],
+  ['src/capture/x.ts', "import { a } from '../syscalls/memory.js';", 'syscalls'],
+  ['src/index.ts', "import { a } from './driver/ixgbe/ixgbe.js';", 'ixgbe'],
+  ['tools/x.ts', "import { a } from '../src/driver/igb/igb.js';", 'igb'],
   ['src/driver/x.ts', "import koffi from 'koffi';", 'koffi'],
   ['src/hugepage/x.ts', "import { type A, b } from '../vfio/types.js';", 'not as a type'],
   ['src/hugepage/x.ts', "import { A } from '../driver/device.js';", 'driver'],
-  ['src/vfio/x.ts', "import { A } from '../pci/sysfs.js';", 'sysfs'],
   ['src/vfio/x.ts', "import { A } from '../hugepage/packet-pool.js';", 'hugepage'],
   ['src/pci/x.ts', "export { A } from '../vfio/types.js';", 'vfio'],
   ['src/pci/x.ts', "import { A } from '../../tools/output.js';", 'tools'],
   ['src/pci/x.ts', "import '../../test/pci/fake-sysfs.js';", 'test'],
-  ['tools/x.ts', "import { A } from './tools/run-cli.js';", 'test'],
+  ['tools/x.ts', "import { A } from '../test/tools/run-cli.js';", 'test'],
   ['src/errors.ts', "import { A } from './syscalls/memory.js';", 'syscalls'],
   ['src/driver/x.ts', "import fc from 'fast-check';", 'fast-check'],
   ['src/new/x.ts', "import { A } from '../errors.js';", 'in no layer'],
@@ -220,16 +248,3 @@ imports('planted: a circle', () => {
 });
 
 imports.run();
-
-/** TypeScript sources below the folders, as paths from the root. */
-function sourcesIn(folders: readonly string[]): string[] {
-  return folders.flatMap((folder) =>
-    readdirSync(join(ROOT, folder), { recursive: true, encoding: 'utf8' })
-      .filter((path) => path.endsWith('.ts'))
-      .map((path) => join(folder, path)),
-  );
-}
-
-function read(file: string): string {
-  return readFileSync(join(ROOT, file), 'utf8');
-}

@@ -71,22 +71,6 @@ published('each entry point is in it, and can be imported and required', async (
   }
 });
 
-published('the library has what README uses', async () => {
-  const library = (await import(import.meta.resolve('barewire'))) as Record<string, unknown>;
-  for (const name of [
-    'open',
-    'pollLoop',
-    'Forwarder',
-    'Pipe',
-    'connectQueues',
-    'PacketPool',
-    'NicError',
-    'supportedDevices',
-  ]) {
-    assert.type(library[name], 'function', name);
-  }
-});
-
 published('links between its pages lead to what is in it', () => {
   const pages = packed.filter((path) => path.endsWith('.md'));
   const links = pages.flatMap((page) => {

@@ -1,18 +1,25 @@
 /** The devices that a command line names, and where the machine lists its own. */
+import { normalizeAddress } from '../src/driver/registry.js';
 import { NicError } from '../src/errors.js';
-import { type DeviceAddress, formatDeviceAddress, parseDeviceAddress } from '../src/pci/address.js';
+import type { PageSize } from '../src/hugepage/dma-region.js';
+import { type DeviceAddress, parseDeviceAddress } from '../src/pci/address.js';
 import { report } from './output.js';
 import { AlreadyReported } from './run-command.js';
 
 /** Argument: any address of a device, in its normal spelling. @throws NicError `BAD_ADDRESS` */
 export function deviceAddress(text: string): string {
-  return formatDeviceAddress(parseDeviceAddress(text));
+  return normalizeAddress(text, sysfsRoot());
+}
+
+/** Memory for the rings and buffers of these devices. An emulated one gains nothing from hugepages. */
+export function pageSizeFor(addresses: readonly string[]): PageSize {
+  return addresses.every((address) => address.startsWith('vfio-user:')) ? '4K' : 'auto';
 }
 
 /** Arguments `<address...>` of a command that is about PCI devices only. @throws NicError `BAD_ADDRESS` */
 export function pciAddresses(texts: readonly string[]): string[] {
   const addresses = texts.map((text) => {
-    const address: DeviceAddress = parseDeviceAddress(text);
+    const address: DeviceAddress = parseDeviceAddress(text, sysfsRoot());
     if (address.kind === 'pci') return address.bdf;
     throw new NicError('BAD_ADDRESS', `${text} is not a PCI device`, {
       hint: 'a vfio-user socket needs no binding: give it to fwd or pktgen as it is',

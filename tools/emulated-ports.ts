@@ -3,8 +3,9 @@
  * does: the child by the end of the channel between them, the parent because the devices' sockets hang up.
  */
 import { type ChildProcess, spawn } from 'node:child_process';
-import { rmSync } from 'node:fs';
-import { dirname, join } from 'node:path';
+import { rmdirSync, rmSync } from 'node:fs';
+import { basename, dirname, join } from 'node:path';
+import { systemClock } from '../src/clock.js';
 import { NicError } from '../src/errors.js';
 
 /** What the station at the far end of a port's link counted. */
@@ -13,13 +14,22 @@ export interface PortTraffic {
   readonly received: number;
   readonly lost: number;
   readonly reordered: number;
+  readonly duplicated: number;
   readonly corrupt: number;
+  /** Too late to tell whether they came for the first time. */
+  readonly stale: number;
+  /** Frames of somebody else. */
+  readonly foreign: number;
 }
 
-/** `traffic at port 0: sent 100, received 100, lost 0, reordered 0, corrupt 0`. */
+/**
+ * What the station beyond port 0 counted: `far end 0: sent 100, received 100, lost 0, reordered 0, duplicated 0, corrupt 0`;
+ * what is rare stands behind it where it is not 0.
+ */
 export function trafficLine(port: number, traffic: PortTraffic): string {
-  const { sent, received, lost, reordered, corrupt } = traffic;
-  return `traffic at port ${port}: sent ${sent}, received ${received}, lost ${lost}, reordered ${reordered}, corrupt ${corrupt}`;
+  const { sent, received, lost, reordered, duplicated, corrupt, stale, foreign } = traffic;
+  const rare = `${stale > 0 ? `, stale ${stale}` : ''}${foreign > 0 ? `, foreign ${foreign}` : ''}`;
+  return `far end ${port}: sent ${sent}, received ${received}, lost ${lost}, reordered ${reordered}, duplicated ${duplicated}, corrupt ${corrupt}${rare}`;
 }
 
 /** Messages of the child. */
@@ -37,8 +47,11 @@ export class EmulatedPorts {
   readonly addresses: readonly string[];
   readonly #child: ChildProcess;
   readonly #sockets: readonly string[];
+  readonly #onExit: () => void;
 
-  private constructor(child: ChildProcess, sockets: readonly string[]) {
+  /** @param onExit the listener that ends the child when this process exits */
+  private constructor(child: ChildProcess, sockets: readonly string[], onExit: () => void) {
+    this.#onExit = onExit;
     this.#child = child;
     this.#sockets = sockets;
     this.addresses = sockets.map((path) => `vfio-user:${path}`);
@@ -46,85 +59,121 @@ export class EmulatedPorts {
 
   /**
    * @param args options for `barewire emulate`
+   * @param signal ends the start: it rejects with the signal's reason when the process has ended
    * @throws NicError `PEER_GONE` where the process does not come up
    */
-  static async start(args: readonly string[]): Promise<EmulatedPorts> {
+  static async start(args: readonly string[], signal?: AbortSignal): Promise<EmulatedPorts> {
     const script = join(import.meta.dirname, 'barewire.js');
     const child = spawn(process.execPath, [script, 'emulate', ...args], {
       stdio: ['ignore', 'inherit', 'inherit', 'ipc'],
       // Ctrl-C is for this process; it ends the child in its own time.
       detached: true,
     });
+    let sockets: readonly string[] | undefined;
+    // A process that exits, at a second Ctrl-C, takes the child along. Killed, that has nothing to say about drivers that
+    // have left their rings; while it starts, it may be making a folder that only it knows.
+    const onExit = (): void => {
+      if (sockets === undefined) askToEnd(child);
+      else {
+        child.kill('SIGKILL');
+        removeSockets(sockets);
+      }
+    };
+    process.once('exit', onExit);
     try {
-      const ready = await nextMessage(child, 'ready');
-      return new EmulatedPorts(child, ready.sockets);
+      sockets = (await nextMessage(child, 'ready', signal)).sockets;
+      return new EmulatedPorts(child, sockets, onExit);
     } catch (error) {
-      child.kill('SIGKILL'); // one that hangs would stay
+      // One that was told to end removes its sockets; one that hangs would stay.
+      if (signal?.aborted === true) await end(child);
+      else child.kill('SIGKILL');
+      process.off('exit', onExit);
       throw error;
     }
   }
 
   /** Starts the traffic, which waits until the ports have drivers. */
   resume(): void {
-    this.#tell('resume');
+    tell(this.#child, 'resume');
   }
 
   /** Stops the traffic, waits for what is on its way, and returns what was counted. @throws NicError `PEER_GONE` */
   pause(): Promise<readonly PortTraffic[]> {
     const counted = nextMessage(this.#child, 'traffic');
-    this.#tell('pause');
+    tell(this.#child, 'pause');
     return counted.then((message) => message.ports);
   }
 
   /** Ends the child, waits for it, and removes what it may have left. */
   async close(): Promise<void> {
-    await this.#end();
-    // The child made this folder for its sockets; killed, it could not remove it.
-    for (const folder of new Set(this.#sockets.map(dirname)))
-      rmSync(folder, { recursive: true, force: true });
+    await end(this.#child);
+    process.off('exit', this.#onExit);
+    removeSockets(this.#sockets);
   }
+}
 
-  #tell(type: ToEmulator['type']): void {
-    // The child may be dead without our knowing. Its exit will tell; without a callback, the failed write would be thrown.
-    this.#child.send({ type } satisfies ToEmulator, () => {});
-  }
-
-  async #end(): Promise<void> {
-    if (hasExited(this.#child)) return;
-    const ended = new Promise<void>((resolve) => this.#child.once('exit', () => resolve()));
-    if (this.#child.connected) {
-      this.#tell('end');
-      this.#child.disconnect();
+/** Removes what a child that was killed has left: its sockets, and the folder that it made for them. */
+function removeSockets(sockets: readonly string[]): void {
+  for (const path of sockets) rmSync(path, { force: true });
+  for (const folder of new Set(sockets.map(dirname))) {
+    if (!basename(folder).startsWith('barewire-')) continue; // named by the user
+    try {
+      rmdirSync(folder);
+    } catch {
+      // The child has removed it.
     }
-    const killer = setTimeout(() => this.#child.kill('SIGKILL'), TIMEOUT_MS);
-    await ended;
-    clearTimeout(killer);
   }
+}
+
+function tell(child: ChildProcess, type: ToEmulator['type']): void {
+  // The child may be dead without our knowing. Its exit will tell; without a callback, the failed write would be thrown.
+  child.send({ type } satisfies ToEmulator, () => {});
+}
+
+/** Asks the child to end: by a message, and by a signal where it does not listen to messages yet. */
+function askToEnd(child: ChildProcess): void {
+  if (child.connected) tell(child, 'end');
+  child.kill('SIGTERM');
+}
+
+/** Ends the child, and waits for it. */
+async function end(child: ChildProcess): Promise<void> {
+  if (hasExited(child)) return;
+  const ended = new Promise<void>((resolve) => child.once('exit', () => resolve()));
+  askToEnd(child);
+  const spare = systemClock.after(TIMEOUT_MS, () => child.kill('SIGKILL'));
+  await ended;
+  spare();
 }
 
 function hasExited(child: ChildProcess): boolean {
   return child.exitCode !== null || child.signalCode !== null;
 }
 
-/** @throws NicError `PEER_GONE` where the child ends without the message, or is silent for too long */
+/** @throws NicError `PEER_GONE` where the child ends without the message, or is silent for too long; the signal's reason */
 function nextMessage<T extends FromEmulator['type']>(
   child: ChildProcess,
   type: T,
+  signal?: AbortSignal,
 ): Promise<Extract<FromEmulator, { type: T }>> {
+  if (signal?.aborted === true) return Promise.reject(signal.reason);
   if (hasExited(child)) return Promise.reject(gone(type));
   return new Promise((resolve, reject) => {
     const finish = (action: () => void): void => {
-      clearTimeout(timer);
+      cancel();
       child.off('message', onMessage);
       child.off('exit', onEnd);
       child.off('error', onEnd);
+      signal?.removeEventListener('abort', onAbort);
       action();
     };
     const onMessage = (message: FromEmulator): void => {
       if (message.type === type) finish(() => resolve(message as Extract<FromEmulator, { type: T }>));
     };
     const onEnd = (): void => finish(() => reject(gone(type)));
-    const timer = setTimeout(onEnd, TIMEOUT_MS);
+    const onAbort = (): void => finish(() => reject(signal?.reason));
+    const cancel = systemClock.after(TIMEOUT_MS, onEnd);
+    signal?.addEventListener('abort', onAbort);
     child.on('message', onMessage);
     child.once('exit', onEnd);
     child.once('error', onEnd);

@@ -3,9 +3,9 @@
  * what it takes.
  */
 import { InvalidArgumentError } from 'commander';
-
-/** Longest time that a timer can be set to; a longer one would fire at once (Node.js, timers). */
-const MAX_TIMER_MS = 2 ** 31 - 1;
+import { MAX_TIMER_MS } from '../src/clock.js';
+import { NicError } from '../src/errors.js';
+import { parseMac } from '../src/packet/addresses.js';
 
 /** Option value: a whole number from 1. */
 export function positiveInteger(text: string): number {
@@ -45,6 +45,27 @@ export function rate(text: string): number {
 }
 
 const scales: Readonly<Record<string, number>> = { k: 1e3, K: 1e3, M: 1e6, G: 1e9 };
+
+/** Option value: a MAC address, `02:00:00:00:00:01`, as six bytes. */
+export function macAddress(text: string): Uint8Array {
+  try {
+    return parseMac(text);
+  } catch (error) {
+    if (!(error instanceof NicError)) throw error;
+    throw new InvalidArgumentError('It must be a MAC address such as 02:00:00:00:00:01.');
+  }
+}
+
+/** Option value: the MAC address of one station, not of a group. */
+export function stationMac(text: string): Uint8Array {
+  const mac = macAddress(text);
+  if ((mac[0]! & 1) !== 0 || mac.every((byte) => byte === 0)) {
+    throw new InvalidArgumentError(
+      'It must be the address of one station: the lowest bit of the first byte 0, and not all bytes.',
+    );
+  }
+  return mac;
+}
 
 /** Option value: a time above 0 in seconds, or with the unit ms, s or m: `10`, `0.5`, `250ms`. In milliseconds. */
 export function durationMs(text: string): number {

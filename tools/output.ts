@@ -5,6 +5,11 @@
  */
 import { NicError } from '../src/errors.js';
 
+export const EXIT_FAILED = 1;
+
+/** What a write fails with when the reader of a pipe has ended, or a terminal has gone. */
+const NOBODY_READS: ReadonlySet<string | undefined> = new Set(['EPIPE', 'EIO']);
+
 /** Prints an error in the form that all commands share. */
 export function report(error: unknown, hint = error instanceof NicError ? error.hint : undefined): void {
   printError(error instanceof Error ? error.message : String(error), hint);
@@ -26,21 +31,25 @@ export function print(line: string): void {
 }
 
 /**
- * Lets the run survive that nobody reads its output any more (`barewire list | head -1`): a command that has a
- * handler for SIGINT is stopped as by Ctrl-C, so that it can stop its NICs; any other ends at once.
+ * Ends the run where its output can no longer be written. A command that has a handler for SIGINT is stopped as by
+ * Ctrl-C, so that it can stop its NICs; any other ends at once. That nobody reads any more (`barewire list | head -1`, a
+ * terminal that was closed) is no failure; a full disk is, and is reported.
+ * @returns whether output was lost; to be asked when the command has ended
  */
-export function tolerateClosedOutput(): void {
+export function watchOutput(): { readonly failed: boolean } {
+  const state = { failed: false };
   let told = false;
   process.stdout.on('error', (error: NodeJS.ErrnoException) => {
-    if (error.code !== 'EPIPE') throw error;
     if (told) return;
     told = true;
+    state.failed = !NOBODY_READS.has(error.code);
+    if (state.failed) printError(`standard output cannot be written: ${error.message}`, undefined);
     if (process.listenerCount('SIGINT') > 0) process.emit('SIGINT');
-    else process.exit(0);
+    else process.exit(state.failed ? EXIT_FAILED : 0);
   });
-  process.stderr.on('error', (error: NodeJS.ErrnoException) => {
-    if (error.code !== 'EPIPE') throw error;
-  });
+  // There is no other place to say it.
+  process.stderr.on('error', () => {});
+  return state;
 }
 
 /** Columns as wide as their widest cell, two blanks apart. */

@@ -4,9 +4,8 @@
  */
 import { type Command, CommanderError } from 'commander';
 import { NicError, type NicErrorCode } from '../src/errors.js';
-import { printError, report } from './output.js';
+import { EXIT_FAILED, printError, report } from './output.js';
 
-export const EXIT_FAILED = 1;
 export const EXIT_USAGE = 2;
 
 /** Errors that are the caller's: the same command line can never work. */
@@ -31,7 +30,7 @@ export function prepareProgram(program: Command): Command {
 export async function run(program: Command, args: readonly string[]): Promise<number> {
   try {
     if (args.length === 0) throw new NicError('BAD_OPTION', 'no command given');
-    await program.parseAsync(args, { from: 'user' });
+    await program.parseAsync(helpForUnknown(program, args) ?? args, { from: 'user' });
     return 0;
   } catch (error) {
     if (error instanceof AlreadyReported) return EXIT_FAILED;
@@ -57,6 +56,17 @@ function commanderExit(error: CommanderError, program: Command, args: readonly s
     .replace(/^\(|\)$/g, '');
   printError(message!, suggestion === '' ? helpHint(program, args) : suggestion);
   return EXIT_USAGE;
+}
+
+/**
+ * What stands for a `help` that commander has no answer to: `nosuch` for `help nosuch`, which is an unknown command and
+ * not a question about the program; `help` for `help help`.
+ */
+function helpForUnknown(program: Command, [first, second, ...rest]: readonly string[]): string[] | undefined {
+  if (first !== 'help' || second === undefined) return undefined;
+  if (second === 'help') return [first];
+  const known = program.commands.some((command) => command.name() === second);
+  return known ? undefined : [second, ...rest];
 }
 
 function helpHint(program: Command, args: readonly string[]): string {

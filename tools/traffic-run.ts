@@ -2,8 +2,9 @@
  * What the traffic commands share: open the ports, wait for their links, run until a signal, a time or an error ends it,
  * report once a second, stop in good order.
  */
+import { type Clock, every, systemClock } from '../src/clock.js';
 import type { NetDevice } from '../src/driver/device.js';
-import { pollLoop } from '../src/forward/poll-loop.js';
+import { pollLoop, sharesCpu } from '../src/forward/poll-loop.js';
 import { warn } from './output.js';
 import { type Stop, stopOnSignals } from './stop-signals.js';
 import { type ReportPort, TrafficReport } from './traffic-report.js';
@@ -16,6 +17,8 @@ export interface TrafficOptions {
   readonly json?: boolean | undefined;
   /** Milliseconds; without it the run goes on until a signal. */
   readonly duration?: number | undefined;
+  /** The time of traffic, report and duration. Default: the machine's. */
+  readonly clock?: Clock;
 }
 
 /** What runs on the ports. */
@@ -35,26 +38,31 @@ export interface Traffic {
 
 /**
  * Runs traffic from open to close. The totals are printed whenever traffic ran, also when it fails in the end.
- * @param openAll opens the ports, one after the other; those that are open are closed where a later one fails
+ * @param openers open the ports, one after the other; those that are open are closed where a later one fails
+ * @param given ends the run; by default signals do
  * @throws NicError of the first thing that failed
  */
 export async function runTraffic(
-  openers: readonly (() => Promise<NetDevice>)[],
-  makeTraffic: (devices: readonly NetDevice[]) => Traffic,
+  openers: readonly ((signal: AbortSignal) => Promise<NetDevice>)[],
+  makeTraffic: (devices: readonly NetDevice[], clock: Clock) => Traffic,
   options: TrafficOptions,
+  given?: Stop,
 ): Promise<void> {
-  const stop = stopOnSignals();
+  const { clock = systemClock } = options;
+  const stop = given ?? stopOnSignals();
   const devices: NetDevice[] = [];
   try {
     for (const opener of openers) {
-      if (!stop.signal.aborted) devices.push(await opener());
+      if (!stop.signal.aborted) devices.push(await opener(stop.signal));
     }
-    if (!stop.signal.aborted) await waitForLinks(devices);
-    if (!stop.signal.aborted) await run(devices, makeTraffic(devices), stop, options);
+    if (!stop.signal.aborted) await waitForLinks(devices, stop.signal);
+    if (!stop.signal.aborted) await run(devices, makeTraffic(devices, clock), stop, { ...options, clock });
+  } catch (error) {
+    // What was opening or waiting ends with the wish to stop, which is no failure.
+    if (error !== stop.signal.reason) stop.stop(error);
   } finally {
-    // In reverse: later devices may use the pool of the first.
     const closed = await closeAll(devices);
-    stop.dispose();
+    if (given === undefined) stop.dispose();
     if (closed !== undefined) stop.stop(closed);
   }
   stop.throwIfFailed();
@@ -64,18 +72,26 @@ async function run(
   devices: readonly NetDevice[],
   traffic: Traffic,
   stop: Stop,
-  options: TrafficOptions,
+  options: TrafficOptions & { readonly clock: Clock },
 ): Promise<void> {
-  const report = new TrafficReport(traffic.report, options.json ?? false);
-  const watches = devices.map((device) => device.vfio.onGone((error) => stop.stop(error)));
-  const ticker = setInterval(() => {
+  const { clock } = options;
+  const oneCpu = sharesCpu(devices);
+  if (oneCpu) {
+    warn(
+      'this process has one CPU, and shares it with the emulator: they take turns, and rates vary',
+      'It takes two to keep both busy (nproc tells how many it may use; taskset and containers limit that).',
+    );
+  }
+  const report = new TrafficReport(traffic.report, options.json ?? false, clock);
+  const watches = devices.map((device) => device.onGone((error) => stop.stop(error)));
+  const endTicks = every(clock, REPORT_MS, () => {
     try {
       report.tick();
     } catch (error) {
       stop.stop(error);
     }
-  }, REPORT_MS);
-  const end = options.duration === undefined ? undefined : setTimeout(() => stop.stop(), options.duration);
+  });
+  const cancelEnd = clock.after(options.duration ?? Number.POSITIVE_INFINITY, () => stop.stop());
   const polling = new AbortController();
   const endPolling = async (): Promise<void> => {
     try {
@@ -93,26 +109,31 @@ async function run(
         if (traffic.done === true) stop.stop();
         return traffic.poll();
       },
-      { signal: polling.signal, devices: traffic.wakeOn },
+      { signal: polling.signal, devices: traffic.wakeOn, sharesCpu: oneCpu, clock },
     );
   } catch (error) {
     stop.stop(error);
   } finally {
-    clearInterval(ticker);
-    clearTimeout(end);
+    endTicks();
+    cancelEnd();
     for (const unwatch of watches) unwatch();
   }
+  for (const device of devices) {
+    // One that is gone is known by then, or is told now; the totals are due all the same.
+    await device.drain({ timeoutMs: DRAIN_TIMEOUT_MS }).catch((error: unknown) => stop.stop(error));
+  }
   try {
-    for (const device of devices) await device.drain(DRAIN_TIMEOUT_MS);
-    report.final(report.totals());
-    traffic.afterTotals?.();
+    report.final();
   } catch (error) {
     stop.stop(error);
   }
+  traffic.afterTotals?.();
 }
 
-async function waitForLinks(devices: readonly NetDevice[]): Promise<void> {
-  const states = await Promise.all(devices.map((device) => device.waitForLink(LINK_TIMEOUT_MS)));
+async function waitForLinks(devices: readonly NetDevice[], signal: AbortSignal): Promise<void> {
+  const states = await Promise.all(
+    devices.map((device) => device.waitForLink({ timeoutMs: LINK_TIMEOUT_MS, signal })),
+  );
   for (const [i, state] of states.entries()) {
     if (!state.up) warn(`${devices[i]!.address} has no link`, 'Check the cable and the other end; going on.');
   }

@@ -3,8 +3,9 @@
  * each packet, and with one that copies each to memory of the application's own, as `recv` would have. Between the last
  * two all else is the same, so the difference is the copy.
  */
-import { ownCopy } from '../../src/driver/instantiate.js';
-import { connectQueues } from '../../src/driver/intel/pipe.js';
+import { instantiate } from '../../src/driver/instantiate.js';
+import type { PacketHook } from '../../src/driver/queue-link.js';
+import { connectQueues } from '../../src/forward/forwarder.js';
 import { Queues } from '../lab.js';
 import { native } from '../native.js';
 import { timedPolls } from '../timed-polls.js';
@@ -28,10 +29,10 @@ class Subject {
   readonly #targets: Uint32Array[] = [];
 
   constructor(sizeBytes: number, way: Way) {
-    const { lab, pool, rx, tx } = this.#queues;
+    const { lab, rx, tx } = this.#queues;
     native.labFrameBytes(lab.pointer, sizeBytes);
     const [toB, toA] = [0, 1].map((from) =>
-      connectQueues(rx[from]!, tx[1 - from]!, pool, {
+      connectQueues(rx[from]!, tx[1 - from]!, {
         batch: BATCH,
         path: way === 'general' ? 'general' : 'pipe',
         ...this.#look(way),
@@ -44,9 +45,9 @@ class Subject {
   #look(way: Way) {
     if (way === 'general' || way === 'pipe') return { touch: true };
     const { pool } = this.#queues;
-    if (way === 'look') return { onPacket: ownCopy(makeLook)(pool.memory, pool.bufferShift) };
+    if (way === 'look') return { onPacket: instantiate(makeLook, null, pool.frames, pool.bufferShift) };
     const targets = new Uint32Array(TARGETS);
-    if (pool.allocate(targets) < TARGETS) throw new Error('the pool is too small for the copies');
+    if (pool.allocate(targets, TARGETS) < TARGETS) throw new Error('the pool is too small for the copies');
     const copier = new PacketCopier(pool, targets);
     this.#targets.push(targets);
     this.#copiers.push(copier);
@@ -66,15 +67,15 @@ class Subject {
   }
 
   close(): void {
-    for (const targets of this.#targets) this.#queues.pool.release(targets);
+    for (const targets of this.#targets) this.#queues.pool.release(targets, TARGETS);
     this.#queues.close();
   }
 }
 
-function makeLook(memory: Uint8Array, shift: number): (packet: number, lengthBytes: number) => number {
+function makeLook(_layout: null, frames: Uint8Array, shift: number): PacketHook {
   return function look(packet: number, lengthBytes: number): number {
     const start = packet << shift;
-    memory[start] = memory[start]!;
+    frames[start] = frames[start]!;
     return lengthBytes;
   };
 }

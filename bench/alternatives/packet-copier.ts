@@ -1,7 +1,7 @@
 /** A hook for forwarders that copies each packet, and can tell whether it did. */
 
-import { ownCopy, STATE_LENGTH } from '../../src/driver/instantiate.js';
-import type { PacketHook } from '../../src/driver/packet-hook.js';
+import { instantiate, STATE_LENGTH } from '../../src/driver/instantiate.js';
+import type { PacketHook } from '../../src/driver/queue-link.js';
 import type { PacketPool } from '../../src/hugepage/packet-pool.js';
 
 /** Copies that `check` looks at. */
@@ -23,9 +23,9 @@ export class PacketCopier {
     this.#targets = targets;
     this.#sources = new Uint32Array(targets.length);
     this.#lengths = new Uint32Array(targets.length);
-    this.onPacket = ownCopy(makeCopy)({
-      memory: pool.memory,
-      words: new Int32Array(pool.memory.buffer, pool.memory.byteOffset, pool.memory.length >>> 2),
+    this.onPacket = instantiate(makeCopy, null, {
+      frames: pool.frames,
+      words: new Int32Array(pool.frames.buffer, pool.frames.byteOffset, pool.frames.length >>> 2),
       shift: pool.bufferShift,
       targets,
       sources: this.#sources,
@@ -36,21 +36,21 @@ export class PacketCopier {
 
   /** The last copies, as long as their packets have not been used again, are what was sent. @throws Error */
   check(): void {
-    const { bufferShift, memory } = this.#pool;
+    const { bufferShift, frames } = this.#pool;
     const count = this.#state[0]!;
     for (let i = Math.max(0, count - CHECKED); i < count; i++) {
       const at = i & (this.#targets.length - 1);
       const from = this.#sources[at]! << bufferShift;
       const to = this.#targets[at]! << bufferShift;
       for (let byte = 0; byte < this.#lengths[at]!; byte++) {
-        if (memory[from + byte] !== memory[to + byte]) throw new Error(`copy ${i} differs at byte ${byte}`);
+        if (frames[from + byte] !== frames[to + byte]) throw new Error(`copy ${i} differs at byte ${byte}`);
       }
     }
   }
 }
 
 interface Copy {
-  readonly memory: Uint8Array;
+  readonly frames: Uint8Array;
   readonly words: Int32Array;
   readonly shift: number;
   readonly targets: Uint32Array;
@@ -59,8 +59,9 @@ interface Copy {
   readonly state: Int32Array;
 }
 
-/** A factory for `ownCopy`: it uses nothing of its module but types. */
-function makeCopy({ memory, words, shift, targets, sources, lengths, state }: Copy): PacketHook {
+/** A factory for `instantiate`: it uses nothing of its module but types. */
+function makeCopy(_layout: null, copies: Copy): PacketHook {
+  const { frames, words, shift, targets, sources, lengths, state } = copies;
   /** Up to here a loop over words copies faster than a call does. */
   const LOOP_LIMIT_BYTES = 128;
   const mask = targets.length - 1;
@@ -69,7 +70,7 @@ function makeCopy({ memory, words, shift, targets, sources, lengths, state }: Co
     const from = packet << shift;
     const to = targets[next]! << shift;
     if (lengthBytes > LOOP_LIMIT_BYTES) {
-      memory.copyWithin(to, from, from + lengthBytes);
+      frames.copyWithin(to, from, from + lengthBytes);
     } else {
       const end = (from + lengthBytes + 3) >>> 2;
       let target = to >>> 2;

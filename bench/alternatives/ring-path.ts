@@ -3,7 +3,7 @@
  * frames to be sent are copied into the slots of a transmit ring (TPACKET_V2), and one system call sends many.
  */
 import { closeSync } from 'node:fs';
-import { MAP_SHARED, type Mapping, mmap, munmap, PROT_READ, PROT_WRITE } from '../../src/syscalls/memory.js';
+import { type Mapping, mapShared, munmap } from '../../src/syscalls/memory.js';
 import { HEADERS_BYTES } from './frames.js';
 import {
   check,
@@ -68,7 +68,7 @@ export class RingPath implements KernelPath {
     this.#options = options;
     this.#in = packetSocket(options.from, true);
     receiveRing(this.#in, BLOCK_BYTES, RX_BLOCKS, RETIRE_MS);
-    this.#rx = mmap(this.#in, BLOCK_BYTES * RX_BLOCKS, 0, PROT_READ | PROT_WRITE, MAP_SHARED);
+    this.#rx = mapShared(this.#in, BLOCK_BYTES * RX_BLOCKS);
     this.#rxWords = new Int32Array(this.#rx.buffer);
     this.#rxHalves = new Uint16Array(this.#rx.buffer);
     this.#rxBytes = new Uint8Array(this.#rx.buffer);
@@ -137,7 +137,7 @@ class TransmitRing {
   constructor(interfaceName: string) {
     this.#fd = packetSocket(interfaceName, false);
     transmitRing(this.#fd, BLOCK_BYTES, TX_BLOCKS);
-    this.#ring = mmap(this.#fd, BLOCK_BYTES * TX_BLOCKS, 0, PROT_READ | PROT_WRITE, MAP_SHARED);
+    this.#ring = mapShared(this.#fd, BLOCK_BYTES * TX_BLOCKS);
     this.#words = new Int32Array(this.#ring.buffer);
     this.#halves = new Uint16Array(this.#ring.buffer);
     this.#bytes = new Uint8Array(this.#ring.buffer);

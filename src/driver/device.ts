@@ -1,38 +1,60 @@
 /**
  * What every NIC driver gives. A packet is an index into the device's `PacketPool`; nothing between `receive` and
- * `send` allocates, makes a system call or copies.
+ * `send` allocates or copies. Nothing here says what only one family of hardware means.
  */
 import type { PageSize } from '../hugepage/dma-region.js';
 import type { PacketPool } from '../hugepage/packet-pool.js';
+import type { IntegerRange } from '../options.js';
 import type { VfioDevice } from '../vfio/types.js';
+import type { LinkedQueues, LinkOptions } from './queue-link.js';
 
+/** How `open` sets a device up. */
 export interface OpenOptions {
   /**
    * Buffers to receive into and to send from. Give the same pool to several devices to send on one what another
-   * received. Without it the device makes its own (`buffers`, `bufferSizeBytes`, `pageSize`, `debug`) and closes
-   * it with itself.
+   * received. Without it the device makes its own (`buffers`, `bufferSizeBytes`, `headroomBytes`, `debug`); its memory
+   * is given back when the last device that uses it closes.
    */
   readonly pool?: PacketPool;
-  /** Descriptors per receive queue: a power of two, 64 to 4096. Default 512. */
+  /** Descriptors per receive queue. What is possible, and the default: `NetDevice.limits`. */
   readonly rxRingSize?: number;
-  /** Descriptors per transmit queue: a power of two, 64 to 4096. Default 512. */
+  /** Descriptors per transmit queue. */
   readonly txRingSize?: number;
-  /** Pairs of receive and transmit queues; with more than one, RSS spreads flows over them. Default 1. */
+  /** Pairs of receive and transmit queues; with more than one, flows are spread over them. Default 1. */
   readonly queuePairs?: number;
+  /**
+   * Bytes of the largest layer 3 packet. The longest frame has 22 more (Ethernet header and two VLAN tags), and an own
+   * pool gets buffers that hold it. Without it frames may be as long as buffers and hardware allow.
+   */
+  readonly mtu?: number;
   /** Receive every frame, not only those addressed to this MAC. Default false. */
   readonly promiscuous?: boolean;
   /** Own pool only: see `PacketPoolOptions`. Default: enough to fill every ring and 1024 more. */
   readonly buffers?: number;
+  /** Own pool only: how many devices like this one are going to use it. Default 1. */
+  readonly buffersForDevices?: number;
   /** Own pool only: bytes per buffer. */
   readonly bufferSizeBytes?: number;
+  /** Own pool only: bytes in front of each frame. */
+  readonly headroomBytes?: number;
   /** Memory for rings (and the own pool). Default `auto`. */
   readonly pageSize?: PageSize;
   /** Own pool only: check who owns each buffer. */
   readonly debug?: boolean;
-  /** Fill the pool's `rxFlags`, `vlanTags` and `rssHashes` for each received packet. Default false. */
+  /** Fill the pool's `metadata` for each received packet. Default false. */
   readonly rxMetadata?: boolean;
   /** Take VLAN tags out of received frames; `rxMetadata` tells them. Default false: frames stay as they are. */
   readonly vlanStrip?: boolean;
+  /** Ends the opening: it rejects with the signal's reason, and the device is as before. */
+  readonly signal?: AbortSignal;
+}
+
+/** How long to wait. */
+export interface WaitOptions {
+  /** Ends the wait: it rejects with the signal's reason. */
+  readonly signal?: AbortSignal | undefined;
+  /** Milliseconds; without it the wait has no end of its own. */
+  readonly timeoutMs?: number | undefined;
 }
 
 export interface LinkState {
@@ -43,8 +65,9 @@ export interface LinkState {
 }
 
 /**
- * Cumulative since open. The first four are counted by the driver at the rings; `wire*` by the hardware at the MAC.
- * Bytes are frame bytes without the FCS for the driver's counters, with the FCS for the hardware's.
+ * Cumulative since open. Packets and bytes are counted by the driver at the rings; `wire*` by the hardware at the MAC.
+ * Bytes are frame bytes without the FCS for the driver's counters, with the FCS for the hardware's. A counter that the
+ * hardware does not have is absent.
  */
 export interface NetStats {
   /** Packets handed to the application. */
@@ -53,10 +76,6 @@ export interface NetStats {
   /** Packets taken by `send` and put on the ring. */
   txPackets: number;
   txBytes: number;
-  /** Good frames that the hardware lost because no descriptor was free: the application is too slow. */
-  rxMissed: number;
-  /** Frames that arrived damaged (FCS, length, symbol errors), by the hardware's counters. */
-  rxErrors: number;
   /** Frames dropped because they did not fit one buffer. */
   rxTooLong: number;
   /** Frames dropped because their descriptor carried an error or an impossible length. */
@@ -65,45 +84,103 @@ export interface NetStats {
   rxNoBuffer: number;
   /** Packets given to `send` that no hardware can send (too short, longer than the buffer); dropped. */
   txErrors: number;
-  /** Good frames by the hardware's counters (GPRC, GORC, GPTC, GOTC). */
-  wireRxPackets: number;
-  wireRxBytes: number;
-  wireTxPackets: number;
-  wireTxBytes: number;
+  /** Good frames that the hardware lost because no descriptor was free: the application is too slow. */
+  rxMissed?: number;
+  /** Frames that arrived damaged (FCS, length, symbol errors), by the hardware's counters. */
+  rxErrors?: number;
+  /** Good frames by the hardware's counters. */
+  wireRxPackets?: number;
+  wireRxBytes?: number;
+  wireTxPackets?: number;
+  wireTxBytes?: number;
+}
+
+/** What a ring's size may be, and is where nothing is said. */
+export interface RingLimits extends IntegerRange {
+  readonly default: number;
+}
+
+/** What a family of hardware can be asked for. */
+export interface DeviceLimits {
+  readonly rxRing: RingLimits;
+  readonly txRing: RingLimits;
+  readonly maxQueuePairs: number;
+  /** Shortest and longest frame that the hardware sends and receives, without FCS. */
+  readonly minFrameBytes: number;
+  readonly maxFrameBytes: number;
+  /** Bytes in front of each frame that hold a header of the device's: the pool must have that much headroom. Default 0. */
+  readonly headroomBytes?: number;
+}
+
+/** What the driver of a device offers besides moving frames. */
+export interface DeviceCapabilities {
+  /** `rxMetadata`: checksums, tags and hashes of received packets. */
+  readonly rxMetadata: boolean;
+  /** `vlanStrip`. */
+  readonly vlanStrip: boolean;
+  /** What `sendOffloaded` does: bits of `TxFlag`; 0 where there is no `sendOffloaded`. */
+  readonly txOffloads: number;
+  /** Received packets have a time stamp in the metadata. */
+  readonly rxTimes: boolean;
+  /** The device sleeps until a packet interrupts; else idle waits look once a millisecond. */
+  readonly interrupts: boolean;
 }
 
 export interface RxQueue {
   /** Number of descriptors. */
   readonly size: number;
+  /** Where its buffers come from. */
+  readonly pool: PacketPool;
   /**
    * Takes up to `max` received packets: writes their buffer indices to `bufs` and returns how many (0 when there
    * are none). The caller owns the buffers: send them or give them back to the pool. `pool.lengths[i]` has the
-   * length. Never blocks and never throws (save for ownership checks of a debug pool).
+   * length. Never blocks.
+   * @param max at most the length of `bufs`, which is the default
+   * @throws NicError `CLOSED` after its device was closed; `OWNERSHIP` while its ring belongs to a pipe
    */
   receive(bufs: Uint32Array, max?: number): number;
   /** True where `receive` would find a packet. */
   readonly pending: boolean;
+  /**
+   * Resolves with true as soon as a packet has arrived (by interrupt; at once where one is waiting), with false after
+   * `timeoutMs`. For idle times: under load poll instead. Costs some microseconds.
+   * @throws NicError `CLOSED` where the device is or gets closed, `DEVICE_GONE`; the reason of the signal
+   */
+  wait(options?: WaitOptions): Promise<boolean>;
+  /**
+   * Connects the queue with a transmit queue by a way of its own that is faster than `receive` and `send`; undefined
+   * where it has none for these two. Applications call `connectQueues`.
+   * @throws NicError `BAD_OPTION` where `options.path` insists on one that is not possible
+   */
+  link?(tx: TxQueue, options: LinkOptions): LinkedQueues | undefined;
 }
 
 export interface TxQueue {
   /** Number of descriptors. */
   readonly size: number;
+  /** Where the buffers go after transmission; only its packets can be sent. */
+  readonly pool: PacketPool;
   /**
-   * Queues packets `bufs[0]` to `bufs[count - 1]` for transmission, with one doorbell for all, and returns how many
-   * were taken: fewer when the ring is full. The caller keeps the rest; the taken ones return to the pool after
+   * Queues packets `bufs[start]` to `bufs[start + count - 1]` for transmission, with one doorbell for all, and returns
+   * how many were taken: fewer when the ring is full. The caller keeps the rest; the taken ones return to the pool after
    * transmission and must not be touched.
+   * @param start default 0
+   * @throws NicError `BAD_ARGUMENT`; `CLOSED` after its device was closed; `OWNERSHIP` while its ring belongs to a pipe
    */
-  send(bufs: Uint32Array, count?: number): number;
+  send(bufs: Uint32Array, count: number, start?: number): number;
   /**
-   * Like `send`, and has the hardware insert VLAN tags and checksums as the pool's `txFlags`, `vlanTags` and
-   * `txHeaders` say. A little slower. Undefined where the driver does not offer it.
+   * Like `send`, and has the hardware do what the metadata's `txFlags` say: insert VLAN tags and checksums. A little
+   * slower. Undefined where the driver does not offer it.
    */
-  sendOffloaded?(bufs: Uint32Array, count?: number): number;
+  sendOffloaded?(bufs: Uint32Array, count: number, start?: number): number;
   /** Gives buffers whose transmission is complete back to the pool. `send` does so by itself. */
   reclaim(): void;
 }
 
-export interface NetDevice {
+/** At least one. */
+export type Queues<Queue> = readonly [Queue, ...Queue[]];
+
+export interface NetDevice extends AsyncDisposable {
   /** `0000:03:00.0` or `vfio-user:/path`. */
   readonly address: string;
   /** Name of the driver: `igb`. */
@@ -111,48 +188,73 @@ export interface NetDevice {
   /** Name of the hardware: `Intel 82576`. */
   readonly model: string;
   readonly pool: PacketPool;
-  readonly rxQueues: readonly RxQueue[];
-  readonly txQueues: readonly TxQueue[];
+  readonly rxQueues: Queues<RxQueue>;
+  readonly txQueues: Queues<TxQueue>;
+  readonly limits: DeviceLimits;
+  readonly capabilities: DeviceCapabilities;
+  /** Longest frame without FCS that this device, as it was opened, receives and sends. */
+  readonly maxFrameBytes: number;
   /** Six bytes. */
   readonly mac: Uint8Array;
   /** `52:54:00:12:34:56`. */
   readonly macAddress: string;
-  readonly vfio: VfioDevice;
+  /** The VFIO device; absent where the kernel drives the hardware. */
+  readonly vfio?: VfioDevice;
+  /** @throws NicError `DEVICE_GONE` */
   linkState(): LinkState;
   /**
    * Resolves with the state once the link is up, or is still down after `timeoutMs`.
-   * @throws NicError `DEVICE_GONE`
+   * @throws NicError `DEVICE_GONE`; `CLOSED` where the device is or gets closed; the reason of the signal
    */
-  waitForLink(timeoutMs: number): Promise<LinkState>;
-  setPromiscuous(on: boolean): void;
+  waitForLink(options?: WaitOptions): Promise<LinkState>;
+  setPromiscuous(on: boolean): Promise<void>;
   /**
    * Changes the address that the unicast filter accepts.
-   * @param mac six bytes @throws NicError `BAD_OPTION` for a multicast or zero address
+   * @param mac six bytes @throws NicError `BAD_OPTION` for a multicast or zero address; `CLOSED`
    */
-  setMac(mac: Uint8Array): void;
+  setMac(mac: Uint8Array): Promise<void>;
   /**
-   * Receives the multicast groups given, and no others; the hardware's filter hashes, so some further groups may come
-   * through. @param groups six bytes each, or `all`
+   * Receives the multicast groups given, and no others; a filter that hashes may let some further groups through.
+   * @param groups six bytes each, or `all` @throws NicError `BAD_OPTION` for what is no group; `CLOSED`
    */
-  setMulticast(groups: readonly Uint8Array[] | 'all'): void;
+  setMulticast(groups: readonly Uint8Array[] | 'all'): Promise<void>;
   /**
-   * Reads the hardware's counters and returns the sums. Call at least once in some seconds: hardware counters
-   * are 32 bits wide and saturate. @throws NicError `DEVICE_GONE`
+   * Returns the sums of all counters. Hardware counters may be small: call at least once in some seconds.
+   * @throws NicError `DEVICE_GONE`
    */
   stats(): NetStats;
   /**
-   * Resolves with true as soon as a packet has arrived on any receive queue (by interrupt; at once where one is
-   * waiting), with false after `timeoutMs`. For idle times: under load poll instead.
+   * Resolves with true as soon as a packet has arrived on any receive queue, with false after `timeoutMs`.
+   * @throws as `RxQueue.wait`
    */
-  waitForPackets(timeoutMs: number): Promise<boolean>;
+  waitForPackets(options?: WaitOptions): Promise<boolean>;
   /**
    * Waits until the hardware has put every queued frame on the wire. Resolves with false where it has not within
    * `timeoutMs`: the link is down or the device hangs.
+   * @throws NicError `DEVICE_GONE`; `CLOSED` where the device is or gets closed; the reason of the signal
    */
-  drain(timeoutMs: number): Promise<boolean>;
+  drain(options?: WaitOptions): Promise<boolean>;
   /**
-   * Stops the queues, gives every buffer back to the pool, resets the device and turns bus mastering off. May be
-   * called twice.
+   * Sends one frame: copies the bytes into a buffer of the pool and queues it on the first transmit queue; waits while
+   * there is no buffer or no room. For some thousand frames a second: a copy, a promise and a doorbell each.
+   * @param frame from the destination address on, without FCS
+   * @throws NicError `BAD_ARGUMENT` for what is no frame that this device sends; `DEVICE_TIMEOUT` where there is no room
+   *   within `timeoutMs` (default 1000); `CLOSED`; the reason of the signal
+   */
+  sendFrame(frame: Uint8Array, options?: WaitOptions): Promise<void>;
+  /**
+   * Frames as they come, on all receive queues, until the signal is aborted or the device is closed. Each is a copy of
+   * its own: about 200 ns and garbage for each frame; in return its buffer is back in the pool, and the loop may take its
+   * time. Frames that come meanwhile wait in the ring; what does not fit there the hardware counts as missed.
+   * @example
+   * for await (const frame of nic.frames({ signal })) console.log(frame.length, 'bytes');
+   */
+  frames(options?: { readonly signal?: AbortSignal }): AsyncIterableIterator<Uint8Array>;
+  /** Calls back once when the device is gone: unplugged, or its server has ended. Returns a function that ends it. */
+  onGone(listener: (error: Error) => void): () => void;
+  /**
+   * Stops the queues, gives every buffer back to the pool, resets the device and turns bus mastering off. Ends all that
+   * waits. May be called twice.
    */
   close(): Promise<void>;
 }
@@ -161,7 +263,9 @@ export interface NetDevice {
 export interface Driver {
   readonly name: string;
   readonly ids: readonly DeviceId[];
-  /** Brings the device up. On failure the caller closes `vfio` (closing twice is fine). */
+  readonly limits: DeviceLimits;
+  readonly capabilities: DeviceCapabilities;
+  /** Brings the device up. The options are checked. On failure the caller closes `vfio` (closing twice is fine). */
   open(vfio: VfioDevice, id: DeviceId, options: OpenOptions): Promise<NetDevice>;
 }
 

@@ -3,24 +3,67 @@
  * factory has made one closure only, V8 compiles the closure with all that it captured as constants: ring addresses,
  * sizes and masks become immediate operands, and the checks of each array are done once, by the compiler. From the
  * second closure on they share code, and that code has to load and check everything anew (measured: twice the time per
- * packet; docs/performance.md). So each queue takes a copy of the factory.
+ * packet; docs/performance.md). So each queue takes a copy of the factory, made from its source text.
  *
- * Such a factory may use nothing of its module: all that it needs comes by its parameters. Arrays that a loop keeps its
- * state in must be longer than 64 bytes: smaller ones lie in the engine's heap, where they move.
+ * Such a factory may use nothing of its module: bits, word numbers and element numbers come as its first parameter, the
+ * `layout`, a frozen object that the compiler takes apart. Arrays that a loop keeps its state in must be longer than 64
+ * bytes: smaller ones lie in the engine's heap, where they move.
+ *
+ * Where a copy cannot run, all queues share the original: slower, never broken. That is so where a bundler or a coverage
+ * tool put calls of helpers of its own into the source (esbuild with `keepNames`, Istanbul), and where the source text is
+ * not there (bytecode only, a `toString` that hides it). `DEBUG=barewire:driver` says which.
  */
 import { runInThisContext } from 'node:vm';
+import createDebug from 'debug';
+import { foreignNames } from './foreign-names.js';
 
-const used = new WeakSet<object>();
+const debug = createDebug('barewire:driver');
 
 /** Elements of a state array: more than 64 bytes at four or eight bytes each, and a cache line of its own. */
 export const STATE_LENGTH = 32;
 
-/** Returns the factory at its first call and a copy at every other. */
-export function ownCopy<Factory extends (...parameters: never[]) => unknown>(factory: Factory): Factory {
-  if (!used.has(factory)) {
-    used.add(factory);
+type Factory = (...parameters: never[]) => unknown;
+
+/** Factories that were called, and of those called again the text that copies are made of: none where they share. */
+const used = new WeakMap<Factory, { text?: string | undefined }>();
+
+/**
+ * Makes a closure whose compiled code is its own: `factory(layout, ...parameters)` by the factory itself at its first
+ * call, by a copy at every other.
+ */
+export function instantiate<Layout, Parameters extends readonly unknown[], Result>(
+  factory: (layout: Layout, ...parameters: Parameters) => Result,
+  layout: Layout,
+  ...parameters: Parameters
+): Result {
+  return another(factory)(layout, ...parameters);
+}
+
+/** A factory to be called once: the given one, or a copy of it; the given one again where no copy can run. */
+function another<F extends Factory>(factory: F): F {
+  const before = used.get(factory);
+  if (before === undefined) {
+    used.set(factory, {});
     return factory;
   }
-  const source = `'use strict'; (${Function.prototype.toString.call(factory)})`;
-  return runInThisContext(source, { filename: `own-copy:${factory.name}` }) as Factory;
+  if (!('text' in before)) before.text = textOf(factory);
+  return before.text === undefined ? factory : (compile(factory.name, before.text) as F);
+}
+
+/** The source text of a factory, or undefined where it would not run elsewhere. */
+function textOf(factory: Factory): string | undefined {
+  try {
+    const text = Function.prototype.toString.call(factory);
+    const foreign = foreignNames(text);
+    if (foreign.length === 0 && typeof compile(factory.name, text) === 'function') return text;
+    debug('%s uses %s: its closures share their code', factory.name, foreign.join(', ') || 'no function');
+  } catch (error) {
+    debug('%s cannot be copied, its closures share their code: %o', factory.name, error);
+  }
+  return undefined;
+}
+
+/** @throws SyntaxError */
+function compile(name: string, text: string): unknown {
+  return runInThisContext(`'use strict'; (${text})`, { filename: `copy:${name}` });
 }

@@ -2,9 +2,9 @@
  * A device's 32-bit registers by byte offset, with bounded waits that name what they waited for. For set-up,
  * statistics and teardown only: queues write their doorbells directly.
  */
-import { setTimeout as sleep } from 'node:timers/promises';
 import { NicError } from '../errors.js';
 import type { Region } from '../vfio/region.js';
+import { until } from './until.js';
 
 /** What a read gives when no device answers: PCIe completes it with all ones. */
 export const ALL_ONES = 0xffff_ffff;
@@ -12,6 +12,8 @@ export const ALL_ONES = 0xffff_ffff;
 export class RegisterFile {
   readonly #region: Region;
   readonly #device: string;
+  /** Ends every `waitFor` while it is set: the device is being opened. */
+  signal: AbortSignal | undefined;
 
   /** @param device address, for messages */
   constructor(region: Region, device: string) {
@@ -45,26 +47,23 @@ export class RegisterFile {
   /**
    * Reads until the bits of `mask` equal `value`. Only reads: writing while waiting would overwrite other fields.
    * @param name `REGISTER.FIELD`, for the error
-   * @throws NicError `DEVICE_TIMEOUT` with the last value seen, `DEVICE_GONE` where the register reads all ones
+   * @throws NicError `DEVICE_TIMEOUT` with the last value seen, `DEVICE_GONE` where the register reads all ones; the
+   *   reason of `signal`
    */
   async waitFor(offset: number, mask: number, value: number, name: string, timeoutMs: number): Promise<void> {
-    const deadline = performance.now() + timeoutMs;
-    for (;;) {
-      // Looked at before the register: a process that was held up for longer than the timeout reads once more.
-      const late = performance.now() >= deadline;
-      const now = this.read(offset);
-      if (now === ALL_ONES) throw this.gone(name);
-      if ((now & mask) >>> 0 === value) return;
-      if (late) {
-        throw new NicError(
-          'DEVICE_TIMEOUT',
-          `${this.#device}: ${name} did not become 0x${value.toString(16)} within ${timeoutMs} ms ` +
-            `(last value of the register 0x${now.toString(16).padStart(8, '0')})`,
-          { path: this.#device, hint: 'Reset the device (unbind and bind it) or power-cycle the machine.' },
-        );
-      }
-      await sleep(1);
-    }
+    let last = 0;
+    const look = (): true | undefined => {
+      last = this.read(offset);
+      if (last === ALL_ONES) throw this.gone(name);
+      return (last & mask) >>> 0 === value ? true : undefined;
+    };
+    if ((await until(look, { timeoutMs, signal: this.signal })) === true) return;
+    throw new NicError(
+      'DEVICE_TIMEOUT',
+      `${this.#device}: ${name} did not become 0x${value.toString(16)} within ${timeoutMs} ms ` +
+        `(last value of the register 0x${last.toString(16).padStart(8, '0')})`,
+      { path: this.#device, hint: 'Reset the device (unbind and bind it) or power-cycle the machine.' },
+    );
   }
 
   /** @throws NicError `DEVICE_GONE` where the register, which never has all bits set, reads all ones */

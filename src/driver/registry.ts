@@ -1,18 +1,74 @@
 /** Which driver serves which PCI ID, and the way in: `open`. */
 import { NicError } from '../errors.js';
+import { badOption } from '../options.js';
+import { formatDeviceAddress, parseDeviceAddress } from '../pci/address.js';
+import { ConfigSpace } from '../pci/config-space.js';
+import { formatIds } from '../pci/ids.js';
+import { isNic, readDevice, SYSFS_ROOT } from '../pci/sysfs.js';
 import { openVfio } from '../vfio/open.js';
 import { PciRegion, type VfioDevice } from '../vfio/types.js';
-import type { DeviceId, Driver, NetDevice, OpenOptions } from './device.js';
+import type { DeviceCapabilities, DeviceId, DeviceLimits, Driver, NetDevice, OpenOptions } from './device.js';
 import { igb } from './igb/igb.js';
 import { ixgbe } from './ixgbe/ixgbe.js';
+import { checkOpenOptions } from './options.js';
 
-const DRIVERS: readonly Driver[] = [igb, ixgbe];
+/** A family is one line here. */
+const drivers: Driver[] = [igb, ixgbe];
 
-/** Offsets in PCI configuration space (PCI Local Bus 3.0, 6.1). */
-const CONFIG_VENDOR_ID = 0x00;
-const CONFIG_DEVICE_ID = 0x02;
-const CONFIG_BASE_CLASS = 0x0b;
-const CLASS_NETWORK = 0x02;
+/** Devices that are opened by another kind of address than a PCI function's or a vfio-user socket's. */
+export interface DeviceScheme {
+  /** What the address starts with, without the colon: `xdp`. */
+  readonly name: string;
+  /** How such an address looks, for messages: `xdp:INTERFACE`. */
+  readonly form: string;
+  /** @param rest of the address, behind the colon. The options' types are checked */
+  open(rest: string, options: OpenOptions): Promise<NetDevice>;
+}
+
+const schemes = new Map<string, DeviceScheme>();
+
+/** Lets `open` and all commands take PCI devices that a driver of yours knows. The first driver of an ID has it. */
+export function addDriver(driver: Driver): void {
+  drivers.push(driver);
+}
+
+const SCHEME_NAME = /^[a-z][a-z0-9-]*$/;
+
+/**
+ * Lets `open` and all commands take addresses of a kind of yours.
+ * @throws NicError `BAD_OPTION` for a name that no address can begin with, or that addresses begin with already
+ */
+export function addScheme(scheme: DeviceScheme): void {
+  const { name } = scheme;
+  if (!SCHEME_NAME.test(name)) throw badOption('The name of a scheme', name, 'lower-case letters, digits, -');
+  if (name === 'vfio-user' || schemes.has(name)) {
+    throw new NicError('BAD_OPTION', `There is a scheme ${name} already`, { hint: 'Give it another name.' });
+  }
+  schemes.set(name, scheme);
+}
+
+/** The scheme of an address and the rest behind the colon; undefined for a PCI address or a vfio-user socket. */
+function schemeOf(address: unknown): { readonly scheme: DeviceScheme; readonly rest: string } | undefined {
+  const [, name, rest] = (typeof address === 'string' && /^([a-z][a-z0-9-]*):(.+)$/s.exec(address)) || [];
+  const scheme = schemes.get(name ?? '');
+  return scheme === undefined ? undefined : { scheme, rest: rest! };
+}
+
+/**
+ * An address that `open` takes, in its normal spelling.
+ * @param sysfsRoot where the names of interfaces are looked up, for the hint
+ * @throws NicError `BAD_ADDRESS`
+ */
+export function normalizeAddress(text: string, sysfsRoot?: string): string {
+  if (schemeOf(text) !== undefined) return text;
+  try {
+    return formatDeviceAddress(parseDeviceAddress(text, sysfsRoot));
+  } catch (error) {
+    if (schemes.size === 0 || !(error instanceof NicError)) throw error;
+    const forms = Array.from(schemes.values(), ({ form }) => form);
+    throw new NicError(error.code, error.message, { hint: `${error.hint}, or ${forms.join(', ')}` });
+  }
+}
 
 export interface SupportedDevice {
   readonly vendor: number;
@@ -21,11 +77,22 @@ export interface SupportedDevice {
   readonly name: string;
   /** `igb`. */
   readonly driver: string;
+  readonly limits: DeviceLimits;
+  readonly capabilities: DeviceCapabilities;
 }
 
 /** Every PCI ID that `open` takes. */
 export function supportedDevices(): readonly SupportedDevice[] {
-  return DRIVERS.flatMap((driver) => driver.ids.map((id) => ({ ...id, driver: driver.name })));
+  return drivers.flatMap(({ name, limits, capabilities, ids }) =>
+    ids.map((id) => ({
+      vendor: id.vendor,
+      device: id.device,
+      name: id.name,
+      driver: name,
+      limits,
+      capabilities,
+    })),
+  );
 }
 
 /**
@@ -35,12 +102,55 @@ export function supportedDevices(): readonly SupportedDevice[] {
  * @param address `0000:03:00.0`, `03:00.0` (a PCI device bound to vfio-pci) or `vfio-user:/path/to.sock`
  * @throws NicError; `code` tells the step that failed and `hint` what to do
  * @example
- * const nic = await open('0000:03:00.0', { promiscuous: true });
+ * await using nic = await open('0000:03:00.0', { promiscuous: true });
  * const bufs = new Uint32Array(32);
  * const count = nic.rxQueues[0].receive(bufs);
+ * nic.pool.release(bufs, count);
  */
 export async function open(address: string, options: OpenOptions = {}): Promise<NetDevice> {
-  return openOn(openVfio(address), options);
+  checkOpenOptions(options);
+  options.signal?.throwIfAborted();
+  const other = schemeOf(address);
+  if (other !== undefined) return other.scheme.open(other.rest, options);
+  return openOn(openVfioDevice(normalizeAddress(address)), options);
+}
+
+function openVfioDevice(address: string): VfioDevice {
+  try {
+    return openVfio(address);
+  } catch (error) {
+    throw explainUnbound(error, address);
+  }
+}
+
+/**
+ * The error for a PCI device that is not bound: where no driver here knows it, that is the error, since binding it would
+ * take it from the kernel for nothing.
+ */
+export function explainUnbound(error: unknown, address: string, sysfsRoot = SYSFS_ROOT): unknown {
+  if (!(error instanceof NicError) || error.code !== 'NOT_BOUND') return error;
+  const parsed = parseDeviceAddress(address);
+  const found = parsed.kind === 'pci' ? readDevice(parsed.bdf, sysfsRoot) : null;
+  if (found === null || !isNic(found)) return error;
+  const { address: bdf, vendor, device } = found;
+  if (vendor === null || device === null || supported(vendor, device) !== undefined) return error;
+  return noDriver(`${bdf} (${formatIds(vendor, device)})`, bdf);
+}
+
+function supported(vendor: number, device: number): { driver: Driver; id: DeviceId } | undefined {
+  for (const driver of drivers) {
+    const id = driver.ids.find((entry) => entry.vendor === vendor && entry.device === device);
+    if (id !== undefined) return { driver, id };
+  }
+  return undefined;
+}
+
+function noDriver(name: string, path: string): NicError {
+  const list = supportedDevices().map((entry) => `${entry.name} (${formatIds(entry.vendor, entry.device)})`);
+  return new NicError('UNSUPPORTED_DEVICE', `No driver for ${name}`, {
+    path,
+    hint: `Supported: ${list.join(', ')}.`,
+  });
 }
 
 /**
@@ -59,34 +169,19 @@ export async function openOn(vfio: VfioDevice, options: OpenOptions = {}): Promi
 
 /** @throws NicError `NOT_A_NIC`, `UNSUPPORTED_DEVICE`, `DEVICE_GONE` */
 function driverFor(vfio: VfioDevice): { driver: Driver; id: DeviceId } {
-  const config = vfio.region(PciRegion.CONFIG);
-  const vendor = config.read16(CONFIG_VENDOR_ID);
-  const device = config.read16(CONFIG_DEVICE_ID);
-  const name = `${vfio.address} (${hex(vendor)}:${hex(device)})`;
-  if (vendor === 0xffff) {
-    throw new NicError(
-      'DEVICE_GONE',
-      `${vfio.address} does not answer: its configuration space reads all ones`,
-      {
-        path: vfio.address,
-        hint: 'The device was removed or is powered down.',
-      },
-    );
+  const config = new ConfigSpace(vfio.region(PciRegion.CONFIG));
+  const { vendorId: vendor, deviceId: device } = config;
+  const name = `${vfio.address} (${formatIds(vendor, device)})`;
+  if (!isNic({ class: config.classCode })) {
+    throw new NicError('NOT_A_NIC', `${name} is not a network controller`, {
+      path: vfio.address,
+      hint:
+        vfio.backend === 'vfio-user'
+          ? 'The server at this socket serves a device of another kind: look for the socket of a network card.'
+          : '"barewire list" shows the network controllers of this machine.',
+    });
   }
-  if (config.read8(CONFIG_BASE_CLASS) !== CLASS_NETWORK) {
-    throw new NicError('NOT_A_NIC', `${name} is not a network controller`, { path: vfio.address });
-  }
-  for (const driver of DRIVERS) {
-    const id = driver.ids.find((entry) => entry.vendor === vendor && entry.device === device);
-    if (id !== undefined) return { driver, id };
-  }
-  const list = supportedDevices().map((entry) => `${entry.name} (${hex(entry.vendor)}:${hex(entry.device)})`);
-  throw new NicError('UNSUPPORTED_DEVICE', `No driver for ${name}`, {
-    path: vfio.address,
-    hint: `Supported: ${list.join(', ')}.`,
-  });
-}
-
-function hex(id: number): string {
-  return id.toString(16).padStart(4, '0');
+  const found = supported(vendor, device);
+  if (found === undefined) throw noDriver(name, vfio.address);
+  return found;
 }

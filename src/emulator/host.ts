@@ -3,7 +3,8 @@
  * loop gets its turn after each burst, because register accesses come in through it. After a while without work the
  * loop sleeps between polls, so that an idle emulator costs next to nothing.
  */
-import { setImmediate as nextTurn } from 'node:timers/promises';
+import { type Clock, nextTurn, systemClock } from '../clock.js';
+import { giveWay, hasOneCpu } from '../one-cpu.js';
 import { VfioUserServer } from '../vfio/user/server.js';
 import type { Pollable } from './link.js';
 import type { DeviceModel } from './model.js';
@@ -19,6 +20,13 @@ export interface EmulatorHostOptions {
   /** Sleep between polls when idle; a doorbell in mapped memory waits this long at most. Default 1 ms. */
   readonly sleepMs?: number;
   /**
+   * Whether drivers need this process's CPU: then they get it whenever nothing moves. By default true where this process
+   * has one CPU.
+   */
+  readonly sharesCpu?: boolean;
+  /** Times the sleeps. Default: the machine's. */
+  readonly clock?: Clock;
+  /**
    * Told what goes wrong while serving: bad clients, strict-mode violations; a few a second and source, and how many
    * more there were. Nothing of it ends the loop.
    */
@@ -33,6 +41,7 @@ const UNATTENDED_SLEEP_MS = 50;
 export class EmulatorHost {
   readonly #options: EmulatorHostOptions;
   readonly #reports: ReportLimit;
+  readonly #clock: Clock;
   readonly #models: DeviceModel[] = [];
   readonly #servers: VfioUserServer[] = [];
   readonly #pollables: Pollable[] = [];
@@ -44,7 +53,8 @@ export class EmulatorHost {
 
   constructor(options: EmulatorHostOptions = {}) {
     this.#options = options;
-    this.#reports = new ReportLimit((error, where) => options.onError?.(error, where));
+    this.#clock = options.clock ?? systemClock;
+    this.#reports = new ReportLimit((error, where) => options.onError?.(error, where), this.#clock);
   }
 
   /**
@@ -90,10 +100,11 @@ export class EmulatorHost {
    * @param stopFlag shared with another thread: a first element other than 0 stops the loop
    */
   async run(stopFlag?: Int32Array): Promise<void> {
-    const { roundsPerTurn = 16, spinMs = 5, sleepMs = 1 } = this.#options;
+    const { roundsPerTurn = 16, spinMs = 5, sleepMs = 1, sharesCpu = hasOneCpu() } = this.#options;
     if (this.#running) return;
     this.#running = true;
-    let idleSinceMs = performance.now();
+    const spinNs = spinMs * 1e6;
+    let idleSinceNs = this.#clock.nowNs();
     try {
       while (!this.#stopped && (stopFlag === undefined || Atomics.load(stopFlag, 0) === 0)) {
         this.#accessed = false;
@@ -103,10 +114,13 @@ export class EmulatorHost {
           if (now === 0) break;
           moved += now;
         }
-        if (moved > 0 || this.#accessed) idleSinceMs = performance.now();
+        if (moved > 0 || this.#accessed) idleSinceNs = this.#clock.nowNs();
         // Accesses come in during this turn of the event loop and make another round before any sleep.
         await nextTurn();
-        if (moved > 0 || this.#accessed || performance.now() - idleSinceMs < spinMs) continue;
+        if (moved > 0 || this.#accessed || this.#clock.nowNs() - idleSinceNs < spinNs) {
+          if (sharesCpu && moved === 0) giveWay();
+          continue;
+        }
         await this.#sleep(this.#attended ? sleepMs : UNATTENDED_SLEEP_MS);
       }
     } finally {
@@ -120,13 +134,12 @@ export class EmulatorHost {
 
   #sleep(ms: number): Promise<void> {
     return new Promise((resolve) => {
-      const timer = setTimeout(done, ms);
-      const self = this;
-      function done(): void {
-        clearTimeout(timer);
-        self.#wake = undefined;
+      const done = (): void => {
+        cancel();
+        this.#wake = undefined;
         resolve();
-      }
+      };
+      const cancel = this.#clock.after(ms, done);
       this.#wake = done;
     });
   }

@@ -5,17 +5,15 @@
  * @example
  * import { open } from 'barewire';
  * import { startEmulator } from 'barewire/emulator';
- * const emulator = await startEmulator({
+ * await using emulator = await startEmulator({
  *   nics: [{ path: '/tmp/a.sock' }, { path: '/tmp/b.sock' }],
  *   links: [{ ends: [{ nic: 0 }, { nic: 1 }] }],
  * });
- * const a = await open('vfio-user:/tmp/a.sock');
- * const b = await open('vfio-user:/tmp/b.sock');
- * // ... what is to be tested: frames that `a` sends arrive at `b` ...
- * await a.close();
- * await b.close();
- * const { nics } = await emulator.report(); // what the driver did against the datasheet: nics[0].violations
- * await emulator.close();
+ * await using a = await open('vfio-user:/tmp/a.sock');
+ * await using b = await open('vfio-user:/tmp/b.sock', { promiscuous: true });
+ * await a.sendFrame(new Uint8Array(60).fill(0xff)); // what is to be tested goes here
+ * for await (const frame of b.frames()) break;
+ * const { nics } = await emulator.report(); // what a driver did against the datasheet: nics[0].violations
  */
 
 // What a model is made of
@@ -41,6 +39,8 @@ export {
   copyBytes,
   type FrameMemory,
   frameMemory,
+  isReceiving,
+  longestFrameBytes,
   type Pollable,
   type Port,
   UNLIMITED_ROOM,
@@ -51,6 +51,7 @@ export {
   buildEmulator,
   type Emulator,
   type EmulatorDescription,
+  type EmulatorOptions,
   type EmulatorReport,
   type EndDescription,
   type LinkDescription,

@@ -39,6 +39,23 @@ export interface Port {
   room(): number;
   /** The other side of the link came up or went down. */
   carrier(up: boolean): void;
+  /**
+   * Whether frames that are delivered now reach somebody: a driver that has turned its receiver on, a peer that is
+   * connected. A source asks once a burst and waits until it is so. Ports without this method always receive.
+   */
+  receiving?(): boolean;
+  /** Longest frame the port takes now, without FCS and VLAN tag. Ports without this method set no limit. */
+  maxFrameBytes?(): number;
+}
+
+/** Whether frames to this port reach somebody. */
+export function isReceiving(port: Port | undefined): boolean {
+  return port !== undefined && (port.receiving?.() ?? true);
+}
+
+/** Longest frame to send to this port, without FCS and VLAN tag. */
+export function longestFrameBytes(port: Port | undefined): number {
+  return port?.maxFrameBytes?.() ?? Number.POSITIVE_INFINITY;
 }
 
 /** A port that needs to be called again and again: it sends on its own account. */

@@ -12,6 +12,8 @@ export interface DeviceModel extends ServedDevice, Port, Pollable {
   readonly name: string;
   /** What the driver did wrong, and what the IOMMU refused. */
   readonly violations: Violations;
+  /** Frames that came from the wire while no driver received, where the model counts them. */
+  readonly unheard?: number;
   /** Called when the client accessed a register: there may be work before the next poll is due. */
   onAccess: (() => void) | undefined;
   /** The hardware's statistics by name, not cleared by this; zeros are left out. For reports. */
@@ -29,8 +31,9 @@ export interface ModelOptions extends ViolationOptions {
   /** MAC address, six bytes. A locally administered one by default. */
   readonly mac?: Uint8Array;
   /**
-   * Lets the client map registers that are plain memory, so that doorbells are plain stores. Default true. False traps
-   * every access, which finds more mistakes.
+   * Which clients may map the pages of doorbells, so that ringing one is a plain store. By default those that say they know
+   * what else lies on these pages (Barewire's does): counters that a read clears, which a load does not. For all others every
+   * access traps: slower, and right. True lets every client map, false none, which finds more mistakes.
    */
   readonly mappable?: boolean;
   readonly clock?: Clock;

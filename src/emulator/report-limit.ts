@@ -2,6 +2,7 @@
  * Limits how often a source may be heard: what goes wrong because of a peer can go wrong ten thousand times a second,
  * and lines that nobody can read fill a queue that nobody empties.
  */
+import { type Clock, systemClock } from '../clock.js';
 import { NicError } from '../errors.js';
 
 /** What passes of one source in a second. */
@@ -14,16 +15,18 @@ interface Source {
   passed: number;
   suppressed: number;
   /** Ends the second that began with the first report. */
-  readonly timer: NodeJS.Timeout;
+  readonly cancelTimer: () => void;
 }
 
 export class ReportLimit {
   readonly #report: Report;
+  readonly #clock: Clock;
   readonly #sources = new Map<string, Source>();
 
   /** @param report gets what passes, and once a second how many others of the source there were */
-  constructor(report: Report) {
+  constructor(report: Report, clock: Clock = systemClock) {
     this.#report = report;
+    this.#clock = clock;
   }
 
   report(error: unknown, where: string): void {
@@ -42,9 +45,8 @@ export class ReportLimit {
   }
 
   #begin(where: string): Source {
-    const timer = setTimeout(() => this.#end(where), WINDOW_MS);
-    timer.unref();
-    const source = { passed: 0, suppressed: 0, timer };
+    const cancelTimer = this.#clock.after(WINDOW_MS, () => this.#end(where), false);
+    const source = { passed: 0, suppressed: 0, cancelTimer };
     this.#sources.set(where, source);
     return source;
   }
@@ -52,7 +54,7 @@ export class ReportLimit {
   #end(where: string): void {
     const source = this.#sources.get(where);
     if (source === undefined) return;
-    clearTimeout(source.timer);
+    source.cancelTimer();
     this.#sources.delete(where);
     if (source.suppressed === 0) return;
     this.#report(new NicError('PROTOCOL', `${source.suppressed} more messages suppressed`), where);

@@ -3,7 +3,7 @@
  * function that starts the thread and what the thread runs.
  */
 import { isMainThread, parentPort, Worker, workerData } from 'node:worker_threads';
-import { NicError } from '../errors.js';
+import { NicError, type NicErrorCode } from '../errors.js';
 import { buildEmulator, type EmulatorDescription, type EmulatorReport, reportOf } from './topology.js';
 
 interface WorkerData {
@@ -18,7 +18,12 @@ type Request =
 
 type Message =
   | { readonly kind: 'ready' }
-  | { readonly kind: 'failed'; readonly message: string; readonly code: string | undefined }
+  | {
+      readonly kind: 'failed';
+      readonly message: string;
+      readonly code: NicErrorCode | undefined;
+      readonly hint: string | undefined;
+    }
   | { readonly kind: 'answer'; readonly id: number; readonly report: EmulatorReport | undefined }
   | { readonly kind: 'trouble'; readonly where: string; readonly message: string };
 
@@ -27,8 +32,10 @@ export interface RunningEmulator {
   report(): Promise<EmulatorReport>;
   /** Takes a link down or up, as pulling the cable would. */
   setCarrier(link: number, up: boolean): Promise<void>;
-  /** Stops the thread and waits for it: sockets are gone, files are written. */
+  /** Stops the thread and waits for it: sockets are gone, files are written. May be called twice. */
   close(): Promise<void>;
+  /** As `close`, for `await using`. */
+  [Symbol.asyncDispose](): Promise<void>;
 }
 
 /**
@@ -83,18 +90,20 @@ export function startEmulator(
         waiting.delete(message.id);
         answered?.(message.report);
       } else if (message.kind === 'failed')
-        reject(new NicError((message.code ?? 'SYSCALL') as 'SYSCALL', message.message));
+        reject(new NicError(message.code ?? 'SYSCALL', message.message, { hint: message.hint }));
       else {
+        const close = async (): Promise<void> => {
+          Atomics.store(new Int32Array(stopFlag), 0, 1);
+          worker.postMessage({ kind: 'stop' } satisfies Request);
+          await ended;
+        };
         resolve({
           report: async () => (await ask((id) => ({ kind: 'report', id })))!,
           setCarrier: async (link, up) => {
             await ask((id) => ({ kind: 'carrier', id, link, up }));
           },
-          close: async () => {
-            Atomics.store(new Int32Array(stopFlag), 0, 1);
-            worker.postMessage({ kind: 'stop' } satisfies Request);
-            await ended;
-          },
+          close,
+          [Symbol.asyncDispose]: close,
         });
       }
     });
@@ -105,9 +114,10 @@ async function runInThread(data: WorkerData): Promise<void> {
   const port = parentPort!;
   const tell = (message: Message): void => port.postMessage(message);
   try {
-    const emulator = await buildEmulator(data.barewireEmulator, (error, where) =>
-      tell({ kind: 'trouble', where, message: error instanceof Error ? error.message : String(error) }),
-    );
+    const emulator = await buildEmulator(data.barewireEmulator, {
+      onError: (error, where) =>
+        tell({ kind: 'trouble', where, message: error instanceof Error ? error.message : String(error) }),
+    });
     // The flag stops a busy loop at once; the message wakes a sleeping one.
     port.on('message', (request: Request) => {
       if (request.kind === 'stop') {
@@ -120,10 +130,11 @@ async function runInThread(data: WorkerData): Promise<void> {
     });
     tell({ kind: 'ready' });
     await emulator.host.run(new Int32Array(data.stopFlag));
+    await emulator.drain();
     emulator.host.close();
   } catch (error) {
-    const code = error instanceof NicError ? error.code : undefined;
-    tell({ kind: 'failed', code, message: error instanceof Error ? error.message : String(error) });
+    const { code, hint } = error instanceof NicError ? error : {};
+    tell({ kind: 'failed', code, hint, message: error instanceof Error ? error.message : String(error) });
   }
   port.close();
 }

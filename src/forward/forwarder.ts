@@ -1,133 +1,122 @@
-/** Forwards from a receive queue to a transmit queue in batches: the general path, for any pair of devices. */
+/**
+ * Forwards from a receive queue to a transmit queue in batches, for any pair of devices: by `receive` and `send`, or by
+ * a faster way that the receive queue offers itself.
+ */
 
 import type { RxQueue, TxQueue } from '../driver/device.js';
-import { ownCopy, STATE_LENGTH } from '../driver/instantiate.js';
-import { makeForward } from '../driver/intel/forward-loop.js';
-import { IntelRxQueue } from '../driver/intel/rx-queue.js';
-import { IntelTxQueue } from '../driver/intel/tx-queue.js';
-import type { PacketHook } from '../driver/packet-hook.js';
+import { instantiate, STATE_LENGTH } from '../driver/instantiate.js';
+import { type LinkedQueues, type LinkPath, nestedPoll, type PacketHook } from '../driver/queue-link.js';
 import { NicError } from '../errors.js';
-import type { PacketPool } from '../hugepage/packet-pool.js';
+import { booleanOption, choiceOption, functionOption, integerOption, knownOptions } from '../options.js';
+import { makeGeneral } from './general-loop.js';
 
-export interface ForwarderOptions {
+export interface ForwardOptions {
   /** Most packets moved by one `poll`, 1 to 4096. Default 32. */
   readonly batch?: number;
   /** Read and rewrite (unchanged) one byte of each packet, as an application that looks at packets would. */
   readonly touch?: boolean;
   /** Looks at each packet in place, changes or drops it. */
   readonly onPacket?: PacketHook;
+  /**
+   * `auto`, the default, makes a pipe where one is possible and takes the general path elsewhere; `pipe` insists on one;
+   * `general` never makes one.
+   */
+  readonly path?: LinkPath;
 }
 
 const BATCH_DEFAULT = 32;
-const BATCH_MAX = 4096;
+const BATCH = { min: 1, max: 4096 } as const;
+const PATHS = ['auto', 'pipe', 'general'] as const satisfies readonly LinkPath[];
+const KNOWN = ['batch', 'touch', 'onPacket', 'path'] as const;
 
-/** @throws NicError `BAD_OPTION` */
-export function checkBatch(batch: number = BATCH_DEFAULT): number {
-  if (Number.isInteger(batch) && batch >= 1 && batch <= BATCH_MAX) return batch;
-  throw new NicError('BAD_OPTION', `batch is ${batch}`, { hint: `Give 1 to ${BATCH_MAX}.` });
-}
-
+/** Two queues that are connected. Made by `connectQueues`. */
 export class Forwarder {
-  readonly path = 'general';
-  /** Moves one batch; returns the number of packets received. A function of its own for each: see own-copy.ts. */
-  readonly poll: () => number;
+  /** Which way was taken: in a `pipe` rings share their buffers, on the `general` path they go through the pool. */
+  readonly path: 'pipe' | 'general';
+  readonly rx: RxQueue;
+  readonly tx: TxQueue;
+  readonly #link: LinkedQueues | undefined;
   readonly #dropped = new Float64Array(STATE_LENGTH);
+  /**
+   * Moves one batch; returns the number of packets received.
+   * @throws NicError `CLOSED` after a device or the forwarder was closed; what `onPacket` throws
+   */
+  poll: () => number;
 
-  /** @param pool the pool of both queues @throws NicError `BAD_OPTION` */
-  constructor(rx: RxQueue, tx: TxQueue, pool: PacketPool, options: ForwarderOptions = {}) {
-    const { touch = false, onPacket = null } = options;
-    const batch = checkBatch(options.batch);
-    const { memory } = pool;
-    const general = ownCopy(makeGeneral)({
+  /** @throws NicError `BAD_OPTION` */
+  constructor(rx: RxQueue, tx: TxQueue, options: ForwardOptions = {}) {
+    knownOptions('connectQueues', options, KNOWN);
+    const { touch = false, onPacket, path = 'auto' } = options;
+    const batch = integerOption('batch', options.batch ?? BATCH_DEFAULT, BATCH);
+    booleanOption('touch', touch);
+    choiceOption('path', path, PATHS);
+    if (onPacket !== undefined) functionOption('onPacket', onPacket);
+    const { pool } = rx;
+    if (tx.pool !== pool) {
+      throw new NicError(
+        'BAD_OPTION',
+        'The two queues have different pools: a buffer of one is not in the other',
+        {
+          hint: 'Open the second device with the pool of the first: open(address, { pool: a.pool }).',
+        },
+      );
+    }
+    this.rx = rx;
+    this.tx = tx;
+    const general = instantiate(makeGeneral, null, {
       receive: rx.receive.bind(rx),
       send: tx.send.bind(tx),
       pool,
       bufs: new Uint32Array(batch),
-      memory,
+      frames: pool.frames,
       lengths: pool.lengths,
       shift: pool.bufferShift,
       touch,
-      onPacket,
+      onPacket: onPacket ?? null,
       dropped: this.#dropped,
+      throwNested: () => {
+        throw nestedPoll();
+      },
     });
-    const rxLoop = rx instanceof IntelRxQueue && rx.isOf(pool) ? rx.plainLoop : undefined;
-    const txLoop = tx instanceof IntelTxQueue && tx.isOf(pool) ? tx.plainLoop : undefined;
-    this.poll =
-      rxLoop === undefined || txLoop === undefined || onPacket !== null
-        ? () => general(batch)
-        : ownCopy(makeForward)({ rx: rxLoop, tx: txLoop, memory, batch, touch, general });
+    this.#link = rx.link?.(tx, { path, batch, touch, onPacket: onPacket ?? null, general });
+    if (this.#link === undefined && path === 'pipe') {
+      throw new NicError('BAD_OPTION', 'No pipe is possible between these two queues', {
+        hint: 'Leave the path to connectQueues, which takes the general one then.',
+      });
+    }
+    this.path = this.#link?.path ?? 'general';
+    this.poll = this.#link?.poll ?? (() => general(batch));
   }
 
   /** Packets dropped since the transmit ring was full, or by `onPacket`. */
   get dropped(): number {
-    return this.#dropped[0]!;
+    return this.#dropped[0]! + (this.#link?.dropped ?? 0);
+  }
+
+  /**
+   * Ends it: `poll` throws from now on. On the general path the queues can be used otherwise; rings in a pipe stay with
+   * it until their devices close. May be called twice.
+   */
+  close(): void {
+    this.poll = () => {
+      throw new NicError('CLOSED', 'The forwarder is closed', {
+        hint: 'Stop polling before close(), or connect the queues again.',
+      });
+    };
+  }
+
+  [Symbol.dispose](): void {
+    this.close();
   }
 }
 
-interface GeneralLoop {
-  readonly receive: (bufs: Uint32Array, max: number) => number;
-  readonly send: (bufs: Uint32Array, count: number) => number;
-  readonly pool: PacketPool;
-  readonly bufs: Uint32Array;
-  readonly memory: Uint8Array;
-  readonly lengths: Uint16Array;
-  readonly shift: number;
-  readonly touch: boolean;
-  /** Null where there is none: the engine compiles null in as a constant, undefined not. */
-  readonly onPacket: PacketHook | null;
-  /** Element 0 counts. */
-  readonly dropped: Float64Array;
-}
-
-/** A factory for `ownCopy`: it uses nothing of its module but types. */
-function makeGeneral(loop: GeneralLoop): (max: number) => number {
-  const { receive, send, pool, bufs, memory, lengths, shift, touch, onPacket, dropped } = loop;
-
-  /** Shows the packets to the hook, gives back those that it drops, and returns how many are left. */
-  function filter(hook: PacketHook, count: number): number {
-    let kept = 0;
-    let next = 0;
-    try {
-      while (next < count) {
-        const packet = bufs[next]!;
-        const lengthBytes = hook(packet, lengths[packet]!);
-        next++;
-        if (lengthBytes === 0) {
-          pool.release(bufs, next - 1, next);
-          dropped[0]! += 1;
-        } else {
-          // What does not fit the lengths' 16 bits `send` refuses as it is: 0.
-          lengths[packet] = lengthBytes > 0 && lengthBytes <= 0xffff ? lengthBytes : 0;
-          bufs[kept++] = packet;
-        }
-      }
-    } finally {
-      // After a hook that throws nobody has these packets any more.
-      if (next < count) {
-        pool.release(bufs, next, count);
-        pool.release(bufs, 0, kept);
-        dropped[0]! += count - next + kept;
-      }
-    }
-    return kept;
-  }
-
-  return function general(max: number): number {
-    const received = receive(bufs, max);
-    if (received === 0) return 0;
-    let count = received;
-    if (touch) {
-      for (let i = 0; i < received; i++) {
-        const start = bufs[i]! << shift;
-        memory[start] = memory[start]!;
-      }
-    }
-    if (onPacket !== null) count = filter(onPacket, received);
-    const sent = send(bufs, count);
-    if (sent < count) {
-      pool.release(bufs, sent, count);
-      dropped[0]! += count - sent;
-    }
-    return received;
-  };
+/**
+ * Connects a receive queue with a transmit queue of the same pool by the fastest path there is.
+ * @throws NicError `BAD_OPTION` where the pools differ, or where `path` is `pipe` and none is possible
+ * @example
+ * const toB = connectQueues(a.rxQueues[0], b.txQueues[0]);
+ * await pollLoop(() => toB.poll(), { signal, devices: [a] });
+ */
+export function connectQueues(rx: RxQueue, tx: TxQueue, options: ForwardOptions = {}): Forwarder {
+  return new Forwarder(rx, tx, options);
 }

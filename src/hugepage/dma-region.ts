@@ -9,6 +9,7 @@
 import { closeSync, ftruncateSync, readFileSync } from 'node:fs';
 import createDebug from 'debug';
 import { isErrno, NicError } from '../errors.js';
+import { choiceOption } from '../options.js';
 import {
   addFileSeals,
   F_SEAL_GROW,
@@ -25,21 +26,23 @@ import {
   memfdCreate,
   mmap,
   munmap,
+  PAGE_BYTES,
   PROT_READ,
   PROT_WRITE,
 } from '../syscalls/memory.js';
+import { coversIova } from '../vfio/iova-ranges.js';
 import type { DmaBacking, DmaMapper } from '../vfio/types.js';
-import { coversIova, IovaSpace } from './iova-space.js';
+import { IovaSpace } from './iova-space.js';
 
 const debug = createDebug('barewire:hugepage');
 
 const KIB = 1024;
 const MIB = 1024 * KIB;
 const GIB = 1024 * MIB;
-const SMALL_PAGE = 4 * KIB;
 
 /** Page sizes that can be asked for. `auto`: 2 MiB, else normal pages with one warning for the process. */
 export type PageSize = 'auto' | '4K' | '2M' | '1G';
+export const PAGE_SIZES = ['auto', '4K', '2M', '1G'] as const satisfies readonly PageSize[];
 
 const HUGE_PAGES = {
   '2M': { sizeBytes: 2 * MIB, flag: MFD_HUGE_2MB, directory: 'hugepages-2048kB' },
@@ -95,6 +98,7 @@ export class DmaRegion implements DmaBacking {
         hint: 'One region holds 1 byte to 4 GiB.',
       });
     }
+    choiceOption('pageSize', pageSize, PAGE_SIZES);
     const pages = allocatePages(sizeBytes, pageSize, name);
     this.fd = pages.fd;
     this.sizeBytes = pages.mapping.sizeBytes;
@@ -195,7 +199,7 @@ interface Pages {
 }
 
 function allocatePages(sizeBytes: number, pageSize: PageSize, name: string): Pages {
-  if (pageSize === '4K') return mapMemfd(sizeBytes, SMALL_PAGE, 0, name);
+  if (pageSize === '4K') return mapMemfd(sizeBytes, PAGE_BYTES, 0, name);
   const wanted = pageSize === 'auto' ? '2M' : pageSize;
   const huge = HUGE_PAGES[wanted];
   try {
@@ -215,7 +219,7 @@ function allocatePages(sizeBytes: number, pageSize: PageSize, name: string): Pag
       warned = true;
       warn(`No free hugepages: using normal pages, which is slower on real hardware. ${hint}`);
     }
-    return mapMemfd(sizeBytes, SMALL_PAGE, 0, name);
+    return mapMemfd(sizeBytes, PAGE_BYTES, 0, name);
   }
 }
 

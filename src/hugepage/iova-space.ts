@@ -4,13 +4,12 @@
  * address in a region is one constant; never in the window where x86 sends message-signalled interrupts.
  */
 import { NicError } from '../errors.js';
+import { rangesBesideMsi } from '../vfio/iova-ranges.js';
 import type { IovaRange } from '../vfio/types.js';
 
 /** Below lies what firmware likes to reserve; nothing is lost by staying above. */
 const LOWEST = 0x0010_0000n;
-/** Interrupt messages are writes to 0xFEEx_xxxx (Intel SDM volume 3, 11.11.1): never memory. */
-const MSI_FIRST = 0xfee0_0000n;
-const MSI_LAST = 0xfeef_ffffn;
+const HIGHEST = (1n << 48n) - 1n;
 const LINE = 1n << 32n;
 
 interface Span {
@@ -20,10 +19,7 @@ interface Span {
 }
 
 export class IovaSpace {
-  #usable: Span[] = [
-    { first: LOWEST, end: MSI_FIRST },
-    { first: MSI_LAST + 1n, end: 1n << 48n },
-  ];
+  #usable: Span[] = rangesBesideMsi(LOWEST, HIGHEST).map(({ first, last }) => ({ first, end: last + 1n }));
   /** Allocated spans, ascending. */
   readonly #used: Span[] = [];
 
@@ -79,12 +75,6 @@ export class IovaSpace {
     const index = this.#used.findIndex((span) => span.first === iova);
     if (index >= 0) this.#used.splice(index, 1);
   }
-}
-
-/** True where the whole of `[iova, iova + sizeBytes)` lies in one of the ranges. */
-export function coversIova(ranges: readonly IovaRange[], iova: bigint, sizeBytes: number): boolean {
-  const last = iova + BigInt(sizeBytes) - 1n;
-  return ranges.some((range) => range.first <= iova && last <= range.last);
 }
 
 function alignUp(value: bigint, alignment: bigint): bigint {

@@ -1,60 +1,48 @@
 /**
  * Packet buffers. A packet is an integer: the index of a buffer in the pool. All buffers lie side by side in one DMA
- * region, so a buffer's address is `iovaLow + (index << bufferShift)`: no table and no BigInt. What is known of a
- * packet lies beside the buffers in typed arrays (struct of arrays), not in front of the data as in ixy: the data
- * starts at a power of two and a cache line per packet is saved.
+ * region, so where a frame starts is arithmetic: no table and no BigInt. What is known of a packet lies beside the
+ * buffers in typed arrays (struct of arrays), not in front of the data as in ixy: that saves a cache line a packet.
+ *
+ *     buffer i    [ headroom | frame .................. ]
+ *                 ^ i << bufferShift    in `memory`
+ *                            ^ i << bufferShift    in `frames`
+ *
+ * The headroom is room in front of each frame for a header of the device's (virtio) or a tag or tunnel of the
+ * application's, so that neither needs a copy.
  *
  * Free buffers are a stack of indices: the last one given back is the warmest in the cache.
  */
+import { types } from 'node:util';
 import { NicError } from '../errors.js';
+import { badOption, booleanOption, describeValue, integerOption, knownOptions } from '../options.js';
 import type { DmaMapper } from '../vfio/types.js';
+import { BufferOwners } from './buffer-owners.js';
 import { DmaRegion, type PageSize } from './dma-region.js';
+import { PacketMetadata } from './packet-metadata.js';
 
 export interface PacketPoolOptions {
   /** Number of buffers, 1 to 1,048,576. Default 4096. */
   readonly buffers?: number;
   /** Size of each: a power of two, 1024 to 16384 bytes (NICs count buffers in KiB). Default 2048. */
   readonly bufferSizeBytes?: number;
+  /** Bytes in front of each frame: a multiple of 64 up to 512. Default 64. */
+  readonly headroomBytes?: number;
   readonly pageSize?: PageSize;
   /**
-   * Checks on every hand-over who owns a buffer: freeing twice, sending a buffer that is free or already sent, and
-   * using one after it was sent throw `OWNERSHIP` and say where it was given away. Slow: for tests and debugging.
+   * Checks on every hand-over who owns a buffer. Freeing twice, sending or looking at (`bytes`) a buffer that is free
+   * or sent throws `OWNERSHIP` and says where it was given away; so does, once the hardware is done with it, a buffer
+   * whose bytes were changed after it was sent. Slow: for tests and debugging.
    */
   readonly debug?: boolean;
 }
 
-/** Bits of `PacketPool.rxFlags`. */
-export const RxFlag = {
-  /** A VLAN tag was taken out of the frame; it is in `vlanTags`. */
-  VLAN: 1 << 0,
-  /** The hardware checked the IPv4 header checksum. */
-  IP_CHECKED: 1 << 1,
-  /** ... and found it wrong. */
-  IP_BAD: 1 << 2,
-  /** The hardware checked the TCP or UDP checksum. */
-  L4_CHECKED: 1 << 3,
-  /** ... and found it wrong. */
-  L4_BAD: 1 << 4,
-  /** `rssHashes` has the hash that chose the queue. */
-  RSS_HASH: 1 << 5,
-} as const;
+const BUFFERS = { min: 1, max: 1 << 20 } as const;
+export const BUFFER_SIZE = { min: 1024, max: 16_384, powerOfTwo: true } as const;
+export const BUFFER_SIZE_DEFAULT = 2048;
+export const HEADROOM = { min: 0, max: 512, multipleOf: 64 } as const;
+export const HEADROOM_DEFAULT = 64;
 
-/** Bits of `PacketPool.txFlags`. */
-export const TxFlag = {
-  /** Put `vlanTags[i]` into the frame. */
-  VLAN: 1 << 0,
-  /** Compute the IPv4 header checksum; its field must be 0. */
-  IP_CHECKSUM: 1 << 1,
-  /** Compute the TCP checksum; its field must hold the sum of the pseudo header, not inverted. */
-  TCP_CHECKSUM: 1 << 2,
-  /** Compute the UDP checksum; its field must hold the sum of the pseudo header, not inverted. */
-  UDP_CHECKSUM: 1 << 3,
-} as const;
-
-/** Value for `PacketPool.txHeaders`. @param ethernetBytes 14, or 18 with a VLAN tag in the frame */
-export function headerLengths(ethernetBytes: number, ipBytes: number): number {
-  return (ethernetBytes << 9) | ipBytes;
-}
+const KNOWN_OPTIONS = ['buffers', 'bufferSizeBytes', 'headroomBytes', 'pageSize', 'debug'] as const;
 
 /** More than 64 bytes: smaller arrays lie in the engine's heap, where they move. */
 const FREE_LEVEL_LENGTH = 32;
@@ -64,20 +52,15 @@ export class PacketPool {
   readonly bufferSizeBytes: number;
   /** log2 of the buffer size: buffer i starts at byte `i << bufferShift` of `memory`. */
   readonly bufferShift: number;
-  /** All buffers side by side. Byte b of packet p is `memory[(p << bufferShift) + b]`. */
+  readonly headroomBytes: number;
+  /** Longest frame that a buffer holds: its size less the headroom. */
+  readonly maxFrameBytes: number;
+  /** All buffers side by side, with their headroom. */
   readonly memory: Uint8Array;
+  /** The same from the first frame on: byte b of packet p is `frames[(p << bufferShift) + b]`. */
+  readonly frames: Uint8Array;
   /** Bytes in each packet, without the Ethernet FCS. Set by `receive`; set it yourself before `send`. */
   readonly lengths: Uint16Array;
-  /** What a device opened with `rxMetadata` found out about each received packet: bits of `RxFlag`. */
-  readonly rxFlags: Uint8Array;
-  /** VLAN tag (PCP, DEI, VID) taken out on receive (`RxFlag.VLAN`), or to be put in by `sendOffloaded`. */
-  readonly vlanTags: Uint16Array;
-  /** RSS hash, valid with `RxFlag.RSS_HASH`. */
-  readonly rssHashes: Uint32Array;
-  /** What `sendOffloaded` is to do: bits of `TxFlag`. `send` ignores it. */
-  readonly txFlags: Uint8Array;
-  /** For `sendOffloaded` with checksums: Ethernet header bytes << 9 | IP header bytes. See `headerLengths`. */
-  readonly txHeaders: Uint16Array;
   /** Stack of free buffers. For drivers: take with `free[--freeCount]`, give with `free[freeCount++] = i`. */
   readonly free: Int32Array;
   /** Element 0 is `freeCount`: an array, so that packet loops can keep it without a heap number. */
@@ -86,38 +69,41 @@ export class PacketPool {
   readonly owners: BufferOwners | undefined;
   readonly #region: DmaRegion;
   readonly #views: (Uint8Array | undefined)[];
-  #users = 0;
+  #metadata: PacketMetadata | undefined;
+  /** Devices that have the pool, and its maker until `close`. */
+  #users = 1;
+  #closed = false;
 
   /** @throws NicError `BAD_OPTION`, `NO_MEMORY` */
   constructor(options: PacketPoolOptions = {}) {
-    const { buffers = 4096, bufferSizeBytes = 2048, pageSize = 'auto', debug = false } = options;
-    if (!Number.isInteger(buffers) || buffers < 1 || buffers > 1 << 20) {
-      throw new NicError('BAD_OPTION', `A pool of ${buffers} buffers is not possible`, {
-        hint: 'Give 1 to 1048576 buffers.',
-      });
-    }
-    const shift = Math.log2(bufferSizeBytes);
-    if (!Number.isInteger(shift) || bufferSizeBytes < 1024 || bufferSizeBytes > 16384) {
-      throw new NicError('BAD_OPTION', `Buffers of ${bufferSizeBytes} bytes are not possible`, {
-        hint: 'Give a power of two from 1024 to 16384.',
-      });
-    }
-    this.capacity = buffers;
-    this.bufferSizeBytes = bufferSizeBytes;
-    this.bufferShift = shift;
-    this.#region = new DmaRegion({ sizeBytes: buffers * bufferSizeBytes, pageSize, name: 'packets' });
+    knownOptions('PacketPool', options, KNOWN_OPTIONS);
+    const {
+      buffers = 4096,
+      bufferSizeBytes = BUFFER_SIZE_DEFAULT,
+      headroomBytes = HEADROOM_DEFAULT,
+      pageSize = 'auto',
+      debug = false,
+    } = options;
+    this.capacity = integerOption('buffers', buffers, BUFFERS);
+    this.bufferSizeBytes = integerOption('bufferSizeBytes', bufferSizeBytes, BUFFER_SIZE);
+    this.headroomBytes = integerOption('headroomBytes', headroomBytes, HEADROOM);
+    this.maxFrameBytes = bufferSizeBytes - headroomBytes;
+    this.bufferShift = Math.log2(bufferSizeBytes);
+    const checks = booleanOption('debug', debug);
+    this.#region = new DmaRegion({
+      // Hardware that lets a tagged frame be longer by its tag may write that much past the last buffer.
+      sizeBytes: buffers * bufferSizeBytes + headroomBytes,
+      pageSize,
+      name: 'packets',
+    });
     this.memory = new Uint8Array(this.#region.buffer, 0, buffers * bufferSizeBytes);
+    this.frames = this.memory.subarray(headroomBytes);
     this.lengths = new Uint16Array(buffers);
-    this.rxFlags = new Uint8Array(buffers);
-    this.vlanTags = new Uint16Array(buffers);
-    this.rssHashes = new Uint32Array(buffers);
-    this.txFlags = new Uint8Array(buffers);
-    this.txHeaders = new Uint16Array(buffers);
     this.free = new Int32Array(buffers);
     // Lowest index on top of the stack.
     for (let i = 0; i < buffers; i++) this.free[i] = buffers - 1 - i;
     this.freeCount = buffers;
-    this.owners = debug ? new BufferOwners(buffers) : undefined;
+    this.owners = checks ? new BufferOwners(this.frames, this.lengths, this.bufferShift) : undefined;
     this.#views = new Array<Uint8Array | undefined>(buffers);
   }
 
@@ -130,12 +116,12 @@ export class PacketPool {
     this.freeLevel[0] = count;
   }
 
-  /** Bits 31:0 of the I/O address of buffer 0. @throws NicError `DMA_MAP` before a device uses the pool */
-  get iovaLow(): number {
-    return this.#region.iovaLow;
+  /** Bits 31:0 of the I/O address of the first frame's first byte. @throws NicError `DMA_MAP` before a device uses the pool */
+  get frameIovaLow(): number {
+    return this.#region.iovaLow + this.headroomBytes;
   }
 
-  /** Bits 63:32 of the I/O address of every buffer. @throws NicError `DMA_MAP` before a device uses the pool */
+  /** Bits 63:32 of the I/O address of every byte. @throws NicError `DMA_MAP` before a device uses the pool */
   get iovaHigh(): number {
     return this.#region.iovaHigh;
   }
@@ -149,137 +135,152 @@ export class PacketPool {
     return this.freeCount;
   }
 
+  /** Flags, tags, hashes, times and header lengths of packets; its memory is taken when it is first asked for. */
+  get metadata(): PacketMetadata {
+    this.#metadata ??= new PacketMetadata(this.capacity);
+    return this.#metadata;
+  }
+
   /**
-   * Takes up to `count` buffers for the caller to fill and send; writes their indices to `out` and returns how many
-   * there were. An empty pool gives 0, never an error.
+   * Takes up to `count` buffers for the caller to fill and send: writes their indices to `bufs`, from `start` on, and
+   * returns how many there were. An empty pool gives 0, never an error.
+   * @throws NicError `BAD_ARGUMENT`; `CLOSED` after the memory was given back
    */
-  allocate(out: Uint32Array, count: number = out.length): number {
-    const wanted = Math.min(count, out.length, this.freeCount);
-    for (let i = 0; i < wanted; i++) out[i] = this.free[--this.freeCount]!;
-    this.owners?.taken(out, 0, wanted);
+  allocate(bufs: Uint32Array, count: number, start = 0): number {
+    if (!isRange(bufs, count, start)) checkRange(bufs, count, start);
+    this.#assertOpen();
+    const wanted = Math.min(count, this.freeCount);
+    for (let i = start; i < start + wanted; i++) bufs[i] = this.free[--this.freeCount]!;
+    this.owners?.taken(bufs, wanted, start);
     return wanted;
   }
 
   /**
-   * Gives buffers `bufs[from]` to `bufs[to - 1]` back to the pool; by default all of them.
-   * @throws NicError `OWNERSHIP` for an index outside the pool or more buffers than the pool has (a double free);
-   *   with `debug`, for every buffer that the caller does not own
+   * Gives `count` buffers back to the pool: `bufs[start]` to `bufs[start + count - 1]`. All or, where it throws, none.
+   * @throws NicError `BAD_ARGUMENT`; `OWNERSHIP` for an index outside the pool or more buffers than the pool has (a
+   *   double free) and, with `debug`, for every buffer that the caller does not own
    */
-  release(bufs: Uint32Array, from = 0, to: number = bufs.length): void {
-    this.owners?.released(bufs, from, to);
-    for (let i = from; i < to; i++) {
-      const index = bufs[i]!;
-      if (!(index < this.capacity) || this.freeCount >= this.capacity) {
-        throw new NicError(
-          'OWNERSHIP',
-          `Buffer ${index} cannot be given back to a pool of ${this.capacity}`,
-          {
-            hint: 'It was given back before, or is not of this pool. Make the pool with {debug: true} to see where.',
-          },
-        );
-      }
-      this.free[this.freeCount++] = index;
+  release(bufs: Uint32Array, count: number, start = 0): void {
+    if (!isRange(bufs, count, start)) checkRange(bufs, count, start);
+    this.#assertOpen();
+    for (let i = start; i < start + count; i++) {
+      if (!(bufs[i]! < this.capacity)) throw this.#foreign(bufs[i]!);
     }
+    this.owners?.released(bufs, count, start);
+    if (this.freeCount + count > this.capacity) throw this.#foreign(bufs[start]!);
+    for (let i = start; i < start + count; i++) this.free[this.freeCount++] = bufs[i]!;
+  }
+
+  #foreign(index: number): NicError {
+    return new NicError('OWNERSHIP', `Buffer ${index} cannot be given back to a pool of ${this.capacity}`, {
+      hint: 'It was given back before, or is not of this pool. Make the pool with {debug: true} to see where.',
+    });
   }
 
   /**
-   * The whole buffer as bytes; the same view at each call (made at the first). The packet is its first
-   * `lengths[index]` bytes. @throws RangeError for an index outside the pool
+   * The buffer as bytes, from the start of its frame to the end of the buffer; the same view at each call (made at the
+   * first). The packet is its first `lengths[index]` bytes.
+   * @throws NicError `BAD_ARGUMENT` for an index outside the pool; `OWNERSHIP`, with `debug`, for a buffer that the
+   *   application does not own
    */
   bytes(index: number): Uint8Array {
+    this.owners?.check(index, 'looked at');
     const view = this.#views[index];
     if (view !== undefined) return view;
-    if (!(index >= 0 && index < this.capacity)) throw new RangeError(`No buffer ${index} in this pool`);
-    const made = this.memory.subarray(index << this.bufferShift, (index + 1) << this.bufferShift);
+    if (!(Number.isInteger(index) && index >= 0 && index < this.capacity)) {
+      throw new NicError('BAD_ARGUMENT', `No buffer ${describeValue(index)} in a pool of ${this.capacity}`);
+    }
+    const start = index << this.bufferShift;
+    const made = this.frames.subarray(start, start + this.maxFrameBytes);
     this.#views[index] = made;
     return made;
   }
 
-  /** Lets the devices behind `mapper` access the buffers. Drivers call it at open. */
+  /**
+   * Lets the devices behind `mapper` access the buffers. Drivers call it at open.
+   * @throws NicError `CLOSED`, `DMA_MAP`, `MEMLOCK_LIMIT`, `IOVA_SPACE`
+   */
   attach(mapper: DmaMapper): void {
+    this.#assertOpen();
     this.#region.mapInto(mapper);
     this.#users++;
   }
 
-  /** Ends one `attach`; the device must have stopped its DMA. */
+  /** Ends one `attach`; the device must have stopped its DMA. After `close`, the last one gives the memory back. */
   detach(mapper: DmaMapper): void {
-    this.#users--;
-    this.#region.unmapFrom(mapper);
+    try {
+      this.#region.unmapFrom(mapper);
+    } finally {
+      this.#leave();
+    }
   }
 
   /**
-   * Gives the memory back to the system. Close all devices that use the pool first. Views read zeros afterwards.
-   * @throws NicError `OWNERSHIP` while a device uses the pool
+   * Gives the memory back to the system as soon as no device uses the pool any more. Views read zeros afterwards. May be
+   * called twice.
    */
   close(): void {
-    if (this.#users > 0) {
-      throw new NicError('OWNERSHIP', `The pool is in use by ${this.#users} device(s)`, {
-        hint: 'Close the devices first.',
-      });
-    }
-    this.#region.close();
+    if (this.#closed) return;
+    this.#closed = true;
+    this.#leave();
+  }
+
+  [Symbol.dispose](): void {
+    this.close();
+  }
+
+  #leave(): void {
+    this.#users--;
+    if (this.#users === 0) this.#region.close();
+  }
+
+  #assertOpen(): void {
+    if (this.#users > 0) return;
+    throw new NicError('CLOSED', 'The packet pool is closed', {
+      hint: 'Its memory was given back when pool.close() had been called and the last device had closed.',
+    });
   }
 }
 
-/** Book-keeping of `debug` pools: which buffers the application owns, and where it gave the others away. */
-export class BufferOwners {
-  /** 1 where the application owns the buffer. */
-  readonly #owned: Uint8Array;
-  readonly #givenAwayAt: (Error | undefined)[];
+/** The usual case of `checkRange`, quickly; false says nothing yet. */
+function isRange(bufs: Uint32Array, count: number, start: number): boolean {
+  return (
+    bufs instanceof Uint32Array &&
+    count >>> 0 === count &&
+    start >>> 0 === start &&
+    start + count <= bufs.length
+  );
+}
 
-  constructor(buffers: number) {
-    this.#owned = new Uint8Array(buffers);
-    this.#givenAwayAt = new Array<Error | undefined>(buffers);
+/**
+ * Checks a range of an array of packets: `count` elements from `start` on.
+ * @throws NicError `BAD_ARGUMENT`
+ */
+export function checkRange(bufs: unknown, count: unknown, start: unknown = 0): void {
+  const { length } = packetArray(bufs);
+  if (!Number.isInteger(start) || (start as number) < 0 || (start as number) > length) {
+    throw new NicError('BAD_ARGUMENT', `start is ${describeValue(start)}`, {
+      hint: `Give a whole number from 0 to ${length}: the array has so many elements.`,
+    });
   }
+  const most = length - (start as number);
+  if (!Number.isInteger(count) || (count as number) < 0 || (count as number) > most) {
+    throw new NicError('BAD_ARGUMENT', `count is ${describeValue(count)}`, {
+      hint: `Say how many packets: a whole number from 0 to ${most}.`,
+    });
+  }
+}
 
-  /** The application was given these: by `allocate`, `receive`. @throws NicError `OWNERSHIP` if it had one already */
-  taken(bufs: Uint32Array, from: number, to: number): void {
-    for (let i = from; i < to; i++) {
-      const index = bufs[i]!;
-      if (this.#owned[index] !== 0) {
-        throw new NicError('OWNERSHIP', `Buffer ${index} was handed out while the application owned it`);
-      }
-      this.#owned[index] = 1;
-    }
-  }
+/** The array itself, where it is a Uint32Array of any realm. @throws NicError `BAD_ARGUMENT` */
+export function packetArray(bufs: unknown): Uint32Array {
+  if (bufs instanceof Uint32Array || types.isUint32Array(bufs)) return bufs;
+  throw new NicError('BAD_ARGUMENT', `The packets are ${describeValue(bufs)}, not a Uint32Array`, {
+    hint: 'Packets are buffer indices in a Uint32Array: const bufs = new Uint32Array(32).',
+  });
+}
 
-  released(bufs: Uint32Array, from: number, to: number): void {
-    this.#givenAway(bufs, from, to, 'given back to the pool');
-  }
-
-  sent(bufs: Uint32Array, from: number, to: number): void {
-    this.#givenAway(bufs, from, to, 'sent');
-  }
-
-  /** Throws unless the application owns these. */
-  check(bufs: Uint32Array, from: number, to: number, attempt: string): void {
-    for (let i = from; i < to; i++) {
-      const index = bufs[i]!;
-      if (this.#owned[index] === 1) continue;
-      const before = this.#givenAwayAt[index];
-      throw new NicError(
-        'OWNERSHIP',
-        `Buffer ${index} is to be ${attempt}, but the application does not own it`,
-        {
-          hint:
-            before === undefined
-              ? 'It was never received or allocated.'
-              : `It was ${before.message} before; see cause.`,
-          cause: before,
-        },
-      );
-    }
-  }
-
-  #givenAway(bufs: Uint32Array, from: number, to: number, what: string): void {
-    this.check(bufs, from, to, what);
-    const where = new Error(what);
-    for (let i = from; i < to; i++) {
-      const index = bufs[i]!;
-      // The same buffer twice in one call: the second finds it no longer owned.
-      if (this.#owned[index] === 0) this.check(bufs, i, i + 1, what);
-      this.#owned[index] = 0;
-      this.#givenAwayAt[index] = where;
-    }
-  }
+/** The pool itself. @throws NicError `BAD_OPTION` for anything else */
+export function poolOption(name: string, value: unknown): PacketPool {
+  if (value instanceof PacketPool) return value;
+  throw badOption(name, value, 'a PacketPool, such as that of another device');
 }

@@ -7,15 +7,14 @@
  */
 import { NicError } from '../errors.js';
 import {
+  ALL_ONES,
   BAR_COUNT,
   BarBits,
   CapabilityId,
   CONVENTIONAL_SIZE_BYTES,
-  Command,
   ConfigOffset,
   HeaderType,
   Msix,
-  NO_DEVICE,
   Pcie,
   Status,
 } from './registers.js';
@@ -90,12 +89,19 @@ export class ConfigSpace {
   /** @throws NicError `DEVICE_GONE` where the device no longer answers */
   get vendorId(): number {
     const id = this.#access.read16(ConfigOffset.VENDOR_ID);
-    if (id === NO_DEVICE) throw this.#gone();
+    if (id === ALL_ONES) throw this.#gone();
     return id;
   }
 
   get deviceId(): number {
     return this.#access.read16(ConfigOffset.DEVICE_ID);
+  }
+
+  /** One of `HeaderType`. @throws NicError `DEVICE_GONE` where the device no longer answers */
+  get headerType(): number {
+    const type = this.#access.read8(ConfigOffset.HEADER_TYPE) & HeaderType.LAYOUT_MASK;
+    if (type === HeaderType.LAYOUT_MASK) this.assertPresent();
+    return type;
   }
 
   get subsystemVendorId(): number {
@@ -131,33 +137,20 @@ export class ConfigSpace {
   }
 
   /**
-   * Sets or clears bits of the command register and leaves the others.
+   * Sets and clears bits of the command register (`Command`), and leaves the others. Writes only where that changes it.
    * @throws NicError `DEVICE_GONE`: ones read from a lost device must not be written back to what comes after it
    */
-  setCommand(mask: number, on: boolean): void {
-    this.assertPresent();
-    const command = this.command;
-    this.command = on ? command | mask : command & ~mask & 0xffff;
-  }
-
-  /** Lets the device start DMA, or forbids it. @throws NicError `DEVICE_GONE` */
-  setBusMaster(on: boolean): void {
-    this.setCommand(Command.BUS_MASTER, on);
-  }
-
-  /** Lets the device answer accesses to its memory BARs, or not. @throws NicError `DEVICE_GONE` */
-  setMemorySpace(on: boolean): void {
-    this.setCommand(Command.MEMORY_SPACE, on);
-  }
-
-  /** Forbids the device to assert its INTx line, or allows it. @throws NicError `DEVICE_GONE` */
-  setIntxDisable(on: boolean): void {
-    this.setCommand(Command.INTX_DISABLE, on);
+  changeCommand(set: number, clear: number): void {
+    const before = this.command;
+    // Bits 15:11 are reserved and read 0, so ones are no command.
+    if (before === ALL_ONES) throw this.#gone();
+    const after = (before & ~clear) | set;
+    if (after !== before) this.command = after;
   }
 
   /** @throws NicError `DEVICE_GONE` where the device no longer answers */
   assertPresent(): void {
-    if (this.#access.read16(ConfigOffset.VENDOR_ID) === NO_DEVICE) throw this.#gone();
+    if (this.#access.read16(ConfigOffset.VENDOR_ID) === ALL_ONES) throw this.#gone();
   }
 
   /**
@@ -263,19 +256,30 @@ export class ConfigSpace {
   }
 
   /**
+   * Whether the function waits for answers to requests of its own (PCIe 7.5.3.5, Transactions Pending); false for a
+   * conventional device. Throws as `capabilities` does.
+   */
+  transactionsPending(): boolean {
+    const offset = this.pcie()?.offset;
+    if (offset === undefined) return false;
+    this.#assertFits('PCI Express', offset, Pcie.DEVICE_STATUS + 2);
+    return (this.#access.read16(offset + Pcie.DEVICE_STATUS) & Pcie.STATUS_TRANSACTIONS_PENDING) !== 0;
+  }
+
+  /**
    * The base address registers that are in use (PCI 6.2.5.1). Their sizes are not told here: finding them means
-   * writing to the registers, and VFIO has them as the sizes of its regions. A memory BAR of 32 bits at address 0
-   * that is not prefetchable looks like one that is not there, and is left out.
+   * writing to the registers, and VFIO has them as the sizes of its regions.
+   * @param sizesBytes where they are known: a BAR is in use if it has a size. Otherwise a memory BAR of 32 bits at address
+   *   0 that is not prefetchable looks like one that is not there, and is left out
    * @throws NicError `DEVICE_GONE`; `CONFIG_SPACE` where a 64-bit BAR has no second half
    */
-  bars(): Bar[] {
-    this.assertPresent();
+  bars(sizesBytes?: readonly number[]): Bar[] {
     const bars: Bar[] = [];
-    const type = this.#access.read8(ConfigOffset.HEADER_TYPE) & HeaderType.LAYOUT_MASK;
+    const type = this.headerType;
     const count = type === HeaderType.DEVICE ? BAR_COUNT : type === HeaderType.BRIDGE ? 2 : 0;
     for (let index = 0; index < count; index++) {
       const low = this.#access.read32(ConfigOffset.BAR0 + 4 * index);
-      if (low === 0) continue;
+      if (sizesBytes === undefined ? low === 0 : (sizesBytes[index] ?? 0) === 0) continue;
       if ((low & BarBits.IO) !== 0) {
         bars.push({
           index,
@@ -316,7 +320,7 @@ export class ConfigSpace {
 
   /** A header of ones in the middle of a list: the device has just gone, or the list leads nowhere. */
   #ones(offset: number): NicError {
-    if (this.#access.read16(ConfigOffset.VENDOR_ID) === NO_DEVICE) return this.#gone();
+    if (this.#access.read16(ConfigOffset.VENDOR_ID) === ALL_ONES) return this.#gone();
     return this.#malformed(`Capability header at 0x${offset.toString(16)} is all ones`);
   }
 

@@ -91,11 +91,6 @@ const names: ReadonlyMap<number, readonly (readonly [name: string, devices: read
   [0x1ae0, [['gVNIC', [0x0042]]]],
 ]);
 
-/** Name of a vendor, or undefined for one that is not in the list. */
-export function vendorName(vendor: number): string | undefined {
-  return vendors.get(vendor);
-}
-
 /**
  * Name for people: `Intel 82576`; `Intel [1234]` where only the vendor is known; `[1234:5678]` where neither is;
  * `unknown` for identifiers that could not be read.
@@ -107,14 +102,43 @@ export function deviceName(vendor: number | null, device: number | null): string
   for (const [name, devices] of names.get(vendor) ?? []) {
     if (devices.includes(device)) return `${maker} ${name}`;
   }
-  return `${maker} [${hex4(device)}]`;
+  return `${maker} [${formatId(device)}]`;
+}
+
+/** Base class and subclass in bits 23:8, or the base class alone in 23:16 (PCI Code and ID Assignment Specification, 1). */
+const classNames: ReadonlyMap<number, string> = new Map([
+  [0x01, 'storage controller'],
+  [0x02, 'network controller'],
+  [0x03, 'display controller'],
+  [0x0401, 'audio device'],
+  [0x0403, 'audio device'],
+  [0x04, 'multimedia device'],
+  [0x05, 'memory controller'],
+  [0x0601, 'ISA bridge'],
+  [0x0604, 'PCI bridge'],
+  [0x06, 'bridge'],
+  [0x07, 'communication controller'],
+  [0x0c03, 'USB controller'],
+  [0x0c05, 'SMBus controller'],
+  [0x0c, 'serial bus controller'],
+  [0x0d, 'wireless controller'],
+  [0x10, 'encryption controller'],
+  [0x11, 'signal processing controller'],
+  [0x12, 'accelerator'],
+]);
+
+/** What a 24-bit class code stands for: `audio device`; `device` where it could not be read or has no name here. */
+export function className(code: number | null): string {
+  if (code === null) return 'device';
+  return classNames.get(code >>> 8) ?? classNames.get(code >>> 16) ?? 'device';
 }
 
 /** `8086:10c9`, as lspci prints it; question marks for a number that could not be read. */
 export function formatIds(vendor: number | null, device: number | null): string {
-  return `${hex4(vendor)}:${hex4(device)}`;
+  return `${formatId(vendor)}:${formatId(device)}`;
 }
 
-function hex4(value: number | null): string {
+/** `10c9`; question marks for a number that could not be read. */
+export function formatId(value: number | null): string {
   return value === null ? '????' : value.toString(16).padStart(4, '0');
 }

@@ -6,7 +6,8 @@
  */
 import type { NetworkInterfaceInfo } from 'node:os';
 import { join } from 'node:path';
-import { isInterfaceUp, readText, upperInterfaces } from './sysfs.js';
+import { systemFiles } from './files.js';
+import { isInterfaceUp, upperInterfaces } from './sysfs.js';
 
 /** Where to look. */
 export interface HostView {
@@ -30,8 +31,10 @@ interface Route {
  */
 export function interfaceUses(name: string, host: HostView): string[] {
   const uses: string[] = [];
-  const routes4 = ipv4Routes(readText(join(host.procRoot, 'net/route'))).filter((r) => r.interface === name);
-  const routes6 = ipv6Routes(readText(join(host.procRoot, 'net/ipv6_route'))).filter(
+  const routes4 = ipv4Routes(systemFiles.readText(join(host.procRoot, 'net/route'))).filter(
+    (r) => r.interface === name,
+  );
+  const routes6 = ipv6Routes(systemFiles.readText(join(host.procRoot, 'net/ipv6_route'))).filter(
     (r) => r.interface === name,
   );
   if (routes4.some((route) => route.isDefault)) uses.push('carries the IPv4 default route');
@@ -47,9 +50,9 @@ export function interfaceUses(name: string, host: HostView): string[] {
 }
 
 /** `Iface Destination Gateway Flags RefCnt Use Metric Mask ...`, numbers in hexadecimal, one header line. */
-function ipv4Routes(text: string | null): Route[] {
+function ipv4Routes(text = ''): Route[] {
   const routes: Route[] = [];
-  for (const line of (text ?? '').split('\n').slice(1)) {
+  for (const line of text.split('\n').slice(1)) {
     const [name, destination, , flags, , , , mask] = line.trim().split(/\s+/);
     if (name === undefined || flags === undefined || mask === undefined) continue;
     if ((Number.parseInt(flags, 16) & ROUTE_REJECT) !== 0) continue;
@@ -59,9 +62,9 @@ function ipv4Routes(text: string | null): Route[] {
 }
 
 /** `destination length source length next-hop metric refcount use flags interface`, no header line. */
-function ipv6Routes(text: string | null): Route[] {
+function ipv6Routes(text = ''): Route[] {
   const routes: Route[] = [];
-  for (const line of (text ?? '').split('\n')) {
+  for (const line of text.split('\n')) {
     const [destination, length, , , , , , , flags, name] = line.trim().split(/\s+/);
     if (flags === undefined || name === undefined) continue;
     if ((Number.parseInt(flags, 16) & ROUTE_REJECT) !== 0) continue;

@@ -9,8 +9,8 @@
 export const CONVENTIONAL_SIZE_BYTES = 256;
 export const EXPRESS_SIZE_BYTES = 4096;
 
-/** What a read of the vendor gives where no device answers: ones, which no vendor has (PCI 6.2.1). */
-export const NO_DEVICE = 0xffff;
+/** What a read of 16 bits gives where no device answers. No vendor has this number (PCI 6.2.1). */
+export const ALL_ONES = 0xffff;
 
 /** Offsets of the header, type 0 (PCI 6.1, figure 6-1). */
 export const ConfigOffset = {
@@ -19,7 +19,6 @@ export const ConfigOffset = {
   COMMAND: 0x04,
   STATUS: 0x06,
   REVISION_ID: 0x08,
-  CLASS_CODE: 0x09,
   CACHE_LINE_SIZE: 0x0c,
   HEADER_TYPE: 0x0e,
   BAR0: 0x10,
@@ -32,8 +31,6 @@ export const ConfigOffset = {
 
 /** Bits of the command register, RW (PCI 6.2.2, table 6-1). */
 export const Command = {
-  /** The device answers accesses to its I/O BARs. */
-  IO_SPACE: 1 << 0,
   /** The device answers accesses to its memory BARs. */
   MEMORY_SPACE: 1 << 1,
   /** The device may start DMA, and may send MSI and MSI-X, which are memory writes. */
@@ -46,12 +43,8 @@ export const Command = {
 
 /** Bits of the status register (PCI 6.2.3, table 6-2). */
 export const Status = {
-  /** RO: an INTx interrupt is pending in the device. */
-  INTERRUPT: 1 << 3,
   /** RO: there is a capability list. */
   CAPABILITIES_LIST: 1 << 4,
-  /** RC (write 1 to clear): the device's own access was answered with master abort. */
-  RECEIVED_MASTER_ABORT: 1 << 13,
 } as const;
 
 /** Class codes: base class in bits 23:16, subclass in 15:8 (codes 1.3, 1.7). */
@@ -93,8 +86,6 @@ export const CapabilityId = {
 export const ExtendedCapabilityId = {
   AER: 0x0001,
   SERIAL_NUMBER: 0x0003,
-  ARI: 0x000e,
-  SRIOV: 0x0010,
 } as const;
 
 /** MSI-X capability, and its table in a BAR (PCI 6.8.2). */
@@ -130,4 +121,6 @@ export const Pcie = {
   CAPABILITIES_FLR: 1 << 28,
   /** DEVICE_CONTROL: resets the function; reads 0. */
   CONTROL_FLR: 1 << 15,
+  /** DEVICE_STATUS: requests of the function have not been answered yet. */
+  STATUS_TRANSACTIONS_PENDING: 1 << 5,
 } as const;

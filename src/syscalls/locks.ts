@@ -1,5 +1,5 @@
 /** Locks on files and folders that end with the process that holds them, however it ends: flock(2). */
-import { constants } from 'node:os';
+import { isErrno } from '../errors.js';
 import { failed, libc } from './libc.js';
 
 const flock = libc.func('int flock(int fd, int operation)');
@@ -15,6 +15,6 @@ const LOCK_NB = 4;
 export function tryLock(fd: number): boolean {
   if ((flock(fd, LOCK_EX | LOCK_NB) as number) === 0) return true;
   const error = failed('flock');
-  if (error.errno === constants.errno.EAGAIN) return false;
+  if (isErrno(error, 'EAGAIN')) return false;
   throw error;
 }

@@ -10,6 +10,9 @@ const C = {
 
 const MAP_FAILED = 0xffffffffffffffffn;
 
+/** Bytes in a page of memory, the unit of mappings and of the IOMMU on x86-64. */
+export const PAGE_BYTES = 4096;
+
 /** mmap(2) protection and flag bits, x86-64 Linux (asm-generic/mman.h). */
 export const PROT_READ = 1;
 export const PROT_WRITE = 2;
@@ -76,6 +79,11 @@ export function memfdCreate(name: string, flags: number): number {
   const fd = C.memfdCreate(name, flags) as number;
   if (fd < 0) throw failed('memfd_create');
   return fd;
+}
+
+/** Maps `sizeBytes` of `fd` to read and write, shared with all who map it, as `mmap` does. @throws NicError `SYSCALL` */
+export function mapShared(fd: number, sizeBytes: number, offset = 0): Mapping {
+  return mmap(fd, sizeBytes, offset, PROT_READ | PROT_WRITE, MAP_SHARED);
 }
 
 /** mmap(2) without a view over the memory, for mappings of any size. @throws NicError `SYSCALL` */

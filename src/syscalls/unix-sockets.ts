@@ -2,7 +2,7 @@
 import { fchmodSync } from 'node:fs';
 import { constants } from 'node:os';
 import koffi from 'koffi';
-import { NicError } from '../errors.js';
+import { isErrno, NicError } from '../errors.js';
 import { closeFd } from './descriptors.js';
 import { failed, libc, O_CLOEXEC, O_NONBLOCK, resultOrErrno } from './libc.js';
 
@@ -20,7 +20,7 @@ const C = {
   poll: libc.func('int poll(void *fds, uint64_t count, int timeoutMs)'),
 };
 
-const { EADDRINUSE, EAGAIN, ECONNREFUSED, EINTR, ENOENT, EPROTO, EPROTOTYPE } = constants.errno;
+const { EAGAIN, ECONNREFUSED, EINTR, ENOENT, EPROTO, EPROTOTYPE } = constants.errno;
 
 const AF_UNIX = 1;
 const SOCK_STREAM = 1;
@@ -78,7 +78,7 @@ export function unixBind(fd: number, path: string): boolean {
   fchmodSync(fd, SOCKET_MODE);
   if ((C.bind(fd, address, address.length) as number) === 0) return true;
   const error = failed('bind', path);
-  if (error.errno === EADDRINUSE) return false;
+  if (isErrno(error, 'EADDRINUSE')) return false;
   throw error;
 }
 

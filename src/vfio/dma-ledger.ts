@@ -1,16 +1,20 @@
-/** Which IOVA ranges a container or IOAS has mapped: both kernel mappers keep one. */
+/** Which ranges of I/O virtual addresses a mapper has mapped, each with what the mapper keeps for it. */
 import { NicError } from '../errors.js';
 
-export class DmaLedger {
-  readonly #sizes = new Map<bigint, number>();
+export class DmaLedger<Entry extends { readonly sizeBytes: number }> {
+  readonly #entries = new Map<bigint, Entry>();
   #totalBytes = 0;
   #closed = false;
+
+  get count(): number {
+    return this.#entries.size;
+  }
 
   get totalBytes(): number {
     return this.#totalBytes;
   }
 
-  /** True after `close`: the kernel has taken all mappings down with the container. */
+  /** True after `close`: what was mapped went down with its container, IOAS or connection. */
   get closed(): boolean {
     return this.#closed;
   }
@@ -20,28 +24,42 @@ export class DmaLedger {
     if (this.#closed) throw new NicError('CLOSED', 'All devices of this DMA mapper are closed');
   }
 
-  add(iova: bigint, sizeBytes: number): void {
-    this.#sizes.set(iova, sizeBytes);
-    this.#totalBytes += sizeBytes;
+  add(iova: bigint, entry: Entry): void {
+    this.#entries.set(iova, entry);
+    this.#totalBytes += entry.sizeBytes;
   }
 
   /** @throws NicError `DMA_MAP` for a range that was not mapped as a whole */
-  requireMapped(iova: bigint, sizeBytes: number): void {
-    const mapped = this.#sizes.get(iova);
-    if (mapped === sizeBytes) return;
-    const what = mapped === undefined ? 'nothing is' : `${mapped} bytes are`;
+  requireMapped(iova: bigint, sizeBytes: number): Entry {
+    const entry = this.#entries.get(iova);
+    if (entry?.sizeBytes === sizeBytes) return entry;
+    const what = entry === undefined ? 'nothing is' : `${entry.sizeBytes} bytes are`;
     const range = `${sizeBytes} bytes at IOVA 0x${iova.toString(16)}`;
     throw new NicError('DMA_MAP', `Cannot unmap ${range}: ${what} mapped there`);
   }
 
-  remove(iova: bigint): void {
-    this.#totalBytes -= this.#sizes.get(iova) ?? 0;
-    this.#sizes.delete(iova);
+  /** The entry that holds the whole range, and where the range starts in it; undefined where none does. */
+  find(iova: bigint, sizeBytes: number): { readonly entry: Entry; readonly offset: number } | undefined {
+    const end = iova + BigInt(sizeBytes);
+    for (const [first, entry] of this.#entries) {
+      if (iova >= first && end <= first + BigInt(entry.sizeBytes)) {
+        return { entry, offset: Number(iova - first) };
+      }
+    }
+    return undefined;
   }
 
-  close(): void {
+  remove(iova: bigint): void {
+    this.#totalBytes -= this.#entries.get(iova)?.sizeBytes ?? 0;
+    this.#entries.delete(iova);
+  }
+
+  /** Forgets all entries, and returns them. */
+  close(): Entry[] {
+    const entries = [...this.#entries.values()];
     this.#closed = true;
-    this.#sizes.clear();
+    this.#entries.clear();
     this.#totalBytes = 0;
+    return entries;
   }
 }

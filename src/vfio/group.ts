@@ -6,95 +6,64 @@
  * Order (Linux Documentation/driver-api/vfio.rst, "VFIO Usage Example"): open container, open group, group viable?,
  * SET_CONTAINER, SET_IOMMU (once, it needs a group in the container), GET_INFO, GET_DEVICE_FD.
  */
+import { constants } from 'node:os';
 import createDebug from 'debug';
 import { NicError } from '../errors.js';
-import { dmaMapError } from './dma-errors.js';
-import { DmaLedger } from './dma-ledger.js';
+import { groupNode } from '../pci/vfio-state.js';
 import {
-  blockingMembers,
-  busy,
+  ANOTHER_IOMMU_HINT,
+  CONTAINER_NODE,
   findFunction,
-  groupMembers,
-  groupNode,
+  notAvailable,
   notViable,
   openNode,
+  unsafeInterrupts,
   type VfioFunction,
 } from './iommu-group.js';
+import { rangesBesideMsi } from './iova-ranges.js';
 import { checkedIoctl, ioctlError, type KernelApi, rawIoctl } from './kernel-api.js';
 import type { DeviceHandle, KernelBackend } from './kernel-device.js';
-import type { DmaBacking, DmaMapper, IovaRange } from './types.js';
+import { KernelMapper, type UnmapRequest } from './kernel-mapper.js';
+import type { DmaBacking, DmaMapper } from './types.js';
 import * as uapi from './uapi.js';
 
 const debug = createDebug('barewire:vfio');
 
-export const CONTAINER_NODE = '/dev/vfio/vfio';
 const MAX_IOMMU_INFO_BYTES = 64 * 1024;
-const EPERM = 1;
-const EBUSY = 16;
+const { EBUSY, EPERM } = constants.errno;
 
-/**
- * For kernels before 5.4, which do not report the ranges: the smallest address width of VT-d (39 bits), without the
- * window of message signalled interrupts, where a write is an interrupt (Intel SDM volume 3, 11.11.1).
- */
-const X86_DEFAULT_RANGES: readonly IovaRange[] = [
-  { first: 0n, last: 0xfedf_ffffn },
-  { first: 0xfef0_0000n, last: (1n << 39n) - 1n },
-];
+/** For kernels before 5.4, which do not report the ranges: the smallest address width of VT-d (39 bits). */
+const DEFAULT_RANGES = rangesBesideMsi(0n, (1n << 39n) - 1n);
 
-/** `iovaRanges` may narrow when another device is attached. */
-class ContainerMapper implements DmaMapper {
-  readonly ledger = new DmaLedger();
-  iovaRanges: readonly IovaRange[] = [];
-  readonly #kernel: KernelApi;
-  readonly #container: number;
-
-  constructor(kernel: KernelApi, container: number) {
-    this.#kernel = kernel;
-    this.#container = container;
-  }
-
-  map(backing: DmaBacking, iova: bigint): void {
-    this.ledger.requireOpen();
-    const request = uapi.VFIO_IOMMU_MAP_DMA;
+class ContainerMapper extends KernelMapper {
+  protected override encodeMap(backing: DmaBacking, iova: bigint) {
     const argument = uapi.encodeDmaMap(backing.address, iova, backing.sizeBytes);
-    const result = rawIoctl(this.#kernel, this.#container, request, argument);
-    if (result < 0) {
-      const mappedBytes = this.ledger.totalBytes;
-      const ranges = this.iovaRanges;
-      throw dmaMapError(this.#kernel, { request, errno: -result, backing, iova, mappedBytes, ranges });
-    }
-    this.ledger.add(iova, backing.sizeBytes);
+    return { request: uapi.VFIO_IOMMU_MAP_DMA, argument };
   }
 
-  unmap(iova: bigint, sizeBytes: number): void {
-    if (this.ledger.closed) return;
-    this.ledger.requireMapped(iova, sizeBytes);
+  protected override encodeUnmap(iova: bigint, sizeBytes: number): UnmapRequest {
     const argument = uapi.encodeDmaUnmap(iova, sizeBytes);
-    const what = `Cannot unmap IOVA 0x${iova.toString(16)}`;
-    checkedIoctl(this.#kernel, this.#container, uapi.VFIO_IOMMU_UNMAP_DMA, argument, what, 'DMA_MAP');
-    this.ledger.remove(iova);
-    const unmapped = argument.u64(uapi.VFIO_IOMMU_TYPE1_DMA_UNMAP.size);
-    if (unmapped !== BigInt(sizeBytes)) {
-      throw new NicError('DMA_MAP', `${what}: the kernel unmapped ${unmapped} of ${sizeBytes} bytes`, {
-        syscall: 'ioctl(VFIO_IOMMU_UNMAP_DMA)',
-      });
-    }
+    return {
+      request: uapi.VFIO_IOMMU_UNMAP_DMA,
+      argument,
+      sizeField: uapi.VFIO_IOMMU_TYPE1_DMA_UNMAP.size,
+    };
   }
 
   /** VFIO_IOMMU_GET_INFO, asked again with more room for as long as the kernel wants more. */
-  refreshRanges(): void {
+  override refreshRanges(): void {
     for (let sizeBytes: number = uapi.VFIO_IOMMU_TYPE1_INFO.sizeBytes; ; ) {
       const info = new uapi.Struct(sizeBytes);
       checkedIoctl(
-        this.#kernel,
-        this.#container,
+        this.kernel,
+        this.fd,
         uapi.VFIO_IOMMU_GET_INFO,
         info,
         'Cannot ask what the IOMMU can translate',
       );
       const wanted = info.u32(uapi.VFIO_IOMMU_TYPE1_INFO.argsz);
       if (wanted <= sizeBytes) {
-        this.iovaRanges = uapi.decodeType1IovaRanges(info) ?? X86_DEFAULT_RANGES;
+        this.iovaRanges = uapi.decodeType1IovaRanges(info) ?? DEFAULT_RANGES;
         return;
       }
       if (wanted > MAX_IOMMU_INFO_BYTES) {
@@ -113,7 +82,7 @@ interface OpenGroup {
 interface Container {
   readonly fd: number;
   readonly mapper: ContainerMapper;
-  readonly groups: Map<string, OpenGroup>;
+  readonly groups: Map<number, OpenGroup>;
   iommuSet: boolean;
 }
 
@@ -210,13 +179,10 @@ export class GroupBackend implements KernelBackend {
     const result = rawIoctl(this.#kernel, fd, request, argument);
     if (result >= 0) return;
     const node = groupNode(device.group);
-    if (-result === EPERM && container.iommuSet) throw unsafeInterrupts(request, device);
+    if (-result === EPERM && container.iommuSet) throw unsafeInterrupts(request, device, 'vfio_iommu_type1');
     if (-result === EBUSY || -result === EPERM) {
       // Kernels from 5.19 on find out here, not in the status, that a driver owns a part of the group.
-      if (blockingMembers(groupMembers(this.#kernel, device.group)).length > 0) {
-        throw notViable(this.#kernel, device);
-      }
-      throw busy(this.#kernel, device, node, `ioctl(${request.name})`, -result);
+      throw notAvailable(this.#kernel, device, node, `ioctl(${request.name})`, -result);
     }
     const shared = container.groups.size === 0 ? '' : ' that other devices of this process use';
     throw ioctlError(
@@ -226,7 +192,7 @@ export class GroupBackend implements KernelBackend {
       'VFIO',
       {
         path: node,
-        hint: 'its IOMMU may translate other addresses: use this device in a process of its own',
+        hint: ANOTHER_IOMMU_HINT,
       },
     );
   }
@@ -235,7 +201,7 @@ export class GroupBackend implements KernelBackend {
     if (container.iommuSet) return;
     const request = uapi.VFIO_SET_IOMMU;
     const result = rawIoctl(this.#kernel, container.fd, request, uapi.VFIO_TYPE1v2_IOMMU);
-    if (-result === EPERM) throw unsafeInterrupts(request, device);
+    if (-result === EPERM) throw unsafeInterrupts(request, device, 'vfio_iommu_type1');
     if (result < 0) {
       throw ioctlError(request, -result, `Cannot use the type 1 IOMMU for ${device.bdf}`, 'VFIO', {
         path: CONTAINER_NODE,
@@ -254,12 +220,12 @@ export class GroupBackend implements KernelBackend {
     );
   }
 
-  #release(container: Container, name: string): void {
-    const group = container.groups.get(name);
+  #release(container: Container, number: number): void {
+    const group = container.groups.get(number);
     if (group === undefined) return;
     group.devices--;
     if (group.devices === 0) {
-      container.groups.delete(name);
+      container.groups.delete(number);
       this.#kernel.close(group.fd);
     }
     this.#closeContainerIfEmpty(container);
@@ -268,15 +234,7 @@ export class GroupBackend implements KernelBackend {
   #closeContainerIfEmpty(container: Container): void {
     if (container.groups.size > 0 || this.#container !== container) return;
     this.#container = undefined;
-    container.mapper.ledger.close();
+    container.mapper.close();
     this.#kernel.close(container.fd);
   }
-}
-
-function unsafeInterrupts(request: uapi.IoctlRequest, device: VfioFunction): NicError {
-  return ioctlError(request, EPERM, `The IOMMU cannot isolate the interrupts of ${device.bdf}`, 'VFIO', {
-    hint:
-      'turn on interrupt remapping (x2APIC) in the BIOS set-up, or, trusting the device, ' +
-      'echo 1 | sudo tee /sys/module/vfio_iommu_type1/parameters/allow_unsafe_interrupts',
-  });
 }

@@ -5,85 +5,59 @@
  * Order (Linux Documentation/driver-api/vfio.rst, "VFIO device cdev"): open the device, open /dev/iommu once,
  * BIND_IOMMUFD, IOAS_ALLOC once, ATTACH_IOMMUFD_PT. Closing the device undoes the last and the third.
  */
+import { constants } from 'node:os';
+import { join } from 'node:path';
 import createDebug from 'debug';
 import { NicError } from '../errors.js';
-import { dmaMapError } from './dma-errors.js';
-import { DmaLedger } from './dma-ledger.js';
+import { devicePath, SYSFS_ROOT } from '../pci/sysfs.js';
+import { characterDevice } from '../pci/vfio-state.js';
 import {
-  blockingMembers,
-  busy,
-  characterDevice,
+  ANOTHER_IOMMU_HINT,
   findFunction,
-  groupMembers,
-  notViable,
+  IOMMU_NODE,
+  notAvailable,
   openNode,
+  unsafeInterrupts,
   type VfioFunction,
 } from './iommu-group.js';
 import { checkedIoctl, ioctlError, type KernelApi, rawIoctl } from './kernel-api.js';
 import type { DeviceHandle, KernelBackend } from './kernel-device.js';
-import type { DmaBacking, DmaMapper, IovaRange } from './types.js';
+import { KernelMapper, type UnmapRequest } from './kernel-mapper.js';
+import type { DmaBacking, DmaMapper } from './types.js';
 import * as uapi from './uapi.js';
 
 const debug = createDebug('barewire:vfio');
 
-export const IOMMU_NODE = '/dev/iommu';
 /** First room for the ranges: a PC has two or three. */
 const RANGE_CAPACITY = 8;
 const MAX_RANGE_CAPACITY = 65536;
-const EPERM = 1;
-const EBUSY = 16;
-const EINVAL = 22;
-const EMSGSIZE = 90;
+const { EBUSY, EINVAL, EMSGSIZE, EPERM } = constants.errno;
 
-/** `iovaRanges` may narrow when another device is attached. */
-class IoasMapper implements DmaMapper {
-  readonly ledger = new DmaLedger();
+class IoasMapper extends KernelMapper {
   readonly ioasId: number;
-  iovaRanges: readonly IovaRange[] = [];
-  readonly #kernel: KernelApi;
-  readonly #iommufd: number;
 
   constructor(kernel: KernelApi, iommufd: number, ioasId: number) {
-    this.#kernel = kernel;
-    this.#iommufd = iommufd;
+    super(kernel, iommufd);
     this.ioasId = ioasId;
   }
 
-  map(backing: DmaBacking, iova: bigint): void {
-    this.ledger.requireOpen();
-    const request = uapi.IOMMU_IOAS_MAP;
+  protected override encodeMap(backing: DmaBacking, iova: bigint) {
     const argument = uapi.encodeIoasMap(this.ioasId, backing.address, iova, backing.sizeBytes);
-    const result = rawIoctl(this.#kernel, this.#iommufd, request, argument);
-    if (result < 0) {
-      const mappedBytes = this.ledger.totalBytes;
-      const ranges = this.iovaRanges;
-      throw dmaMapError(this.#kernel, { request, errno: -result, backing, iova, mappedBytes, ranges });
-    }
-    this.ledger.add(iova, backing.sizeBytes);
+    return { request: uapi.IOMMU_IOAS_MAP, argument };
   }
 
-  unmap(iova: bigint, sizeBytes: number): void {
-    if (this.ledger.closed) return;
-    this.ledger.requireMapped(iova, sizeBytes);
+  protected override encodeUnmap(iova: bigint, sizeBytes: number): UnmapRequest {
     const argument = uapi.encodeIoasUnmap(this.ioasId, iova, sizeBytes);
-    const what = `Cannot unmap IOVA 0x${iova.toString(16)}`;
-    checkedIoctl(this.#kernel, this.#iommufd, uapi.IOMMU_IOAS_UNMAP, argument, what, 'DMA_MAP');
-    this.ledger.remove(iova);
-    const unmapped = argument.u64(uapi.IOMMU_IOAS_UNMAP_LAYOUT.length);
-    if (unmapped !== BigInt(sizeBytes)) {
-      throw new NicError('DMA_MAP', `${what}: the kernel unmapped ${unmapped} of ${sizeBytes} bytes`, {
-        syscall: 'ioctl(IOMMU_IOAS_UNMAP)',
-      });
-    }
+    return { request: uapi.IOMMU_IOAS_UNMAP, argument, sizeField: uapi.IOMMU_IOAS_UNMAP_LAYOUT.length };
   }
 
   /** IOMMU_IOAS_IOVA_RANGES, asked again with the number of ranges that the kernel names. */
-  refreshRanges(): void {
+  override refreshRanges(): void {
     for (let capacity = RANGE_CAPACITY; ; ) {
       const array = new uapi.Struct(capacity * uapi.IOMMU_IOVA_RANGE.sizeBytes);
-      const address = this.#kernel.addressOf(array.bytes);
+      const address = this.kernel.addressOf(array.bytes);
       const query = uapi.encodeIoasIovaRanges(this.ioasId, capacity, address);
-      const result = rawIoctl(this.#kernel, this.#iommufd, uapi.IOMMU_IOAS_IOVA_RANGES, query);
+      const result = rawIoctl(this.kernel, this.fd, uapi.IOMMU_IOAS_IOVA_RANGES, query);
       const count = query.u32(uapi.IOMMU_IOAS_IOVA_RANGES_LAYOUT.num_iovas);
       if (result >= 0) {
         this.iovaRanges = uapi.decodeRanges(array, 0, count);
@@ -121,10 +95,10 @@ export class IommufdBackend implements KernelBackend {
 
   attach(bdf: string): DeviceHandle {
     const device = findFunction(this.#kernel, bdf);
-    const node = characterDevice(this.#kernel, bdf);
+    const node = characterDevice(bdf, SYSFS_ROOT, this.#kernel);
     if (node === undefined) {
       throw new NicError('NO_VFIO', `${bdf} has no VFIO character device`, {
-        path: `/sys/bus/pci/devices/${bdf}/vfio-dev`,
+        path: join(devicePath(bdf), 'vfio-dev'),
         hint: 'it needs Linux 6.6 with CONFIG_VFIO_DEVICE_CDEV; BAREWIRE_VFIO=group works without',
       });
     }
@@ -156,10 +130,7 @@ export class IommufdBackend implements KernelBackend {
     const errno = -result;
     // EINVAL: the device is open elsewhere; EPERM: the group has another owner; EBUSY: opened through its group.
     if (errno === EPERM || errno === EBUSY || errno === EINVAL) {
-      if (blockingMembers(groupMembers(this.#kernel, device.group)).length > 0) {
-        throw notViable(this.#kernel, device);
-      }
-      throw busy(this.#kernel, device, node, `ioctl(${request.name})`, errno);
+      throw notAvailable(this.#kernel, device, node, `ioctl(${request.name})`, errno);
     }
     throw ioctlError(request, errno, `Cannot bind ${device.bdf} to ${IOMMU_NODE}`, 'VFIO', { path: node });
   }
@@ -168,16 +139,10 @@ export class IommufdBackend implements KernelBackend {
     space.mapper ??= this.#allocate(space.iommufd);
     const request = uapi.VFIO_DEVICE_ATTACH_IOMMUFD_PT;
     const result = rawIoctl(this.#kernel, fd, request, uapi.encodeAttach(space.mapper.ioasId));
-    if (-result === EPERM) {
-      throw ioctlError(request, EPERM, `The IOMMU cannot isolate the interrupts of ${device.bdf}`, 'VFIO', {
-        hint:
-          'turn on interrupt remapping (x2APIC) in the BIOS set-up, or, trusting the device, ' +
-          'echo 1 | sudo tee /sys/module/iommufd/parameters/allow_unsafe_interrupts',
-      });
-    }
+    if (-result === EPERM) throw unsafeInterrupts(request, device, 'iommufd');
     if (result < 0) {
       throw ioctlError(request, -result, `Cannot attach ${device.bdf} to the I/O address space`, 'VFIO', {
-        hint: 'its IOMMU may translate other addresses: use this device in a process of its own',
+        hint: ANOTHER_IOMMU_HINT,
       });
     }
     space.mapper.refreshRanges();
@@ -194,7 +159,7 @@ export class IommufdBackend implements KernelBackend {
     space.devices--;
     if (space.devices > 0 || this.#space !== space) return;
     this.#space = undefined;
-    space.mapper?.ledger.close();
+    space.mapper?.close();
     this.#kernel.close(space.iommufd);
   }
 }

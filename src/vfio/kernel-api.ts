@@ -2,19 +2,11 @@
  * The kernel as the VFIO back ends see it: one object with every call they make. The default goes to the real kernel;
  * the tests put an emulated one in its place, so that each answer a kernel can give is tried without hardware.
  */
-import {
-  accessSync,
-  closeSync,
-  constants,
-  existsSync,
-  openSync,
-  readdirSync,
-  readFileSync,
-  readlinkSync,
-  readSync,
-  writeSync,
-} from 'node:fs';
+import { accessSync, closeSync, constants, openSync, readSync, writeSync } from 'node:fs';
+import { userInfo } from 'node:os';
 import { NicError, type NicErrorCode } from '../errors.js';
+import { type KernelFiles, systemFiles } from '../pci/files.js';
+import { KERNEL_LOG_HINT } from '../pci/vfio-state.js';
 import { eventfd, watchFd } from '../syscalls/descriptors.js';
 import { readEventfd } from '../syscalls/event-counters.js';
 import { tryIoctl } from '../syscalls/ioctl.js';
@@ -22,7 +14,7 @@ import { memlockLimitBytes } from '../syscalls/limits.js';
 import { addressOf, MAP_SHARED, type Mapping, mmap, munmap } from '../syscalls/memory.js';
 import type { IoctlRequest, Struct } from './uapi.js';
 
-export interface KernelApi {
+export interface KernelApi extends KernelFiles {
   /** Opens for reading and writing, close-on-exec. @throws NicError `SYSCALL` */
   open(path: string): number;
   close(fd: number): void;
@@ -42,18 +34,14 @@ export interface KernelApi {
   /** Address of memory that a structure has to point at. The caller keeps the array alive. */
   addressOf(bytes: Uint8Array): bigint;
   memlockLimitBytes(): number;
-  /** Target of a symbolic link; undefined where there is none. */
-  readLink(path: string): string | undefined;
-  /** Names in a directory; empty where it is not there or not readable. */
-  list(path: string): string[];
-  /** Contents of a small text file; undefined where it cannot be read. */
-  readText(path: string): string | undefined;
-  exists(path: string): boolean;
   canReadWrite(path: string): boolean;
+  /** Whose process this is. */
+  user(): { readonly name: string; readonly isRoot: boolean };
 }
 
 /** The kernel this process runs on. */
 export const realKernel: KernelApi = {
+  ...systemFiles,
   open: (path) => asNicError('open', path, () => openSync(path, constants.O_RDWR)),
   close: (fd) => asNicError('close', undefined, () => closeSync(fd)),
   ioctl: tryIoctl,
@@ -69,16 +57,26 @@ export const realKernel: KernelApi = {
   onReadable: (fd, listener) => watchFd(fd, { readable: true }, false, listener),
   addressOf,
   memlockLimitBytes,
-  readLink: (path) => orElse(undefined, () => readlinkSync(path)),
-  list: (path) => orElse([], () => readdirSync(path)),
-  readText: (path) => orElse(undefined, () => readFileSync(path, 'utf8')),
-  exists: existsSync,
-  canReadWrite: (path) =>
-    orElse(false, () => {
+  canReadWrite: (path) => {
+    try {
       accessSync(path, constants.R_OK | constants.W_OK);
       return true;
-    }),
+    } catch {
+      return false;
+    }
+  },
+  user,
 };
+
+/** A user without an entry in the list of users, as in some containers, has a number for a name: chown takes it. */
+function user(): { name: string; isRoot: boolean } {
+  const uid = process.geteuid?.() ?? 0;
+  try {
+    return { name: userInfo().username, isRoot: uid === 0 };
+  } catch {
+    return { name: String(uid), isRoot: uid === 0 };
+  }
+}
 
 /**
  * Makes an ioctl with a structure, a number or a string; returns its non-negative result.
@@ -116,7 +114,12 @@ export function ioctlError(
   code: NicErrorCode = 'VFIO',
   details: { hint?: string; path?: string } = {},
 ): NicError {
-  return new NicError(code, what, { syscall: `ioctl(${request.name})`, errno, ...details });
+  return new NicError(code, what, {
+    syscall: `ioctl(${request.name})`,
+    errno,
+    hint: KERNEL_LOG_HINT,
+    ...details,
+  });
 }
 
 function asNicError<T>(syscall: string, path: string | undefined, call: () => T): T {
@@ -126,13 +129,5 @@ function asNicError<T>(syscall: string, path: string | undefined, call: () => T)
     const errno = -((cause as NodeJS.ErrnoException).errno ?? 0);
     const on = path === undefined ? '' : ` on ${path}`;
     throw new NicError('SYSCALL', `${syscall}${on} failed`, { syscall, errno, path, cause });
-  }
-}
-
-function orElse<T>(fallback: T, call: () => T): T {
-  try {
-    return call();
-  } catch {
-    return fallback;
   }
 }

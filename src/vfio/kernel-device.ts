@@ -6,7 +6,9 @@
  */
 import createDebug from 'debug';
 import { NicError } from '../errors.js';
-import { type Mapping, PROT_READ, PROT_WRITE } from '../syscalls/memory.js';
+import { ConfigSpace } from '../pci/config-space.js';
+import { Command } from '../pci/registers.js';
+import { type Mapping, PAGE_BYTES, PROT_READ, PROT_WRITE } from '../syscalls/memory.js';
 import { checkedIoctl, type KernelApi, rawIoctl } from './kernel-api.js';
 import { type MappedWindow, Region, type RegionAccess } from './region.js';
 import {
@@ -14,6 +16,7 @@ import {
   type IrqInfo,
   PciIrq,
   PciRegion,
+  regionName,
   type VfioBackend,
   type VfioDevice,
 } from './types.js';
@@ -36,16 +39,10 @@ export interface KernelBackend {
   attach(bdf: string): DeviceHandle;
 }
 
-const PAGE_BYTES = 4096;
 /** Node 20 aborts on buffers over 4 GiB, and making one costs 50 us per MiB: beyond this, the slow path serves. */
 const MAX_WINDOW_BYTES = 2 ** 30;
 /** A region's information with its capabilities has been below 200 bytes; more is taken for damaged. */
 const MAX_REGION_INFO_BYTES = 64 * 1024;
-
-/** PCI command register (PCI Local Bus 3.0, 6.2.2). */
-const COMMAND = 0x04;
-const COMMAND_MEMORY_SPACE = 1 << 1;
-const COMMAND_BUS_MASTER = 1 << 2;
 
 /**
  * Opens `bdf` through `backend`. Where a step fails, everything done so far is undone.
@@ -103,7 +100,7 @@ class KernelDevice implements VfioDevice {
       throw new NicError('UNSUPPORTED_DEVICE', `${this.address} is not a PCI device for VFIO`);
     }
     // With memory decoding off, a load from a mapped BAR is a SIGBUS and not an error: never leave it off.
-    this.#changeCommand(COMMAND_MEMORY_SPACE, 0);
+    this.#changeCommand(Command.MEMORY_SPACE, 0);
     this.#watch(PciIrq.REQ, 'the kernel asks for it back (unplugged, or its driver is being unbound)');
     this.#watch(PciIrq.ERR, 'it reported an uncorrectable PCI Express error');
     debug(
@@ -183,12 +180,12 @@ class KernelDevice implements VfioDevice {
 
   enableBusMaster(): void {
     this.#requireOpen();
-    this.#changeCommand(COMMAND_MEMORY_SPACE | COMMAND_BUS_MASTER, 0);
+    this.#changeCommand(Command.MEMORY_SPACE | Command.BUS_MASTER, 0);
   }
 
   disableBusMaster(): void {
     this.#requireOpen();
-    this.#changeCommand(0, COMMAND_BUS_MASTER);
+    this.#changeCommand(0, Command.BUS_MASTER);
   }
 
   onGone(listener: (error: Error) => void): () => void {
@@ -289,10 +286,7 @@ class KernelDevice implements VfioDevice {
   }
 
   #changeCommand(set: number, clear: number): void {
-    const config = this.region(PciRegion.CONFIG);
-    const before = config.read16(COMMAND);
-    const after = (before & ~clear) | set;
-    if (after !== before) config.write16(COMMAND, after);
+    new ConfigSpace(this.region(PciRegion.CONFIG)).changeCommand(set, clear);
   }
 
   /** Has the kernel signal the loss of the device on an event descriptor, where the device has this interrupt. */
@@ -348,11 +342,4 @@ function wholePages(area: uapi.MappableArea, regionBytes: number): uapi.Mappable
   const areaEnd = Math.min(area.offset + area.sizeBytes, offset + MAX_WINDOW_BYTES);
   const end = areaEnd === regionBytes ? areaEnd : Math.floor(areaEnd / PAGE_BYTES) * PAGE_BYTES;
   return end > offset ? { offset, sizeBytes: end - offset } : undefined;
-}
-
-function regionName(index: number): string {
-  if (index >= PciRegion.BAR0 && index <= PciRegion.BAR5) return `BAR${index}`;
-  if (index === PciRegion.ROM) return 'expansion ROM';
-  if (index === PciRegion.CONFIG) return 'config space';
-  return `region ${index}`;
 }

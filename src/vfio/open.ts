@@ -5,9 +5,11 @@
 import createDebug from 'debug';
 import { NicError } from '../errors.js';
 import { parseDeviceAddress } from '../pci/address.js';
-import { CONTAINER_NODE, GroupBackend } from './group.js';
-import { characterDevice, findFunction, groupNode } from './iommu-group.js';
-import { IOMMU_NODE, IommufdBackend } from './iommufd.js';
+import { SYSFS_ROOT } from '../pci/sysfs.js';
+import { characterDevice, groupNode } from '../pci/vfio-state.js';
+import { GroupBackend } from './group.js';
+import { CONTAINER_NODE, findFunction, IOMMU_NODE } from './iommu-group.js';
+import { IommufdBackend } from './iommufd.js';
 import { type KernelApi, realKernel } from './kernel-api.js';
 import { type DeviceHandle, type KernelBackend, openKernelDevice } from './kernel-device.js';
 import type { VfioDevice } from './types.js';
@@ -112,7 +114,7 @@ export class VfioProcess {
         'VFIO',
         `${bdf} cannot be opened beside ${others}: this process uses the ${current.name} interface${why}`,
         {
-          path: characterDevice(this.#kernel, bdf),
+          path: characterDevice(bdf, SYSFS_ROOT, this.#kernel),
           hint: 'all devices of a process share one DMA address space: set BAREWIRE_VFIO=group for all of them',
         },
       );
@@ -131,15 +133,16 @@ export class VfioProcess {
    * Character device where it can be used, else the group. Where neither can, the one that is there, so that the error
    * names the node which the user has to be allowed.
    */
-  #preferred(bdf: string, group: string): BackendName {
+  #preferred(bdf: string, group: number): BackendName {
     if (this.#canUseCdev(bdf)) return 'cdev';
     const hasGroup = this.#kernel.exists(groupNode(group)) && this.#kernel.exists(CONTAINER_NODE);
-    const hasCdev = characterDevice(this.#kernel, bdf) !== undefined && this.#kernel.exists(IOMMU_NODE);
+    const hasCdev =
+      characterDevice(bdf, SYSFS_ROOT, this.#kernel) !== undefined && this.#kernel.exists(IOMMU_NODE);
     return hasCdev && !hasGroup ? 'cdev' : 'group';
   }
 
   #canUseCdev(bdf: string): boolean {
-    const node = characterDevice(this.#kernel, bdf);
+    const node = characterDevice(bdf, SYSFS_ROOT, this.#kernel);
     if (node === undefined) return false;
     return this.#kernel.canReadWrite(node) && this.#kernel.canReadWrite(IOMMU_NODE);
   }

@@ -17,9 +17,19 @@ export const PciRegion = {
   ROM: 6,
   CONFIG: 7,
 } as const;
+/** The indices of `PciRegion`, and one for VGA, which no NIC has (VFIO_PCI_NUM_REGIONS). */
+export const PCI_REGION_COUNT = 9;
+
+/** For messages: `BAR0`, `config space`. */
+export function regionName(index: number): string {
+  if (index >= PciRegion.BAR0 && index <= PciRegion.BAR5) return `BAR${index}`;
+  if (index === PciRegion.ROM) return 'expansion ROM';
+  return index === PciRegion.CONFIG ? 'config space' : `region ${index}`;
+}
 
 /** Interrupt indices of a PCI device (vfio.h, VFIO_PCI_*_IRQ_INDEX). */
 export const PciIrq = { INTX: 0, MSI: 1, MSIX: 2, ERR: 3, REQ: 4 } as const;
+export const PCI_IRQ_COUNT = 5;
 
 /** Inclusive range of I/O virtual addresses that a device may be given. */
 export interface IovaRange {

@@ -37,7 +37,6 @@ export const VFIO_IOMMU_UNMAP_DMA = io('VFIO_IOMMU_UNMAP_DMA', VFIO_BASE + 14);
 // ---- requests on a group, /dev/vfio/N
 export const VFIO_GROUP_GET_STATUS = io('VFIO_GROUP_GET_STATUS', VFIO_BASE + 3);
 export const VFIO_GROUP_SET_CONTAINER = io('VFIO_GROUP_SET_CONTAINER', VFIO_BASE + 4);
-export const VFIO_GROUP_UNSET_CONTAINER = io('VFIO_GROUP_UNSET_CONTAINER', VFIO_BASE + 5);
 export const VFIO_GROUP_GET_DEVICE_FD = io('VFIO_GROUP_GET_DEVICE_FD', VFIO_BASE + 6);
 
 // ---- requests on a device
@@ -49,10 +48,8 @@ export const VFIO_DEVICE_RESET = io('VFIO_DEVICE_RESET', VFIO_BASE + 11);
 /** Character devices only (Linux 6.6 and later). */
 export const VFIO_DEVICE_BIND_IOMMUFD = io('VFIO_DEVICE_BIND_IOMMUFD', VFIO_BASE + 18);
 export const VFIO_DEVICE_ATTACH_IOMMUFD_PT = io('VFIO_DEVICE_ATTACH_IOMMUFD_PT', VFIO_BASE + 19);
-export const VFIO_DEVICE_DETACH_IOMMUFD_PT = io('VFIO_DEVICE_DETACH_IOMMUFD_PT', VFIO_BASE + 20);
 
 // ---- requests on /dev/iommu
-export const IOMMU_DESTROY = io('IOMMU_DESTROY', IOMMUFD_BASE + 0);
 export const IOMMU_IOAS_ALLOC = io('IOMMU_IOAS_ALLOC', IOMMUFD_BASE + 1);
 export const IOMMU_IOAS_IOVA_RANGES = io('IOMMU_IOAS_IOVA_RANGES', IOMMUFD_BASE + 4);
 export const IOMMU_IOAS_MAP = io('IOMMU_IOAS_MAP', IOMMUFD_BASE + 5);
@@ -62,7 +59,6 @@ export const VFIO_API_VERSION = 0;
 /** Argument of VFIO_CHECK_EXTENSION and VFIO_SET_IOMMU: version 2 has exact unmap semantics. */
 export const VFIO_TYPE1v2_IOMMU = 3;
 export const VFIO_GROUP_FLAGS_VIABLE = 1 << 0;
-export const VFIO_GROUP_FLAGS_CONTAINER_SET = 1 << 1;
 export const VFIO_DEVICE_FLAGS_RESET = 1 << 0;
 export const VFIO_DEVICE_FLAGS_PCI = 1 << 1;
 export const VFIO_REGION_INFO_FLAG_READ = 1 << 0;
@@ -136,8 +132,6 @@ export const VFIO_IOMMU_TYPE1_DMA_UNMAP = { sizeBytes: 24, argsz: 0, flags: 4, i
 export const VFIO_DEVICE_BIND = { sizeBytes: 16, argsz: 0, flags: 4, iommufd: 8, out_devid: 12 } as const;
 /** Up to `pt_id`: Linux 6.15 added a PASID after it. */
 export const VFIO_DEVICE_ATTACH = { sizeBytes: 12, argsz: 0, flags: 4, pt_id: 8 } as const;
-export const VFIO_DEVICE_DETACH = { sizeBytes: 8, argsz: 0, flags: 4 } as const;
-export const IOMMU_DESTROY_LAYOUT = { sizeBytes: 8, size: 0, id: 4 } as const;
 export const IOMMU_IOAS_ALLOC_LAYOUT = { sizeBytes: 12, size: 0, flags: 4, out_ioas_id: 8 } as const;
 export const IOMMU_IOAS_IOVA_RANGES_LAYOUT = {
   sizeBytes: 32,

@@ -5,7 +5,6 @@ import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { suite } from 'uvu';
 import * as assert from 'uvu/assert';
-import { readPcap } from '../../src/capture/pcap.js';
 import { EmulatorHost } from '../../src/emulator/host.js';
 import { IxgbeModel } from '../../src/emulator/ixgbe/ixgbe-model.js';
 import type { TrafficSink, TrafficSource } from '../../src/emulator/links/traffic.js';
@@ -13,17 +12,26 @@ import { buildEmulator } from '../../src/emulator/topology.js';
 import { startEmulator } from '../../src/emulator/worker.js';
 import { NicError } from '../../src/errors.js';
 import {
-  MAP_SHARED,
+  type Mapping,
   MFD_ALLOW_SEALING,
   MFD_CLOEXEC,
+  mapShared,
   memfdCreate,
-  mmap,
   munmap,
-  PROT_READ,
-  PROT_WRITE,
 } from '../../src/syscalls/memory.js';
 import type { VfioDevice } from '../../src/vfio/types.js';
 import { connectVfioUser } from '../../src/vfio/user/client.js';
+import {
+  Command,
+  decodeRegionData,
+  decodeRegionInfo,
+  encodeRegionInfoRequest,
+  encodeRegionRange,
+  REGION_INFO_MAX_BYTES,
+} from '../../src/vfio/user/protocol.js';
+import { readFrames } from '../support/read-frames.js';
+import { voluntarySwitches } from '../support/voluntary-switches.js';
+import { RawClient } from '../vfio/user/support/harness.js';
 import { BROADCAST, DATA, DESCTYPE_ADVANCED, ENABLE, EOP, frame, IFCS, R, RS, rx, tx } from './support.js';
 
 const directory = mkdtempSync(join(tmpdir(), 'barewire-host-'));
@@ -40,7 +48,7 @@ class Driver {
   readonly device: VfioDevice;
   readonly words: Int32Array;
   readonly bytes: Uint8Array;
-  readonly #mapping: ReturnType<typeof mmap>;
+  readonly #mapping: Mapping;
   readonly #fd: number;
   #sent = 0;
   #received = 0;
@@ -49,7 +57,7 @@ class Driver {
     this.device = connectVfioUser(path);
     this.#fd = memfdCreate('host-test', MFD_CLOEXEC | MFD_ALLOW_SEALING);
     ftruncateSync(this.#fd, MEMORY_BYTES);
-    this.#mapping = mmap(this.#fd, MEMORY_BYTES, 0, PROT_READ | PROT_WRITE, MAP_SHARED);
+    this.#mapping = mapShared(this.#fd, MEMORY_BYTES);
     this.words = new Int32Array(this.#mapping.buffer);
     this.bytes = new Uint8Array(this.#mapping.buffer);
     this.device.mapper.map(
@@ -156,10 +164,52 @@ for (const mappable of [true, false]) {
       again.close();
       await emulator.close();
       assert.equal(trouble, []);
-      assert.is(readPcap(capture).length, 200);
+      assert.is((await readFrames(capture)).length, 200);
       assert.not(readdirSync(directory).some((name) => name.endsWith(`${mappable}.sock`)));
     },
   );
+}
+
+host(
+  'a client that does not know maps no page with counters, and every register is right for it',
+  async () => {
+    const path = join(directory, 'e.sock');
+    const emulator = await startEmulator({ nics: [{ path }], links: [] });
+    const QPRC0 = 0x01030; // 8.2.3.23
+    const RDLEN0 = 0x01008; // 8.2.3.8.3: bits 6:0 and 31:20 are 0
+    try {
+      const knows = connectVfioUser(path);
+      for (const page of [0x1000, 0x6000, 0x7000, 0xd000]) assert.ok(knows.region(0).window(page, 0x1000));
+      assert.is(knows.region(0).readTrapped32(QPRC0), 0);
+      knows.close();
+      const client = await eventually(() => RawClient.negotiated(path));
+      const { body, fds } = client.ask(
+        Command.DEVICE_GET_REGION_INFO,
+        encodeRegionInfoRequest(0, REGION_INFO_MAX_BYTES),
+      );
+      assert.equal(fds, []);
+      assert.is(decodeRegionInfo(body).areas, undefined);
+      const range = { index: 0, offset: RDLEN0, count: 4 };
+      client.ask(Command.REGION_WRITE, encodeRegionRange(range, new Uint8Array(4).fill(0xff)));
+      const { data } = decodeRegionData(client.ask(Command.REGION_READ, encodeRegionRange(range)).body);
+      assert.equal(data, Uint8Array.of(0x80, 0xff, 0x0f, 0x00));
+      client.close();
+    } finally {
+      await emulator.close();
+    }
+  },
+);
+
+/** Tries again until it does not throw: a server needs a moment to see that its client has left. */
+async function eventually<T>(action: () => T): Promise<T> {
+  for (let left = 500; ; left--) {
+    try {
+      return action();
+    } catch (error) {
+      if (left === 0) throw error;
+      await sleep(10);
+    }
+  }
 }
 
 host('runs traffic over links of every kind without a NIC', async () => {
@@ -193,7 +243,7 @@ host('runs traffic over links of every kind without a NIC', async () => {
   runner.stop();
   await running;
   runner.close();
-  assert.is(readPcap(recorded).length, 20);
+  assert.is((await readFrames(recorded)).length, 20);
 });
 
 host('stops by a flag in shared memory', async () => {
@@ -226,6 +276,39 @@ host('an idle host sleeps', async () => {
   runner.close();
   // one poll a millisecond and those of the spinning start; a busy loop makes tens of thousands
   assert.ok(polls < 5000, `${polls} polls`);
+});
+
+for (const sharesCpu of [true, false]) {
+  host(`a host that finds nothing to do ${sharesCpu ? 'gives the CPU away' : 'keeps it'}`, async () => {
+    const runner = new EmulatorHost({ sharesCpu, spinMs: 1e6 });
+    let polls = 0;
+    runner.addPollable({
+      poll: () => {
+        if (++polls === 200) runner.stop();
+        return 0;
+      },
+    });
+    const before = voluntarySwitches();
+    await runner.run();
+    runner.close();
+    const switches = voluntarySwitches() - before;
+    assert.is(switches >= polls - 1, sharesCpu, `${switches} times in ${polls} polls`);
+  });
+}
+
+host('a host with work keeps the CPU', async () => {
+  const runner = new EmulatorHost({ sharesCpu: true, roundsPerTurn: 1 });
+  let polls = 0;
+  runner.addPollable({
+    poll: () => {
+      if (++polls === 200) runner.stop();
+      return 1;
+    },
+  });
+  const before = voluntarySwitches();
+  await runner.run();
+  runner.close();
+  assert.ok(voluntarySwitches() - before < 100);
 });
 
 host('a description that is wrong leaves nothing open', async () => {

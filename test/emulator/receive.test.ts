@@ -186,11 +186,118 @@ receive('counts and drops frames that are too short or too long', () => {
   assert.is(nic.read(rx(0, 'RDH')), 2, 'a tagged frame may have 4 octets more');
 });
 
-receive('a damaged frame is only counted', () => {
+/** Counters of wrong frames (8.2.3.23): CRCERRS, RLEC, RUC, RFC, ROC, RJC. */
+const wrongFrames = (nic: TestNic): number[] =>
+  [0x04000, 0x04040, 0x040a4, 0x040a8, 0x040ac, 0x040b0].map((register) => nic.read(register));
+
+receive('one wrong frame counts in one counter, and only where it was for this port', () => {
+  const nic = new TestNic().setUpRx();
+  const other = Uint8Array.of(2, 0, 0, 0, 0, 0x55);
+  nic.arrive(frame(nic.model.mac, 59));
+  assert.equal(wrongFrames(nic), [0, 0, 1, 0, 0, 0]);
+  nic.arrive(frame(nic.model.mac, 1515));
+  assert.equal(wrongFrames(nic), [0, 0, 0, 0, 1, 0]);
+  for (const length of [59, 1515]) nic.arrive(frame(other, length));
+  assert.equal(wrongFrames(nic), [0, 0, 0, 0, 0, 0]);
+  assert.is(nic.read(0x04074), 0, 'GPRC');
+});
+
+receive('a damaged frame is only counted, by its length', () => {
   const nic = new TestNic().setUpRx();
   nic.model.damaged(60);
-  assert.is(nic.read(0x04000), 1, 'CRCERRS');
+  assert.equal(wrongFrames(nic), [1, 0, 0, 0, 0, 0]);
+  nic.model.damaged(59);
+  assert.equal(wrongFrames(nic), [0, 0, 0, 1, 0, 0]);
+  // CRCERRS has all of 64 octets and more, jabbers too.
+  nic.model.damaged(2000);
+  assert.equal(wrongFrames(nic), [1, 0, 0, 0, 0, 1]);
   assert.is(nic.rxWords(0)[2], 0);
+});
+
+receive('a length field that does not fit is an error, while HLREG0.RXLNGTHERREN is set', () => {
+  // IEEE 802.3, 5.2.2.1.31: what is shorter than 46 bytes may be padded, no more.
+  const cases: [field: number, length: number, wrong: boolean][] = [
+    [46, 60, false],
+    [10, 60, false],
+    [10, 61, true],
+    [46, 61, true],
+    [1500, 1514, false],
+    [1499, 1514, true],
+    [100, 60, true],
+    [0x88b5, 60, false],
+  ];
+  for (const [field, length, wrong] of cases) {
+    const nic = new TestNic().setUpRx();
+    nic.arrive(frame(nic.model.mac, length, field));
+    assert.equal(wrongFrames(nic), [0, wrong ? 1 : 0, 0, 0, 0, 0], `${field} in ${length}`);
+    assert.is(nic.rxWords(0)[2]! & DD, wrong ? 0 : DD, `${field} in ${length}`);
+  }
+  const nic = new TestNic().setUpRx();
+  nic.write(R.HLREG0, nic.read(R.HLREG0) & ~(1 << 27));
+  nic.arrive(frame(nic.model.mac, 61, 46));
+  assert.equal(wrongFrames(nic), [0, 0, 0, 0, 0, 0]);
+  assert.is(nic.rxWords(0)[2]! & DD, DD);
+});
+
+receive('MAXFRS sets the longest frame where JUMBOEN is set, FCS counted and a tag not', () => {
+  const nic = new TestNic().setUpRx({ bufferKib: 10, count: 8 });
+  const mac = nic.model.mac;
+  nic.write(R.MAXFRS, 9018 << 16);
+  nic.arrive(frame(mac, 1515));
+  assert.is(nic.read(0x040ac), 1, 'without JUMBOEN, MAXFRS means nothing');
+  nic.write(R.HLREG0, nic.read(R.HLREG0) | 4);
+  for (const length of [1515, 2048, 9014]) {
+    const bytes = frame(mac, length);
+    assert.ok(nic.arrive(bytes));
+    assert.equal(nic.receive()?.bytes, bytes);
+  }
+  nic.arrive(frame(mac, 9015));
+  nic.arrive(frame(mac, 9018, 0x8100));
+  nic.arrive(frame(mac, 9019, 0x8100));
+  assert.is(nic.read(0x040ac), 2, 'ROC');
+  assert.is(nic.receive()?.bytes.length, 9018);
+  assert.is(nic.receive(), undefined);
+  assert.is(nic.read(0x04070), 4, 'PRC1522 has every good frame from 1024 octets on');
+  nic.write(R.MAXFRS, 9728 << 16);
+  assert.ok(nic.arrive(frame(mac, 9724)), '9.5 KiB');
+  assert.is(nic.receive()?.bytes.length, 9724);
+});
+
+receive('a frame that no free descriptors can hold is dropped whole', () => {
+  const nic = new TestNic().setUpRx({ bufferKib: 1, count: 8, give: 3, drop: true });
+  nic.write(R.HLREG0, nic.read(R.HLREG0) | 4);
+  nic.write(R.MAXFRS, 9018 << 16);
+  assert.not(nic.arrive(frame(nic.model.mac, 3073)));
+  assert.is(nic.rxWords(0)[2], 0, 'no piece of it');
+  assert.ok(nic.arrive(frame(nic.model.mac, 3072)));
+  assert.is(nic.receive()?.bytes.length, 3072);
+});
+
+receive('frames to a queue that is off are dropped, and counted in QPRDC', () => {
+  const nic = new TestNic().promiscuous();
+  nic.enableBusMaster();
+  nic.write(R.RXCTRL, 1);
+  assert.not(nic.arrive(frame(nic.model.mac)));
+  assert.is(nic.read(0x01430), 1);
+  nic.setUpRx({ count: 8, give: 0 });
+  for (let i = 0; i < 3; i++) assert.ok(nic.arrive(frame(nic.model.mac)), 'waits');
+  nic.write(rx(0, 'RXDCTL'), 0);
+  nic.model.poll(1);
+  assert.is(nic.read(0x01430), 3);
+  assert.is(nic.read(0x04074), 4, 'GPRC has them all');
+});
+
+receive('frames that wait are dropped when the queue is told to drop (SRRCTL.Drop_En) while it runs', () => {
+  const nic = new TestNic({ strict: true }).setUpRx({ count: 8, give: 0 });
+  for (let i = 0; i < 3; i++) assert.ok(nic.arrive(frame(nic.model.mac)));
+  assert.is(nic.read(0x01430), 0, 'QPRDC(0)');
+  nic.write(rx(0, 'SRRCTL'), nic.read(rx(0, 'SRRCTL')) | (1 << 28));
+  nic.model.poll(1);
+  assert.is(nic.read(0x01430), 3);
+  assert.not(nic.arrive(frame(nic.model.mac)));
+  nic.write(rx(0, 'RDT'), 1);
+  nic.model.poll(1);
+  assert.is(nic.rxWords(0)[2], 0, 'nothing waits any more');
 });
 
 receive('reports packet type and checksums', () => {

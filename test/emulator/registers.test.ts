@@ -18,8 +18,14 @@ registers('have the values of the datasheet after reset', () => {
     [R.DMATXCTL, (0x8100 << 16) >>> 0],
     [rx(0, 'SRRCTL'), 0x402],
     [0x03c00, 512 << 10], // RXPBSIZE(0)
-    [0x03c04, 0],
+    [0x03c04, 512 << 10], // and the others, which mean nothing without DCB
     [0x0cc00, 160 << 10], // TXPBSIZE(0)
+    [0x0cc04, 0],
+    [0x04950, 0x96], // TXPBTHRESH(0): 150 KiB
+    [0x04954, 0],
+    [0x0496c, 0], // TXPBTHRESH(7)
+    [0x02f00, 0x00108808], // RDRXCTL: DMAIDONE, RSCFRSTSIZE 8, no CRCStrip (8.2.3.8.8)
+    [0x04900, 0x00c00000], // RTTDCS: BDPM, BPBFSM (8.2.3.10.2)
     [0x10148, 1 << 15], // FWSM: firmware valid
     [R.GPIE, 0],
     [0x00880, 0], // EIMS
@@ -27,6 +33,44 @@ registers('have the values of the datasheet after reset', () => {
   for (const [offset, value] of expected) assert.is(nic.read(offset), value, offset.toString(16));
   assert.is(nic.read(R.RDRXCTL) & 8, 8, 'DMAIDONE');
   assert.is(nic.read(R.HLREG0) & 0x403, 0x403, 'TXCRCEN, RXCRCSTRP, TXPADEN');
+});
+
+registers('what the datasheet leaves undefined after a reset is neither 0 nor what was there before', () => {
+  const nic = new TestNic();
+  const undefinedAfterReset: [string, number, number][] = [
+    ['MTA', 0x05200, 128], // 8.2.3.7.7
+    ['MPSAR', 0x0a600, 256], // 8.2.3.7.10
+    ['VFTA', 0x0a000, 128], // 8.2.3.7.11
+    ['FTQF', 0x0e600, 128], // 8.2.3.7.19
+    ['PFVLVF', 0x0f100, 64], // 8.2.3.27.15
+    ['PFVLVFB', 0x0f200, 128], // 8.2.3.27.16
+    ['PFUTA', 0x0f400, 128], // 8.2.3.27.17
+  ];
+  for (const round of [0, 1]) {
+    for (const [name, first, count] of undefinedAfterReset) {
+      for (let i = 0; i < count; i++) {
+        assert.is.not(nic.read(first + 4 * i), 0, `${name}(${i}), round ${round}`);
+        nic.write(first + 4 * i, 0);
+        assert.is(nic.read(first + 4 * i), 0, `${name}(${i}), round ${round}`);
+      }
+    }
+    // RAL and RAH beyond 0: an address, but not a valid one (8.2.3.7.8, 8.2.3.7.9)
+    for (let i = 1; i < 128; i++) {
+      assert.is.not(nic.read(R.RAL0 + 8 * i), 0);
+      assert.is(nic.read(R.RAL0 + 4 + 8 * i) >>> 31, 0);
+    }
+    nic.write(R.CTRL, 1 << 26);
+  }
+  assert.equal(nic.violations, []);
+});
+
+registers('an X540 has 384 KiB of receive buffer, and keeps that over a reset', () => {
+  const nic = new TestNic({ deviceId: 0x1528 });
+  assert.is(nic.read(0x03c00), 384 << 10);
+  nic.write(R.CTRL, 1 << 26);
+  assert.is(nic.read(0x03c00), 384 << 10);
+  nic.write(0x03c00, 512 << 10);
+  assert.ok(nic.violations.some((v) => v.startsWith('RXPBSIZE(0): 512 KiB')));
 });
 
 registers('never read as all ones after reset', () => {

@@ -319,6 +319,13 @@ export function concat(parts: readonly Uint8Array[]): Uint8Array {
   return all;
 }
 
+/** A frame where ports expect one. */
+export function memoryOf(bytes: Uint8Array): FrameMemory {
+  const memory = frameMemory(bytes.length);
+  memory.bytes.set(bytes);
+  return memory;
+}
+
 /** Keeps copies of what it gets. */
 export class Recorder implements Port {
   readonly frames: Uint8Array[] = [];

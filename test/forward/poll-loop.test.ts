@@ -1,22 +1,27 @@
 import { suite } from 'uvu';
 import * as assert from 'uvu/assert';
+import { ManualClock } from '../../src/clock.js';
+import type { WaitOptions } from '../../src/driver/device.js';
 import { pollLoop } from '../../src/forward/poll-loop.js';
-import { DIST, runScript } from '../support/child.js';
+import { DIST, runScript, runScriptOnOneCpu } from '../support/child.js';
+import { voluntarySwitches } from '../support/voluntary-switches.js';
 
 const loop = suite('pollLoop');
 
-/** A device whose waits the test ends. */
-class SleepyDevice {
-  readonly waits: number[] = [];
+/** A queue whose waits the test ends, or their signal. */
+class SleepyQueue {
+  waits = 0;
   wake: (packets: boolean) => void = () => {};
-  onWait: () => void = () => {};
+  /** Called at each wait with the signal that ends it. */
+  onWait: (signal: AbortSignal | undefined) => void = () => {};
 
-  waitForPackets(timeoutMs: number): Promise<boolean> {
-    this.waits.push(timeoutMs);
-    const promise = new Promise<boolean>((resolve) => {
+  wait({ signal }: WaitOptions = {}): Promise<boolean> {
+    this.waits++;
+    const promise = new Promise<boolean>((resolve, reject) => {
       this.wake = resolve;
+      signal?.addEventListener('abort', () => reject(signal.reason));
     });
-    this.onWait();
+    this.onWait(signal);
     return promise;
   }
 }
@@ -92,12 +97,12 @@ loop('a poll that throws ends the loop with its error', async () => {
 
 loop('sleeps when nothing comes, and polls again when a device wakes it', async () => {
   const stop = new AbortController();
-  const [a, b] = [new SleepyDevice(), new SleepyDevice()];
+  const [a, b] = [new SleepyQueue(), new SleepyQueue()];
   let polls = 0;
   let pollsAtSleep = 0;
   let asleep = false;
   b.onWait = () => {
-    if (b.waits.length > 1) {
+    if (b.waits > 1) {
       stop.abort();
       return b.wake(false);
     }
@@ -116,19 +121,46 @@ loop('sleeps when nothing comes, and polls again when a device wakes it', async 
       polls++;
       return 0;
     },
-    { signal: stop.signal, devices: [a, b], idleAfterMs: 0 },
+    { signal: stop.signal, queues: [a, b], idleAfterMs: 0 },
   );
   assert.ok(polls > pollsAtSleep, 'it polled again');
-  assert.ok(a.waits.length >= 1, 'all devices are waited for');
-  assert.ok(a.waits.every((timeoutMs) => timeoutMs > 0 && timeoutMs <= 1000));
+  assert.ok(a.waits >= 1, 'all devices are waited for');
 });
+
+loop(
+  'a sleep ends by the clock that it was given, and one burst without work then begins another',
+  async () => {
+    const stop = new AbortController();
+    const clock = new ManualClock();
+    const queue = new SleepyQueue();
+    const sleepsNs: number[] = [];
+    queue.onWait = (end) => {
+      if (queue.waits > 3) return stop.abort();
+      const startNs = clock.nowNs();
+      end!.addEventListener('abort', () => sleepsNs.push(clock.nowNs() - startNs));
+      // Only the clock can end it: its time passes in a turn of its own.
+      setImmediate(() => clock.advanceNs(1e9));
+    };
+    let polls = 0;
+    await pollLoop(
+      () => {
+        if (queue.waits === 0) clock.advanceNs(1e3);
+        polls++;
+        return 0;
+      },
+      { signal: stop.signal, queues: [queue], idleAfterMs: 1, clock },
+    );
+    assert.ok(polls > 1000, 'it polled while the clock moved by 1 ms');
+    assert.equal(sleepsNs, [100e6, 100e6, 100e6]);
+  },
+);
 
 loop('does not sleep while there is work', async () => {
   const stop = new AbortController();
-  const device = new SleepyDevice();
+  const device = new SleepyQueue();
   setTimeout(() => stop.abort(), 20);
-  await pollLoop(() => 1, { signal: stop.signal, devices: [device], idleAfterMs: 5 });
-  assert.equal(device.waits, []);
+  await pollLoop(() => 1, { signal: stop.signal, queues: [device], idleAfterMs: 5 });
+  assert.is(device.waits, 0);
 });
 
 const TURNS = 50;
@@ -157,11 +189,88 @@ loop('does not sleep without devices', async () => {
   assert.is(busyTurns, TURNS, 'it polls in each turn of the event loop');
 });
 
+const MANY_TURNS = 200;
+
+/** Polls for many turns of the event loop, and returns how often this process gave up the CPU by itself. */
+async function pollTurns(poll: () => number, sharesCpu: boolean): Promise<number> {
+  const stop = new AbortController();
+  let turns = 0;
+  const turn = (): void => {
+    if (++turns < MANY_TURNS) setImmediate(turn);
+    else stop.abort();
+  };
+  setImmediate(turn);
+  const before = voluntarySwitches();
+  await pollLoop(poll, { signal: stop.signal, sharesCpu });
+  return voluntarySwitches() - before;
+}
+
+loop(
+  'where another process needs the CPU: a burst ends when nothing moves, and the CPU is given away',
+  async () => {
+    let polls = 0;
+    const idle = (): number => {
+      polls++;
+      return 0;
+    };
+    assert.ok((await pollTurns(idle, true)) >= MANY_TURNS, 'gives way once a turn');
+    assert.ok(polls <= MANY_TURNS + 1, `one poll a turn: ${polls}`);
+    polls = 0;
+    assert.ok((await pollTurns(idle, false)) < MANY_TURNS, 'keeps the CPU');
+    assert.ok(polls > 10 * MANY_TURNS, `polls on: ${polls}`);
+  },
+);
+
+loop('where another process needs the CPU: what is there is taken in one burst', async () => {
+  let [left, polls] = [0, 0];
+  await pollTurns(() => {
+    polls++;
+    if (left === 0) {
+      left = 10;
+      return 0;
+    }
+    left--;
+    return 32;
+  }, true);
+  assert.ok(polls > 5 * MANY_TURNS, `ten polls with packets a turn: ${polls}`);
+});
+
+loop('where another process needs the CPU: a poll that returns no number is told so', async () => {
+  const poll = (() => undefined) as unknown as () => number;
+  try {
+    await pollLoop(poll, { signal: new AbortController().signal, sharesCpu: true });
+    assert.unreachable();
+  } catch (error) {
+    assert.match((error as Error).message, 'did not return a number');
+  }
+});
+
+for (const [backend, shares] of [
+  ['vfio-user', true],
+  ['group', false],
+  ['cdev', false],
+] as const) {
+  loop(`with one CPU and a device of ${backend}: ${shares ? 'shared' : 'not shared'} by default`, () => {
+    const result = runScriptOnOneCpu(`
+      import { pollLoop, sharesCpu } from '${DIST}src/forward/poll-loop.js';
+      const device = { rxQueues: [], vfio: { backend: '${backend}' } };
+      const stop = new AbortController();
+      let [polls, turns] = [0, 0];
+      const turn = () => (++turns < 20 ? setImmediate(turn) : stop.abort());
+      setImmediate(turn);
+      await pollLoop(() => (polls++, 0), { signal: stop.signal, devices: [device] });
+      console.log(sharesCpu([device]), sharesCpu([]), polls <= 21);
+    `);
+    if (result === undefined) return console.log('skipped: there is no taskset here');
+    assert.equal([result.stderr, result.stdout], ['', `${shares} false ${shares}\n`]);
+  });
+}
+
 loop('a wait that fails ends the loop with its error', async () => {
   let caught: unknown;
-  const device = { waitForPackets: () => Promise.reject(new Error('gone')) };
+  const device = { wait: () => Promise.reject(new Error('gone')) };
   try {
-    await pollLoop(() => 0, { signal: new AbortController().signal, devices: [device], idleAfterMs: 0 });
+    await pollLoop(() => 0, { signal: new AbortController().signal, queues: [device], idleAfterMs: 0 });
   } catch (error) {
     caught = error;
   }

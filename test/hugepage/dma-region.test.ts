@@ -4,9 +4,9 @@ import * as assert from 'uvu/assert';
 import { NicError } from '../../src/errors.js';
 import { DmaRegion } from '../../src/hugepage/dma-region.js';
 import { IovaSpace } from '../../src/hugepage/iova-space.js';
-import { MAP_SHARED, mmap, munmap, PROT_READ, PROT_WRITE } from '../../src/syscalls/memory.js';
-import { expectError } from '../pci/expect-error.js';
+import { mapShared, munmap } from '../../src/syscalls/memory.js';
 import { DIST, runScript } from '../support/child.js';
+import { expectError } from '../support/expect-error.js';
 import { FakeMapper, mapFailure } from '../support/fake-mapper.js';
 
 const region = suite('DmaRegion');
@@ -37,7 +37,7 @@ region('is zeroed memory of whole pages, named in the process map', () => {
 
 region('is shared: another mapping of its descriptor is the same memory, at the same offsets', () => {
   const memory = small();
-  const other = mmap(memory.fd, 8192, 0, PROT_READ | PROT_WRITE, MAP_SHARED);
+  const other = mapShared(memory.fd, 8192);
   new Uint8Array(other.buffer)[5000] = 42;
   assert.is(new Uint8Array(memory.buffer)[5000], 42);
   new Uint8Array(memory.buffer)[0] = 7;

@@ -20,6 +20,7 @@ export const CASES: readonly LabCase[] = [
   { name: 'sequence', onHost: true },
   { name: 'ipxe', onHost: true, qemu: 11, timeoutS: 300 },
   { name: 'linux-ixgbe', onHost: true, qemu: 11, timeoutS: 240 },
+  { name: 'emulate', onHost: true, qemu: 11, dpdk: true, timeoutS: 300 },
   { name: 'circle', onHost: true, qemu: 11, timeoutS: 540 },
   { name: 'rss-ixgbe', onHost: true, qemu: 11, timeoutS: 240 },
   { name: 'boot', nics: ['igb', 'igb'] },

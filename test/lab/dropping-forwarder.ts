@@ -18,8 +18,8 @@ try {
     return dropped ? 0 : lengthBytes;
   };
   const options = { path: 'pipe', onPacket } as const;
-  const there = connectQueues(a.rxQueues[0]!, b.txQueues[0]!, pool, options);
-  const back = connectQueues(b.rxQueues[0]!, a.txQueues[0]!, pool, options);
+  const there = connectQueues(a.rxQueues[0]!, b.txQueues[0]!, options);
+  const back = connectQueues(b.rxQueues[0]!, a.txQueues[0]!, options);
   console.log('ready');
   await pollLoop(() => there.poll() + back.poll(), { signal: stop.signal, devices: ports });
   const [statsA, statsB] = [a.stats(), b.stats()];

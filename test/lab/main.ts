@@ -19,7 +19,7 @@ async function main(names: readonly string[]): Promise<Totals> {
   let sum = NO_TESTS;
   for (const labCase of CASES) {
     if (names.length > 0 ? !names.includes(labCase.name) : labCase.optIn) continue;
-    prepareLab(labCase.qemu); // outside the case's time
+    prepareLab(labCase); // outside the case's time
     console.log(`lab: ${labCase.name} ...`);
     const { totals, durationS, text } = await runCase(labCase);
     console.log(`${text}lab: ${labCase.name}: ${formatTotals(totals)} in ${durationS.toFixed(1)} s\n`);

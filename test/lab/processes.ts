@@ -9,6 +9,8 @@ export interface RunOptions {
   /** Runs without privileges, see {@link User}. */
   readonly user?: User;
   readonly input?: string | Uint8Array;
+  /** For `start`: the program's input stays open for `Background.say`. Default: false. */
+  readonly interactive?: boolean;
   readonly env?: Readonly<Record<string, string>>;
   /** Default: 60000. */
   readonly timeoutMs?: number;
@@ -63,7 +65,7 @@ export function start(program: string, args: readonly string[], options: RunOpti
     stdio: ['pipe', 'pipe', 'pipe'],
     env: { ...process.env, ...options.env },
   });
-  child.stdin.end(options.input);
+  if (options.interactive !== true) child.stdin.end(options.input);
   return new Background(`${program} ${args.join(' ')}`, child);
 }
 
@@ -112,6 +114,11 @@ export class Background {
       }
       await sleep(20);
     }
+  }
+
+  /** Types a line; the program was started with `interactive`. */
+  say(line: string): void {
+    this.#child.stdin?.write(`${line}\n`);
   }
 
   kill(signal: NodeJS.Signals): void {

@@ -28,6 +28,8 @@ export interface MachineOptions {
   readonly hugepages?: number;
   /** Adds QEMU's teaching device: a PCI function that is no NIC, and whose expansion ROM is all ones. */
   readonly edu?: boolean;
+  /** Puts DPDK's `dpdk-testpmd` into the guest's PATH. Default: false. */
+  readonly dpdk?: boolean;
   /** More words for the guest kernel's command line. */
   readonly kernelArgs?: readonly string[];
   /** More arguments for QEMU. */

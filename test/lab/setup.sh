@@ -1,8 +1,9 @@
 #!/bin/bash
 # Prepares what the lab boots: QEMU, a kernel with VFIO, an initramfs and the guest's network tools.
 #
-#   setup.sh [STAGE]      adds an optional stage: "qemu11" is a QEMU with vfio-user-pci, and iPXE; "qemuserver" is one
-#                         that serves its own models by vfio-user (built from source, which takes five to ten minutes)
+#   setup.sh [STAGE...]   adds optional stages: "qemu11" is a QEMU with vfio-user-pci, and iPXE; "qemuserver" is one
+#                         that serves its own models by vfio-user (built from source, which takes five to ten minutes);
+#                         "dpdk" is testpmd
 #
 # Everything comes from Debian packages and is unpacked into a cache folder; the host installs nothing. Each stage is
 # one folder, named after a hash of its recipe and moved into place when complete, so that the name alone says whether
@@ -144,6 +145,16 @@ build_tools() {
   for program in depmod modprobe lsmod rmmod modinfo; do launcher "launch/$program" usr/bin/kmod; done
 }
 
+# testpmd with the libraries it is linked with. Its package would bring headers and compilers along.
+build_dpdk() {
+  suite trixie
+  dpkg -x "$(alone dpdk-dev)" .
+  find usr/bin -type f ! -name dpdk-testpmd -delete
+  unpack . librte-mempool-ring25 $(apt-cache depends dpdk-dev |
+    awk '$1 == "Depends:" && $2 ~ /^(lib|zlib)/ && $2 != "libdpdk-dev" { print $2 }')
+  launcher launch/dpdk-testpmd usr/bin/dpdk-testpmd "-d \"\$root/$libs/librte_mempool_ring.so.25\""
+}
+
 # The kernel image and all its modules. Debian builds VFIO without device cdevs, without iommufd and without the
 # no-IOMMU mode, so these few modules are built again from Debian's own source package, with Debian's own compiler.
 build_kernel() {
@@ -246,8 +257,10 @@ stage tools
 stage qemu10
 stage kernel "$tools"
 stage initramfs "$tools" "$kernel" "$here/init"
-case ${1:-} in
-  qemu11) stage qemu11 ;;
-  qemuserver) stage qemuserver "$tools" ;;
-esac
+for optional in "$@"; do
+  case $optional in
+    qemu11 | dpdk) stage "$optional" ;;
+    qemuserver) stage qemuserver "$tools" ;;
+  esac
+done
 [ "$locked" = no ] || rm -rf "$cache/apt"

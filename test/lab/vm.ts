@@ -17,7 +17,7 @@ import {
   writeFileSync,
 } from 'node:fs';
 import { join, resolve } from 'node:path';
-import { ipxeArguments, type MachineOptions, ONES_ROM, type QemuStage, qemuArguments } from './qemu.js';
+import { ipxeArguments, type MachineOptions, ONES_ROM, qemuArguments } from './qemu.js';
 
 /** Root of the work tree; this file runs as dist/test/lab/vm.js. */
 export const PROJECT_ROOT = resolve(import.meta.dirname, '../../..');
@@ -70,8 +70,8 @@ const prepared = new Map<string, Stages>();
  *
  * @throws Error when the set-up fails; it has said why on standard error.
  */
-export function prepareLab(qemu: QemuStage = 10): Stages {
-  const optional = qemu === 10 ? [] : [`qemu${qemu}`];
+export function prepareLab({ qemu = 10, dpdk = false }: MachineOptions = {}): Stages {
+  const optional = [...(qemu === 10 ? [] : [`qemu${qemu}`]), ...(dpdk ? ['dpdk'] : [])];
   const key = optional.join();
   let stages = prepared.get(key);
   if (!stages) {
@@ -94,7 +94,7 @@ export function prepareLab(qemu: QemuStage = 10): Stages {
 /** Boots a machine, runs the command in it, and resolves when the machine is gone. */
 export async function runVm(options: VmOptions): Promise<VmResult> {
   const qemu = options.qemu ?? 10;
-  const stages = prepareLab(qemu);
+  const stages = prepareLab(options);
   const outDir = makeOutDir(resolve(stages.initramfs!, '../runs'));
   writeGuestFiles(outDir, stages, options.command);
   if (options.edu) writeFileSync(join(outDir, ONES_ROM), Buffer.alloc(ONES_ROM_BYTES, 0xff));
@@ -144,7 +144,8 @@ function makeOutDir(runs: string): string {
 
 /** Leaves in /out what the guest starts with: its environment, the start script, and the command. */
 function writeGuestFiles(outDir: string, stages: Stages, command: string): void {
-  const path = `${stages.tools}/launch:/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin`;
+  const programs = [stages.tools, stages.dpdk].filter((folder) => folder !== undefined);
+  const path = `${programs.map((folder) => `${folder}/launch`).join(':')}:/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin`;
   const environment = {
     HOME: '/root',
     TERM: 'dumb',
@@ -171,7 +172,7 @@ export interface IpxeResult {
 
 /** Boots iPXE with a script on a machine that has nothing but one vfio-user NIC, until the script powers it off. */
 export async function runIpxe(nic: string, script: string, timeoutS: number): Promise<IpxeResult> {
-  const stages = prepareLab(11);
+  const stages = prepareLab({ qemu: 11 });
   const outDir = makeOutDir(resolve(stages.initramfs!, '../runs'));
   const scriptFile = join(outDir, 'script');
   writeFileSync(scriptFile, script);

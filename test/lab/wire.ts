@@ -62,7 +62,7 @@ export function assertBalanced([a, b]: readonly PortTotals[]): void {
     assert.is(to.wireTxPackets, to.txPackets, `${to.address}: the hardware sent what was queued`);
     assert.is(
       from.wireRxPackets,
-      from.rxPackets + from.rxMissed,
+      from.rxPackets + (from.rxMissed ?? 0),
       `${from.address}: the hardware's receive count`,
     );
     assert.ok(from.rxPackets > 0);

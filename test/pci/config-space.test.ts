@@ -5,7 +5,7 @@ import { NicError } from '../../src/errors.js';
 import { type ConfigAccess, ConfigSpace } from '../../src/pci/config-space.js';
 import { CapabilityId, Command } from '../../src/pci/registers.js';
 import { Region } from '../../src/vfio/region.js';
-import { expectError } from './expect-error.js';
+import { expectError } from '../support/expect-error.js';
 
 class FakeConfig implements ConfigAccess {
   readonly name = 'config space of 0000:03:00.0';
@@ -106,25 +106,25 @@ header('works over a VFIO region', () => {
   );
   const space = new ConfigSpace(region);
   assert.is(space.vendorId, 0x8086);
-  space.setBusMaster(true);
+  space.changeCommand(Command.BUS_MASTER, 0);
   assert.is(memory[4], 0x04);
 });
 
-header('command bits are set and cleared with one 16-bit write, the others stay', () => {
+header('command bits are set and cleared with one 16-bit write where they change, the others stay', () => {
   const config = new FakeConfig().set16(0x04, 0x0143);
   const space = new ConfigSpace(config);
-  space.setBusMaster(true);
-  space.setIntxDisable(true);
-  space.setMemorySpace(false);
-  space.setBusMaster(false);
-  assert.equal(config.writes, ['16 0x4 0x147', '16 0x4 0x547', '16 0x4 0x545', '16 0x4 0x541']);
+  space.changeCommand(Command.BUS_MASTER, 0);
+  space.changeCommand(Command.INTX_DISABLE, Command.MEMORY_SPACE);
+  space.changeCommand(Command.INTX_DISABLE, Command.MEMORY_SPACE);
+  space.changeCommand(0, Command.BUS_MASTER);
+  assert.equal(config.writes, ['16 0x4 0x147', '16 0x4 0x545', '16 0x4 0x541']);
   assert.is(Command.INTX_DISABLE, 0x400);
 });
 
 header('ones of a lost device are not written back', () => {
   const config = allOnes();
   const space = new ConfigSpace(config);
-  expectError('DEVICE_GONE', () => space.setBusMaster(false));
+  expectError('DEVICE_GONE', () => space.changeCommand(0, Command.BUS_MASTER));
   assert.equal(config.writes, []);
 });
 
@@ -309,6 +309,17 @@ msix('function-level reset is bit 28 of the device capabilities', () => {
   assert.equal(new ConfigSpace(config).pcie(), { offset: 0xa0, version: 2, portType: 0, hasFlr: true });
   config.set32(0xa4, 0xefff_ffff).set16(0xa2, 0x0042);
   assert.equal(new ConfigSpace(config).pcie(), { offset: 0xa0, version: 2, portType: 4, hasFlr: false });
+});
+
+msix('pending transactions are bit 5 of the device status', () => {
+  const config = new FakeConfig().capabilities([0xa0, 0x10]).set16(0xaa, 0xffdf);
+  assert.is(new ConfigSpace(config).transactionsPending(), false);
+  config.set16(0xaa, 0x0020);
+  assert.is(new ConfigSpace(config).transactionsPending(), true);
+  assert.is(new ConfigSpace(new FakeConfig()).transactionsPending(), false, 'no PCI Express, no such bit');
+  expectError('CONFIG_SPACE', () =>
+    new ConfigSpace(new FakeConfig(256).capabilities([0xf8, 0x10])).transactionsPending(),
+  );
 });
 
 msix.run();

@@ -3,6 +3,12 @@ import { spawnSync } from 'node:child_process';
 import { readdirSync, readFileSync } from 'node:fs';
 import { fileURLToPath } from 'node:url';
 
+/**
+ * After so long a child hangs. Far beyond what any takes on a loaded machine: a test that fails by this limit fails for
+ * what it tests, not for what else the machine does.
+ */
+export const HANG_MS = 600_000;
+
 export interface ChildResult {
   readonly status: number | null;
   readonly signal: NodeJS.Signals | null;
@@ -21,11 +27,28 @@ export function runScript(script: string, flags: readonly string[] = []): ChildR
   return runNode([...flags, '--input-type=module', '--eval', script]);
 }
 
+/** As `runScript`, with one CPU; undefined where there is no taskset(1) to see to it. */
+export function runScriptOnOneCpu(script: string): ChildResult | undefined {
+  return runNodeOnOneCpu(['--input-type=module', '--eval', script]);
+}
+
+/** As `runNode`, with one CPU; undefined where there is no taskset(1) to see to it. */
+export function runNodeOnOneCpu(args: readonly string[]): ChildResult | undefined {
+  const [, cpu] = /^Cpus_allowed_list:\s*(\d+)/m.exec(readFileSync('/proc/self/status', 'utf8'))!;
+  if (spawnSync('taskset', ['--version']).error !== undefined) return undefined;
+  return run('taskset', ['-c', cpu!, process.execPath, ...args]);
+}
+
 export function runNode(args: readonly string[]): ChildResult {
-  const { status, signal, stdout, stderr } = spawnSync(process.execPath, args, {
+  return run(process.execPath, args);
+}
+
+function run(program: string, args: readonly string[]): ChildResult {
+  const { status, signal, stdout, stderr } = spawnSync(program, args, {
     encoding: 'utf8',
     env: PLAIN_ENV,
-    timeout: 120_000,
+    timeout: HANG_MS,
+    killSignal: 'SIGKILL',
   });
   return { status, signal, stdout, stderr };
 }

@@ -76,7 +76,7 @@ export class FakeVfio implements VfioDevice {
       [],
     );
     const configRegion = new Region(
-      { ...bar0, index: PciRegion.CONFIG, name: 'configuration space', sizeBytes: CONFIG_BYTES },
+      { ...bar0, index: PciRegion.CONFIG, name: 'config space of 0000:03:00.0', sizeBytes: CONFIG_BYTES },
       {
         read: (offset, into) => into.set(config.subarray(offset, offset + into.length)),
         write: (offset, from) => config.set(from, offset),

@@ -13,6 +13,8 @@ export const MAC_B = Uint8Array.of(0x02, 0, 0, 0, 0, 0x0b);
 const BUFFERS = 2048;
 
 export interface RigOptions {
+  /** Of the pool. Default 2048. */
+  readonly bufferSizeBytes?: number;
   readonly model?: ModelOptions;
   readonly open?: OpenOptions;
   readonly deviceId?: number;
@@ -62,7 +64,12 @@ export class IxgbeRig {
     }, 1);
     // Above 4 GiB, so that a forgotten high word of an address matters.
     const mapper = new LocalMapper([{ first: 1n << 32n, last: (1n << 39n) - 1n }]);
-    const pool = new PacketPool({ buffers: BUFFERS, pageSize: '4K', debug: true });
+    const pool = new PacketPool({
+      buffers: BUFFERS,
+      bufferSizeBytes: options.bufferSizeBytes ?? 2048,
+      pageSize: '4K',
+      debug: true,
+    });
     const openOne = async (model: IxgbeModel, name: string): Promise<Side> => {
       const vfio = new LocalDevice(model, name, mapper);
       options.beforeOpen?.(vfio);
@@ -91,7 +98,7 @@ export class IxgbeRig {
   /** Takes a buffer, fills it with `frame`, and returns its index. */
   buffer(frame: Uint8Array): number {
     const bufs = new Uint32Array(1);
-    assert.is(this.pool.allocate(bufs), 1, 'a free buffer');
+    assert.is(this.pool.allocate(bufs, bufs.length), 1, 'a free buffer');
     this.pool.bytes(bufs[0]!).set(frame);
     this.pool.lengths[bufs[0]!] = frame.length;
     return bufs[0]!;
@@ -100,8 +107,8 @@ export class IxgbeRig {
   /** Sends frames from one side; returns how many the ring took (the rest is given back). */
   send(from: Side, frames: readonly Uint8Array[], queue = 0): number {
     const bufs = Uint32Array.from(frames, (frame) => this.buffer(frame));
-    const sent = from.nic.txQueues[queue]!.send(bufs);
-    this.pool.release(bufs, sent);
+    const sent = from.nic.txQueues[queue]!.send(bufs, bufs.length);
+    this.pool.release(bufs, bufs.length - sent, sent);
     return sent;
   }
 
@@ -114,7 +121,7 @@ export class IxgbeRig {
         for (const index of bufs.subarray(0, count)) {
           frames.push(this.pool.bytes(index).slice(0, this.pool.lengths[index]));
         }
-        this.pool.release(bufs, 0, count);
+        this.pool.release(bufs, count);
       }
     }
     return frames;

@@ -4,6 +4,7 @@
  */
 import { writeSync } from 'node:fs';
 import { ConfigSpace } from '../../src/pci/config-space.js';
+import { Command } from '../../src/pci/registers.js';
 import { viewMemory } from '../../src/syscalls/memory.js';
 import { Region } from '../../src/vfio/region.js';
 import {
@@ -24,7 +25,7 @@ export class LocalDevice implements VfioDevice {
   canReset = true;
   readonly mapper: LocalMapper;
   readonly events: LocalEvent[] = [];
-  readonly #model: ServedDevice;
+  readonly model: ServedDevice;
   readonly #regions = new Map<number, Region>();
   readonly #eventfds = new Map<number, readonly number[]>();
   readonly #config: ConfigSpace;
@@ -33,7 +34,7 @@ export class LocalDevice implements VfioDevice {
   constructor(model: ServedDevice, address = 'local:0', mapper = new LocalMapper()) {
     this.address = address;
     this.mapper = mapper;
-    this.#model = model;
+    this.model = model;
     const host: DeviceHost = {
       findWindow: (iova) => mapper.find(iova),
       get windowGeneration() {
@@ -51,11 +52,11 @@ export class LocalDevice implements VfioDevice {
   region(index: number): Region {
     const known = this.#regions.get(index);
     if (known !== undefined) return known;
-    const served = this.#model.regions[index];
+    const served = this.model.regions[index];
     if (served === undefined) throw new Error(`no region ${index}`);
     const access = {
-      read: (offset: number, into: Uint8Array) => this.#model.regionRead(index, offset, into),
-      write: (offset: number, from: Uint8Array) => this.#model.regionWrite(index, offset, from),
+      read: (offset: number, into: Uint8Array) => this.model.regionRead(index, offset, into),
+      write: (offset: number, from: Uint8Array) => this.model.regionWrite(index, offset, from),
     };
     const region = new Region({ ...served, index, name: `region ${index} of ${this.address}` }, access, []);
     this.#regions.set(index, region);
@@ -63,7 +64,7 @@ export class LocalDevice implements VfioDevice {
   }
 
   irqInfo(index: number) {
-    return { count: this.#model.irqCounts[index] ?? 0, eventfd: true, maskable: false, noResize: false };
+    return { count: this.model.irqCounts[index] ?? 0, eventfd: true, maskable: false, noResize: false };
   }
 
   setIrqEventfds(index: number, eventfds: readonly number[]): void {
@@ -79,17 +80,17 @@ export class LocalDevice implements VfioDevice {
   reset(): void {
     if (!this.canReset) return;
     this.events.push('reset');
-    this.#model.reset();
+    this.model.reset();
   }
 
   enableBusMaster(): void {
     this.events.push('bus master on');
-    this.#config.setBusMaster(true);
+    this.#config.changeCommand(Command.BUS_MASTER, 0);
   }
 
   disableBusMaster(): void {
     this.events.push('bus master off');
-    this.#config.setBusMaster(false);
+    this.#config.changeCommand(0, Command.BUS_MASTER);
   }
 
   onGone(): () => void {
@@ -101,7 +102,7 @@ export class LocalDevice implements VfioDevice {
     this.#closed = true;
     this.events.push('close');
     this.#eventfds.clear();
-    this.#model.detach();
+    this.model.detach();
     for (const region of this.#regions.values()) region.revoke();
   }
 }

@@ -2,7 +2,6 @@
 import * as assert from 'uvu/assert';
 import type { NetDevice, OpenOptions } from '../../src/driver/device.js';
 import { openOn } from '../../src/driver/registry.js';
-import { NicError, type NicErrorCode } from '../../src/errors.js';
 import { PacketPool } from '../../src/hugepage/packet-pool.js';
 import { Fake82576 } from './fake-82576.js';
 import { type DeviceEvent, FakeVfio, type FakeVfioOptions } from './fake-vfio.js';
@@ -63,18 +62,6 @@ export function what(kind: DeviceEvent['what']): (event: DeviceEvent) => boolean
 /** Every value that was written to a register. */
 export function written(events: readonly DeviceEvent[], offset: number): number[] {
   return events.filter((event) => event.offset === offset).map((event) => event.value!);
-}
-
-/** Awaits the NicError with which `promise` must reject. */
-export async function expectRejection(code: NicErrorCode, promise: Promise<unknown>): Promise<NicError> {
-  let result: unknown;
-  try {
-    result = await promise;
-  } catch (error) {
-    if (error instanceof NicError && error.code === code) return error;
-    throw error;
-  }
-  throw new Error(`expected ${code}, but nothing was thrown; result ${String(result)}`);
 }
 
 /**

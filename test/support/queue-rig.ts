@@ -3,6 +3,7 @@ import * as assert from 'uvu/assert';
 import { IntelRxQueue, type RxMetadataBits } from '../../src/driver/intel/rx-queue.js';
 import { IntelTxQueue } from '../../src/driver/intel/tx-queue.js';
 import { PacketPool } from '../../src/hugepage/packet-pool.js';
+import { CLOSED } from './closed.js';
 import { FakeMapper } from './fake-mapper.js';
 import { type BufferMap, RX_ERROR_RXE, RxRingDevice, TxRingDevice } from './ring-device.js';
 
@@ -11,6 +12,7 @@ export interface RigOptions {
   readonly txSize?: number;
   readonly buffers?: number;
   readonly bufferSizeBytes?: number;
+  readonly headroomBytes?: number;
   readonly debug?: boolean;
   /** By default RXE, as a family has it. */
   readonly errorMask?: number;
@@ -36,15 +38,17 @@ export class QueueRig {
       txSize = 64,
       buffers = 512,
       bufferSizeBytes = 2048,
+      headroomBytes = 64,
       debug = false,
       errorMask = RX_ERROR_RXE,
       metadata,
     } = options;
-    this.pool = new PacketPool({ buffers, bufferSizeBytes, pageSize: '4K', debug });
+    this.pool = new PacketPool({ buffers, bufferSizeBytes, headroomBytes, pageSize: '4K', debug });
     this.pool.attach(this.mapper);
     const map: BufferMap = {
       iova: [...this.mapper.mapped.keys()][0]!,
       bufferBytes: bufferSizeBytes,
+      headroomBytes: this.pool.headroomBytes,
       buffers,
       memory: this.pool.memory,
     };
@@ -80,7 +84,7 @@ export class QueueRig {
   /** Takes `count` buffers from the pool as packets of `length` bytes. */
   allocate(count: number, length = 60): Uint32Array {
     const out = new Uint32Array(count);
-    assert.is(this.pool.allocate(out), count);
+    assert.is(this.pool.allocate(out, count), count);
     for (const buffer of out) this.pool.lengths[buffer] = length;
     return out;
   }
@@ -122,8 +126,8 @@ export class QueueRig {
   }
 
   close(): void {
-    this.rx.close();
-    this.tx.close();
+    this.rx.close(CLOSED);
+    this.tx.close(CLOSED);
     this.pool.detach(this.mapper);
     this.pool.close();
   }

@@ -10,6 +10,8 @@ import * as assert from 'uvu/assert';
 export interface BufferMap {
   readonly iova: bigint;
   readonly bufferBytes: number;
+  /** In front of each frame. */
+  readonly headroomBytes: number;
   readonly buffers: number;
   readonly memory: Uint8Array;
 }
@@ -77,7 +79,8 @@ export class RxRingDevice {
     const slot = this.head;
     const buffer = this.armedBuffer(slot);
     const frame = what.frame ?? new Uint8Array(0);
-    this.#map.memory.set(frame.subarray(0, this.#map.bufferBytes), buffer * this.#map.bufferBytes);
+    const { bufferBytes, headroomBytes, memory } = this.#map;
+    memory.set(frame.subarray(0, bufferBytes - headroomBytes), buffer * bufferBytes + headroomBytes);
     this.#filled[slot] = buffer;
     this.writeBack(slot, what);
     this.head = (slot + 1) % this.size;
@@ -272,8 +275,11 @@ export class TxRingDevice {
     assert.is((command >>> DCMD_SHIFT) & ~DCMD_VLE, always, `${at}: DCMD`);
     assert.is(status & BELOW_PAYLEN & ~(CC | POPTS_IXSM | POPTS_TXSM), 0, `${at}: STA, IDX, POPTS`);
     assert.is(status >>> PAYLEN_SHIFT, length, `${at}: PAYLEN is DTALEN`);
-    assert.ok(length >= 17 && length <= this.#map.bufferBytes, `${at}: ${length} bytes`);
-    const start = buffer * this.#map.bufferBytes;
+    assert.ok(
+      length >= 17 && length <= this.#map.bufferBytes - this.#map.headroomBytes,
+      `${at}: ${length} bytes`,
+    );
+    const start = buffer * this.#map.bufferBytes + this.#map.headroomBytes;
     const offload = this.#offloadOf((command >>> DCMD_SHIFT) & DCMD_VLE, status, at);
     this.sent.push({ buffer, bytes: this.#map.memory.slice(start, start + length), offload });
   }
@@ -299,14 +305,14 @@ export class TxRingDevice {
   }
 }
 
-/** The buffer at an address: it has to be the first byte of one. */
+/** The buffer at an address: it has to be where a frame starts. */
 function bufferAt(map: BufferMap, low: number, high: number, where: string): number {
   const address = (BigInt(high >>> 0) << 32n) | BigInt(low >>> 0);
-  const offset = address - map.iova;
+  const offset = address - map.iova - BigInt(map.headroomBytes);
   assert.ok(
     offset >= 0n && offset < BigInt(map.buffers * map.bufferBytes),
     `${where}: 0x${address.toString(16)} is in the pool`,
   );
-  assert.is(offset % BigInt(map.bufferBytes), 0n, `${where}: 0x${address.toString(16)} is a buffer's start`);
+  assert.is(offset % BigInt(map.bufferBytes), 0n, `${where}: 0x${address.toString(16)} is a frame's start`);
   return Number(offset / BigInt(map.bufferBytes));
 }

@@ -2,7 +2,7 @@ import { suite } from 'uvu';
 import * as assert from 'uvu/assert';
 import { NicError } from '../../src/errors.js';
 import { deviceAddress, forEachAddress, pciAddresses } from '../../tools/addresses.js';
-import { expectError } from '../pci/expect-error.js';
+import { expectError } from '../support/expect-error.js';
 import { runAction } from './run-action.js';
 
 const addresses = suite('addresses');

@@ -1,8 +1,11 @@
-import { spawn } from 'node:child_process';
+import { spawn, spawnSync } from 'node:child_process';
 import { once } from 'node:events';
-import { readFileSync } from 'node:fs';
+import { closeSync, openSync, readFileSync } from 'node:fs';
 import { suite } from 'uvu';
 import * as assert from 'uvu/assert';
+import { supportedDevices } from '../../src/driver/registry.js';
+import { listNics } from '../../src/pci/sysfs.js';
+import { toTable } from '../../tools/commands/list.js';
 import { FakeSysfs } from '../pci/fake-sysfs.js';
 import { CLI, runCli } from './run-cli.js';
 
@@ -19,12 +22,19 @@ const run = (...args: string[]) => runCli(args, fake.root);
 for (const [args, message] of [
   [[], 'no command given'],
   [['lst'], "unknown command 'lst'"],
+  [['help', 'nosuch'], "unknown command 'nosuch'"],
+  [['help', '--jsn'], "unknown option '--jsn'"],
   [['--verbos'], "unknown option '--verbos'"],
   [['list', '--jsn'], "unknown option '--jsn'"],
   [['list', 'extra'], 'too many arguments'],
   [['bind'], "missing required argument 'address'"],
   [['unbind'], "missing required argument 'address'"],
   [['bind', 'eth0'], '"eth0" is not a device address'],
+  [['bind', 'eth1'], '"eth1" is a network interface'],
+  [['unbind', 'eth1'], '"eth1" is a network interface'],
+  [['fwd', 'eth1', 'eth2'], '"eth1" is a network interface'],
+  [['pktgen', 'eth1'], '"eth1" is a network interface'],
+  [['pktgen', '/run/nic.sock'], 'is not a device address'],
   [['bind', '03:00.1', 'two\nlines'], 'is not a device address'],
   [['unbind', '03:00.9'], '"03:00.9" is not a device address'],
   [['bind', 'vfio-user:/run/nic.sock'], 'not a PCI device'],
@@ -46,6 +56,41 @@ cli('a misspelt option gets the right one as a hint', () => {
   assert.match(run('list', '--jsn').stderr, 'hint: Did you mean --json?');
 });
 
+cli('the name of an interface: the hint has its address', () => {
+  for (const args of [
+    ['bind', 'eth1'],
+    ['unbind', 'eth1'],
+    ['pktgen', 'eth1'],
+    ['fwd', '04:00.0', 'eth1'],
+  ])
+    assert.match(run(...args).stderr, 'hint: eth1 is 0000:03:00.0 (Intel 82576): give that address');
+});
+
+cli('bind says which nodes to open, and where Barewire has no driver', () => {
+  const bound = new FakeSysfs();
+  try {
+    bound.add('0000:03:00.0', { driver: 'vfio-pci', group: 12, cdev: 3 });
+    bound.add('0000:04:00.0', { vendor: '0x10ec', device: '0x8168', driver: 'vfio-pci', group: 13 });
+    assert.equal(runCli(['bind', '03:00.0'], bound.root), {
+      status: 0,
+      stdout: [
+        '0000:03:00.0 (Intel 82576): is bound to vfio-pci already',
+        '  to open it without root: sudo chown $USER /dev/vfio/12',
+        '  or, by the character device: sudo chown $USER /dev/vfio/devices/vfio3 /dev/iommu',
+        '',
+      ].join('\n'),
+      stderr: '',
+    });
+    const { stderr } = runCli(['bind', '04:00.0'], bound.root);
+    assert.match(
+      stderr,
+      /^warning: Barewire has no driver for 0000:04:00\.0 .*\nhint: .*unbind 0000:04:00\.0/,
+    );
+  } finally {
+    bound.remove();
+  }
+});
+
 cli('--version prints that of package.json', () => {
   const { version } = JSON.parse(readFileSync(new URL('../../../package.json', import.meta.url), 'utf8'));
   assert.equal(run('--version'), { status: 0, stdout: `${version}\n`, stderr: '' });
@@ -56,6 +101,16 @@ cli('--help lists the commands on stdout', () => {
   assert.is(status, 0);
   assert.is(stderr, '');
   for (const command of ['list', 'bind', 'unbind']) assert.match(stdout, new RegExp(`^  ${command} `, 'm'));
+});
+
+cli('help of a command, of help itself, and of each command in 80 columns', () => {
+  assert.match(run('help', 'list').stdout, /^Usage: barewire list /);
+  assert.is(run('help', 'help').status, 0);
+  for (const command of ['', 'list', 'bind', 'unbind', 'fwd', 'pktgen', 'emulate']) {
+    const { status, stdout } = run(...(command === '' ? [] : [command]), '--help');
+    assert.is(status, 0);
+    for (const line of stdout.split('\n')) assert.ok(line.length <= 80, line);
+  }
 });
 
 cli('"--" alone is no command either: help on stderr, status 2', () => {
@@ -80,6 +135,25 @@ cli('list prints a table of the NICs', () => {
       [''],
     ],
   );
+});
+
+cli('list in a terminal leaves out what does not fit, name and driver last', () => {
+  const wide = new FakeSysfs();
+  try {
+    wide.add('0000:03:00.0', { device: '0x10fb', driver: 'ixgbe', group: 112, net: ['enp129s0f0np0'] });
+    const devices = listNics(wide.root);
+    const header = (width?: number) =>
+      toTable(devices, supportedDevices(), width).split('\n')[0]!.split(/ +/);
+    const all = ['ADDRESS', 'IDS', 'NAME', 'DRIVER', 'INTERFACE', 'GROUP', 'NUMA', 'BAREWIRE'];
+    assert.equal(header(), all);
+    assert.equal(header(120), all);
+    const narrow = toTable(devices, supportedDevices(), 80);
+    for (const line of narrow.split('\n')) assert.ok(line.length <= 80, line);
+    assert.match(narrow, /^0000:03:00\.0 +Intel 82599 .* ixgbe +enp129s0f0np0 .*ixgbe$/m);
+    assert.equal(header(10), ['ADDRESS', 'NAME', 'DRIVER', 'INTERFACE', 'BAREWIRE']);
+  } finally {
+    wide.remove();
+  }
 });
 
 cli('list --json parses and says what the table says', () => {
@@ -176,14 +250,29 @@ async function runWithoutReader(args: readonly string[]): Promise<{ status: numb
   return { status, stderr };
 }
 
+cli('output to a full disk: one line, status 1', () => {
+  const full = openSync('/dev/full', 'w');
+  try {
+    const { status, stderr } = spawnSync(process.execPath, [CLI, 'list'], {
+      env: { PATH: process.env.PATH ?? '', BAREWIRE_SYSFS: fake.root },
+      stdio: ['ignore', full, 'pipe'],
+      encoding: 'utf8',
+    });
+    assert.is(status, 1);
+    assert.match(stderr, /^barewire: standard output cannot be written: ENOSPC[^\n]*\n$/);
+  } finally {
+    closeSync(full);
+  }
+});
+
 cli('a closed pipe is not an error', async () => {
   assert.equal(await runWithoutReader([CLI, 'list']), { status: 0, stderr: '' });
 });
 
 cli('a closed pipe stops a running command as Ctrl-C does, once', async () => {
   const program = `
-    import { print, tolerateClosedOutput } from ${JSON.stringify(new URL('../../tools/output.js', import.meta.url).href)};
-    tolerateClosedOutput();
+    import { print, watchOutput } from ${JSON.stringify(new URL('../../tools/output.js', import.meta.url).href)};
+    watchOutput();
     let stops = 0;
     process.on('SIGINT', () => {
       stops++;

@@ -7,7 +7,8 @@ import * as assert from 'uvu/assert';
 import type { NetStats } from '../../src/driver/device.js';
 import { open } from '../../src/driver/registry.js';
 import { NicError } from '../../src/errors.js';
-import { EmulatedPorts } from '../../tools/emulated-ports.js';
+import { connectVfioUser } from '../../src/vfio/user/client.js';
+import { EmulatedPorts, trafficLine } from '../../tools/emulated-ports.js';
 import { children, DIST, processStatus, runScript } from '../support/child.js';
 
 const DEADLINE_MS = 60_000;
@@ -133,6 +134,41 @@ emulatedPorts('a link that loses all, one that damages all, and a long one', asy
   assert.equal([long.wireRxPackets, long.rxErrors], [0, 0]);
 });
 
+/** RAL and RAH of address 0 (82599 datasheet 8.2.3.7.8) as a MAC address, and whether the doorbells' page is mapped. */
+function look(address: string): { mac: string; mapped: boolean } {
+  const device = connectVfioUser(address.slice('vfio-user:'.length));
+  const bar = device.region(0);
+  const words = Uint32Array.of(bar.read32(0xa200), bar.read32(0xa204));
+  const mapped = bar.window(0x1000, 0x1000) !== undefined;
+  device.close();
+  return { mac: Buffer.from(words.buffer).toString('hex').slice(0, 12), mapped };
+}
+
+async function portsOf(...args: string[]): Promise<{ mac: string; mapped: boolean }[]> {
+  const ports = await EmulatedPorts.start(args);
+  try {
+    return ports.addresses.map(look);
+  } finally {
+    await ports.close();
+  }
+}
+
+emulatedPorts('--mac is the first address and counts up; --trap maps nothing', async () => {
+  assert.equal(await portsOf('--mac', '02:00:00:00:ff:ff', '--trap'), [
+    { mac: '02000000ffff', mapped: false },
+    { mac: '020000010000', mapped: false },
+  ]);
+});
+
+emulatedPorts('without --mac no two ports of two emulators have the same address', async () => {
+  const all = [...(await portsOf()), ...(await portsOf())];
+  assert.is(new Set(all.map(({ mac }) => mac)).size, 4);
+  for (const { mac, mapped } of all) {
+    assert.match(mac, /^02ba/);
+    assert.ok(mapped);
+  }
+});
+
 emulatedPorts('a slow link: the sender waits', async () => {
   const ports = await EmulatedPorts.start(['--bandwidth', '1']);
   try {
@@ -161,6 +197,22 @@ emulatedPorts('a parent that dies while it waits for the counts', () => {
   } finally {
     rmSync(folder, { recursive: true, force: true });
   }
+});
+
+emulatedPorts('the line about the traffic names what is rare only where it came up', () => {
+  const counted = {
+    sent: 9,
+    received: 5,
+    lost: 1,
+    reordered: 2,
+    duplicated: 3,
+    corrupt: 4,
+    stale: 0,
+    foreign: 0,
+  };
+  const line = 'far end 1: sent 9, received 5, lost 1, reordered 2, duplicated 3, corrupt 4';
+  assert.is(trafficLine(1, counted), line);
+  assert.is(trafficLine(1, { ...counted, stale: 6, foreign: 7 }), `${line}, stale 6, foreign 7`);
 });
 
 emulatedPorts.run();

@@ -1,6 +1,7 @@
 /** `barewire fwd` without ports: two processes, the real protocol, traffic with sequence numbers. */
 import { type ChildProcess, spawn } from 'node:child_process';
-import { existsSync, mkdtempSync, readdirSync, rmSync } from 'node:fs';
+import { once } from 'node:events';
+import { closeSync, existsSync, mkdtempSync, openSync, readdirSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { suite } from 'uvu';
@@ -23,11 +24,12 @@ interface Run {
   readonly ended: Promise<number | string>;
 }
 
-function start(...args: string[]): Run {
+/** @param output standard output, where it is not to be read here */
+function start(args: readonly string[], output: number | 'pipe' = 'pipe'): Run {
   const folder = mkdtempSync(join(tmpdir(), 'bw-fwd-'));
   const child = spawn(process.execPath, [SCRIPT, 'fwd', '--json', ...args], {
     env: { ...process.env, XDG_RUNTIME_DIR: folder },
-    stdio: ['ignore', 'pipe', 'pipe'],
+    stdio: ['ignore', output, 'pipe'],
     timeout: DEADLINE_MS,
     killSignal: 'SIGKILL',
   });
@@ -35,13 +37,13 @@ function start(...args: string[]): Run {
   const waiting = new Set<() => void>();
   let rest = '';
   let stderr = '';
-  child.stdout.setEncoding('utf8').on('data', (text: string) => {
+  child.stdout?.setEncoding('utf8').on('data', (text: string) => {
     const parts = (rest + text).split('\n');
     rest = parts.pop()!;
     lines.push(...parts);
     for (const check of waiting) check();
   });
-  child.stderr.setEncoding('utf8').on('data', (text: string) => {
+  child.stderr!.setEncoding('utf8').on('data', (text: string) => {
     stderr += text;
   });
   const ended = new Promise<number | string>((resolve) => {
@@ -68,9 +70,13 @@ function start(...args: string[]): Run {
 }
 
 /** Runs a test on a started forwarder, and ends it whatever happens. */
-function withRun(args: string[], body: (run: Run) => Promise<void>): () => Promise<void> {
+function withRun(
+  args: readonly string[],
+  body: (run: Run) => Promise<void>,
+  output: number | 'pipe' = 'pipe',
+): () => Promise<void> {
   return async () => {
-    const run = start(...args);
+    const run = start(args, output);
     try {
       await body(run);
     } finally {
@@ -88,6 +94,7 @@ interface Totals {
     readonly dropped: number;
     readonly rxErrors: number;
     readonly rxDamaged: number;
+    readonly asOfS?: number;
   }[];
 }
 
@@ -139,6 +146,74 @@ emulated(
   }),
 );
 
+for (const signal of ['SIGTERM', 'SIGHUP', 'SIGQUIT'] as const) {
+  emulated(
+    `${signal}: the same`,
+    withRun([], async (run) => {
+      await run.line('"path"');
+      run.process.kill(signal);
+      assert.is(await run.ended, 0, run.stderr());
+      assert.is(message(run, 'totals').length, 1);
+      assert.is(run.stderr(), '');
+      assert.equal(readdirSync(run.folder), []);
+    }),
+  );
+}
+
+emulated(
+  'SIGINT while the emulator starts: exit 0, nothing said, nothing left behind',
+  withRun([], async (run) => {
+    let emulator: number | undefined;
+    await until(() => {
+      [emulator] = children(run.process.pid!);
+      return emulator !== undefined;
+    }, 'the emulator is started');
+    run.process.kill('SIGINT');
+    assert.is(await run.ended, 0, run.stderr());
+    assert.equal([run.lines, run.stderr()], [[], '']);
+    assert.not.ok(existsSync(`/proc/${emulator}`), 'the emulator has ended');
+    assert.equal(readdirSync(run.folder), []);
+  }),
+);
+
+emulated(
+  'SIGINT twice, while the emulator hangs: exit 130, nothing said, nothing left behind',
+  withRun([], async (run) => {
+    await run.line('"path"');
+    const [emulator] = children(run.process.pid!);
+    process.kill(emulator!, 'SIGSTOP');
+    const again = setInterval(() => run.process.kill('SIGINT'), 150);
+    const exited = once(run.process, 'exit');
+    assert.equal(await exited.finally(() => clearInterval(again)), [130, null]);
+    try {
+      await until(() => !existsSync(`/proc/${emulator}`), 'the emulator ends');
+    } catch (error) {
+      process.kill(emulator!, 'SIGKILL'); // it holds the pipes that the test waits for
+      throw error;
+    }
+    await run.ended;
+    assert.is(run.stderr(), '');
+    assert.equal(readdirSync(run.folder), []);
+  }),
+);
+
+emulated('output to a full disk: one line, exit 1, nothing left behind', async () => {
+  const full = openSync('/dev/full', 'w');
+  try {
+    await withRun(
+      [],
+      async (run) => {
+        assert.is(await run.ended, 1);
+        assert.match(run.stderr(), /^barewire: standard output cannot be written: ENOSPC[^\n]*\n$/);
+        assert.equal(readdirSync(run.folder), []);
+      },
+      full,
+    )();
+  } finally {
+    closeSync(full);
+  }
+});
+
 emulated(
   'a duration, large frames and a rate',
   withRun(['--duration', '1', '--size', '1518', '--rate', '2000', '--batch', '8'], async (run) => {
@@ -162,6 +237,21 @@ for (const [args, path] of [
   );
 }
 
+for (const [args, says] of [
+  [['--ring', '100'], 'from 64 to 4096'],
+  [['--queues', '99'], 'from 1 to'],
+] as const) {
+  emulated(
+    `${args.join(' ')}: used wrongly, and says what these ports can`,
+    withRun(args, async (run) => {
+      assert.is(await run.ended, 2);
+      assert.match(run.stderr(), /^barewire: [^\n]+\nhint: [^\n]+\n$/);
+      assert.match(run.stderr(), says);
+      assert.equal(readdirSync(run.folder), []);
+    }),
+  );
+}
+
 emulated(
   'kill -9 of the emulator: a clear error, exit 1',
   withRun([], async (run) => {
@@ -170,6 +260,11 @@ emulated(
     process.kill(emulator!, 'SIGKILL');
     assert.is(await run.ended, 1);
     assert.match(run.stderr(), /^barewire: .*port[01]\.sock.*\n(hint: .*\n)?$/, run.stderr());
+    const [totals] = message<Totals>(run, 'totals');
+    assert.ok(
+      totals!.ports.every(({ rxPackets, asOfS }) => rxPackets > 0 && asOfS! > 0),
+      'what was known',
+    );
     assert.equal(readdirSync(run.folder), [], 'the sockets are gone');
   }),
 );

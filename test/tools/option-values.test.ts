@@ -1,7 +1,14 @@
 import fc from 'fast-check';
 import { suite } from 'uvu';
 import * as assert from 'uvu/assert';
-import { durationMs, integerBetween, positiveInteger, rate } from '../../tools/option-values.js';
+import {
+  durationMs,
+  integerBetween,
+  macAddress,
+  positiveInteger,
+  rate,
+  stationMac,
+} from '../../tools/option-values.js';
 
 const values = suite('option values');
 
@@ -80,6 +87,18 @@ for (const [parse, cases] of [
     });
   }
 }
+
+values('MAC addresses, and those of one station', () => {
+  assert.equal(accepted(macAddress, '01:80:c2:00:00:0E'), Uint8Array.of(1, 0x80, 0xc2, 0, 0, 0xe));
+  for (const text of ['02:00:00:00:00', '02:00:00:00:00:0g', '020000000001', '02-00-00-00-00-01', '']) {
+    assert.is(accepted(macAddress, text), undefined, text);
+    assert.is(accepted(stationMac, text), undefined, text);
+  }
+  assert.equal(accepted(stationMac, '02:00:00:00:00:01'), Uint8Array.of(2, 0, 0, 0, 0, 1));
+  for (const text of ['01:80:c2:00:00:0e', 'ff:ff:ff:ff:ff:ff', '00:00:00:00:00:00']) {
+    assert.is(accepted(stationMac, text), undefined, text);
+  }
+});
 
 values('any text: a number in range, or refused', () => {
   fc.assert(

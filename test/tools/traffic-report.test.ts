@@ -1,7 +1,9 @@
 import { suite } from 'uvu';
 import * as assert from 'uvu/assert';
+import { every, ManualClock } from '../../src/clock.js';
 import type { NetStats } from '../../src/driver/device.js';
-import { type PortTotals, portRates, TrafficReport } from '../../tools/traffic-report.js';
+import { NicError } from '../../src/errors.js';
+import { type PortTotals, portRates, scaled, TrafficReport } from '../../tools/traffic-report.js';
 import { captureLines } from '../support/capture.js';
 
 const NOTHING: NetStats = {
@@ -82,13 +84,18 @@ const report = suite('traffic report');
 report('JSON: a line a tick with the rates since the last, a line with the totals', async () => {
   const { state, report: reported } = port();
   const lines = await captureLines(() => {
-    const printed = new TrafficReport([reported], true, 5000);
+    const clock = new ManualClock();
+    clock.advanceNs(5e9);
+    const printed = new TrafficReport([reported], true, clock);
     state.stats.rxPackets = 2_000_000;
     state.stats.rxBytes = 120_000_000;
-    printed.tick(6000);
+    clock.advanceNs(1e9);
+    printed.tick();
     state.dropped = 4;
-    printed.tick(6500);
-    printed.final(printed.totals(), 7500);
+    clock.advanceNs(0.5e9);
+    printed.tick();
+    clock.advanceNs(1e9);
+    printed.final();
   });
   interface Line {
     readonly type: string;
@@ -116,23 +123,124 @@ report('JSON: a line a tick with the rates since the last, a line with the total
   assert.equal(last.ports, [totals({ rxPackets: 2_000_000, rxBytes: 120_000_000, dropped: 4 })]);
 });
 
-report('table: a header, a row a port, columns under their names', async () => {
-  const [a, b] = [port('0000:03:00.0'), port('vfio-user:/tmp/b.sock')];
+report('table: a legend and a header, a row a port, columns under their names, in 79 columns', async () => {
+  const long = `vfio-user:/run/user/1000/${'very-long-name/'.repeat(8)}b.sock`;
+  const [a, b] = [port('0000:03:00.0'), port(long)];
   const lines = await captureLines(() => {
-    const printed = new TrafficReport([a.report, b.report], false, 0);
+    const clock = new ManualClock();
+    const printed = new TrafficReport([a.report, b.report], false, clock);
     a.state.stats.rxPackets = 14_880_952;
     a.state.stats.rxBytes = 14_880_952 * 60;
-    for (let second = 1; second <= 11; second++) printed.tick(second * 1000);
-    printed.final(printed.totals(), 11_000);
+    a.state.stats.rxMissed = 123_456_789;
+    b.state.stats.txPackets = 5;
+    b.state.stats.txBytes = 300;
+    every(clock, 1000, () => printed.tick());
+    clock.advanceNs(11e9);
+    printed.final();
   });
-  assert.match(lines[0]!, /^port +rx Mpps +rx Mbit\/s +tx Mpps +tx Mbit\/s +missed +drops +errors$/);
-  assert.match(lines[1]!, /^0000:03:00\.0 +14\.881 +10000\.0 +0\.000 +0\.0 +0 +0 +0$/);
-  assert.is(lines[1]!.length, lines[0]!.length);
-  assert.match(lines[2]!, /^vfio-user:\/tmp\/b\.sock +0\.000/);
-  assert.is(lines.filter((line) => line === lines[0]).length, 2, 'the header again after 20 rows');
-  assert.is(lines.length, 22 + 2 + 3);
-  assert.is(lines.at(-3), 'totals after 11.0 s');
-  assert.match(lines.at(-2)!, /^0000:03:00\.0 +received 14880952, sent 0, dropped 0, missed 0, errors 0$/);
+  assert.equal(lines.slice(0, 2), ['port 0: 0000:03:00.0', `port 1: ${long}`]);
+  const table = lines.slice(2);
+  assert.equal(table.slice(0, 3), [
+    'port  rx pkt/s  rx bit/s  tx pkt/s  tx bit/s    missed     drops    errors',
+    '0       14.88M    10.00G        0         0  123456789         0         0',
+    '1           0         0     5.000     3.360k         0         0         0',
+  ]);
+  assert.is(table.filter((line) => line === table[0]).length, 2, 'the header again after 20 rows');
+  assert.equal(table.slice(2 + 22), [
+    'totals after 11.0 s',
+    'port       received           sent        dropped         missed         errors',
+    '0          14880952              0              0      123456789              0',
+    '1                 0              5              0              0              0',
+  ]);
+  for (const line of table) assert.ok(line.length <= 79, `${line.length}: ${line}`);
+});
+
+report('counters that the device lacks are left out of JSON, and a dash in the table', async () => {
+  const { report: reported } = port();
+  const { rxMissed: _, rxErrors: __, ...some } = NOTHING;
+  const lacking = { ...reported, device: { address: 'x', stats: () => some as NetStats } };
+  const lines = await captureLines(() => {
+    for (const json of [true, false]) {
+      const clock = new ManualClock();
+      const printed = new TrafficReport([lacking], json, clock);
+      clock.advanceNs(1e9);
+      printed.tick();
+      printed.final();
+    }
+  });
+  const [rates, sums] = lines.slice(0, 2).map((line) => JSON.parse(line).ports[0]);
+  assert.equal(Object.keys(rates), [
+    'address',
+    'rxMpps',
+    'rxMbitPerS',
+    'txMpps',
+    'txMbitPerS',
+    'drops',
+    'errors',
+  ]);
+  assert.not.ok('rxMissed' in sums);
+  assert.match(lines[4]!, /^0 .* - +0 +0$/);
+  assert.match(lines.at(-1)!, /^0 +0 +0 +0 +- +0$/);
+});
+
+report('a port that is gone: a tick fails, the totals have what it said the last time', async () => {
+  const [dead, alive] = [port('a'), port('b')];
+  const gone = new NicError('DEVICE_GONE', 'planted');
+  for (const json of [true, false]) {
+    const lines = await captureLines(() => {
+      const clock = new ManualClock();
+      const printed = new TrafficReport([dead.report, alive.report], json, clock);
+      dead.state.stats.rxPackets = 7;
+      clock.advanceNs(1e9);
+      printed.tick();
+      dead.state.stats.rxPackets = 8;
+      dead.state.dropped = 3;
+      dead.report.device.stats = () => {
+        throw gone;
+      };
+      alive.state.stats.rxPackets = 9;
+      clock.advanceNs(1.5e9);
+      for (const attempt of [() => printed.tick(), () => printed.final()])
+        assert.throws(attempt, (error: unknown) => error === gone);
+    });
+    if (json) {
+      const [, { ports, timeS }] = lines.map((line) => JSON.parse(line)) as [unknown, Record<string, never>];
+      assert.is(lines.length, 2);
+      assert.is(timeS, 2.5);
+      assert.equal(ports, [
+        { ...totals({ rxPackets: 7, dropped: 3, asOfS: 1 }), address: 'a' },
+        { ...totals({ rxPackets: 9 }), address: 'b' },
+      ]);
+    } else {
+      assert.equal(lines.slice(-3), [
+        '0                 7              0              3              0              0',
+        '1                 9              0              0              0              0',
+        'port 0 no longer answers: its counters are those after 1.0 s',
+      ]);
+    }
+    dead.report.device.stats = () => ({ ...dead.state.stats });
+    dead.state.stats = { ...NOTHING };
+    dead.state.dropped = 0;
+    alive.state.stats = { ...NOTHING };
+  }
+});
+
+report('numbers of any size in four digits', () => {
+  for (const [value, text] of [
+    [0, '0 '],
+    [0.5, '0.500 '],
+    [5, '5.000 '],
+    [999.94, '999.9 '],
+    [999.96, '1.000k'],
+    [1000, '1.000k'],
+    [1488, '1.488k'],
+    [14_880_952, '14.88M'],
+    [999_999, '1.000M'],
+    [10e9, '10.00G'],
+    [2 ** 53, '9007T'],
+  ] as const) {
+    assert.is(scaled(value), text);
+  }
 });
 
 report.run();

@@ -8,7 +8,8 @@ import { NicError } from '../../src/errors.js';
 import { runTraffic, type Traffic } from '../../tools/traffic-run.js';
 import { captureLines } from '../support/capture.js';
 import { DIST, PLAIN_ENV } from '../support/child.js';
-import { type Bench, bench, expectRejection } from '../support/open-igb.js';
+import { expectRejection } from '../support/expect-error.js';
+import { type Bench, bench } from '../support/open-igb.js';
 
 /** Traffic that calls `poll` and is reported. */
 function traffic(devices: readonly NetDevice[], poll: () => number, more: Partial<Traffic> = {}): Traffic {
@@ -17,7 +18,8 @@ function traffic(devices: readonly NetDevice[], poll: () => number, more: Partia
 
 const openers = (benches: readonly Bench[]) => benches.map((one) => () => one.open());
 
-const listeners = (): number => process.listenerCount('SIGINT') + process.listenerCount('SIGTERM');
+const listeners = (): number =>
+  ['SIGINT', 'SIGTERM', 'SIGHUP', 'SIGQUIT'].reduce((sum, name) => sum + process.listenerCount(name), 0);
 
 const run = suite('runTraffic');
 
@@ -84,18 +86,27 @@ run('a second port that does not open: the first is closed, its error is told', 
   assert.is(listeners(), 0);
 });
 
-run('a port that is pulled out ends the run with DEVICE_GONE', async () => {
+run('a port that is pulled out ends the run with DEVICE_GONE, and totals all the same', async () => {
   const one = bench();
-  const failing = runTraffic(
-    openers([one]),
-    (devices) =>
-      traffic(devices, () => {
-        one.vfio.goneAfterReads = 0;
-        return 1;
+  let finished = 0;
+  const lines = await captureLines(async () => {
+    const failing = runTraffic(
+      openers([one]),
+      (devices) => ({
+        ...traffic(devices, () => {
+          one.vfio.goneAfterReads = 0;
+          return 1;
+        }),
+        afterTotals: () => void finished++,
       }),
-    { duration: 30 },
-  );
-  await expectRejection('DEVICE_GONE', failing);
+      { json: true, duration: 30 },
+    );
+    await expectRejection('DEVICE_GONE', failing);
+  });
+  const { type, ports } = JSON.parse(lines.at(-1)!) as { type: string; ports: { asOfS: number }[] };
+  assert.is(type, 'totals');
+  assert.is(ports[0]!.asOfS, 0, 'the counters that it had at the start');
+  assert.is(finished, 1);
   one.assertReleased();
 });
 
@@ -126,6 +137,8 @@ function stopping(lines: string) {
   const child = spawn(process.execPath, ['--input-type=module', '--eval', script], {
     stdio: ['ignore', 'pipe', 'inherit'],
     env: PLAIN_ENV,
+    timeout: 60_000, // one that hangs fails the test
+    killSignal: 'SIGKILL',
   });
   let output = '';
   const waiting: { text: string; resolve: () => void }[] = [];
@@ -146,7 +159,7 @@ function stopping(lines: string) {
   };
 }
 
-for (const signal of ['SIGINT', 'SIGTERM'] as const) {
+for (const signal of ['SIGINT', 'SIGTERM', 'SIGHUP', 'SIGQUIT'] as const) {
   signals(`${signal} stops; a second one exits 130`, async () => {
     const { child, printed, ended } = stopping('');
     await printed('ready');
@@ -156,6 +169,29 @@ for (const signal of ['SIGINT', 'SIGTERM'] as const) {
     assert.equal(await ended, [130, null]);
   });
 }
+
+signals(
+  'a signal while the program loads ends it with 0; one at the moment of the change is not lost',
+  async () => {
+    const { child, printed, ended } = stopping(`
+    import { exitOnSignals } from '${DIST}tools/stop-signals.js';
+    stop.dispose();
+    exitOnSignals();
+  `);
+    await printed('ready');
+    child.kill('SIGINT');
+    assert.equal(await ended, [0, null]);
+
+    const changing = stopping(`
+    import { exitOnSignals } from '${DIST}tools/stop-signals.js';
+    stop.dispose();
+    exitOnSignals();
+    process.kill(process.pid, 'SIGINT'); // has come, and waits for the event loop
+    stopOnSignals().signal.addEventListener('abort', () => process.exit(7));
+  `);
+    assert.equal(await changing.ended, [7, null]);
+  },
+);
 
 signals('a Ctrl-C that comes twice at once, as under npm, is one', async () => {
   const { child, printed, ended } = stopping(`

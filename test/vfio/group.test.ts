@@ -1,8 +1,8 @@
 import { suite } from 'uvu';
 import * as assert from 'uvu/assert';
 import { VfioProcess } from '../../src/vfio/open.js';
-import { FakeKernel, PC_RANGES } from './support/fake-kernel.js';
-import { throwsNicError } from './support/throws.js';
+import { throwsNicError } from '../support/expect-error.js';
+import { FakeKernel } from './support/fake-kernel.js';
 
 const A = '0000:03:00.0';
 const B = '0000:03:00.1';
@@ -126,26 +126,6 @@ order('every failing request leaves nothing open', () => {
 order.run();
 
 const dma = suite('group: DMA');
-dma('usable ranges are those of the kernel', () => {
-  const { vfio } = machine();
-  const device = vfio.open(A);
-  assert.equal(
-    device.mapper.iovaRanges,
-    PC_RANGES.map(([first, last]) => ({ first, last })),
-  );
-  device.close();
-});
-dma('many ranges: asked again with more room', () => {
-  const { kernel, vfio } = machine();
-  kernel.ranges = Array.from(
-    { length: 100 },
-    (_, i) => [BigInt(i) << 20n, (BigInt(i) << 20n) + 0xffffn] as const,
-  );
-  const device = vfio.open(A);
-  assert.is(device.mapper.iovaRanges.length, 100);
-  assert.is(kernel.callsOf('VFIO_IOMMU_GET_INFO').length, 2);
-  device.close();
-});
 dma('an old kernel gets 39 bits without the MSI window', () => {
   const { kernel, vfio } = machine();
   kernel.reportsRanges = false;
@@ -156,79 +136,4 @@ dma('an old kernel gets 39 bits without the MSI window', () => {
   ]);
   device.close();
 });
-dma('another device may narrow the ranges', () => {
-  const { kernel, vfio } = machine();
-  const device = vfio.open(A);
-  kernel.ranges = [[0n, 0x7fff_ffffn]];
-  const other = vfio.open(C);
-  assert.equal(device.mapper.iovaRanges, [{ first: 0n, last: 0x7fffffffn }]);
-  other.close();
-  device.close();
-});
-dma('a range is mapped and unmapped as a whole', () => {
-  const { kernel, vfio } = machine();
-  const { mapper, close } = withClose(vfio.open(A));
-  mapper.map({ address: 0x7000_0000n, fd: 3, sizeBytes: 2 * MIB }, 0x20_0000n);
-  assert.equal(kernel.dmaMaps, [[0x20_0000n, 0x20_0000n]]);
-  throwsNicError('DMA_MAP', /2097152 bytes are mapped there/, () => mapper.unmap(0x20_0000n, 4096));
-  throwsNicError('DMA_MAP', /nothing is mapped there/, () => mapper.unmap(0x40_0000n, 4096));
-  assert.is(kernel.callsOf('VFIO_IOMMU_UNMAP_DMA').length, 0, 'the kernel was not asked');
-  mapper.unmap(0x20_0000n, 2 * MIB);
-  assert.equal(kernel.dmaMaps, []);
-  close();
-});
-dma('an unmapping that fell short is an error', () => {
-  const { kernel, vfio } = machine();
-  const { mapper, close } = withClose(vfio.open(A));
-  mapper.map({ address: 0x7000_0000n, fd: 3, sizeBytes: 2 * MIB }, 0x20_0000n);
-  kernel.unmapShortBytes = 4096n;
-  throwsNicError('DMA_MAP', /unmapped 2093056 of 2097152 bytes/, () => mapper.unmap(0x20_0000n, 2 * MIB));
-  close();
-});
-dma('after the last device: unmapping is done already, mapping is refused', () => {
-  const { kernel, vfio } = machine();
-  const device = vfio.open(A);
-  const { mapper } = device;
-  mapper.map({ address: 0x7000_0000n, fd: 3, sizeBytes: 2 * MIB }, 0x20_0000n);
-  device.close();
-  mapper.unmap(0x20_0000n, 2 * MIB);
-  throwsNicError('CLOSED', /closed/, () =>
-    mapper.map({ address: 0x7000_0000n, fd: 3, sizeBytes: 2 * MIB }, 0x20_0000n),
-  );
-  nothingLeft(kernel);
-});
-dma('outside the ranges, on top of another, unaligned: the hint says which', () => {
-  const { vfio } = machine();
-  const { mapper, close } = withClose(vfio.open(A));
-  const backing = { address: 0x7000_0000n, fd: 3, sizeBytes: 2 * MIB };
-  mapper.map(backing, 0x20_0000n);
-  const hintAt = (iova: bigint) =>
-    throwsNicError('DMA_MAP', /Cannot map 2 MiB for DMA/, () => mapper.map(backing, iova)).hint ?? '';
-  assert.match(hintAt(0xfee0_0000n), /translates only 0x0-0xfedfffff, 0xfef00000-0xffffffffffff/);
-  assert.match(hintAt(0x30_0000n), /mapped there already/);
-  assert.match(hintAt(0x80_0001n), /multiples of the page size/);
-  close();
-});
-dma('the limit of locked memory: what it is, what is needed, how to raise it', () => {
-  const { kernel, vfio } = machine();
-  const { mapper, close } = withClose(vfio.open(A));
-  kernel.limitBytes = 3 * MIB;
-  mapper.map({ address: 0x7000_0000n, fd: 3, sizeBytes: 2 * MIB }, 0x20_0000n);
-  const more = () => mapper.map({ address: 0x7100_0000n, fd: 3, sizeBytes: 2 * MIB }, 0x40_0000n);
-  const error = throwsNicError('MEMLOCK_LIMIT', /may lock 3 MiB, and 4 MiB are needed/, more);
-  assert.is(error.syscall, 'ioctl(VFIO_IOMMU_MAP_DMA)');
-  assert.match(error.hint ?? '', /ulimit -l 4096.*limits\.conf.*LimitMEMLOCK/);
-  kernel.limitBytes = 64 * MIB;
-  kernel.texts.set('/proc/self/status', 'Name:\tnode\nVmLck:\t   65536 kB\n');
-  kernel.faults.set('VFIO_IOMMU_MAP_DMA', -12);
-  throwsNicError('MEMLOCK_LIMIT', /may lock 64 MiB, and 66 MiB are needed/, more);
-  kernel.limitBytes = Number.POSITIVE_INFINITY;
-  kernel.faults.set('VFIO_IOMMU_MAP_DMA', -12);
-  assert.match(throwsNicError('DMA_MAP', /ENOMEM/, more).hint ?? '', /out of memory/);
-  close();
-});
 dma.run();
-
-function withClose(device: ReturnType<VfioProcess['open']>) {
-  return { mapper: device.mapper, close: () => device.close() };
-}

@@ -1,8 +1,8 @@
 import { suite } from 'uvu';
 import * as assert from 'uvu/assert';
 import { VfioProcess } from '../../src/vfio/open.js';
-import { FakeKernel, PC_RANGES } from './support/fake-kernel.js';
-import { throwsNicError } from './support/throws.js';
+import { throwsNicError } from '../support/expect-error.js';
+import { FakeKernel } from './support/fake-kernel.js';
 
 const A = '0000:03:00.0';
 const B = '0000:04:00.0';
@@ -77,60 +77,6 @@ order('a failing second device leaves the first alone', () => {
   nothingLeft(kernel);
 });
 order.run();
-
-const dma = suite('iommufd: DMA');
-dma('ranges are those after the device is attached', () => {
-  const { vfio } = machine();
-  const device = vfio.open(A);
-  assert.equal(
-    device.mapper.iovaRanges,
-    PC_RANGES.map(([first, last]) => ({ first, last })),
-  );
-  device.close();
-});
-dma('more ranges than there was room for: asked again', () => {
-  const { kernel, vfio } = machine();
-  kernel.ranges = Array.from(
-    { length: 100 },
-    (_, i) => [BigInt(i) << 20n, (BigInt(i) << 20n) + 0xffffn] as const,
-  );
-  const device = vfio.open(A);
-  assert.is(device.mapper.iovaRanges.length, 100);
-  assert.is(kernel.callsOf('IOMMU_IOAS_IOVA_RANGES').length, 2);
-  device.close();
-});
-dma('a range is mapped and unmapped as a whole', () => {
-  const { kernel, vfio } = machine();
-  const device = vfio.open(A);
-  device.mapper.map(BACKING, 0x20_0000n);
-  throwsNicError('DMA_MAP', /mapped there/, () => device.mapper.unmap(0x20_0000n, 4096));
-  device.mapper.unmap(0x20_0000n, 2 * MIB);
-  assert.equal(kernel.dmaMaps, []);
-  device.mapper.map(BACKING, 0x20_0000n);
-  kernel.unmapShortBytes = 4096n;
-  throwsNicError('DMA_MAP', /unmapped 2093056 of 2097152/, () => device.mapper.unmap(0x20_0000n, 2 * MIB));
-  device.close();
-  device.mapper.unmap(0x20_0000n, 2 * MIB);
-  throwsNicError('CLOSED', /closed/, () => device.mapper.map(BACKING, 0x20_0000n));
-  nothingLeft(kernel);
-});
-dma('errors name the reason', () => {
-  const { kernel, vfio } = machine();
-  const device = vfio.open(A);
-  const outside = () => device.mapper.map(BACKING, 0xfee0_0000n);
-  assert.match(throwsNicError('DMA_MAP', /EINVAL/, outside).hint ?? '', /translates only/);
-  kernel.limitBytes = 64 * 1024;
-  const locked = throwsNicError('MEMLOCK_LIMIT', /may lock 64 KiB, and 2 MiB/, () =>
-    device.mapper.map(BACKING, 0x20_0000n),
-  );
-  assert.is(locked.syscall, 'ioctl(IOMMU_IOAS_MAP)');
-  kernel.limitBytes = 64 * MIB;
-  kernel.faults.set('IOMMU_IOAS_MAP', -12);
-  const shared = throwsNicError('DMA_MAP', /ENOMEM/, () => device.mapper.map(BACKING, 0x20_0000n));
-  assert.match(shared.hint ?? '', /other processes of this user/);
-  device.close();
-});
-dma.run();
 
 const refused = suite('iommufd: refused');
 refused('another process has the device', () => {

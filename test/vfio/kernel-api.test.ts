@@ -6,7 +6,7 @@ import { suite } from 'uvu';
 import * as assert from 'uvu/assert';
 import { PROT_READ, PROT_WRITE } from '../../src/syscalls/memory.js';
 import { realKernel } from '../../src/vfio/kernel-api.js';
-import { throwsNicError } from './support/throws.js';
+import { throwsNicError } from '../support/expect-error.js';
 
 const folder = mkdtempSync(join(tmpdir(), 'barewire-kernel-'));
 const real = suite('real kernel');
@@ -28,7 +28,7 @@ real('reads, writes and maps at an offset', () => {
 real('a missing file gives its errno', () => {
   const path = join(folder, 'missing');
   const error = throwsNicError('SYSCALL', /ENOENT/, () => realKernel.open(path));
-  assert.is(error.errno, 2);
+  assert.is(error.errno, -2);
   assert.is(error.path, path);
   assert.is(realKernel.exists(path), false);
   assert.is(realKernel.canReadWrite(path), false);

@@ -3,8 +3,8 @@ import * as assert from 'uvu/assert';
 import type { NicError } from '../../src/errors.js';
 import { VfioProcess } from '../../src/vfio/open.js';
 import { PciIrq, PciRegion } from '../../src/vfio/types.js';
+import { throwsNicError } from '../support/expect-error.js';
 import { FakeKernel } from './support/fake-kernel.js';
-import { throwsNicError } from './support/throws.js';
 
 const A = '0000:03:00.0';
 

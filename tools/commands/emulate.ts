@@ -1,51 +1,34 @@
 /** `barewire emulate`: serves emulated NICs over vfio-user, in a process of its own. */
 import { type Command, InvalidArgumentError, Option } from 'commander';
+import { every, systemClock } from '../../src/clock.js';
+import { checkPaths } from '../../src/emulator/links/paths.js';
 import { TrafficPeer } from '../../src/emulator/links/traffic-peer.js';
+import { macAfter } from '../../src/emulator/mac-addresses.js';
 import { emulatedDevices } from '../../src/emulator/models.js';
-import {
-  buildEmulator,
-  type Emulator,
-  type EndDescription,
-  type LinkDescription,
-} from '../../src/emulator/topology.js';
+import { buildEmulator, type Emulator, type EmulatorDescription } from '../../src/emulator/topology.js';
 import { NicError } from '../../src/errors.js';
-import { type FromEmulator, type PortTraffic, type ToEmulator, trafficLine } from '../emulated-ports.js';
-import { durationMs, integerBetween, positiveInteger, rate } from '../option-values.js';
+import { formatId } from '../../src/pci/ids.js';
+import { collectLink, describeLinks, type LinkOptions } from '../emulate-links.js';
+import { endLines, portTraffic } from '../emulate-report.js';
+import type { FromEmulator, ToEmulator } from '../emulated-ports.js';
+import { durationMs, integerBetween, positiveInteger, rate, stationMac } from '../option-values.js';
 import { print, warn } from '../output.js';
 import { makeSocketFolder } from '../socket-folder.js';
 import { type Stop, stopOnSignals } from '../stop-signals.js';
 
-interface Options {
+interface Options extends LinkOptions {
   readonly ports?: number;
   readonly socket?: string[];
-  readonly link: LinkKind;
   readonly device: number;
-  readonly size: number;
-  readonly rate?: number;
-  readonly count?: number;
-  readonly bandwidth?: number;
-  readonly delay?: number;
-  readonly loss?: number;
-  readonly damage?: number;
-  readonly seed?: number;
-  readonly lossless?: true;
+  readonly mac?: Uint8Array;
+  readonly trap?: true;
   readonly strict?: true;
   readonly trustClient?: true;
-  readonly capture?: string;
   readonly duration?: number;
 }
 
-/** What is at the other end of each port's link. */
-type LinkKind =
-  | { readonly kind: 'traffic' }
-  | { readonly kind: 'cable' }
-  | { readonly kind: 'none' }
-  | { readonly kind: 'tap' | 'stream' | 'play' | 'record'; readonly name: string };
-
 const DEVICES = emulatedDevices();
-const hex = (id: number): string => id.toString(16).padStart(4, '0');
-const DEVICE_IDS = DEVICES.map((device) => hex(device.deviceId)).join(', ');
-const FCS_BYTES = 4;
+const DEVICE_IDS = DEVICES.map((device) => formatId(device.deviceId)).join(', ');
 const MAX_PORTS = 16;
 /** After a pause the traffic has ended when nothing has arrived for this long. */
 const SETTLE_MS = 100;
@@ -54,26 +37,26 @@ export function register(program: Command): void {
   program
     .command('emulate')
     .description('serve emulated NICs over vfio-user sockets')
-    .option('--ports <n>', 'number of ports (default: 2, or one per --socket)', integerBetween(1, MAX_PORTS))
+    .option(
+      '--ports <n>',
+      'number of ports (default: 2, or one per --socket or --link)',
+      integerBetween(1, MAX_PORTS),
+    )
     .option('--socket <path>', 'where to serve the next port; may be repeated', collect)
-    .addOption(
-      new Option(
-        '--link <kind>',
-        'the other end of each port: traffic, cable (ports joined in pairs), tap:NAME, stream:PATH (QEMU), play:FILE, record:FILE or none (%d in a name is the port number)',
-      )
-        .argParser(linkKind)
-        .default({ kind: 'traffic' } satisfies LinkKind, 'traffic'),
+    .option(
+      '--link <kind>',
+      'the other end of each port: traffic, cable (ports joined in pairs), tap:NAME, stream:PATH (QEMU), play:FILE, record:FILE or none; once for all ports, or once for each in order (%d in a name is the port number; default: traffic)',
+      collectLink,
     )
     .addOption(
       new Option('--device <id>', `PCI device ID: ${DEVICE_IDS}`)
         .argParser(deviceId)
-        .default(DEVICES[0]!.deviceId, hex(DEVICES[0]!.deviceId)),
+        .default(DEVICES[0]!.deviceId, formatId(DEVICES[0]!.deviceId)),
     )
     .option(
       '--size <bytes>',
-      'traffic: frame size including the 4 bytes of FCS',
+      'traffic: frame size including the 4 bytes of FCS (default: 64)',
       integerBetween(64, 1518),
-      64,
     )
     .option('--rate <pps>', 'traffic: frames per second and port, such as 250k (default: all it can)', rate)
     .option('--count <n>', 'traffic: frames per port', positiveInteger)
@@ -90,12 +73,19 @@ export function register(program: Command): void {
         'damage',
       ]),
     )
+    .option(
+      '--mac <mac>',
+      "the first port's address; the others count up (default: made of the socket)",
+      stationMac,
+    )
+    .option('--trap', 'let no client map registers: slower, and every access is checked')
     .option('--strict', 'refuse register accesses that the datasheet forbids')
     .option(
       '--trust-client',
       'take memory that a client could shrink, and so end this process (QEMU: memory-backend-file)',
     )
     .option('--capture <file>', 'write what passes to a pcap file (%d is the link number)')
+    .option('--force', 'replace files that --capture and record:FILE name')
     .option('--duration <time>', 'stop after this time: 10 (seconds), 250ms, 5m', durationMs)
     .action(run);
 }
@@ -103,23 +93,42 @@ export function register(program: Command): void {
 async function run(options: Options): Promise<void> {
   const stop = stopOnSignals();
   const parent = parentOf(stop);
-  const { sockets, remove } = socketPaths(options);
+  let remove = (): void => {};
   let emulator: Emulator | undefined;
   try {
-    emulator = await buildEmulator(describe(options, sockets), (error, where) => {
-      const hint = error instanceof NicError && error.hint !== undefined ? ` (${error.hint})` : '';
-      warn(`${where}: ${error instanceof Error ? error.message : String(error)}${hint}`);
-    });
+    const count = portCount(options);
+    const links = describeLinks(options, count);
+    const overwrite = options.force ?? false;
+    // Before anything is made, the folder for sockets included.
+    checkPaths({ nics: (options.socket ?? []).map((path) => ({ path })), links, overwrite });
+    const made = socketPaths(options, count);
+    const { sockets } = made;
+    remove = made.remove;
+    emulator = await buildEmulator(
+      {
+        nics: describeNics(options, sockets),
+        links,
+        overwrite,
+        host: { trustClient: options.trustClient ?? false },
+      },
+      {
+        onError: (error, where) => {
+          const hint = error instanceof NicError ? error.hint : undefined;
+          warn(`${where}: ${error instanceof Error ? error.message : String(error)}`, hint);
+        },
+      },
+    );
     const { host, ends, models } = emulator;
     const peers = ends.flat().filter((end) => end instanceof TrafficPeer);
     parent.serve(peers);
     if (!parent.present) for (const [i, path] of sockets.entries()) print(`port ${i}: vfio-user:${path}`);
     parent.send({ type: 'ready', sockets });
-    const end = options.duration === undefined ? undefined : setTimeout(() => stop.stop(), options.duration);
+    const cancelEnd = systemClock.after(options.duration ?? Number.POSITIVE_INFINITY, () => stop.stop());
     stop.signal.addEventListener('abort', () => host.stop());
     if (!stop.signal.aborted) await host.run();
-    clearTimeout(end);
-    if (!parent.present) for (const [i, peer] of peers.entries()) print(trafficLine(i, portTraffic(peer)));
+    cancelEnd();
+    await emulator.drain();
+    if (!parent.present) for (const line of endLines(emulator, links)) print(line);
     for (const { name, violations } of models) {
       for (const entry of violations.list)
         warn(`${name}: ${entry.subject}: ${entry.message} (${entry.count} times)`);
@@ -134,10 +143,6 @@ async function run(options: Options): Promise<void> {
   stop.throwIfFailed();
 }
 
-function portTraffic(peer: TrafficPeer): PortTraffic {
-  return { sent: peer.source.sent, ...peer.sink.counters };
-}
-
 /** The process that started this one as its emulator, if there is one: its end is our end. */
 function parentOf(stop: Stop) {
   const send = (message: FromEmulator): void => {
@@ -147,6 +152,8 @@ function parentOf(stop: Stop) {
   // a parent that is gone already has left the channel's function behind
   const present = process.send !== undefined;
   const onGone = (): void => {
+    // One that was told to end by a signal needs no reason.
+    if (stop.signal.aborted) return;
     stop.stop(
       new NicError('PEER_GONE', 'The process that started this emulator is gone', {
         hint: 'It was killed or crashed; start it again.',
@@ -181,120 +188,44 @@ function parentOf(stop: Stop) {
 /** Calls back when no more frames come in: a forwarder that the system lets wait is not done at once. */
 function settled(peers: readonly TrafficPeer[], done: () => void): void {
   let before = -1;
-  const timer = setInterval(() => {
+  const end = every(systemClock, SETTLE_MS, () => {
     const received = peers.reduce((sum, peer) => sum + peer.sink.counters.received, 0);
     if (received !== before) {
       before = received;
       return;
     }
-    clearInterval(timer);
+    end();
     done();
-  }, SETTLE_MS);
+  });
+}
+
+/** @throws NicError `BAD_OPTION` where more sockets are given than ports */
+function portCount({ ports, socket = [], link = [] }: Options): number {
+  const count = ports ?? (Math.max(socket.length, link.length > 1 ? link.length : 0) || 2);
+  if (socket.length <= count) return count;
+  throw new NicError('BAD_OPTION', `${socket.length} sockets for ${count} ports`, {
+    hint: 'Leave --ports out, or give at most one --socket per port.',
+  });
 }
 
 /** The paths to serve at: those given, the others in a new folder that `remove` removes. */
-function socketPaths(options: Options): { sockets: string[]; remove: () => void } {
+function socketPaths(options: Options, count: number): { sockets: string[]; remove: () => void } {
   const given = options.socket ?? [];
-  const count = options.ports ?? (given.length > 0 ? given.length : 2);
-  if (given.length > count) {
-    throw new NicError('BAD_OPTION', `${given.length} sockets for ${count} ports`, {
-      hint: 'Leave --ports out, or give at most one --socket per port.',
-    });
-  }
   if (given.length === count) return { sockets: [...given], remove: () => {} };
   const folder = makeSocketFolder();
   const sockets = Array.from({ length: count }, (_, i) => given[i] ?? folder.socketPath(i));
   return { sockets, remove: () => folder.remove() };
 }
 
-function describe(options: Options, sockets: readonly string[]) {
-  const nics = sockets.map((path, i) => ({
+function describeNics(options: Options, sockets: readonly string[]): EmulatorDescription['nics'] {
+  return sockets.map((path, i) => ({
     path,
     name: `port ${i}`,
     deviceId: options.device,
     strict: options.strict ?? false,
+    ...(options.mac === undefined ? {} : { mac: [...macAfter(options.mac, i)] }),
+    ...(options.trap === undefined ? {} : { mappable: false }),
   }));
-  const host = { trustClient: options.trustClient ?? false };
-  return { nics, links: describeLinks(options, sockets.length), host };
-}
-
-function describeLinks(options: Options, ports: number): LinkDescription[] {
-  const common = (link: number) => ({
-    ...(options.lossless === undefined ? {} : { flowControl: options.lossless }),
-    ...cableOf(options),
-    ...(options.capture === undefined ? {} : { capture: numbered(options.capture, link) }),
-  });
-  const { link } = options;
-  if (link.kind === 'none') return [];
-  if (link.kind === 'cable') {
-    if (ports % 2 !== 0) {
-      throw new NicError('BAD_OPTION', `${ports} ports cannot be joined in pairs`, {
-        hint: 'Give an even number of ports for --link cable.',
-      });
-    }
-    return Array.from({ length: ports / 2 }, (_, i) => ({
-      ends: [{ nic: 2 * i }, { nic: 2 * i + 1 }] as const,
-      ...common(i),
-    }));
-  }
-  return Array.from({ length: ports }, (_, nic) => ({
-    ends: [{ nic }, farEnd(link, nic, options)] as const,
-    ...common(nic),
-  }));
-}
-
-/** A link without any of these is memory to memory, which costs nothing. */
-function cableOf(options: Options): Pick<LinkDescription, 'cable'> {
-  const { bandwidth, delay, loss, damage, seed } = options;
-  if ((bandwidth ?? delay ?? loss ?? damage) === undefined) return {};
-  return {
-    cable: {
-      ...(bandwidth === undefined ? {} : { rateBitsPerSecond: bandwidth }),
-      ...(delay === undefined ? {} : { delayNs: delay }),
-      ...(loss === undefined ? {} : { loss }),
-      ...(damage === undefined ? {} : { damage }),
-      ...(seed === undefined ? {} : { seed }),
-    },
-  };
-}
-
-type FarLink = Exclude<LinkKind, { readonly kind: 'cable' } | { readonly kind: 'none' }>;
-
-function farEnd(link: FarLink, port: number, options: Options): EndDescription {
-  if (link.kind === 'traffic') {
-    return {
-      traffic: {
-        sizeBytes: options.size - FCS_BYTES,
-        ...(options.rate === undefined ? {} : { framesPerSecond: options.rate }),
-        ...(options.count === undefined ? {} : { count: options.count }),
-      },
-    };
-  }
-  switch (link.kind) {
-    case 'tap':
-      return { tap: numbered(link.name, port) };
-    case 'stream':
-      return { stream: numbered(link.name, port) };
-    case 'play':
-      return { play: numbered(link.name, port) };
-    case 'record':
-      return { record: numbered(link.name, port) };
-  }
-}
-
-function numbered(name: string, number: number): string {
-  return name.replaceAll('%d', String(number));
-}
-
-function linkKind(text: string): LinkKind {
-  if (text === 'traffic' || text === 'cable' || text === 'none') return { kind: text } as LinkKind;
-  const [, kind, name] = /^(tap|stream|play|record):(.+)$/.exec(text) ?? [];
-  if (kind === undefined || name === undefined) {
-    throw new InvalidArgumentError(
-      'It must be traffic, cable, none, tap:NAME, stream:PATH, play:FILE or record:FILE.',
-    );
-  }
-  return { kind: kind as 'tap', name };
 }
 
 function deviceId(text: string): number {

@@ -1,21 +1,22 @@
 /** `barewire fwd A B`: forwards every frame from A to B and from B to A. */
 import { type Command, Option } from 'commander';
 import type { NetDevice } from '../../src/driver/device.js';
-import { connectQueues, type Pipe } from '../../src/driver/intel/pipe.js';
 import { open } from '../../src/driver/registry.js';
 import { NicError } from '../../src/errors.js';
-import type { Forwarder } from '../../src/forward/forwarder.js';
-import { PacketPool } from '../../src/hugepage/packet-pool.js';
-import { deviceAddress } from '../addresses.js';
+import { connectQueues, type Forwarder } from '../../src/forward/forwarder.js';
+import type { PacketPool } from '../../src/hugepage/packet-pool.js';
+import { deviceAddress, pageSizeFor } from '../addresses.js';
 import { EmulatedPorts, type PortTraffic, trafficLine } from '../emulated-ports.js';
-import { durationMs, integerBetween, powerOfTwoBetween, rate } from '../option-values.js';
+import { durationMs, integerBetween, positiveInteger, rate } from '../option-values.js';
 import { print } from '../output.js';
+import { type Stop, stopOnSignals } from '../stop-signals.js';
 import { runTraffic, type Traffic } from '../traffic-run.js';
 
 interface Options {
   readonly batch: number;
-  readonly ring: number;
+  readonly ring?: number;
   readonly queues: number;
+  readonly mtu?: number;
   readonly path: 'auto' | 'pipe' | 'general';
   readonly rate?: number;
   readonly size?: number;
@@ -23,9 +24,6 @@ interface Options {
   readonly json?: true;
   readonly touch?: true;
 }
-
-/** Packets in flight beyond what the rings hold. */
-const SPARE_BUFFERS = 1024;
 
 export function register(program: Command): void {
   program
@@ -38,8 +36,9 @@ export function register(program: Command): void {
     )
     .argument('[B]', 'second port', deviceAddress)
     .option('--batch <n>', 'most packets moved at a time', integerBetween(1, 256), 32)
-    .option('--ring <n>', 'descriptors per ring, a power of two', powerOfTwoBetween(64, 4096), 512)
-    .option('--queues <n>', 'queue pairs per port', integerBetween(1, 8), 1)
+    .option('--ring <n>', "descriptors per ring (default: the driver's)", positiveInteger)
+    .option('--queues <n>', 'queue pairs per port', positiveInteger, 1)
+    .option('--mtu <bytes>', 'largest layer 3 packet (default: what 2 KiB buffers hold)', positiveInteger)
     .addOption(
       new Option(
         '--path <path>',
@@ -76,15 +75,30 @@ async function run(a: string | undefined, b: string | undefined, options: Option
       hint: 'Give two ports, or none to forward between emulated ones.',
     });
   }
-  if (options.json !== true)
-    print('No ports given: forwarding between two emulated 82599 ports with traffic on both.');
-  const emulated = await EmulatedPorts.start([
-    '--lossless',
-    ...(options.rate === undefined ? [] : ['--rate', String(options.rate)]),
-    ...(options.size === undefined ? [] : ['--size', String(options.size)]),
-  ]);
+  // From here on: a signal while the emulator starts must not leave it behind.
+  const stop = stopOnSignals();
   try {
-    await forward(emulated.addresses, emulated, options);
+    await forwardEmulated(options, stop);
+  } catch (error) {
+    // The wish to stop while the emulator starts is no failure.
+    if (error !== stop.signal.reason) throw error;
+  } finally {
+    stop.dispose();
+  }
+}
+
+async function forwardEmulated(options: Options, stop: Stop): Promise<void> {
+  if (options.json !== true) print('No ports given: forwarding between two emulated 82599 ports.');
+  const emulated = await EmulatedPorts.start(
+    [
+      '--lossless',
+      ...(options.rate === undefined ? [] : ['--rate', String(options.rate)]),
+      ...(options.size === undefined ? [] : ['--size', String(options.size)]),
+    ],
+    stop.signal,
+  );
+  try {
+    await forward(emulated.addresses, emulated, options, stop);
   } finally {
     await emulated.close();
   }
@@ -94,27 +108,25 @@ async function forward(
   addresses: readonly string[],
   emulated: EmulatedPorts | undefined,
   options: Options,
+  stop?: Stop,
 ): Promise<void> {
-  // Made with the first port, so that a port that cannot be opened costs no memory.
+  const { queues, ring, mtu } = options;
+  // The first port makes the pool, large enough for both.
   let pool: PacketPool | undefined;
-  // An emulated port gains nothing from hugepages.
-  const pageSize = emulated === undefined ? 'auto' : '4K';
-  const openers = addresses.map((address) => (): Promise<NetDevice> => {
-    pool ??= new PacketPool({ buffers: 4 * options.ring * options.queues + SPARE_BUFFERS, pageSize });
-    return open(address, {
-      pool,
-      pageSize,
-      rxRingSize: options.ring,
-      txRingSize: options.ring,
-      queuePairs: options.queues,
+  const openers = addresses.map((address) => async (signal: AbortSignal): Promise<NetDevice> => {
+    const device = await open(address, {
+      ...(pool === undefined ? { buffersForDevices: addresses.length } : { pool }),
+      pageSize: pageSizeFor(addresses),
+      ...(ring === undefined ? {} : { rxRingSize: ring, txRingSize: ring }),
+      ...(mtu === undefined ? {} : { mtu }),
+      queuePairs: queues,
       promiscuous: true,
+      signal,
     });
+    pool ??= device.pool;
+    return device;
   });
-  try {
-    await runTraffic(openers, (devices) => forwardBothWays(devices, emulated, options), options);
-  } finally {
-    pool?.close();
-  }
+  await runTraffic(openers, (devices) => forwardBothWays(devices, emulated, options), options, stop);
 }
 
 function forwardBothWays(
@@ -125,15 +137,16 @@ function forwardBothWays(
   let traffic: readonly PortTraffic[] = [];
   emulated?.resume();
   const [a, b] = devices as readonly [NetDevice, NetDevice];
-  const between = (from: NetDevice, to: NetDevice): (Pipe | Forwarder)[] =>
-    from.rxQueues.map((queue, i) => connectQueues(queue, to.txQueues[i]!, from.pool, options));
+  const { batch, touch = false, path: wanted } = options;
+  const between = (from: NetDevice, to: NetDevice): Forwarder[] =>
+    from.rxQueues.map((queue, i) => connectQueues(queue, to.txQueues[i]!, { batch, touch, path: wanted }));
   const toB = between(a, b);
   const toA = between(b, a);
   const forwarders = [...toB, ...toA];
   // All queues are alike, so all go the same way.
   const { path } = forwarders[0]!;
   print(options.json === true ? JSON.stringify({ type: 'path', path }) : `path: ${path}`);
-  const dropped = (list: readonly (Pipe | Forwarder)[]) => (): number =>
+  const dropped = (list: readonly Forwarder[]) => (): number =>
     list.reduce((sum, one) => sum + one.dropped, 0);
   return {
     poll() {

@@ -15,7 +15,7 @@ export function register(program: Command): void {
   program
     .command('list')
     .description('show the network controllers of this machine')
-    .option('--json', 'print JSON')
+    .option('--json', 'print JSON, with all that is known')
     .option('--all', 'show all PCI devices, not only network controllers')
     .action((options: Options) => {
       const root = sysfsRoot();
@@ -34,15 +34,25 @@ export function register(program: Command): void {
           'commands also take an emulated NIC: vfio-user:/path/to.sock',
         );
       } else {
-        print(toTable(devices, supportedDevices()));
+        print(toTable(devices, supportedDevices(), process.stdout.columns));
       }
     });
 }
 
-/** The table that `list` prints, without a line end. */
-export function toTable(devices: readonly PciDevice[], supported: readonly SupportedDevice[]): string {
+/** Columns that a narrow terminal does without, the first one first. */
+const SPARE_COLUMNS = ['IDS', 'NUMA', 'GROUP'];
+
+/**
+ * The table that `list` prints, without a line end.
+ * @param width columns of the terminal; undefined where it is none
+ */
+export function toTable(
+  devices: readonly PciDevice[],
+  supported: readonly SupportedDevice[],
+  width?: number,
+): string {
   const header = ['ADDRESS', 'IDS', 'NAME', 'DRIVER', 'INTERFACE', 'GROUP', 'NUMA', 'BAREWIRE'];
-  return formatTable([
+  const rows = [
     header,
     ...devices.map((device) => [
       device.address,
@@ -54,7 +64,15 @@ export function toTable(devices: readonly PciDevice[], supported: readonly Suppo
       String(device.numaNode ?? '-'),
       findSupported(device, supported)?.driver ?? '-',
     ]),
-  ]);
+  ];
+  const fits = (table: string): boolean =>
+    width === undefined || table.split('\n').every((line) => line.length <= width);
+  let table = formatTable(rows);
+  for (let spare = 1; !fits(table) && spare <= SPARE_COLUMNS.length; spare++) {
+    const left = SPARE_COLUMNS.slice(0, spare);
+    table = formatTable(rows.map((row) => row.filter((_, i) => !left.includes(header[i]!))));
+  }
+  return table;
 }
 
 /** One element of what `list --json` prints. */

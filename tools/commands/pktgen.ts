@@ -1,14 +1,17 @@
 /** `barewire pktgen PORT`: sends UDP frames from prefilled buffers, at full speed or at a rate. */
-import { type Command, InvalidArgumentError } from 'commander';
+import type { Command } from 'commander';
+import type { Clock } from '../../src/clock.js';
 import type { NetDevice } from '../../src/driver/device.js';
 import { open } from '../../src/driver/registry.js';
-import { UdpFrame } from '../../src/packet/udp-frame.js';
-import { deviceAddress } from '../addresses.js';
-import { durationMs, integerBetween, positiveInteger, rate } from '../option-values.js';
+import { NicError } from '../../src/errors.js';
+import { TestFrame } from '../../src/packet/test-frame.js';
+import { deviceAddress, pageSizeFor } from '../addresses.js';
+import { durationMs, integerBetween, macAddress, positiveInteger, rate } from '../option-values.js';
 import { runTraffic, type Traffic } from '../traffic-run.js';
 
 interface Options {
   readonly size: number;
+  readonly mtu?: number;
   readonly rate?: number;
   readonly count?: number;
   readonly duration?: number;
@@ -18,20 +21,14 @@ interface Options {
 }
 
 const FCS_BYTES = 4;
-/** RFC 2544, appendix C.2.2: addresses for benchmarks. */
-const SOURCE_IP = Uint8Array.of(198, 18, 0, 1);
-const DESTINATION_IP = Uint8Array.of(198, 19, 0, 1);
-const DESTINATION_MAC = Uint8Array.of(2, 0, 0, 0, 0, 1);
-const SOURCE_PORT = 49_152;
-/** The discard service. */
-const DESTINATION_PORT = 9;
 
 export function register(program: Command): void {
   program
     .command('pktgen')
     .description('send UDP frames with sequence numbers')
     .argument('<PORT>', 'PCI address or vfio-user:/path.sock', deviceAddress)
-    .option('--size <bytes>', 'frame size including the 4 bytes of FCS', integerBetween(64, 1518), 64)
+    .option('--size <bytes>', 'frame size including the 4 bytes of FCS', integerBetween(64, 16_384), 64)
+    .option('--mtu <bytes>', 'largest layer 3 packet (default: what 2 KiB buffers hold)', positiveInteger)
     .option('--rate <pps>', 'frames per second, such as 250k or 1.5M (default: as fast as it goes)', rate)
     .option('--count <n>', 'stop after this many frames', positiveInteger)
     .option('--duration <time>', 'stop after this time: 10 (seconds), 250ms, 5m', durationMs)
@@ -43,40 +40,62 @@ export function register(program: Command): void {
     .option('--batch <n>', 'most frames sent at a time', integerBetween(1, 256), 32)
     .option('--json', 'print JSON lines')
     .action(async (port: string, options: Options) => {
-      await runTraffic([() => open(port)], ([device]) => new Generator(device!, options), options);
+      await runTraffic(
+        [
+          (signal) =>
+            open(port, {
+              pageSize: pageSizeFor([port]),
+              signal,
+              ...(options.mtu === undefined ? {} : { mtu: options.mtu }),
+            }),
+        ],
+        ([device], clock) => new Generator(device!, options, clock),
+        options,
+      );
     });
 }
 
-class Generator implements Traffic {
+/** Sends what is due by the clock, from the moment when it is made. */
+export class Generator implements Traffic {
   readonly wakeOn = [];
   readonly report;
   readonly #device: NetDevice;
-  readonly #frame: UdpFrame;
+  readonly #frame: TestFrame;
   readonly #bufs: Uint32Array;
-  readonly #ratePerMs: number;
+  /** Frames per second. */
+  readonly #rate: number;
   readonly #count: number;
-  readonly #startMs = performance.now();
+  readonly #clock: Clock;
+  readonly #startNs: number;
   #sent = 0;
   /** Buffers at the front of `#bufs` that are numbered, but found no room in the ring. */
   #waiting = 0;
   #numbered = 0;
 
-  constructor(device: NetDevice, options: Options) {
+  constructor(device: NetDevice, options: Options, clock: Clock) {
     this.#device = device;
+    this.#clock = clock;
+    const longest = device.maxFrameBytes + FCS_BYTES;
+    if (options.size > longest) {
+      throw new NicError(
+        'BAD_OPTION',
+        `${device.address} sends frames of up to ${longest} bytes, not ${options.size}`,
+        {
+          hint: 'Give a smaller --size, or a larger --mtu.',
+        },
+      );
+    }
     this.report = [{ device, dropped: () => 0 }];
-    this.#frame = new UdpFrame({
+    this.#frame = new TestFrame({
       sizeBytes: options.size - FCS_BYTES,
-      destinationMac: options.dstMac ?? DESTINATION_MAC,
       sourceMac: device.mac,
-      sourceIp: SOURCE_IP,
-      destinationIp: DESTINATION_IP,
-      sourcePort: SOURCE_PORT,
-      destinationPort: DESTINATION_PORT,
+      ...(options.dstMac === undefined ? {} : { destinationMac: options.dstMac }),
     });
     this.#bufs = new Uint32Array(options.batch);
-    this.#ratePerMs = (options.rate ?? Number.POSITIVE_INFINITY) / 1000;
+    this.#rate = options.rate ?? Number.POSITIVE_INFINITY;
     this.#count = options.count ?? Number.POSITIVE_INFINITY;
     this.#prefill();
+    this.#startNs = clock.nowNs();
   }
 
   get done(): boolean {
@@ -93,7 +112,7 @@ class Generator implements Traffic {
       if (due <= 0) return 0;
       this.#waiting = pool.allocate(bufs, due);
       for (let i = 0; i < this.#waiting; i++) {
-        this.#frame.setSequence(pool.memory, bufs[i]! << pool.bufferShift, this.#numbered++);
+        this.#frame.stamp(pool.frames, bufs[i]! << pool.bufferShift, this.#numbered++);
       }
     }
     const sent = txQueues[0]!.send(bufs, this.#waiting);
@@ -105,9 +124,9 @@ class Generator implements Traffic {
 
   /** Number of frames that should have been sent by now. */
   #due(): number {
-    if (this.#ratePerMs === Number.POSITIVE_INFINITY) return this.#count;
-    const elapsed = performance.now() - this.#startMs;
-    return Math.min(this.#count, Math.floor(elapsed * this.#ratePerMs));
+    if (this.#rate === Number.POSITIVE_INFINITY) return this.#count;
+    const elapsedNs = this.#clock.nowNs() - this.#startNs;
+    return Math.min(this.#count, Math.floor((elapsedNs * this.#rate) / 1e9));
   }
 
   readonly #received = new Uint32Array(64);
@@ -119,7 +138,7 @@ class Generator implements Traffic {
       // What was received overwrote a prefilled frame.
       const { pool } = this.#device;
       for (let i = 0; i < count; i++) this.#fill(this.#received[i]!);
-      pool.release(this.#received, 0, count);
+      pool.release(this.#received, count);
     }
   }
 
@@ -127,21 +146,14 @@ class Generator implements Traffic {
   #prefill(): void {
     const { pool } = this.#device;
     const all = new Uint32Array(pool.available);
-    const count = pool.allocate(all);
+    const count = pool.allocate(all, all.length);
     for (let i = 0; i < count; i++) this.#fill(all[i]!);
-    pool.release(all, 0, count);
+    pool.release(all, count);
   }
 
   #fill(buffer: number): void {
     const { pool } = this.#device;
-    this.#frame.fill(pool.memory, buffer << pool.bufferShift);
+    this.#frame.fill(pool.frames, buffer << pool.bufferShift);
     pool.lengths[buffer] = this.#frame.sizeBytes;
   }
-}
-
-function macAddress(text: string): Uint8Array {
-  if (!/^([0-9a-f]{2}:){5}[0-9a-f]{2}$/i.test(text)) {
-    throw new InvalidArgumentError('It must be a MAC address such as 02:00:00:00:00:01.');
-  }
-  return Uint8Array.from(text.split(':'), (byte) => Number.parseInt(byte, 16));
 }

@@ -4,7 +4,7 @@
  */
 import type { VfioDevice } from '../../vfio/types.js';
 import type { DeviceId, Driver, LinkState, OpenOptions } from '../device.js';
-import { IntelDevice, type IntelFamily } from '../intel/intel-device.js';
+import { IntelDevice, type IntelFamily, intelCapabilities, intelLimits } from '../intel/intel-device.js';
 import * as init from './init.js';
 import { linkState, startLink } from './link.js';
 import * as reg from './registers.js';
@@ -15,13 +15,15 @@ const RX_ERROR_MASK = 0x9700_0000 | 0;
 
 const family: IntelFamily = {
   driver: 'igb',
-  // RSS spreads over 8 queues at most (7.1.1.7).
-  maxQueuePairs: 8,
+  // RSS spreads over 8 queues at most (7.1.1.7). Jumbo frames of 9.5 KB, FCS included (1.5, "Jumbo Frames").
+  limits: intelLimits({ maxQueuePairs: 8, maxFrameBytes: 9728 - 4 }),
+  capabilities: intelCapabilities(false),
   rxErrorMask: RX_ERROR_MASK,
   registers: {
     status: reg.STATUS,
     rxTail: reg.rdt,
     txTail: reg.tdt,
+    txHead: reg.tdh,
     receiveAddressLow: reg.ral(0),
     receiveAddressHigh: reg.rah(0),
     multicastTable: reg.mta,
@@ -53,7 +55,10 @@ class IgbDevice extends IntelDevice {
   }
 
   protected async setUpReceive(): Promise<void> {
-    init.setUpReceive(this.registers, this.rings, this.pool.bufferSizeBytes);
+    init.setUpReceive(this.registers, this.rings, {
+      bufferSizeBytes: this.pool.bufferSizeBytes,
+      maxFrameBytes: this.maxFrameBytes,
+    });
   }
 
   protected async setUpTransmit(): Promise<void> {
@@ -73,12 +78,15 @@ class IgbDevice extends IntelDevice {
   }
 
   linkState(): LinkState {
+    this.assertPresent();
     return linkState(this.registers);
   }
 }
 
 export const igb: Driver = {
   name: 'igb',
+  limits: family.limits,
+  capabilities: family.capabilities,
   ids: [{ vendor: 0x8086, device: 0x10c9, name: 'Intel 82576' }],
   open: (vfio, id, options) => new IgbDevice(vfio, id, options).start(),
 };

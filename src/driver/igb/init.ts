@@ -14,6 +14,7 @@ const ALL = 0xffff_ffff;
 const RESET_TIMEOUT_MS = 1000;
 const EEPROM_TIMEOUT_MS = 50;
 const QUEUE_TIMEOUT_MS = 1000;
+const FCS_BYTES = 4;
 /** PTHRESH 8, HTHRESH 8, WTHRESH 1: each descriptor is written back at once, as polling needs. */
 const RX_THRESHOLDS = 8 | (8 << 8) | (1 << 16);
 /** PTHRESH 8, HTHRESH 1, WTHRESH 0: not every descriptor asks for a write-back (8.12.13). */
@@ -65,17 +66,24 @@ export function readMac(registers: RegisterFile): Uint8Array {
   return macFromRegisters(registers.read(reg.ral(0)), registers.read(reg.rah(0)));
 }
 
+export interface ReceiveOptions {
+  readonly bufferSizeBytes: number;
+  /** Longest frame without FCS. */
+  readonly maxFrameBytes: number;
+}
+
 /** 4.5.9, all but turning queues and receiver on. */
-export function setUpReceive(registers: RegisterFile, rings: RingMemory, bufferSizeBytes: number): void {
+export function setUpReceive(registers: RegisterFile, rings: RingMemory, options: ReceiveOptions): void {
   // Without Address Valid the unicast filter would not know its own address.
   registers.set(reg.rah(0), reg.RAH_AV);
   for (let word = 0; word < MULTICAST_WORDS; word++) registers.write(reg.mta(word), 0);
-  registers.write(reg.RCTL, reg.RCTL_BAM | reg.RCTL_SECRC);
+  registers.write(reg.RLPML, options.maxFrameBytes + FCS_BYTES);
+  registers.write(reg.RCTL, reg.RCTL_BAM | reg.RCTL_SECRC | reg.RCTL_LPE);
   for (const [q, ring] of rings.rx.entries()) {
     registers.write(reg.rdbal(q), rings.iovaLow(ring));
     registers.write(reg.rdbah(q), rings.iovaHigh);
     registers.write(reg.rdlen(q), ring.sizeBytes);
-    const size = Math.floor(bufferSizeBytes / reg.SRRCTL_BSIZEPACKET_UNIT_BYTES);
+    const size = Math.floor(options.bufferSizeBytes / reg.SRRCTL_BSIZEPACKET_UNIT_BYTES);
     registers.write(reg.srrctl(q), (reg.SRRCTL_DROP_EN | reg.SRRCTL_DESCTYPE_ADVANCED | size) >>> 0);
     registers.write(reg.rdh(q), 0);
     registers.write(reg.rdt(q), 0);

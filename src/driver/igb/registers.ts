@@ -91,12 +91,16 @@ export const ivar = (queue: number): number => 0x1700 + 4 * (queue & 7);
 export const ivarRxShift = (queue: number): number => (queue < 8 ? 0 : 16);
 
 // Receive (8.10)
+/** Receive Long Packet Maximum Length, RW (8.10.5): bytes with FCS and tags, where RCTL.LPE is set. */
+export const RLPML = 0x5004;
 /** Receive Control, RW (8.10.1). */
 export const RCTL = 0x0100;
 export const RCTL_RXEN = 1 << 1;
 /** Unicast and multicast promiscuous. */
 export const RCTL_UPE = 1 << 3;
 export const RCTL_MPE = 1 << 4;
+/** Long packets: up to RLPML bytes, else 1522. */
+export const RCTL_LPE = 1 << 5;
 /** Broadcast accept. */
 export const RCTL_BAM = 1 << 15;
 /** Strip Ethernet CRC. */
@@ -161,14 +165,8 @@ export const TXDCTL_ENABLE = 1 << 25;
 // Statistics, all RC (8.19). Octet counters are 64 bits in two registers: low first; reading the high one clears.
 /** CRC errors. */
 export const CRCERRS = 0x4000;
-/** Symbol errors. */
-export const SYMERRS = 0x4008;
-/** Receive errors. */
-export const RXERRC = 0x400c;
 /** Missed packets: no room in the packet buffer. */
 export const MPC = 0x4010;
-/** Receive length errors. */
-export const RLEC = 0x4040;
 /** Good packets received, transmitted. */
 export const GPRC = 0x4074;
 export const GPTC = 0x4080;
@@ -177,8 +175,7 @@ export const GORCL = 0x4088;
 export const GORCH = 0x408c;
 export const GOTCL = 0x4090;
 export const GOTCH = 0x4094;
-/** Undersize, fragments, oversize, jabber. */
+/** Undersize, fragments, oversize. */
 export const RUC = 0x40a4;
 export const RFC = 0x40a8;
 export const ROC = 0x40ac;
-export const RJC = 0x40b0;

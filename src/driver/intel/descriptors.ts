@@ -86,3 +86,52 @@ export const TX_NULL: number = TX_EOP | TX_IFCS;
  * the Linux drivers pad to 17 bytes in software for this reason).
  */
 export const TX_MIN_FRAME_BYTES = 17;
+
+/** Slots in a group of the transmit ring, of which only the last reports; a ring's size is a multiple of it. */
+export const GROUP = 32;
+
+/**
+ * What the packet loops use of the above, and where they keep their state, as one object: a loop is compiled from its
+ * source text and cannot see this module (see instantiate.ts).
+ */
+export const LAYOUT = Object.freeze({
+  // Words and bits of descriptors.
+  WORD_SHIFT: 2,
+  RX_STATUS: RX_STATUS_WORD,
+  RX_LENGTH: RX_LENGTH_WORD,
+  LENGTH_MASK: 0xffff,
+  TX_COMMAND: TX_COMMAND_WORD,
+  TX_STATUS: TX_STATUS_WORD,
+  PAYLEN_SHIFT: TX_PAYLEN_SHIFT,
+  DD: RX_DD,
+  /** One buffer a packet: a good frame is done and ends in its first descriptor. */
+  DONE: RX_DD | RX_EOP,
+  NULL: TX_NULL,
+  GROUP,
+  /** `(slot in group + 1) & GROUP` is GROUP on the last slot, 0 on the others; shifted, it is the bit RS. */
+  RS_SHIFT: Math.log2(TX_RS / GROUP),
+
+  // Elements of the queues' and the pipe's state: the next slot to use, the first that has not been given back.
+  NEXT: 0,
+  CLEAN: 1,
+  /** Transmit: index in the ring of the word whose DD tells that the group at CLEAN is done. */
+  REPORT: 2,
+  /** Receive: what a good frame's status is under the mask, `DD | EOP`; HOLD leaves every packet to the long way. */
+  GOOD: 2,
+  HOLD: -1,
+  /** Pipe: 1 between a fragment without EOP and the end of its frame, CLOSED from the end of the pipe on. */
+  SKIPPING: 2,
+  CLOSED: 2,
+  /** Pipe: 1 while the hook runs. */
+  HOOKED: 3,
+
+  // Elements of the counters. The first three are the same for receive and transmit.
+  PACKETS: 0,
+  BYTES: 1,
+  ERRORS: 2,
+  NO_BUFFER: 3,
+  TOO_LONG: 4,
+  DAMAGED: 5,
+} as const);
+
+export type Layout = typeof LAYOUT;

@@ -1,16 +1,9 @@
 /** Address filters that the Intel families share (82576 datasheet 8.10.13 to 8.10.15, 82599 datasheet 8.2.3.7). */
-import { NicError } from '../../errors.js';
-
 /** Words of the multicast table array: 4096 bits. */
 export const MULTICAST_WORDS = 128;
 
-/** RAL and RAH of an address, without Address Valid. @throws NicError `BAD_OPTION` */
+/** RAL and RAH of an address, without Address Valid. */
 export function receiveAddress(mac: Uint8Array): { low: number; high: number } {
-  if (mac.length !== 6 || (mac[0]! & 1) !== 0 || mac.every((byte) => byte === 0)) {
-    throw new NicError('BAD_OPTION', `[${Array.from(mac).join(', ')}] is not the address of one station`, {
-      hint: 'Give six bytes; the lowest bit of the first must be 0, and not all bytes.',
-    });
-  }
   const words = new Uint32Array(2);
   new Uint8Array(words.buffer).set(mac);
   return { low: words[0]!, high: words[1]! };

@@ -1,8 +1,9 @@
 /**
  * Receive and send in one loop, for forwarders between two queues: what `receive` followed by `send` does, without the
  * array between them. It handles what is usual (good frames, free buffers, room for a batch) and leaves the rest to
- * those. A factory for `ownCopy`: it uses nothing of its module but types.
+ * those. A factory for `instantiate`: it uses nothing of its module but types.
  */
+import type { Layout } from './descriptors.js';
 import type { RxLoop } from './rx-loop.js';
 import type { TxLoop } from './tx-loop.js';
 
@@ -12,33 +13,22 @@ export interface ForwardLoop {
   readonly memory: Uint8Array;
   readonly batch: number;
   readonly touch: boolean;
+  /** Longest frame that both queues take. */
+  readonly maxBytes: number;
   /** Receives and sends the long way, at most so many packets; returns how many were received. */
   readonly general: (max: number) => number;
 }
 
-export function makeForward(loop: ForwardLoop): () => number {
-  const { rx, tx, memory, batch, touch, general } = loop;
+export function makeForward(layout: Layout, loop: ForwardLoop): () => number {
+  const { rx, tx, memory, batch, touch, maxBytes, general } = loop;
   const { ring: rxRing, tail: rxTail, slots: rxSlots, state: rxState, counters: rxCounters } = rx;
   const { ring: txRing, tail: txTail, slots: txSlots, state: txState, counters: txCounters } = tx;
   const { free, freeLevel, mask: rxMask, shift, iovaLow, iovaHigh, testMask } = rx;
-  const { mask: txMask, minBytes, spanBytes, commands, reclaim } = tx;
+  const { mask: txMask, minBytes, commands, reclaim } = tx;
+  const spanBytes = maxBytes - minBytes;
+  const { NEXT, CLEAN, REPORT, GOOD, PACKETS, BYTES, GROUP, WORD_SHIFT } = layout;
+  const { RX_STATUS, RX_LENGTH, DD, DONE, TX_COMMAND, TX_STATUS, PAYLEN_SHIFT } = layout;
   return function poll(): number {
-    // Elements of the arrays, and words and bits of descriptors.ts.
-    const NEXT = 0;
-    const CLEAN = 1;
-    const REPORT = 2;
-    const GOOD = 1;
-    const PACKETS = 0;
-    const BYTES = 1;
-    const GROUP = 32;
-    const WORD_SHIFT = 2;
-    const RX_STATUS = 2;
-    const RX_LENGTH = 3;
-    const DD = 1;
-    const DONE = 3;
-    const TX_COMMAND = 2;
-    const TX_STATUS = 3;
-    const PAYLEN_SHIFT = 14;
     let rxSlot = rxState[NEXT]!;
     let txSlot = txState[NEXT]!;
     let used = (txSlot - txState[CLEAN]!) & txMask;

@@ -4,37 +4,34 @@
  */
 import createDebug from 'debug';
 import { NicError } from '../../errors.js';
-import type { PageSize } from '../../hugepage/dma-region.js';
-import { PacketPool } from '../../hugepage/packet-pool.js';
+import type { PacketPool } from '../../hugepage/packet-pool.js';
+import { booleanOption } from '../../options.js';
 import { Interrupts } from '../../vfio/interrupts.js';
 import { PciIrq, PciRegion, type VfioDevice } from '../../vfio/types.js';
-import type { DeviceId, LinkState, NetDevice, NetStats, OpenOptions } from '../device.js';
+import { BaseDevice } from '../base-device.js';
+import type {
+  DeviceCapabilities,
+  DeviceId,
+  DeviceLimits,
+  LinkState,
+  NetStats,
+  OpenOptions,
+  Queues,
+} from '../device.js';
+import { type DeviceSettings, deviceSettings, multicastGroups, stationAddress } from '../options.js';
 import { RegisterFile } from '../register-file.js';
-import { PacketWait } from '../wait.js';
 import { addCounters, type CounterMap, type HardwareCounters, noCounts } from './counters.js';
+import { LAYOUT, TX_MIN_FRAME_BYTES } from './descriptors.js';
 import { MULTICAST_WORDS, multicastTable, receiveAddress } from './filters.js';
 import { RingMemory } from './rings.js';
-import {
-  IntelRxQueue,
-  RX_BYTES,
-  RX_DAMAGED,
-  RX_NO_BUFFER,
-  RX_PACKETS,
-  RX_TOO_LONG,
-  type RxMetadataBits,
-} from './rx-queue.js';
-import { IntelTxQueue, TX_BYTES, TX_ERRORS, TX_PACKETS } from './tx-queue.js';
+import { IntelRxQueue, type RxMetadataBits } from './rx-queue.js';
+import { IntelTxQueue, TX_OFFLOADS } from './tx-queue.js';
 
 const debug = createDebug('barewire:driver');
 
-const RING_MIN = 64;
-const RING_MAX = 4096;
-const RING_DEFAULT = 512;
-/** Buffers of an own pool beyond those that fill the rings. */
-const SPARE_BUFFERS = 1024;
-const LINK_POLL_MS = 10;
-/** Longest sleep of a device whose slots all wait in another's transmit ring: it cannot interrupt. */
-const BLOCKED_MS = 1;
+const RING = { min: 64, max: 4096, powerOfTwo: true, default: 512 } as const;
+/** Frames that were fetched and are counted by no MAC after this long were lost with the link. */
+const LOST_AFTER_MS = 20;
 
 /** Registers with the same meaning in all families, at offsets of their own. */
 export interface IntelRegisters {
@@ -42,6 +39,7 @@ export interface IntelRegisters {
   readonly status: number;
   readonly rxTail: (queue: number) => number;
   readonly txTail: (queue: number) => number;
+  readonly txHead: (queue: number) => number;
   /** Receive address 0, low and high (with Address Valid in bit 31), and the multicast table. */
   readonly receiveAddressLow: number;
   readonly receiveAddressHigh: number;
@@ -63,7 +61,8 @@ export interface IntelRegisters {
 /** What differs between families. */
 export interface IntelFamily {
   readonly driver: string;
-  readonly maxQueuePairs: number;
+  readonly limits: DeviceLimits;
+  readonly capabilities: DeviceCapabilities;
   readonly registers: IntelRegisters;
   /** Status bits of a receive descriptor that mean a damaged frame. */
   readonly rxErrorMask: number;
@@ -72,73 +71,83 @@ export interface IntelFamily {
   readonly counters: (queuePairs: number) => CounterMap;
 }
 
+/** What all families of advanced descriptors are limited to. */
+export function intelLimits(hardware: Pick<DeviceLimits, 'maxQueuePairs' | 'maxFrameBytes'>): DeviceLimits {
+  return { rxRing: RING, txRing: RING, minFrameBytes: TX_MIN_FRAME_BYTES, ...hardware };
+}
+
+/** @param offloads whether the driver offers what advanced descriptors tell and can be told */
+export function intelCapabilities(offloads: boolean): DeviceCapabilities {
+  return {
+    rxMetadata: offloads,
+    vlanStrip: offloads,
+    txOffloads: TX_OFFLOADS,
+    rxTimes: false,
+    interrupts: true,
+  };
+}
+
 const ADDRESS_VALID = (1 << 31) >>> 0;
 const IVAR_VALID = 1 << 7;
 const IVAR_ENTRY_MASK = 0xff;
 
-export abstract class IntelDevice implements NetDevice {
+export abstract class IntelDevice extends BaseDevice {
   readonly address: string;
   readonly driver: string;
   readonly model: string;
   readonly vfio: VfioDevice;
   readonly pool: PacketPool;
-  readonly rxQueues: IntelRxQueue[] = [];
-  readonly txQueues: IntelTxQueue[] = [];
+  readonly limits: DeviceLimits;
+  readonly capabilities: DeviceCapabilities;
+  readonly maxFrameBytes: number;
   mac: Uint8Array = new Uint8Array(6);
   protected readonly registers: RegisterFile;
   protected readonly rings: RingMemory;
   protected readonly queuePairs: number;
-  protected readonly options: OpenOptions;
+  protected readonly settings: DeviceSettings;
+  readonly #rxQueues: IntelRxQueue[] = [];
+  readonly #txQueues: IntelTxQueue[] = [];
   readonly #hardware = noCounts();
   readonly #family: IntelFamily;
   readonly #counters: CounterMap;
-  readonly #ownsPool: boolean;
-  #wait: PacketWait | undefined;
   #interrupts: Interrupts | undefined;
   #attached = false;
-  #closing: Promise<void> | undefined;
+  /** Sent frames that the link lost: fetched, and counted by no MAC. */
+  #lostFrames = 0;
+  #fetchedSinceMs = Number.POSITIVE_INFINITY;
+  #fetchedFrames = 0;
 
   /** @throws NicError `BAD_OPTION`, `NO_MEMORY` */
   constructor(vfio: VfioDevice, id: DeviceId, family: IntelFamily, options: OpenOptions) {
+    super();
     this.address = vfio.address;
     this.driver = family.driver;
     this.model = id.name;
     this.vfio = vfio;
     this.#family = family;
-    this.options = options;
-    if (family.metadata === undefined && (options.rxMetadata === true || options.vlanStrip === true)) {
-      throw new NicError('BAD_OPTION', `The ${family.driver} driver offers no rxMetadata and no vlanStrip`, {
-        path: vfio.address,
-      });
-    }
-    this.queuePairs = checkCount('queuePairs', options.queuePairs ?? 1, family.maxQueuePairs);
-    this.#counters = family.counters(this.queuePairs);
-    const rxRingSize = checkRing('rxRingSize', options.rxRingSize ?? RING_DEFAULT);
-    const txRingSize = checkRing('txRingSize', options.txRingSize ?? RING_DEFAULT);
-    const pageSize: PageSize = options.pageSize ?? 'auto';
-    this.registers = new RegisterFile(vfio.region(PciRegion.BAR0), vfio.address);
-    this.#ownsPool = options.pool === undefined;
-    this.pool = options.pool ?? ownPool(options, this.queuePairs * (rxRingSize + txRingSize), pageSize);
-    const needed = this.queuePairs * rxRingSize;
-    if (this.pool.available < needed) {
-      const { available } = this.pool;
-      if (this.#ownsPool) this.pool.close();
-      throw new NicError(
-        'BAD_OPTION',
-        `${vfio.address} needs ${needed} buffers for its receive rings and the pool has ${available} free`,
-        { hint: 'Make the pool larger: the receive and transmit rings of all devices, and some in flight.' },
-      );
-    }
+    this.limits = family.limits;
+    this.capabilities = family.capabilities;
+    this.settings = deviceSettings(vfio.address, options, family.limits, family.capabilities);
+    const { queuePairs, rxRingSize, txRingSize, pageSize, pool } = this.settings;
+    this.queuePairs = queuePairs;
+    this.pool = pool;
+    this.maxFrameBytes = this.settings.maxFrameBytes;
+    this.#counters = family.counters(queuePairs);
     try {
-      this.rings = new RingMemory({ queuePairs: this.queuePairs, rxRingSize, txRingSize, pageSize });
+      this.registers = new RegisterFile(vfio.region(PciRegion.BAR0), vfio.address);
+      this.rings = new RingMemory({ queuePairs, rxRingSize, txRingSize, pageSize });
     } catch (error) {
-      if (this.#ownsPool) this.pool.close();
+      if (this.settings.ownsPool) pool.close();
       throw error;
     }
   }
 
-  get macAddress(): string {
-    return Array.from(this.mac, (byte) => byte.toString(16).padStart(2, '0')).join(':');
+  get rxQueues(): Queues<IntelRxQueue> {
+    return this.#rxQueues as unknown as Queues<IntelRxQueue>;
+  }
+
+  get txQueues(): Queues<IntelTxQueue> {
+    return this.#txQueues as unknown as Queues<IntelTxQueue>;
   }
 
   /** Stops DMA and interrupts and brings every register to its reset value (the datasheet's reset sequence). */
@@ -152,13 +161,17 @@ export abstract class IntelDevice implements NetDevice {
   protected abstract startQueues(): Promise<void>;
   protected abstract stopQueues(): Promise<void>;
   protected abstract startLink(): Promise<void>;
-  abstract linkState(): LinkState;
+  abstract override linkState(): LinkState;
+
   /** Brings the device up. On failure the device is closed and the error is the first one. */
   async start(): Promise<this> {
+    const { signal } = this.settings;
     try {
+      signal?.throwIfAborted();
+      this.registers.signal = signal;
       debug('%s: reset', this.address);
       this.vfio.reset();
-      this.#assertPresent();
+      this.assertPresent();
       await this.resetHardware();
       this.pool.attach(this.vfio.mapper);
       this.#attached = true;
@@ -168,13 +181,15 @@ export abstract class IntelDevice implements NetDevice {
       await this.setUpReceive();
       await this.setUpTransmit();
       this.#makeQueues();
-      this.setPromiscuous(this.options.promiscuous ?? false);
+      await this.changeFilterControl(this.#family.registers.promiscuousBits, this.settings.promiscuous);
       this.#connectInterrupts();
-      await this.startQueues();
-      for (const queue of this.rxQueues) queue.start();
-      await this.startLink();
-      // Clear-on-read counters may hold what happened before this open.
+      this.vfio.onGone((error) => this.#endWaits(error));
+      // Clear-on-read counters may hold what happened before this open. Nothing counts while the receiver is off.
       this.#readCounters(noCounts());
+      await this.startQueues();
+      for (const queue of this.#rxQueues) queue.start();
+      await this.startLink();
+      signal?.throwIfAborted();
       debug('%s: %s is up, MAC %s', this.address, this.model, this.macAddress);
       return this;
     } catch (error) {
@@ -182,86 +197,100 @@ export abstract class IntelDevice implements NetDevice {
         debug('%s: close after failure: %o', this.address, second),
       );
       throw error;
+    } finally {
+      this.registers.signal = undefined;
     }
   }
 
-  setMac(mac: Uint8Array): void {
-    const { low, high } = receiveAddress(mac);
+  async setMac(mac: Uint8Array): Promise<void> {
+    this.closed.throwIfAborted();
+    const address = stationAddress(mac);
+    const { low, high } = receiveAddress(address);
     const { receiveAddressLow, receiveAddressHigh } = this.#family.registers;
     this.registers.write(receiveAddressLow, low);
     this.registers.write(receiveAddressHigh, (high | ADDRESS_VALID) >>> 0);
-    this.mac = Uint8Array.from(mac);
+    this.mac = address;
   }
 
-  setPromiscuous(on: boolean): void {
-    const { filterControl, promiscuousBits } = this.#family.registers;
-    if (on) this.registers.set(filterControl, promiscuousBits);
-    else this.registers.clear(filterControl, promiscuousBits);
+  async setPromiscuous(on: boolean): Promise<void> {
+    this.closed.throwIfAborted();
+    await this.changeFilterControl(
+      this.#family.registers.promiscuousBits,
+      booleanOption('setPromiscuous', on),
+    );
   }
 
-  setMulticast(groups: readonly Uint8Array[] | 'all'): void {
+  /** Sets or clears bits of the filter control register, whether the receiver is on or not. */
+  protected async changeFilterControl(mask: number, on: boolean): Promise<void> {
+    const { filterControl } = this.#family.registers;
+    if (on) this.registers.set(filterControl, mask);
+    else this.registers.clear(filterControl, mask);
+  }
+
+  async setMulticast(groups: readonly Uint8Array[] | 'all'): Promise<void> {
+    this.closed.throwIfAborted();
+    const checked = multicastGroups(groups);
     // A full table is the same as multicast promiscuous, and leaves that bit to setPromiscuous.
     const table =
-      groups === 'all' ? new Uint32Array(MULTICAST_WORDS).fill(0xffff_ffff) : multicastTable(groups);
+      checked === 'all' ? new Uint32Array(MULTICAST_WORDS).fill(0xffff_ffff) : multicastTable(checked);
     const offset = this.#family.registers.multicastTable;
     for (const [word, bits] of table.entries()) this.registers.write(offset(word), bits);
   }
 
-  async waitForLink(timeoutMs: number): Promise<LinkState> {
-    const deadline = performance.now() + timeoutMs;
-    for (;;) {
-      const late = performance.now() >= deadline; // before the look, see RegisterFile.waitFor
-      this.#assertPresent();
-      const state = this.linkState();
-      if (state.up || late || this.#closing !== undefined) return state;
-      await new Promise((resolve) => setTimeout(resolve, LINK_POLL_MS));
-    }
+  onGone(listener: (error: Error) => void): () => void {
+    return this.vfio.onGone(listener);
   }
 
   stats(): NetStats {
-    if (this.#closing === undefined) {
-      this.#assertPresent();
+    if (!this.closed.aborted) {
+      this.assertPresent();
       this.#readCounters(this.#hardware);
     }
     const sum = (queues: readonly { counters: Float64Array }[], index: number): number =>
       queues.reduce((total, queue) => total + queue.counters[index]!, 0);
+    const [rx, tx] = [this.#rxQueues, this.#txQueues];
     return {
-      rxPackets: sum(this.rxQueues, RX_PACKETS),
-      rxBytes: sum(this.rxQueues, RX_BYTES),
-      txPackets: sum(this.txQueues, TX_PACKETS),
-      txBytes: sum(this.txQueues, TX_BYTES),
-      rxTooLong: sum(this.rxQueues, RX_TOO_LONG),
-      rxDamaged: sum(this.rxQueues, RX_DAMAGED),
-      rxNoBuffer: sum(this.rxQueues, RX_NO_BUFFER),
-      txErrors: sum(this.txQueues, TX_ERRORS),
+      rxPackets: sum(rx, LAYOUT.PACKETS),
+      rxBytes: sum(rx, LAYOUT.BYTES),
+      txPackets: sum(tx, LAYOUT.PACKETS),
+      txBytes: sum(tx, LAYOUT.BYTES),
+      rxTooLong: sum(rx, LAYOUT.TOO_LONG),
+      rxDamaged: sum(rx, LAYOUT.DAMAGED),
+      rxNoBuffer: sum(rx, LAYOUT.NO_BUFFER),
+      txErrors: sum(tx, LAYOUT.ERRORS),
       ...this.#hardware,
     };
   }
 
-  waitForPackets(timeoutMs: number): Promise<boolean> {
-    if (this.#wait === undefined || this.#closing !== undefined) return Promise.resolve(false);
-    const blocked = this.rxQueues.some((queue) => queue.blocked);
-    return this.#wait.wait(blocked ? Math.min(timeoutMs, BLOCKED_MS) : timeoutMs);
-  }
-
-  async drain(timeoutMs: number): Promise<boolean> {
-    const deadline = performance.now() + timeoutMs;
-    for (;;) {
-      const late = performance.now() >= deadline; // before the look, see RegisterFile.waitFor
-      const { wireTxPackets, txPackets } = this.stats();
-      if (wireTxPackets >= txPackets) return true;
-      if (late || this.#closing !== undefined) return false;
-      await new Promise((resolve) => setTimeout(resolve, 1));
+  /**
+   * Every frame was counted at the MAC; or the hardware has fetched all, and the counters stand still though the link is
+   * up: a link that went down took the rest with it.
+   */
+  protected isDrained(): boolean {
+    const { wireTxPackets = 0, txPackets } = this.stats();
+    const missing = txPackets - wireTxPackets - this.#lostFrames;
+    if (missing <= 0) return true;
+    const nowMs = performance.now();
+    if (!this.#allFetched() || !this.linkState().up || wireTxPackets !== this.#fetchedFrames) {
+      this.#fetchedSinceMs = nowMs;
+      this.#fetchedFrames = wireTxPackets;
+    } else if (nowMs - this.#fetchedSinceMs >= LOST_AFTER_MS) {
+      this.#lostFrames += missing;
+      return true;
     }
+    return false;
   }
 
-  close(): Promise<void> {
-    this.#closing ??= this.#shutDown();
-    return this.#closing;
+  /** Head has come to tail on every transmit ring. */
+  #allFetched(): boolean {
+    const { txHead, txTail } = this.#family.registers;
+    for (let q = 0; q < this.queuePairs; q++) {
+      if (this.registers.read(txHead(q)) !== this.registers.read(txTail(q))) return false;
+    }
+    return true;
   }
 
-  async #shutDown(): Promise<void> {
-    this.#wait?.cancel();
+  protected async shutDown(): Promise<void> {
     let failure: unknown;
     // A device that hangs or is gone must not keep the memory: bus mastering off ends its DMA all the same.
     const attempt = async (step: string, action: () => void | Promise<void>): Promise<void> => {
@@ -272,10 +301,11 @@ export abstract class IntelDevice implements NetDevice {
         failure ??= error;
       }
     };
-    if (this.rxQueues.length > 0) {
+    this.registers.signal = undefined;
+    if (this.#rxQueues.length > 0) {
       await attempt('read counters', () => {
         // A device that is gone would add all ones to each sum.
-        this.#assertPresent();
+        this.assertPresent();
         this.#readCounters(this.#hardware);
       });
       await attempt('stop queues', () => this.stopQueues());
@@ -283,25 +313,40 @@ export abstract class IntelDevice implements NetDevice {
     if (this.#attached) await attempt('reset', () => this.resetHardware());
     await attempt('bus master off', () => this.vfio.disableBusMaster());
     await attempt('interrupts off', () => this.#interrupts?.close());
-    for (const queue of this.rxQueues) queue.close();
-    for (const queue of this.txQueues) queue.close();
+    const queues = [...this.#rxQueues, ...this.#txQueues];
+    for (const queue of queues) queue.close(this.closedError());
     await attempt('unmap rings', () => this.rings.region.close());
+    // Zero pages are in the rings' place now.
+    for (const queue of queues) queue.sealRing();
     if (this.#attached) await attempt('unmap buffers', () => this.pool.detach(this.vfio.mapper));
-    if (this.#ownsPool) await attempt('free buffers', () => this.pool.close());
+    if (this.settings.ownsPool) await attempt('free buffers', () => this.pool.close());
     await attempt('close device', () => this.vfio.close());
     if (failure !== undefined) throw failure;
   }
 
   #makeQueues(): void {
-    const { pool, rings, registers } = this;
+    const { pool, rings, registers, maxFrameBytes, settings } = this;
     const { rxErrorMask: errorMask } = this.#family;
-    const { rxTail, txTail } = this.#family.registers;
-    const metadata = this.options.rxMetadata === true ? this.#family.metadata : undefined;
+    const { rxTail, txTail, eims, eimc } = this.#family.registers;
+    const metadata = settings.rxMetadata ? this.#family.metadata : undefined;
+    const hasVectors = this.vfio.irqInfo(PciIrq.MSIX).count >= this.queuePairs;
     for (let q = 0; q < this.queuePairs; q++) {
-      const rx = { ring: rings.rx[q]!.words, tail: registers.doorbell(rxTail(q)), pool, errorMask, metadata };
-      this.rxQueues.push(new IntelRxQueue(rx));
-      this.txQueues.push(
-        new IntelTxQueue({ ring: rings.tx[q]!.words, tail: registers.doorbell(txTail(q)), pool }),
+      this.#rxQueues.push(
+        new IntelRxQueue({
+          ring: rings.rx[q]!.words,
+          tail: registers.doorbell(rxTail(q)),
+          pool,
+          maxFrameBytes,
+          errorMask,
+          metadata,
+          interrupt: hasVectors
+            ? { arm: () => registers.write(eims, 1 << q), disarm: () => registers.write(eimc, 1 << q) }
+            : undefined,
+        }),
+      );
+      const ring = rings.tx[q]!.words;
+      this.#txQueues.push(
+        new IntelTxQueue({ ring, tail: registers.doorbell(txTail(q)), pool, maxFrameBytes }),
       );
     }
   }
@@ -311,8 +356,21 @@ export abstract class IntelDevice implements NetDevice {
   }
 
   /** @throws NicError `DEVICE_GONE` */
-  #assertPresent(): void {
+  protected assertPresent(): void {
     this.registers.assertPresent(this.#family.registers.status, 'STATUS');
+  }
+
+  /** The device is gone, whatever the back end calls that. */
+  #endWaits(error: Error): void {
+    const gone =
+      error instanceof NicError && error.code === 'DEVICE_GONE'
+        ? error
+        : new NicError('DEVICE_GONE', `${this.address} is gone: ${error.message}`, {
+            path: this.address,
+            hint: 'Close it, and open it again when it is back.',
+            cause: error,
+          });
+    for (const queue of this.#rxQueues) queue.end(gone);
   }
 
   /** One bit a receive queue: queue q uses vector q. */
@@ -333,46 +391,17 @@ export abstract class IntelDevice implements NetDevice {
     }
   }
 
+  /** Each receive queue has a vector of its own; without enough of them its waits look once a millisecond. */
   #connectInterrupts(): void {
-    const { eims, eimc } = this.#family.registers;
-    const pending = (): boolean => this.rxQueues.some((queue) => queue.pending);
     const vectors = this.vfio.irqInfo(PciIrq.MSIX).count;
-    if (vectors >= this.queuePairs) {
-      this.#interrupts = new Interrupts(this.vfio, this.queuePairs);
-      this.#routeInterrupts();
-      this.#wait = new PacketWait({
-        pending,
-        arm: () => this.registers.write(eims, this.#vectors()),
-        disarm: () => this.registers.write(eimc, this.#vectors()),
-      });
-      for (let q = 0; q < this.queuePairs; q++) {
-        this.#interrupts.onInterrupt(q, () => this.#wait?.wake());
-      }
-    } else {
+    if (vectors < this.queuePairs) {
       debug('%s: %d MSI-X vectors, %d needed: idle waits poll', this.address, vectors, this.queuePairs);
-      this.#wait = new PacketWait({ pending });
+      return;
+    }
+    this.#interrupts = new Interrupts(this.vfio, this.queuePairs);
+    this.#routeInterrupts();
+    for (const [q, queue] of this.#rxQueues.entries()) {
+      this.#interrupts.onInterrupt(q, () => queue.interrupted());
     }
   }
-}
-
-function ownPool(options: OpenOptions, ringSlots: number, pageSize: PageSize): PacketPool {
-  const { buffers = ringSlots + SPARE_BUFFERS, bufferSizeBytes, debug: checks } = options;
-  return new PacketPool({
-    buffers,
-    pageSize,
-    ...(bufferSizeBytes === undefined ? {} : { bufferSizeBytes }),
-    ...(checks === undefined ? {} : { debug: checks }),
-  });
-}
-
-function checkCount(name: string, value: number, max: number): number {
-  if (Number.isInteger(value) && value >= 1 && value <= max) return value;
-  throw new NicError('BAD_OPTION', `${name} is ${value}`, { hint: `Give 1 to ${max}.` });
-}
-
-function checkRing(name: string, value: number): number {
-  if (Number.isInteger(Math.log2(value)) && value >= RING_MIN && value <= RING_MAX) return value;
-  throw new NicError('BAD_OPTION', `${name} is ${value}`, {
-    hint: `Give a power of two from ${RING_MIN} to ${RING_MAX}.`,
-  });
 }

@@ -1,18 +1,11 @@
 /**
  * The loop of a pipe: receive slot i and transmit slot i have the same buffer, for good. A packet moves by its length
- * alone: address words are written again only where the hardware overwrote them. A factory for `ownCopy`: it uses
- * nothing of its module but types, and what it captures becomes constants of the compiled code.
+ * alone: address words are written again only where the hardware overwrote them. A factory for `instantiate`: it
+ * uses nothing of its module but types, and what it captures becomes constants of the compiled code.
  */
-import type { PacketHook } from '../packet-hook.js';
+import type { PacketHook } from '../queue-link.js';
 import type { Doorbell } from '../register-file.js';
-
-/** Elements of `PipeLoop.state`: next slot to move, first slot that the receive ring has not got back. */
-export const PIPE_NEXT = 0;
-export const PIPE_CLEAN = 1;
-/** 1 from the end of the pipe on. */
-export const PIPE_CLOSED = 2;
-/** 1 between a fragment without EOP and the end of its frame. */
-export const PIPE_SKIPPING = 3;
+import type { Layout } from './descriptors.js';
 
 export interface PipeLoop {
   readonly rxRing: Int32Array;
@@ -25,6 +18,7 @@ export interface PipeLoop {
   /** Of the pool. */
   readonly iovaLow: number;
   readonly iovaHigh: number;
+  /** Elements NEXT, CLEAN (the first slot that the receive ring has not got back) and SKIPPING. */
   readonly state: Int32Array;
   readonly rxCounters: Float64Array;
   readonly txCounters: Float64Array;
@@ -39,39 +33,24 @@ export interface PipeLoop {
   readonly testMask: number;
   /** Word 2 of each slot, without the length: the last of a group asks for a report. */
   readonly commands: Int32Array;
-  /** Word 2 of a descriptor that transmits nothing. */
-  readonly nullCommand: number;
   readonly touch: boolean;
   /** Null where there is none: the engine compiles null in as a constant, undefined not. */
   readonly onPacket: PacketHook | null;
   /** Counts a slot that holds no frame to send, and moves it as one that transmits nothing. */
   readonly moveBad: (slot: number, status: number, length: number) => void;
+  /** Throws: one of the two devices is closed. */
+  readonly throwClosed: () => void;
+  /** Throws: the hook called the pipe that calls it. */
+  readonly throwNested: () => void;
 }
 
-export function makePipe(loop: PipeLoop): () => number {
+export function makePipe(layout: Layout, loop: PipeLoop): () => number {
   const { rxRing, txRing, rxTail, txTail, slots, addresses, iovaLow, iovaHigh, state } = loop;
   const { rxCounters, txCounters, dropped, memory, mask, batch, minBytes, spanBytes, testMask } = loop;
-  const { commands, nullCommand, touch, onPacket, moveBad } = loop;
-  // Elements of the arrays, and words and bits of descriptors.ts.
-  const NEXT = 0;
-  const CLEAN = 1;
-  const CLOSED = 2;
-  const SKIPPING = 3;
-  const PACKETS = 0;
-  const BYTES = 1;
-  const TX_ERRORS = 2;
-  const GROUP = 32;
-  const GROUP_MASK = 31;
-  const WORD_SHIFT = 2;
-  const RX_STATUS = 2;
-  const RX_LENGTH = 3;
-  const TX_COMMAND = 2;
-  const TX_STATUS = 3;
-  const DD = 1;
-  const DONE = 3;
-  const PAYLEN_SHIFT = 14;
-  /** `(slot in group + 1) & GROUP` is GROUP on the last slot, 0 on the others; shifted, it is the RS bit. */
-  const RS_SHIFT = 22;
+  const { commands, touch, onPacket, moveBad, throwClosed, throwNested } = loop;
+  const { NEXT, CLEAN, SKIPPING, PACKETS, BYTES, ERRORS, GROUP, WORD_SHIFT, RX_STATUS, RX_LENGTH } = layout;
+  const { TX_COMMAND, TX_STATUS, DD, DONE, NULL, PAYLEN_SHIFT, RS_SHIFT, CLOSED, HOOKED } = layout;
+  const GROUP_MASK = GROUP - 1;
 
   /** Gives slots whose packets have left back to the receive ring. */
   function reclaim(): void {
@@ -86,7 +65,7 @@ export function makePipe(loop: PipeLoop): () => number {
       txRing[word + 1] = iovaHigh;
       clean = (clean + GROUP) & mask;
     }
-    if (clean === before || state[CLOSED] !== 0) return;
+    if (clean === before) return;
     state[CLEAN] = clean;
     rxTail[0] = (clean - 1) & mask;
   }
@@ -105,6 +84,12 @@ export function makePipe(loop: PipeLoop): () => number {
     return state[SKIPPING] !== 0;
   }
 
+  /** In the middle of a frame that is too long, or at the end of the pipe. */
+  function pollSkipping(first: number, limit: number): number {
+    if (state[SKIPPING] === CLOSED) throwClosed();
+    return onPacket !== null ? pollHooked(onPacket, limit) : pollRest(first, limit, 0, 0);
+  }
+
   /** Moves a packet as it is. */
   function moveGood(slot: number, length: number): void {
     const word = slot << WORD_SHIFT;
@@ -117,6 +102,8 @@ export function makePipe(loop: PipeLoop): () => number {
 
   /** With a hook: packets may change their length or be dropped. */
   function pollHooked(hook: PacketHook, limit: number): number {
+    if (state[HOOKED] !== 0) throwNested();
+    state[HOOKED] = 1;
     let slot = state[NEXT]!;
     let moved = 0;
     let packets = 0;
@@ -140,7 +127,7 @@ export function makePipe(loop: PipeLoop): () => number {
           rxRing[word] = addresses[slot]!;
           rxRing[word + 1] = iovaHigh;
           rxRing[word + RX_STATUS] = 0;
-          txRing[word + TX_COMMAND] = good ? commands[slot]! | wanted : nullCommand | report;
+          txRing[word + TX_COMMAND] = good ? commands[slot]! | wanted : NULL | report;
           txRing[word + TX_STATUS] = good ? wanted << PAYLEN_SHIFT : 0;
           if (good) {
             sent++;
@@ -148,12 +135,13 @@ export function makePipe(loop: PipeLoop): () => number {
           } else if (wanted === 0) {
             dropped[0]! += 1;
           } else {
-            txCounters[TX_ERRORS]! += 1;
+            txCounters[ERRORS]! += 1;
           }
         }
         slot = (slot + 1) & mask;
       }
     } finally {
+      state[HOOKED] = 0;
       // A hook that throws leaves its packet in the ring: the next poll shows it again.
       if (moved > 0) commit(slot, packets, bytes, sent, sentBytes);
     }
@@ -197,8 +185,8 @@ export function makePipe(loop: PipeLoop): () => number {
     // One slot stays empty, so that neither a tail that meets its head nor a device that fills every slot confuses.
     const room = (clean - first - 1) & mask;
     const limit = (batch < room ? batch : room) | 0;
+    if (skips()) return pollSkipping(first, limit);
     if (onPacket !== null) return pollHooked(onPacket, limit);
-    if (skips()) return pollRest(first, limit, 0, 0);
     let slot = first;
     let moved = 0;
     let bytes = 0;

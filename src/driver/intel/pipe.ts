@@ -7,12 +7,13 @@
  * group of 32. While the transmit ring is full the pipe waits: arriving frames stay in the receive ring, and what does
  * not fit there the hardware counts as missed. A dropped packet keeps its place as a descriptor that transmits nothing.
  */
-import { NicError } from '../../errors.js';
-import { checkBatch, Forwarder, type ForwarderOptions } from '../../forward/forwarder.js';
-import type { PacketPool } from '../../hugepage/packet-pool.js';
-import type { RxQueue, TxQueue } from '../device.js';
-import { ownCopy, STATE_LENGTH } from '../instantiate.js';
+import type { NicError } from '../../errors.js';
+import type { BufferOwners } from '../../hugepage/buffer-owners.js';
+import { instantiate, STATE_LENGTH } from '../instantiate.js';
+import { type LinkedQueues, type LinkOptions, nestedPoll, type PacketHook } from '../queue-link.js';
 import {
+  GROUP,
+  LAYOUT,
   RX_DD,
   RX_EOP,
   RX_STATUS_WORD,
@@ -23,51 +24,45 @@ import {
   TX_RS,
   TX_STATUS_WORD,
 } from './descriptors.js';
-import { makePipe, PIPE_CLEAN, PIPE_CLOSED, PIPE_NEXT, PIPE_SKIPPING } from './pipe-loop.js';
+import { makePipe } from './pipe-loop.js';
 import type { RingShare } from './ring-share.js';
 import type { RxLoop } from './rx-loop.js';
-import { IntelRxQueue, RX_BYTES, RX_DAMAGED, RX_PACKETS, RX_TOO_LONG } from './rx-queue.js';
+import type { IntelRxQueue } from './rx-queue.js';
 import type { TxLoop } from './tx-loop.js';
-import { IntelTxQueue, TX_ERRORS } from './tx-queue.js';
+import type { IntelTxQueue } from './tx-queue.js';
 
-const GROUP = 32;
+const { NEXT, CLEAN, SKIPPING, CLOSED, PACKETS, BYTES, ERRORS } = LAYOUT;
 
-export class Pipe implements RingShare {
+export class Pipe implements RingShare, LinkedQueues {
   readonly path = 'pipe';
-  /**
-   * Moves one batch; returns the number of packets received. A function of its own for each pipe: see own-copy.ts.
-   */
+  /** A function of its own for each pipe: see instantiate.ts. */
   readonly poll: () => number;
+  readonly #rxQueue: IntelRxQueue;
   readonly #rx: RxLoop;
   readonly #tx: TxLoop;
   readonly #state = new Int32Array(STATE_LENGTH);
   readonly #dropped = new Float64Array(STATE_LENGTH);
   readonly #addresses: Int32Array;
   #kept: ReadonlyMap<number, number> | undefined;
+  #closed: NicError | undefined;
 
   /**
-   * Joins two queues that have not moved a packet yet, until their devices close. `receive` and `send` throw from now
-   * on. @param pool the pool of both queues
-   * @throws NicError `BAD_OPTION` where `Pipe.obstacle` names something
+   * Joins two queues until their devices close; `receive` and `send` throw from now on. `Pipe.obstacle` must have found
+   * nothing.
    */
-  constructor(rx: RxQueue, tx: TxQueue, pool: PacketPool, options: ForwarderOptions = {}) {
-    const obstacle = Pipe.obstacle(rx, tx, pool);
-    if (obstacle !== undefined) {
-      throw new NicError('BAD_OPTION', `No pipe is possible: ${obstacle}`, {
-        hint: 'Use connectQueues, which takes the general path then, or a Forwarder.',
-      });
-    }
-    const { touch = false, onPacket = null } = options;
-    const batch = checkBatch(options.batch);
-    this.#rx = (rx as IntelRxQueue).lend(this);
-    this.#tx = (tx as IntelTxQueue).lend(this);
+  constructor(rx: IntelRxQueue, tx: IntelTxQueue, options: Omit<LinkOptions, 'path' | 'general'>) {
+    const { touch, batch } = options;
+    const onPacket = ownedHook(options.onPacket, rx.pool.owners);
+    this.#rxQueue = rx;
+    this.#rx = rx.lend(this);
+    this.#tx = tx.lend(this);
     const { slots, iovaLow, iovaHigh, shift } = this.#rx;
     this.#addresses = slots.map((buffer) => iovaLow + (buffer << shift));
     const { ring } = this.#tx;
     for (const [slot, address] of this.#addresses.entries()) {
       ring.set([address, iovaHigh, 0, 0], slot << SHIFT);
     }
-    this.poll = ownCopy(makePipe)({
+    this.poll = instantiate(makePipe, LAYOUT, {
       rxRing: this.#rx.ring,
       txRing: ring,
       rxTail: this.#rx.tail,
@@ -80,29 +75,31 @@ export class Pipe implements RingShare {
       rxCounters: this.#rx.counters,
       txCounters: this.#tx.counters,
       dropped: this.#dropped,
-      memory: pool.memory,
+      memory: rx.pool.frames,
       mask: this.#rx.mask,
       batch,
       minBytes: this.#tx.minBytes,
-      spanBytes: this.#tx.spanBytes,
+      // What is received must fit what may be received and what may be sent.
+      spanBytes: Math.min(this.#tx.spanBytes, this.#rx.maxBytes - this.#tx.minBytes),
       testMask: this.#rx.testMask,
       commands: this.#tx.commands,
-      nullCommand: TX_NULL,
       touch,
       onPacket,
       moveBad: (slot, status, length) => this.#moveBad(slot, status, length),
+      throwClosed: () => {
+        throw this.#closed;
+      },
+      throwNested: () => {
+        throw nestedPoll();
+      },
     });
   }
 
-  /** What stands against a pipe between two queues; undefined where nothing does. @param pool of both queues */
-  static obstacle(rx: RxQueue, tx: TxQueue, pool: PacketPool): string | undefined {
-    if (!(rx instanceof IntelRxQueue && tx instanceof IntelTxQueue)) {
-      return 'the rings have different descriptors';
-    }
+  /** What stands against a pipe between two queues of one pool; undefined where nothing does. */
+  static obstacle(rx: IntelRxQueue, tx: IntelTxQueue): string | undefined {
     if (rx.size !== tx.size) {
       return `the receive ring has ${rx.size} descriptors and the transmit ring ${tx.size}`;
     }
-    if (!rx.isOf(pool) || !tx.isOf(pool)) return 'the queues have different pools';
     return rx.lendingObstacle ?? tx.lendingObstacle;
   }
 
@@ -120,51 +117,52 @@ export class Pipe implements RingShare {
   }
 
   #hasPacket(): boolean {
-    const word = this.#state[PIPE_NEXT]! << SHIFT;
+    const word = this.#state[NEXT]! << SHIFT;
     return this.#kept === undefined && (this.#rx.ring[word + RX_STATUS_WORD]! & RX_DD) !== 0;
   }
 
   /** A free slot in the transmit ring, or a group of them that has been reported. */
   #hasRoom(): boolean {
-    const clean = this.#state[PIPE_CLEAN]!;
-    if (((clean - this.#state[PIPE_NEXT]! - 1) & this.#rx.mask) !== 0) return true;
+    const clean = this.#state[CLEAN]!;
+    if (((clean - this.#state[NEXT]! - 1) & this.#rx.mask) !== 0) return true;
     const last = clean + GROUP - 1;
     return (this.#tx.ring[(last << SHIFT) + TX_STATUS_WORD]! & TX_DD) !== 0;
   }
 
-  close(): ReadonlyMap<number, number> {
+  close(why: NicError): ReadonlyMap<number, number> {
     if (this.#kept === undefined) {
       const kept = new Map<number, number>();
       const { slots, mask } = this.#rx;
-      for (let slot = this.#state[PIPE_CLEAN]!; slot !== this.#state[PIPE_NEXT]; slot = (slot + 1) & mask) {
+      for (let slot = this.#state[CLEAN]!; slot !== this.#state[NEXT]; slot = (slot + 1) & mask) {
         kept.set(slot, slots[slot]!);
       }
       this.#kept = kept;
-      // No room: `poll` moves nothing from now on.
-      this.#state[PIPE_CLOSED] = 1;
-      this.#state[PIPE_CLEAN] = 0;
-      this.#state[PIPE_NEXT] = mask;
+      this.#closed = why;
+      this.#state[SKIPPING] = CLOSED;
+      // Nothing to reclaim from a ring that is gone.
+      this.#state[CLEAN] = 0;
+      this.#state[NEXT] = 0;
     }
     return this.#kept;
   }
 
   /** What the general path does with a bad slot, at its place in the ring: see IntelRxQueue and IntelTxQueue. */
   #moveBad(slot: number, status: number, length: number): void {
-    const { ring, counters, testMask, iovaHigh, bufferSizeBytes } = this.#rx;
+    const { ring, counters, testMask, iovaHigh, maxBytes } = this.#rx;
     const state = this.#state;
     const endOfPacket = (status & RX_EOP) !== 0;
-    const received = (status & testMask) === (RX_DD | RX_EOP) && length > 0 && length <= bufferSizeBytes;
-    if (state[PIPE_SKIPPING] === 0) {
+    const received = (status & testMask) === (RX_DD | RX_EOP) && length > 0 && length <= maxBytes;
+    if (state[SKIPPING] === 0) {
       if (received) {
-        // Good, and shorter than hardware can send.
-        counters[RX_PACKETS]! += 1;
-        counters[RX_BYTES]! += length;
-        this.#tx.counters[TX_ERRORS]! += 1;
+        // Good, and of a length that the transmitter cannot send.
+        counters[PACKETS]! += 1;
+        counters[BYTES]! += length;
+        this.#tx.counters[ERRORS]! += 1;
       } else {
-        counters[endOfPacket ? RX_DAMAGED : RX_TOO_LONG]! += 1;
+        counters[this.#rxQueue.damageOf(status, length)]! += 1;
       }
     }
-    state[PIPE_SKIPPING] = endOfPacket ? 0 : 1;
+    state[SKIPPING] = endOfPacket ? 0 : 1;
     const word = slot << SHIFT;
     ring[word] = this.#addresses[slot]!;
     ring[word + 1] = iovaHigh;
@@ -176,30 +174,8 @@ export class Pipe implements RingShare {
   }
 }
 
-export interface ConnectOptions extends ForwarderOptions {
-  /**
-   * `auto`, the default, makes a pipe where one is possible and a forwarder elsewhere; `pipe` insists; `general` makes
-   * a forwarder.
-   */
-  readonly path?: 'auto' | 'pipe' | 'general';
-}
-
-/**
- * Connects a receive queue with a transmit queue by the fastest path there is.
- * @param pool the pool of both queues
- * @returns a `Pipe` or a `Forwarder`: both have `poll`, `dropped` and `path`
- * @throws NicError `BAD_OPTION` where `path` is `pipe` and none is possible
- * @example
- * const toB = connectQueues(a.rxQueues[0], b.txQueues[0], pool);
- * await pollLoop(() => toB.poll(), { signal, devices: [a] });
- */
-export function connectQueues(
-  rx: RxQueue,
-  tx: TxQueue,
-  pool: PacketPool,
-  options: ConnectOptions = {},
-): Pipe | Forwarder {
-  const { path = 'auto' } = options;
-  const wantsPipe = path === 'pipe' || (path === 'auto' && Pipe.obstacle(rx, tx, pool) === undefined);
-  return wantsPipe ? new Pipe(rx, tx, pool, options) : new Forwarder(rx, tx, pool, options);
+/** In a pool with checks a hook owns its packet while it runs. */
+function ownedHook(hook: PacketHook | null, owners: BufferOwners | undefined): PacketHook | null {
+  if (hook === null || owners === undefined) return hook;
+  return (packet, lengthBytes) => owners.during(packet, () => hook(packet, lengthBytes));
 }

@@ -9,8 +9,9 @@ export interface RingShare {
   /**
    * Ends the pipe, and tells which receive slots have their packet in the transmit ring: slot to buffer. Those buffers
    * are the transmit queue's to give back, the others the receive queue's. The same at every call.
+   * @param why thrown by the pipe's `poll` from now on
    */
-  close(): ReadonlyMap<number, number>;
+  close(why: NicError): ReadonlyMap<number, number>;
 }
 
 /** Takes the place of `receive` and `send` while a pipe has the ring. @throws NicError `OWNERSHIP` */

@@ -1,14 +1,9 @@
 /**
- * The loop that takes packets off a receive ring. A factory for `ownCopy`: it uses nothing of its module but types, and
- * what it captures becomes constants of the compiled code.
+ * The loop that takes packets off a receive ring. A factory for `instantiate`: it uses nothing of its module but types,
+ * and what it captures becomes constants of the compiled code.
  */
 import type { Doorbell } from '../register-file.js';
-
-/** Elements of `RxLoop.state`. */
-export const RX_NEXT = 0;
-/** What a good frame's status is under the mask: `DD | EOP`, or RX_HOLD to leave every packet to `receiveRest`. */
-export const RX_GOOD = 1;
-export const RX_HOLD = -1;
+import type { Layout } from './descriptors.js';
 
 /** What the loop works on. */
 export interface RxLoop {
@@ -16,6 +11,7 @@ export interface RxLoop {
   readonly tail: Doorbell;
   /** Buffer index of each slot. */
   readonly slots: Int32Array;
+  /** Elements NEXT and GOOD. */
   readonly state: Int32Array;
   readonly counters: Float64Array;
   /** Of the pool. */
@@ -24,82 +20,75 @@ export interface RxLoop {
   readonly lengths: Uint16Array;
   readonly mask: number;
   readonly shift: number;
-  readonly bufferSizeBytes: number;
+  /** Longest frame. */
+  readonly maxBytes: number;
+  /** I/O address of buffer 0's frame. */
   readonly iovaLow: number;
   readonly iovaHigh: number;
   /** `DD | EOP` and the bits that mean a damaged frame. */
   readonly testMask: number;
   /** Goes on where the loop met what is no good frame: `received` packets of at most `limit` are in `bufs`. */
   readonly receiveRest: (bufs: Uint32Array, limit: number, received: number) => number;
+  /** The array itself; throws where it is no Uint32Array. */
+  readonly check: (bufs: Uint32Array) => Uint32Array;
 }
 
-export function makeReceive(loop: RxLoop): (bufs: Uint32Array, max: number) => number {
+export function makeReceive(layout: Layout, loop: RxLoop): (bufs: Uint32Array, max: number) => number {
   // `var`: at every use of an outer function's `const` the engine checks that it has a value.
-  var {
-    ring,
-    tail,
-    slots,
-    state,
-    counters,
-    free,
-    freeLevel,
-    lengths,
-    mask,
-    shift,
-    bufferSizeBytes,
-    iovaLow,
-    iovaHigh,
-    testMask,
-    receiveRest,
-  } = loop;
-  // Small enough (460 bytes of bytecode) for the engine to inline it in its caller.
+  var { ring, tail, slots, state, counters, free, freeLevel, lengths } = loop;
+  var { mask, shift, maxBytes, iovaLow, iovaHigh, testMask, receiveRest, check } = loop;
+  var { NEXT, GOOD, PACKETS, BYTES, RX_STATUS, RX_LENGTH, LENGTH_MASK, WORD_SHIFT, DD } = layout;
+  /** The array of the last call, which was checked: a comparison costs less than looking at its class each time. */
+  var known: Uint32Array = new Uint32Array(0);
+  // At most 415 bytes of bytecode, as `send`: then the engine inlines both in a caller that uses both (limits of 460
+  // each and 920 for all, of which the second counts 1.2 times). Variables that are used twice are copied for that reason.
   return function receive(bufs: Uint32Array, max: number): number {
-    const NEXT = 0;
-    const GOOD = 1;
-    const PACKETS = 0;
-    const BYTES = 1;
-    const STATUS = 2;
-    const LENGTH = 3;
+    const words = ring;
+    const place = state;
+    const counts = counters;
+    const buffers = slots;
+    const level = freeLevel;
+    if (bufs !== known) known = check(bufs);
     // `| 0`: without it the engine computes with doubles. `max` may be undefined: not less than anything.
     let limit = bufs.length | 0;
     if (max < limit) limit = max | 0;
-    const good = state[GOOD]!;
-    let freeCount = freeLevel[0]!;
+    const good = place[GOOD]!;
+    const freeCount = level[0]!;
     let room = limit;
     if (freeCount < room) room = freeCount;
-    let slot = state[NEXT]!;
+    const first = place[NEXT]!;
+    let slot = first;
     let received = 0;
     let bytes = 0;
+    let status = DD as number;
     // No call in this loop: after one, the engine would check `bufs` again in every round.
     while (received < room) {
-      const word = slot << 2;
+      const word = slot << WORD_SHIFT;
       // The hardware sets DD last, and x86 keeps the order of these two loads.
-      const status = ring[word + STATUS]!;
-      const length = ring[word + LENGTH]! & 0xffff;
-      if ((status & testMask) !== good || (length - 1) >>> 0 >= bufferSizeBytes) break;
-      freeCount--;
-      const fresh = free[freeCount]!;
-      const buffer = slots[slot]!;
-      slots[slot] = fresh;
-      ring[word] = (iovaLow + (fresh << shift)) | 0;
-      ring[word + 1] = iovaHigh;
-      ring[word + STATUS] = 0;
+      status = words[word + RX_STATUS]!;
+      const length = words[word + RX_LENGTH]! & LENGTH_MASK;
+      if ((status & testMask) !== good || (length - 1) >>> 0 >= maxBytes) break;
+      const fresh = free[freeCount - 1 - received]!;
+      const buffer = buffers[slot]!;
+      buffers[slot] = fresh;
+      words[word] = (iovaLow + (fresh << shift)) | 0;
+      words[word + 1] = iovaHigh;
+      words[word + RX_STATUS] = 0;
       lengths[buffer] = length;
       bytes = (bytes + length) | 0;
       bufs[received] = buffer;
-      received++;
-      slot = (slot + 1) & mask;
+      received = (received + 1) | 0;
+      slot = (first + received) & mask;
     }
     if (received > 0) {
-      freeLevel[0] = freeCount;
-      state[NEXT] = slot;
-      counters[PACKETS]! += received;
+      level[0] = freeCount - received;
+      place[NEXT] = slot;
+      counts[PACKETS]! += received;
       tail[0] = (slot - 1) & mask;
-      counters[BYTES]! += bytes;
+      counts[BYTES]! += bytes;
     }
-    if (received < limit && (ring[(slot << 2) + STATUS]! & 1) !== 0) {
-      return receiveRest(bufs, limit, received);
-    }
+    // Something that is no good frame, or no free buffer.
+    if (received < limit && (status & DD) !== 0) return receiveRest(bufs, limit, received);
     return received;
   };
 }

@@ -6,12 +6,16 @@
  * slots back.
  */
 import { NicError } from '../../errors.js';
-import { type PacketPool, RxFlag } from '../../hugepage/packet-pool.js';
-import type { RxQueue } from '../device.js';
-import { ownCopy, STATE_LENGTH } from '../instantiate.js';
+import { RxFlag } from '../../hugepage/packet-metadata.js';
+import { type PacketPool, packetArray } from '../../hugepage/packet-pool.js';
+import type { RxQueue, TxQueue, WaitOptions } from '../device.js';
+import { instantiate, STATE_LENGTH } from '../instantiate.js';
+import { PacketWait } from '../packet-wait.js';
+import type { LinkedQueues, LinkOptions } from '../queue-link.js';
 import type { Doorbell } from '../register-file.js';
 import {
   DESCRIPTOR_WORD_SHIFT,
+  LAYOUT,
   RX_DD,
   RX_EOP,
   RX_IPCS,
@@ -21,15 +25,9 @@ import {
   RX_STATUS_WORD,
   RX_VP,
 } from './descriptors.js';
+import { linkQueues } from './link-queues.js';
 import { inPipe, type RingShare } from './ring-share.js';
-import { makeReceive, RX_GOOD, RX_HOLD, RX_NEXT, type RxLoop } from './rx-loop.js';
-
-/** Indices of `IntelRxQueue.counters`. */
-export const RX_PACKETS = 0;
-export const RX_BYTES = 1;
-export const RX_NO_BUFFER = 2;
-export const RX_TOO_LONG = 3;
-export const RX_DAMAGED = 4;
+import { makeReceive, type RxLoop } from './rx-loop.js';
 
 export interface IntelRxQueueOptions {
   /** Four words a descriptor; the number of descriptors is a power of two. */
@@ -37,10 +35,14 @@ export interface IntelRxQueueOptions {
   /** The queue's RDT register. */
   readonly tail: Doorbell;
   readonly pool: PacketPool;
+  /** Longest frame, at most what a buffer holds. Default: just that. */
+  readonly maxFrameBytes?: number;
   /** Bits of the status word that mean the frame is damaged: they differ between families. */
   readonly errorMask: number;
-  /** Fill `rxFlags`, `vlanTags` and `rssHashes` of the pool. Default false. */
+  /** Fill the pool's metadata. Default false. */
   readonly metadata?: RxMetadataBits | undefined;
+  /** Unmasks and masks the queue's interrupt. Without it, waits look once a millisecond. */
+  readonly interrupt?: { readonly arm: () => void; readonly disarm: () => void } | undefined;
 }
 
 /** Where the status word says what was checked; the error bits differ between families. */
@@ -51,29 +53,32 @@ export interface RxMetadataBits {
   readonly l4ErrorShift: number;
 }
 
-/** One buffer a packet: a good frame is done and ends in its first descriptor. */
-const DONE = RX_DD | RX_EOP;
+/** Longest sleep of a queue whose slots all wait in another's transmit ring: it cannot interrupt. */
+const BLOCKED_MS = 1;
+
+const { NEXT, GOOD, HOLD, DONE, PACKETS, BYTES, NO_BUFFER, TOO_LONG, DAMAGED } = LAYOUT;
 
 export class IntelRxQueue implements RxQueue {
   readonly size: number;
-  /** Float64 slots: adding to them never allocates, however high they count. */
+  readonly pool: PacketPool;
+  /** Float64 slots: adding to them never allocates, however high they count. Elements as in LAYOUT. */
   readonly counters = new Float64Array(STATE_LENGTH);
-  /** A function of its own for each queue: see own-copy.ts. */
+  /** A function of its own for each queue: see instantiate.ts. */
   receive: RxQueue['receive'];
   readonly #loop: RxLoop;
-  readonly #pool: PacketPool;
   readonly #metadata: RxMetadataBits | undefined;
+  readonly #wait: PacketWait;
   #pipe: RingShare | undefined;
-  #closed = false;
+  #closed: NicError | undefined;
 
   /**
    * Takes a buffer for each slot from the pool.
-   * @throws NicError `BAD_OPTION` where it has fewer: another device took them since `IntelDevice` looked
+   * @throws NicError `BAD_OPTION` where it has fewer: another device took them since the options were checked
    */
   constructor(options: IntelRxQueueOptions) {
-    const { ring, tail, pool, errorMask, metadata } = options;
+    const { ring, tail, pool, errorMask, metadata, interrupt } = options;
     this.size = ring.length >>> DESCRIPTOR_WORD_SHIFT;
-    this.#pool = pool;
+    this.pool = pool;
     this.#metadata = metadata;
     if (pool.freeCount < this.size) {
       throw new NicError(
@@ -94,22 +99,28 @@ export class IntelRxQueue implements RxQueue {
       lengths: pool.lengths,
       mask: this.size - 1,
       shift: pool.bufferShift,
-      bufferSizeBytes: pool.bufferSizeBytes,
-      iovaLow: pool.iovaLow | 0,
+      maxBytes: Math.min(options.maxFrameBytes ?? pool.maxFrameBytes, pool.maxFrameBytes),
+      iovaLow: pool.frameIovaLow | 0,
       iovaHigh: pool.iovaHigh | 0,
       receiveRest: (bufs, limit, received) => this.#receiveRest(bufs, limit, received),
+      check: packetArray,
     };
     for (let slot = 0; slot < this.size; slot++) {
       this.#loop.slots[slot] = pool.free[--pool.freeCount]!;
       this.#arm(slot);
     }
-    this.#loop.state[RX_GOOD] = DONE;
-    const receive = ownCopy(makeReceive)(this.#loop) as RxQueue['receive'];
+    this.#loop.state[GOOD] = DONE;
+    this.#wait = new PacketWait({
+      pending: () => this.pending,
+      arm: interrupt?.arm,
+      disarm: interrupt?.disarm,
+    });
+    const receive = instantiate(makeReceive, LAYOUT, this.#loop) as RxQueue['receive'];
     const { owners } = pool;
     this.receive =
       metadata === undefined && owners === undefined
         ? receive
-        : (bufs, max = bufs.length) => this.#receiveWith(receive, bufs, Math.min(max, bufs.length));
+        : (bufs, max) => this.#receiveWith(receive, bufs, max);
   }
 
   /** Hands all slots but one to the hardware: RDT = RDH would mean an empty ring. Call once the queue is enabled. */
@@ -120,8 +131,27 @@ export class IntelRxQueue implements RxQueue {
   get pending(): boolean {
     if (this.#pipe !== undefined) return this.#pipe.pending;
     const { ring, state } = this.#loop;
-    const word = state[RX_NEXT]! << DESCRIPTOR_WORD_SHIFT;
-    return (ring[word + RX_STATUS_WORD]! & RX_DD) !== 0 && !this.#closed;
+    const word = state[NEXT]! << DESCRIPTOR_WORD_SHIFT;
+    return (ring[word + RX_STATUS_WORD]! & RX_DD) !== 0 && this.#closed === undefined;
+  }
+
+  wait(options: WaitOptions = {}): Promise<boolean> {
+    if (!this.blocked) return this.#wait.wait(options);
+    return this.#wait.wait({ ...options, timeoutMs: Math.min(options.timeoutMs ?? BLOCKED_MS, BLOCKED_MS) });
+  }
+
+  /** The queue's interrupt came. */
+  interrupted(): void {
+    this.#wait.wake();
+  }
+
+  /** The device is gone: no interrupt will come. Ends all waits, also those to come, with this error. */
+  end(why: Error): void {
+    this.#wait.close(why);
+  }
+
+  link(tx: TxQueue, options: LinkOptions): LinkedQueues | undefined {
+    return linkQueues(this, tx, options);
   }
 
   /** True where a pipe has no slot left to receive into: no interrupt tells when there is one again. */
@@ -131,20 +161,16 @@ export class IntelRxQueue implements RxQueue {
 
   /** What forwarders work on; undefined where packets need more than the plain loop. */
   get plainLoop(): RxLoop | undefined {
-    return this.#metadata === undefined && this.#pool.owners === undefined ? this.#loop : undefined;
-  }
-
-  isOf(pool: PacketPool): boolean {
-    return pool === this.#pool;
+    return this.#metadata === undefined && this.pool.owners === undefined ? this.#loop : undefined;
   }
 
   /** What stands against lending the ring to a pipe; undefined where nothing does. */
   get lendingObstacle(): string | undefined {
     if (this.#pipe !== undefined) return 'the receive queue is in a pipe already';
-    if (this.#closed) return 'the receive queue is closed';
+    if (this.#closed !== undefined) return 'the receive queue is closed';
     if (this.#metadata !== undefined) return 'the receive queue notes metadata for each packet';
     const { state } = this.#loop;
-    if (state[RX_NEXT] !== 0 || state[RX_GOOD] === RX_HOLD || this.counters.some((count) => count > 0)) {
+    if (state[NEXT] !== 0 || state[GOOD] === HOLD || this.counters.some((count) => count > 0)) {
       return 'packets have been received already';
     }
     return undefined;
@@ -154,29 +180,45 @@ export class IntelRxQueue implements RxQueue {
   lend(pipe: RingShare): RxLoop {
     this.#pipe = pipe;
     this.receive = inPipe;
-    // For those who kept the function that was there.
-    this.#loop.state[RX_GOOD] = RX_HOLD;
+    // A caller may have kept the old `receive`: under HOLD it leaves every packet to `#receiveRest`, which throws.
+    this.#loop.state[GOOD] = HOLD;
     return this.#loop;
   }
 
-  /** Gives every buffer back to the pool. The hardware must have stopped: it may not write to them any more. */
-  close(): void {
-    if (this.#closed) return;
-    this.#closed = true;
-    const { ring, slots } = this.#loop;
-    const kept = this.#pipe?.close();
+  /**
+   * Gives every buffer back to the pool and ends all waits. The hardware must have stopped: it may not write to buffers
+   * any more. @param why thrown by `receive` and `wait` from now on
+   */
+  close(why: NicError): void {
+    if (this.#closed !== undefined) return;
+    this.#closed = why;
+    const { slots } = this.#loop;
+    const kept = this.#pipe?.close(why);
     for (const [slot, buffer] of slots.entries()) {
-      if (kept?.has(slot) !== true) this.#pool.free[this.#pool.freeCount++] = buffer;
+      if (kept?.has(slot) !== true) this.pool.free[this.pool.freeCount++] = buffer;
     }
-    // A device that wrote DD after its reset must find no slot to hand out.
+    this.sealRing();
+    this.#wait.close(why);
+  }
+
+  /**
+   * Makes the ring look as if its next slot were done and bad, so that every loop over it goes the long way and throws.
+   * Once more after the ring's memory was replaced by zero pages.
+   */
+  sealRing(): void {
+    const { ring, state } = this.#loop;
     ring.fill(0);
+    state[GOOD] = HOLD;
+    ring[(state[NEXT]! << DESCRIPTOR_WORD_SHIFT) + RX_STATUS_WORD] = RX_DD;
   }
 
   /** Receives with what few ask for around it: metadata, checks of ownership. */
-  #receiveWith(receive: RxQueue['receive'], bufs: Uint32Array, max: number): number {
+  #receiveWith(receive: RxQueue['receive'], bufs: Uint32Array, max: number | undefined): number {
     const metadata = this.#metadata;
-    const received = receive(bufs, metadata === undefined ? max : this.#noteMetadata(max, metadata));
-    this.#pool.owners?.taken(bufs, 0, received);
+    const { length } = packetArray(bufs);
+    const limit = max !== undefined && max < length ? max : length;
+    const received = receive(bufs, metadata === undefined ? limit : this.#noteMetadata(limit, metadata));
+    this.pool.owners?.taken(bufs, received);
     return received;
   }
 
@@ -185,27 +227,28 @@ export class IntelRxQueue implements RxQueue {
    * in `bufs`.
    */
   #receiveRest(bufs: Uint32Array, max: number, before: number): number {
+    if (this.#closed !== undefined) throw this.#closed;
     if (this.#pipe !== undefined) inPipe();
-    const { ring, tail, slots, state, lengths, mask, testMask, bufferSizeBytes } = this.#loop;
-    const { free } = this.#pool;
+    const { ring, tail, slots, state, lengths, mask, testMask, maxBytes } = this.#loop;
+    const { free } = this.pool;
     let limit = max;
     let received = before;
     let bytes = 0;
     let dropped = 0;
-    let slot = state[RX_NEXT]!;
+    let slot = state[NEXT]!;
     while (received < limit) {
       const word = slot << DESCRIPTOR_WORD_SHIFT;
       const status = ring[word + RX_STATUS_WORD]!;
       if ((status & RX_DD) === 0) break;
       const length = ring[word + RX_LENGTH_WORD]! & 0xffff;
-      const good = (status & testMask) === state[RX_GOOD] && length > 0 && length <= bufferSizeBytes;
+      const good = (status & testMask) === state[GOOD] && length > 0 && length <= maxBytes;
       if (good) {
-        if (this.#pool.freeCount === 0) {
-          this.counters[RX_NO_BUFFER]! += 1;
+        if (this.pool.freeCount === 0) {
+          this.counters[NO_BUFFER]! += 1;
           break;
         }
         const buffer = slots[slot]!;
-        slots[slot] = free[--this.#pool.freeCount]!;
+        slots[slot] = free[--this.pool.freeCount]!;
         this.#arm(slot);
         lengths[buffer] = length;
         bytes += length;
@@ -213,27 +256,34 @@ export class IntelRxQueue implements RxQueue {
       } else {
         // A device that fills slots that it does not own never ends.
         if (dropped++ === this.size) break;
-        this.#drop(slot, status);
+        this.#drop(slot, status, length);
         // Its metadata was noted in the place of a packet's.
         if (this.#metadata !== undefined) limit--;
       }
       slot = (slot + 1) & mask;
     }
-    state[RX_NEXT] = slot;
-    this.counters[RX_PACKETS]! += received - before;
-    this.counters[RX_BYTES]! += bytes;
+    state[NEXT] = slot;
+    this.counters[PACKETS]! += received - before;
+    this.counters[BYTES]! += bytes;
     if (received + dropped > before) tail[0] = (slot - 1) & mask;
     return received;
   }
 
   /** Counts a slot that holds no good frame and returns it to the ring. */
-  #drop(slot: number, status: number): void {
+  #drop(slot: number, status: number, length: number): void {
     const { state } = this.#loop;
-    const endOfPacket = (status & RX_EOP) !== 0;
-    // Held: the rest of a frame that is too long.
-    if (state[RX_GOOD] !== RX_HOLD) this.counters[endOfPacket ? RX_DAMAGED : RX_TOO_LONG]! += 1;
-    state[RX_GOOD] = endOfPacket ? DONE : RX_HOLD;
+    // Held: the rest of a frame that was counted at its first slot.
+    if (state[GOOD] !== HOLD) this.counters[this.damageOf(status, length)]! += 1;
+    state[GOOD] = (status & RX_EOP) !== 0 ? DONE : HOLD;
     this.#arm(slot);
+  }
+
+  /** Which counter a slot counts in that holds no good frame: TOO_LONG or DAMAGED. */
+  damageOf(status: number, length: number): number {
+    const { testMask, maxBytes } = this.#loop;
+    if ((status & RX_EOP) === 0) return TOO_LONG;
+    // Whole and undamaged, and longer than the longest frame.
+    return (status & testMask) === DONE && length > maxBytes ? TOO_LONG : DAMAGED;
   }
 
   /**
@@ -242,15 +292,15 @@ export class IntelRxQueue implements RxQueue {
    */
   #noteMetadata(limit: number, bits: RxMetadataBits): number {
     const { ring, slots, state, mask } = this.#loop;
-    const pool = this.#pool;
-    let slot = state[RX_NEXT]!;
+    const { metadata } = this.pool;
+    let slot = state[NEXT]!;
     for (let noted = 0; noted < limit; noted++) {
       const word = slot << DESCRIPTOR_WORD_SHIFT;
       const status = ring[word + RX_STATUS_WORD]!;
       if ((status & RX_DD) === 0) return noted;
       const buffer = slots[slot]!;
       const hashed = (ring[word]! & RX_RSS_TYPE_MASK) !== 0;
-      pool.rxFlags[buffer] =
+      metadata.rxFlags[buffer] =
         ((status & RX_VP) !== 0 ? RxFlag.VLAN : 0) |
         ((status & RX_IPCS) !== 0
           ? RxFlag.IP_CHECKED | (((status >>> bits.ipErrorShift) & 1) * RxFlag.IP_BAD)
@@ -258,9 +308,9 @@ export class IntelRxQueue implements RxQueue {
         ((status & RX_L4CS) !== 0
           ? RxFlag.L4_CHECKED | (((status >>> bits.l4ErrorShift) & 1) * RxFlag.L4_BAD)
           : 0) |
-        (hashed ? RxFlag.RSS_HASH : 0);
-      pool.vlanTags[buffer] = ring[word + RX_LENGTH_WORD]! >>> 16;
-      pool.rssHashes[buffer] = ring[word + 1]!;
+        (hashed ? RxFlag.HASH : 0);
+      metadata.vlanTags[buffer] = ring[word + RX_LENGTH_WORD]! >>> 16;
+      metadata.hashes[buffer] = ring[word + 1]!;
       slot = (slot + 1) & mask;
     }
     return limit;

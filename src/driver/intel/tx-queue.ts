@@ -5,12 +5,17 @@
  * packets; a group's buffers return to the pool together. Up to 31 sent packets therefore stay with the ring until
  * later ones follow or the device closes. RS not on every descriptor requires TXDCTL.WTHRESH = 0.
  */
-import { type BufferOwners, type PacketPool, TxFlag } from '../../hugepage/packet-pool.js';
+import type { NicError } from '../../errors.js';
+import type { BufferOwners } from '../../hugepage/buffer-owners.js';
+import { TxFlag } from '../../hugepage/packet-metadata.js';
+import { checkRange, type PacketPool, packetArray } from '../../hugepage/packet-pool.js';
 import type { TxQueue } from '../device.js';
-import { ownCopy, STATE_LENGTH } from '../instantiate.js';
+import { instantiate, STATE_LENGTH } from '../instantiate.js';
 import type { Doorbell } from '../register-file.js';
 import {
   DESCRIPTOR_WORD_SHIFT,
+  GROUP,
+  LAYOUT,
   TX_CC,
   TX_COMMAND_WORD,
   TX_DD,
@@ -30,15 +35,13 @@ import {
   TX_VLE,
 } from './descriptors.js';
 import { inPipe, type RingShare } from './ring-share.js';
-import { makeReclaim, makeSend, TX_CLEAN, TX_NEXT, TX_REPORT, type TxLoop } from './tx-loop.js';
+import { makeReclaim, makeSend, type TxLoop } from './tx-loop.js';
 
-/** Indices of `IntelTxQueue.counters`. */
-export const TX_PACKETS = 0;
-export const TX_BYTES = 1;
-export const TX_ERRORS = 2;
+/** What `sendOffloaded` does: bits of `TxFlag`. */
+export const TX_OFFLOADS: number =
+  TxFlag.VLAN | TxFlag.IP_CHECKSUM | TxFlag.TCP_CHECKSUM | TxFlag.UDP_CHECKSUM;
 
-/** Slots in a group; the ring's size is a multiple of it. */
-const GROUP = 32;
+const { NEXT, CLEAN, REPORT, PACKETS, BYTES, ERRORS } = LAYOUT;
 const GROUP_MASK = GROUP - 1;
 const GROUP_SHIFT = Math.log2(GROUP);
 /** In `slots`: a context descriptor, which has no buffer. */
@@ -53,16 +56,21 @@ export interface IntelTxQueueOptions {
   /** The queue's TDT register. */
   readonly tail: Doorbell;
   readonly pool: PacketPool;
+  /** Longest frame, at most what a buffer holds. Default: just that. */
+  readonly maxFrameBytes?: number;
 }
 
 export class IntelTxQueue implements TxQueue {
   readonly size: number;
-  /** Float64 slots: adding to them never allocates, however high they count. */
+  readonly pool: PacketPool;
+  /** Float64 slots: adding to them never allocates, however high they count. Elements as in LAYOUT. */
   readonly counters = new Float64Array(STATE_LENGTH);
-  /** A function of its own for each queue: see own-copy.ts. */
+  /** A function of its own for each queue: see instantiate.ts. */
   send: TxQueue['send'];
+  readonly #send: TxQueue['send'];
   readonly #loop: TxLoop;
-  readonly #pool: PacketPool;
+  /** Packets of a call that sends a part of its array, or goes on behind a packet that was refused. */
+  readonly #scratch: Uint32Array;
   readonly #reclaimPlain: () => void;
   /** The slot whose DD tells that a group is done: its last, or one later where that is a context descriptor. */
   readonly #reports: Int32Array;
@@ -72,12 +80,13 @@ export class IntelTxQueue implements TxQueue {
   /** True from the first context descriptor on. */
   #usesContexts = false;
   #pipe: RingShare | undefined;
-  #closed = false;
+  #closed: NicError | undefined;
 
   constructor(options: IntelTxQueueOptions) {
     const { ring, tail, pool } = options;
+    const maxBytes = Math.min(options.maxFrameBytes ?? pool.maxFrameBytes, pool.maxFrameBytes);
     this.size = ring.length >>> DESCRIPTOR_WORD_SHIFT;
-    this.#pool = pool;
+    this.pool = pool;
     this.#reports = Int32Array.from({ length: this.size / GROUP }, (_, group) => group * GROUP + GROUP_MASK);
     const rings = {
       ring,
@@ -91,79 +100,117 @@ export class IntelTxQueue implements TxQueue {
       capacity: pool.capacity,
       mask: this.size - 1,
       shift: pool.bufferShift,
-      iovaLow: pool.iovaLow | 0,
+      iovaLow: pool.frameIovaLow | 0,
       iovaHigh: pool.iovaHigh | 0,
       minBytes: TX_MIN_FRAME_BYTES,
-      spanBytes: pool.bufferSizeBytes - TX_MIN_FRAME_BYTES,
+      spanBytes: maxBytes - TX_MIN_FRAME_BYTES,
       commands: Int32Array.from({ length: this.size }, (_, slot) =>
         (slot & GROUP_MASK) === GROUP_MASK ? COMMAND | TX_RS : COMMAND,
       ),
     };
     // The high word of the address is the same for all buffers: `send` does not write it.
     for (let slot = 0; slot < this.size; slot++) ring[(slot << DESCRIPTOR_WORD_SHIFT) + 1] = rings.iovaHigh;
-    rings.state[TX_REPORT] = reportWord(GROUP_MASK);
-    this.#reclaimPlain = ownCopy(makeReclaim)(rings);
+    rings.state[REPORT] = reportWord(GROUP_MASK);
+    this.#reclaimPlain = instantiate(makeReclaim, LAYOUT, rings);
     this.#loop = {
       ...rings,
-      refuse: (buffer) => this.#refuse(buffer),
       reclaim: () => this.reclaim(),
+      check: packetArray,
+      sendRest: (bufs, count, start, sent) => this.#sendRest(bufs, count, start, sent),
     };
-    const send = ownCopy(makeSend)(this.#loop) as TxQueue['send'];
+    this.#scratch = new Uint32Array(this.size);
+    this.#send = instantiate(makeSend, LAYOUT, this.#loop);
     const { owners } = pool;
     this.send =
       owners === undefined
-        ? send
-        : (bufs, count = bufs.length) => this.#sendChecked(send, owners, bufs, Math.min(count, bufs.length));
+        ? this.#send
+        : (bufs, count, start = 0) => this.#sendChecked(owners, bufs, count, start);
   }
 
   /** Sends, and checks first that the application owns the packets that will be taken. */
-  #sendChecked(send: TxQueue['send'], owners: BufferOwners, bufs: Uint32Array, count: number): number {
+  #sendChecked(owners: BufferOwners, bufs: Uint32Array, count: number, start: number): number {
+    checkRange(bufs, count, start);
     const { state, mask } = this.#loop;
     this.reclaim();
-    const room = (state[TX_CLEAN]! - state[TX_NEXT]! - 1) & mask;
-    const taken = Math.min(count, room);
-    owners.sent(bufs, 0, taken);
-    return send(bufs, taken);
+    const taken = Math.min(count, (state[CLEAN]! - state[NEXT]! - 1) & mask);
+    owners.sent(bufs, taken, start);
+    return this.#send(bufs, taken, start);
+  }
+
+  /**
+   * What is unusual about a call of `send`: a part of the array, wrong arguments, or a packet that no hardware can send
+   * behind `before` that are queued. Returns how many were taken, these included.
+   */
+  #sendRest(bufs: Uint32Array, count: number, start: number | undefined, before: number): number {
+    checkRange(bufs, count, start);
+    const { state, mask } = this.#loop;
+    const from = start ?? 0;
+    let taken = before;
+    while (taken < count) {
+      const good = this.#collectGood(bufs, from + taken, from + count);
+      const sent = this.#send(this.#scratch, good);
+      taken += sent;
+      // The next is one that no hardware can send. It is taken, to be refused, where it would have found room.
+      const room = (state[CLEAN]! - state[NEXT]! - 1) & mask;
+      if (sent < good || taken === count || room === 0) break;
+      this.#refuse(bufs[from + taken]!);
+      taken++;
+    }
+    return taken;
+  }
+
+  /** Copies packets to the scratch array up to one that no hardware can send, and returns how many there were. */
+  #collectGood(bufs: Uint32Array, from: number, to: number): number {
+    const { lengths, capacity, minBytes, spanBytes } = this.#loop;
+    const most = Math.min(to - from, this.#scratch.length);
+    for (let good = 0; good < most; good++) {
+      const buffer = bufs[from + good]!;
+      if (!(buffer < capacity && (lengths[buffer]! - minBytes) >>> 0 <= spanBytes)) return good;
+      this.#scratch[good] = buffer;
+    }
+    return most;
   }
 
   /** Takes a packet that no hardware can send: counts it and gives its buffer back. */
   #refuse(buffer: number): void {
-    const pool = this.#pool;
-    this.counters[TX_ERRORS]! += 1;
+    const { pool } = this;
+    this.counters[ERRORS]! += 1;
+    pool.owners?.returned(buffer);
     if (buffer < pool.capacity) pool.free[pool.freeCount++] = buffer;
   }
 
-  sendOffloaded(bufs: Uint32Array, count: number = bufs.length): number {
+  sendOffloaded(bufs: Uint32Array, count: number, start = 0): number {
+    if (this.#closed !== undefined) throw this.#closed;
     if (this.#pipe !== undefined) return inPipe();
+    checkRange(bufs, count, start);
     const { state, mask, tail } = this.#loop;
-    const { owners } = this.#pool;
-    if (((state[TX_NEXT]! - state[TX_CLEAN]!) & mask) >= GROUP) this.reclaim();
-    const wanted = Math.min(count, bufs.length);
-    const first = state[TX_NEXT]!;
+    const { owners } = this.pool;
+    if (((state[NEXT]! - state[CLEAN]!) & mask) >= GROUP) this.reclaim();
+    const first = state[NEXT]!;
     let taken = 0;
-    while (taken < wanted) {
+    while (taken < count) {
       // A packet needs a slot, and one more where its context is not the one that the hardware holds.
-      const room = (state[TX_CLEAN]! - state[TX_NEXT]! - 1) & mask;
+      const room = (state[CLEAN]! - state[NEXT]! - 1) & mask;
       if (room < 2) break;
-      if (owners !== undefined) owners.sent(bufs, taken, taken + 1);
-      this.#queueOffloaded(bufs[taken]!);
+      owners?.sent(bufs, 1, start + taken);
+      this.#queueOffloaded(bufs[start + taken]!);
       taken++;
     }
-    if (state[TX_NEXT] !== first) tail[0] = state[TX_NEXT]!;
+    if (state[NEXT] !== first) tail[0] = state[NEXT]!;
     return taken;
   }
 
   /** Writes a context descriptor where needed, and the data descriptor. */
   #queueOffloaded(buffer: number): void {
-    const pool = this.#pool;
-    const { ring, slots, state, mask, iovaLow, iovaHigh, commands } = this.#loop;
+    const { pool } = this;
+    const { ring, slots, state, mask, iovaLow, iovaHigh, commands, minBytes, spanBytes } = this.#loop;
     const length = pool.lengths[buffer]!;
+    const flags = pool.metadata.txFlags[buffer]!;
     // An index outside the pool has no length, and undefined compares false.
-    if (!(length >= TX_MIN_FRAME_BYTES && length <= pool.bufferSizeBytes)) {
+    if (!(length >= minBytes && length - minBytes <= spanBytes) || (flags & ~TX_OFFLOADS) !== 0) {
       this.#refuse(buffer);
       return;
     }
-    const flags = pool.txFlags[buffer]!;
     let command = length;
     let status = length << TX_PAYLEN_SHIFT;
     let owed = 0;
@@ -174,7 +221,7 @@ export class IntelTxQueue implements TxQueue {
       if ((flags & TxFlag.IP_CHECKSUM) !== 0) status |= TX_IXSM;
       if ((flags & (TxFlag.TCP_CHECKSUM | TxFlag.UDP_CHECKSUM)) !== 0) status |= TX_TXSM;
     }
-    const slot = state[TX_NEXT]!;
+    const slot = state[NEXT]!;
     command |= commands[slot]!;
     const word = slot << DESCRIPTOR_WORD_SHIFT;
     ring[word] = (iovaLow + (buffer << pool.bufferShift)) | 0;
@@ -182,9 +229,9 @@ export class IntelTxQueue implements TxQueue {
     ring[word + TX_COMMAND_WORD] = command | owed;
     ring[word + TX_STATUS_WORD] = status;
     slots[slot] = buffer;
-    state[TX_NEXT] = (slot + 1) & mask;
-    this.counters[TX_PACKETS]! += 1;
-    this.counters[TX_BYTES]! += length;
+    state[NEXT] = (slot + 1) & mask;
+    this.counters[PACKETS]! += 1;
+    this.counters[BYTES]! += length;
   }
 
   /**
@@ -192,10 +239,11 @@ export class IntelTxQueue implements TxQueue {
    * a group's last slot: a context cannot report, so the data descriptor after it reports for the group.
    */
   #useContext(buffer: number, flags: number): number {
-    const pool = this.#pool;
+    const { metadata } = this.pool;
     const { ring, slots, state, mask } = this.#loop;
-    const vlan = (flags & TxFlag.VLAN) !== 0 ? pool.vlanTags[buffer]! : 0;
-    const context = (vlan << 16) | pool.txHeaders[buffer]!;
+    const vlan = (flags & TxFlag.VLAN) !== 0 ? metadata.vlanTags[buffer]! : 0;
+    // MACLEN 15:9, IPLEN 8:0.
+    const context = (vlan << 16) | (metadata.l2Bytes[buffer]! << 9) | (metadata.l3Bytes[buffer]! & 0x1ff);
     const type =
       TX_DTYP_CONTEXT |
       TX_DEXT |
@@ -205,7 +253,7 @@ export class IntelTxQueue implements TxQueue {
     this.#usesContexts = true;
     this.#context = context;
     this.#contextType = type;
-    const slot = state[TX_NEXT]!;
+    const slot = state[NEXT]!;
     const next = (slot + 1) & mask;
     const word = slot << DESCRIPTOR_WORD_SHIFT;
     ring[word] = context;
@@ -213,26 +261,28 @@ export class IntelTxQueue implements TxQueue {
     ring[word + TX_COMMAND_WORD] = type;
     ring[word + TX_STATUS_WORD] = 0;
     slots[slot] = NO_BUFFER;
-    state[TX_NEXT] = next;
+    state[NEXT] = next;
     if ((slot & GROUP_MASK) !== GROUP_MASK) return 0;
     this.#reports[slot >>> GROUP_SHIFT] = next;
-    state[TX_REPORT] = reportWord(this.#reports[state[TX_CLEAN]! >>> GROUP_SHIFT]!);
+    state[REPORT] = reportWord(this.#reports[state[CLEAN]! >>> GROUP_SHIFT]!);
     return TX_RS;
   }
 
   reclaim(): void {
+    if (this.#closed !== undefined) throw this.#closed;
     if (this.#pipe !== undefined) return;
-    if (this.#usesContexts) this.#reclaimMixed();
+    if (this.#usesContexts || this.pool.owners !== undefined) this.#reclaimMixed();
     else this.#reclaimPlain();
   }
 
-  /** Like `makeReclaim`, where slots without a buffer are possible. */
+  /** Like `makeReclaim`, where slots without a buffer are possible, and buffers that are to be checked. */
   #reclaimMixed(): void {
-    const pool = this.#pool;
+    const { pool } = this;
+    let changed: number | undefined;
     const reports = this.#reports;
     const { ring, slots, state, mask, iovaHigh } = this.#loop;
-    let clean = state[TX_CLEAN]!;
-    while (((state[TX_NEXT]! - clean) & mask) >= GROUP) {
+    let clean = state[CLEAN]!;
+    while (((state[NEXT]! - clean) & mask) >= GROUP) {
       const group = clean >>> GROUP_SHIFT;
       if ((ring[(reports[group]! << DESCRIPTOR_WORD_SHIFT) + TX_STATUS_WORD]! & TX_DD) === 0) break;
       reports[group] = clean | GROUP_MASK;
@@ -241,29 +291,29 @@ export class IntelTxQueue implements TxQueue {
         const buffer = slots[clean]!;
         // Contexts have something else there.
         ring[(clean << DESCRIPTOR_WORD_SHIFT) + 1] = iovaHigh;
-        if (buffer >= 0) pool.free[pool.freeCount++] = buffer;
+        if (buffer < 0) continue;
+        pool.free[pool.freeCount++] = buffer;
+        if (pool.owners?.isChanged(buffer) === true) changed = buffer;
       }
       clean &= mask;
     }
-    state[TX_CLEAN] = clean;
-    state[TX_REPORT] = reportWord(reports[clean >>> GROUP_SHIFT]!);
+    state[CLEAN] = clean;
+    state[REPORT] = reportWord(reports[clean >>> GROUP_SHIFT]!);
+    // Told when the ring is in order again.
+    if (changed !== undefined) throw pool.owners!.changedError(changed);
   }
 
   /** What forwarders work on; undefined where packets need more than the plain loop. */
   get plainLoop(): TxLoop | undefined {
-    return this.#pool.owners === undefined ? this.#loop : undefined;
-  }
-
-  isOf(pool: PacketPool): boolean {
-    return pool === this.#pool;
+    return this.pool.owners === undefined ? this.#loop : undefined;
   }
 
   /** What stands against lending the ring to a pipe; undefined where nothing does. */
   get lendingObstacle(): string | undefined {
     if (this.#pipe !== undefined) return 'the transmit queue is in a pipe already';
-    if (this.#closed) return 'the transmit queue is closed';
+    if (this.#closed !== undefined) return 'the transmit queue is closed';
     const { state } = this.#loop;
-    if (state[TX_NEXT] !== 0 || state[TX_CLEAN] !== 0 || this.counters.some((count) => count > 0)) {
+    if (state[NEXT] !== 0 || state[CLEAN] !== 0 || this.counters.some((count) => count > 0)) {
       return 'packets have been sent already';
     }
     return undefined;
@@ -273,29 +323,45 @@ export class IntelTxQueue implements TxQueue {
   lend(pipe: RingShare): TxLoop {
     this.#pipe = pipe;
     this.send = inPipe;
-    // A full ring to those who kept the function that was there.
-    this.#loop.state[TX_NEXT] = this.#loop.mask;
+    // A caller may have kept the old `send`: it finds a full ring.
+    this.#loop.state[NEXT] = this.#loop.mask;
     return this.#loop;
   }
 
-  /** Gives every buffer back to the pool, sent or not. The hardware must have stopped. */
-  close(): void {
-    if (this.#closed) return;
-    this.#closed = true;
-    const { ring, slots, state, mask } = this.#loop;
-    const { free } = this.#pool;
-    if (this.#pipe !== undefined) {
-      for (const buffer of this.#pipe.close().values()) free[this.#pool.freeCount++] = buffer;
-    } else {
-      for (let slot = state[TX_CLEAN]!; slot !== state[TX_NEXT]; slot = (slot + 1) & mask) {
-        const buffer = slots[slot]!;
-        if (buffer >= 0) free[this.#pool.freeCount++] = buffer;
-      }
+  /**
+   * Gives every buffer back to the pool, sent or not. The hardware must have stopped.
+   * @param why thrown by `send` from now on
+   */
+  close(why: NicError): void {
+    if (this.#closed !== undefined) return;
+    this.#closed = why;
+    const { slots, state, mask } = this.#loop;
+    const { free, owners } = this.pool;
+    const inFlight: number[] = [];
+    if (this.#pipe !== undefined) inFlight.push(...this.#pipe.close(why).values());
+    else {
+      for (let slot = state[CLEAN]!; slot !== state[NEXT]; slot = (slot + 1) & mask)
+        inFlight.push(slots[slot]!);
     }
-    // A full ring whose groups never complete: `send` takes nothing from now on.
+    for (const buffer of inFlight) {
+      if (buffer < 0) continue;
+      owners?.returned(buffer);
+      free[this.pool.freeCount++] = buffer;
+    }
+    this.sealRing();
+  }
+
+  /**
+   * Makes the ring look full, with a group that is done: every loop over it asks `reclaim` first, which throws. Once more
+   * after the ring's memory was replaced by zero pages.
+   */
+  sealRing(): void {
+    const { ring, state, mask } = this.#loop;
     ring.fill(0);
-    state[TX_CLEAN] = 0;
-    state[TX_NEXT] = mask;
+    state[CLEAN] = 0;
+    state[NEXT] = mask;
+    state[REPORT] = reportWord(GROUP_MASK);
+    ring[reportWord(GROUP_MASK)] = TX_DD;
   }
 }
 

@@ -2,9 +2,11 @@
  * Driver for the Intel 82599 10 GbE controller, its card X520, and X540 (ixgbe family).
  * Source: Intel 82599 10 GbE Controller Datasheet, revision 3.4.
  */
-import type { VfioDevice } from '../../vfio/types.js';
+import { ConfigSpace } from '../../pci/config-space.js';
+import { PciRegion, type VfioDevice } from '../../vfio/types.js';
 import type { DeviceId, Driver, LinkState, OpenOptions } from '../device.js';
-import { IntelDevice, type IntelFamily } from '../intel/intel-device.js';
+import { IntelDevice, type IntelFamily, intelCapabilities, intelLimits } from '../intel/intel-device.js';
+import { changeFilterControl } from './filters.js';
 import * as init from './init.js';
 import { linkState, type Media, startLink } from './link.js';
 import * as reg from './registers.js';
@@ -15,13 +17,15 @@ const RX_ERROR_MASK = 0x3b00_0000;
 
 const family: IntelFamily = {
   driver: 'ixgbe',
-  // RSS spreads over 16 queues at most (7.1.2.8).
-  maxQueuePairs: 16,
+  // RSS spreads over 16 queues at most (7.1.2.8). Frames of 15.5 KB, FCS included (1.3, "Jumbo Frames").
+  limits: intelLimits({ maxQueuePairs: 16, maxFrameBytes: 15_872 - 4 }),
+  capabilities: intelCapabilities(true),
   rxErrorMask: RX_ERROR_MASK,
   registers: {
     status: reg.STATUS,
     rxTail: reg.rdt,
     txTail: reg.tdt,
+    txHead: reg.tdh,
     receiveAddressLow: reg.ral(0),
     receiveAddressHigh: reg.rah(0),
     multicastTable: reg.mta,
@@ -43,26 +47,32 @@ const family: IntelFamily = {
 
 interface IxgbeId extends DeviceId {
   readonly media: Media;
+  /** Memory for received frames: 512 KiB, in an X540 384 KiB. */
+  readonly packetBufferKib: number;
 }
 
 const IDS: readonly IxgbeId[] = [
-  { vendor: 0x8086, device: 0x10fb, name: 'Intel 82599 SFP+ (X520)', media: 'sfp' },
-  { vendor: 0x8086, device: 0x10f7, name: 'Intel 82599 KX4', media: 'backplane' },
-  { vendor: 0x8086, device: 0x1528, name: 'Intel X540-AT2', media: 'copper-phy' },
+  { vendor: 0x8086, device: 0x10fb, name: 'Intel 82599 SFP+ (X520)', media: 'sfp', packetBufferKib: 512 },
+  { vendor: 0x8086, device: 0x10f7, name: 'Intel 82599 KX4', media: 'backplane', packetBufferKib: 512 },
+  { vendor: 0x8086, device: 0x1528, name: 'Intel X540-AT2', media: 'copper-phy', packetBufferKib: 384 },
 ];
 
 class IxgbeDevice extends IntelDevice {
   readonly #media: Media;
+  readonly #packetBufferKib: number;
+  #filterChange: Promise<void> = Promise.resolve();
 
   constructor(vfio: VfioDevice, id: IxgbeId, options: OpenOptions) {
     super(vfio, id, family, options);
     this.#media = id.media;
+    this.#packetBufferKib = id.packetBufferKib;
   }
 
   protected resetHardware(): Promise<void> {
     // The link reset would make X540's PHY negotiate again, which takes seconds.
-    const bits = this.#media === 'copper-phy' ? reg.CTRL_RST : reg.CTRL_RST | reg.CTRL_LRST;
-    return init.reset(this.registers, bits);
+    const resetBits = this.#media === 'copper-phy' ? reg.CTRL_RST : reg.CTRL_RST | reg.CTRL_LRST;
+    const config = new ConfigSpace(this.vfio.region(PciRegion.CONFIG));
+    return init.reset(this.registers, { resetBits, transactionsPending: () => config.transactionsPending() });
   }
 
   protected readMac(): Uint8Array {
@@ -71,13 +81,15 @@ class IxgbeDevice extends IntelDevice {
 
   protected async setUpReceive(): Promise<void> {
     init.setUpReceive(this.registers, this.rings, {
+      packetBufferKib: this.#packetBufferKib,
       bufferSizeBytes: this.pool.bufferSizeBytes,
-      vlanStrip: this.options.vlanStrip ?? false,
+      maxFrameBytes: this.maxFrameBytes,
+      vlanStrip: this.settings.vlanStrip,
     });
   }
 
   protected async setUpTransmit(): Promise<void> {
-    init.setUpTransmit(this.registers, this.rings);
+    init.setUpTransmit(this.registers, this.rings, this.maxFrameBytes);
   }
 
   protected startQueues(): Promise<void> {
@@ -92,13 +104,23 @@ class IxgbeDevice extends IntelDevice {
     return startLink(this.registers, this.#media);
   }
 
+  /** One change after the other: each has the receiver off for a moment. */
+  protected override changeFilterControl(mask: number, on: boolean): Promise<void> {
+    const changed = this.#filterChange.then(() => changeFilterControl(this.registers, mask, on));
+    this.#filterChange = changed.catch(() => {});
+    return changed;
+  }
+
   linkState(): LinkState {
+    this.assertPresent();
     return linkState(this.registers);
   }
 }
 
 export const ixgbe: Driver = {
   name: 'ixgbe',
+  limits: family.limits,
+  capabilities: family.capabilities,
   ids: IDS,
   open: (vfio, id, options) => {
     const known = IDS.find((entry) => entry.device === id.device)!;

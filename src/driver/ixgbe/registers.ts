@@ -37,6 +37,11 @@ export const SW_FW_SYNC = 0x1_0160;
 export const SW_FW_SYNC_MAC_CSR = 1 << 3;
 export const SW_FW_SYNC_FIRMWARE_SHIFT = 5;
 
+/** PCIe Control Extended, RW (8.2.3.4.12). */
+export const GCR_EXT = 0x1_1050;
+/** Flushes the buffers towards PCIe. */
+export const GCR_EXT_BUFFERS_CLEAR = 1 << 30;
+
 // Interrupts (8.2.3.5). With MSI-X, bit q of EICR to EIAM is vector q, for q below 16.
 /** Extended Interrupt Cause, RC (8.2.3.5.1). */
 export const EICR = 0x0_0800;
@@ -78,13 +83,28 @@ export const MCSTCTRL_MFE = 1 << 2;
 /** Receive Checksum Control, RW (8.2.3.7.5). PCSD: the descriptor carries the RSS hash. */
 export const RXCSUM = 0x0_5000;
 export const RXCSUM_PCSD = 1 << 13;
-/** Multicast Table Array (8.2.3.7.7). */
+/** Multicast Table Array, undefined after reset (8.2.3.7.7). */
 export const mta = (word: number): number => 0x0_5200 + 4 * word;
-/** Receive Address Low and High (8.2.3.7.8, 8.2.3.7.9): the MAC address, little-endian. */
+/** Receive Address Low and High (8.2.3.7.8, 8.2.3.7.9): the MAC address, little-endian; undefined beyond entry 0. */
+export const RECEIVE_ADDRESSES = 128;
 export const ral = (entry: number): number => 0x0_a200 + 8 * entry;
 export const rah = (entry: number): number => 0x0_a204 + 8 * entry;
 /** Address Valid: without it the entry filters nothing. */
 export const RAH_AV = (1 << 31) >>> 0;
+/** MAC Pool Select Array, two words an address, undefined after reset (8.2.3.7.10). */
+export const mpsar = (word: number): number => 0x0_a600 + 4 * word;
+/** VLAN Filter Table Array: 4096 bits, undefined after reset (8.2.3.7.11). */
+export const vfta = (word: number): number => 0x0_a000 + 4 * word;
+export const VLAN_WORDS = 128;
+/** Five tuple Queue Filter, undefined after reset: Queue Enable is bit 31 (8.2.3.7.19). */
+export const ftqf = (filter: number): number => 0x0_e600 + 4 * filter;
+export const FIVE_TUPLE_FILTERS = 128;
+/** VLAN filters of pools, one word and two words of pools each, undefined after reset (8.2.3.27.15, 8.2.3.27.16). */
+export const pfvlvf = (filter: number): number => 0x0_f100 + 4 * filter;
+export const pfvlvfb = (word: number): number => 0x0_f200 + 4 * word;
+export const POOLS = 64;
+/** Unicast Table Array: 4096 bits, undefined after reset (8.2.3.27.17). */
+export const pfuta = (word: number): number => 0x0_f400 + 4 * word;
 /** Multiple Receive Queues Command (8.2.3.7.12). */
 export const MRQC = 0x0_ec80;
 /** MRQE 0001b: RSS over 16 queues. */
@@ -127,8 +147,12 @@ export const RDRXCTL_RSCACKC = 1 << 25;
 export const RDRXCTL_FCOE_WRFIX = 1 << 26;
 /** Receive Packet Buffer Size, RW (8.2.3.8.9): bytes, KiB in bits 19:10. */
 export const rxpbsize = (buffer: number): number => 0x0_3c00 + 4 * buffer;
+export const RXPBSIZE_SHIFT = 10;
 export const PACKET_BUFFERS = 8;
-export const RXPBSIZE_128K = 128 << 10;
+/** Flow Control Receive Threshold High, RW (8.2.3.3.4): bytes in steps of 32, bits 18:5. */
+export const fcrth = (buffer: number): number => 0x0_3260 + 4 * buffer;
+/** FCRTH below the buffer's size, whether or not flow control is on (4.6.3.2). */
+export const FCRTH_BELOW_BYTES = 0x6000;
 /** Receive Control, RW (8.2.3.8.10). */
 export const RXCTRL = 0x0_3000;
 export const RXCTRL_RXEN = 1 << 0;
@@ -155,7 +179,11 @@ export const txdctl = (queue: number): number => 0x0_6028 + 0x40 * queue;
 export const TXDCTL_ENABLE = 1 << 25;
 /** Transmit Packet Buffer Size, RW (8.2.3.9.13): bytes, KiB in bits 19:10. */
 export const txpbsize = (buffer: number): number => 0x0_cc00 + 4 * buffer;
-export const TXPBSIZE_40K = 40 << 10;
+export const TXPBSIZE_SHIFT = 10;
+/** All of the transmit packet buffer, for one traffic class (4.6.11.3.4). */
+export const TX_PACKET_BUFFER_KIB = 160;
+/** Transmit Packet Buffer Threshold, RW (8.2.3.9.16): KiB, above which no frame is fetched. */
+export const txpbthresh = (buffer: number): number => 0x0_4950 + 4 * buffer;
 /** DCB Transmit Descriptor Plane Control, RW (8.2.3.10.2). ARBDIS stops the arbiter while sizes change. */
 export const RTTDCS = 0x0_4900;
 export const RTTDCS_ARBDIS = 1 << 6;
@@ -165,7 +193,14 @@ export const RTTDCS_ARBDIS = 1 << 6;
 export const HLREG0 = 0x0_4240;
 export const HLREG0_TXCRCEN = 1 << 0;
 export const HLREG0_RXCRCSTRP = 1 << 1;
+/** Frames may be as long as MAXFRS says; without it 1518 bytes (8.2.3.22.8). */
+export const HLREG0_JUMBOEN = 1 << 2;
 export const HLREG0_TXPADEN = 1 << 10;
+/** Loopback: nothing is sent or received. */
+export const HLREG0_LPBK = 1 << 15;
+/** Longest frame with FCS, in bits 31:16; one VLAN tag comes on top (8.2.3.22.13). RW. */
+export const MAXFRS = 0x0_4268;
+export const MAXFRS_MFS_SHIFT = 16;
 /** Auto-Negotiation Control, RW (8.2.3.22.19). */
 export const AUTOC = 0x0_42a0;
 /** Link mode select. */
@@ -185,12 +220,9 @@ export const LINKS_SPEED_SHIFT = 28;
 
 // Statistics, all RC (8.2.3.23). Octet counters are 36 bits in two registers; low first.
 export const CRCERRS = 0x0_4000;
-/** Illegal bytes, error bytes. */
-export const ILLERRC = 0x0_4004;
-export const ERRBC = 0x0_4008;
 /** Missed packets per packet buffer. */
 export const mpc = (buffer: number): number => 0x0_3fa0 + 4 * buffer;
-/** Length errors. */
+/** Length fields that do not fit their frame. */
 export const RLEC = 0x0_4040;
 export const GPRC = 0x0_4074;
 export const GPTC = 0x0_4080;
@@ -200,11 +232,10 @@ export const GORCH = 0x0_408c;
 export const OCTETS_HIGH_MASK = 0xf;
 export const GOTCL = 0x0_4090;
 export const GOTCH = 0x0_4094;
-/** Undersize, fragments, oversize, jabber. */
+/** Undersize, fragments, oversize. */
 export const RUC = 0x0_40a4;
 export const RFC = 0x0_40a8;
 export const ROC = 0x0_40ac;
-export const RJC = 0x0_40b0;
 /**
  * Queue Packets Received Drop Count (8.2.3.23.72): frames that found no descriptor. RQSMR maps queues to counters;
  * after reset all queues count in number 0.

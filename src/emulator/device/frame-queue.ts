@@ -19,6 +19,11 @@ export class FrameQueue {
     return this.#count;
   }
 
+  /** Bytes taken by frames. */
+  get usedBytes(): number {
+    return this.#usedBytes;
+  }
+
   get frontOffset(): number {
     return this.#offsets[this.#first]!;
   }
@@ -62,9 +67,10 @@ export class FrameQueue {
     if (this.memory.bytes.length < this.#sizeBytes) this.memory = frameMemory(this.#sizeBytes);
     // A frame is kept in one piece; the rest at the end of the memory counts as used until the front passes it.
     const tailBytes = this.#sizeBytes - this.#writeAt;
-    const skipBytes = paddedBytes > tailBytes ? tailBytes : 0;
+    const wraps = paddedBytes > tailBytes;
+    const skipBytes = wraps ? tailBytes : 0;
     if (this.#usedBytes + skipBytes + paddedBytes > this.#sizeBytes) return false;
-    const at = skipBytes > 0 ? 0 : this.#writeAt;
+    const at = wraps ? 0 : this.#writeAt;
     copyBytes(from, offset, this.memory, at, lengthBytes);
     const slot = (this.#first + this.#count) % MAX_FRAMES;
     this.#offsets[slot] = at;

@@ -124,6 +124,11 @@ export abstract class NicModel implements ServedDevice, Port, Pollable {
   flush(): void {}
   carrier(_up: boolean): void {}
 
+  /** While there is a client. A model that knows better says when the driver has turned its receiver on. */
+  receiving(): boolean {
+    return this.host !== undefined;
+  }
+
   /** See `DeviceModel`. */
   abstract counters(): Readonly<Record<string, number>>;
 

@@ -2,7 +2,7 @@
  * A PCI function as vfio-user serves it: configuration space and BARs. Models keep one and hand it their region
  * accesses; it knows nothing of what the device does.
  */
-import { PciIrq, PciRegion } from '../../vfio/types.js';
+import { PCI_IRQ_COUNT, PCI_REGION_COUNT, PciIrq, PciRegion } from '../../vfio/types.js';
 import type { ServedArea, ServedRegion } from '../../vfio/user/served-device.js';
 import { type ConfigDescription, type ConfigEvents, EmulatedConfigSpace } from './config-space.js';
 
@@ -45,7 +45,9 @@ export class PciFunction {
   readonly regions: readonly (ServedRegion | undefined)[];
   /** For `ServedDevice.irqCounts`. */
   readonly irqCounts: readonly number[];
-  readonly #contents: (Pick<BarContent, 'read' | 'write'> | undefined)[] = new Array(9).fill(undefined);
+  readonly #contents: (Pick<BarContent, 'read' | 'write'> | undefined)[] = new Array(PCI_REGION_COUNT).fill(
+    undefined,
+  );
 
   /** @param bars by index, 0 to 4; each takes the next one as well */
   constructor(
@@ -56,7 +58,7 @@ export class PciFunction {
     const entries = Object.entries(bars).map(([index, content]) => ({ index: Number(index), content }));
     const sizes = entries.map(({ index, content }) => ({ index, sizeBytes: content.sizeBytes }));
     this.config = new EmulatedConfigSpace(description, sizes, events);
-    const regions: (ServedRegion | undefined)[] = new Array(this.#contents.length).fill(undefined);
+    const regions: (ServedRegion | undefined)[] = new Array(PCI_REGION_COUNT).fill(undefined);
     const access = { readable: true, writable: true };
     for (const { index, content } of entries) {
       const { sizeBytes, fd, areas = [] } = content;
@@ -66,7 +68,7 @@ export class PciFunction {
     regions[PciRegion.CONFIG] = { sizeBytes: this.config.sizeBytes, ...access };
     this.#contents[PciRegion.CONFIG] = this.config;
     this.regions = regions;
-    const counts: number[] = new Array(Object.keys(PciIrq).length).fill(0);
+    const counts: number[] = new Array(PCI_IRQ_COUNT).fill(0);
     counts[PciIrq.INTX] = 1;
     for (const { interrupts } of description.capabilities) {
       if (interrupts !== undefined) counts[interrupts.kind] = interrupts.vectors;

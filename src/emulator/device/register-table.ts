@@ -26,14 +26,9 @@ export interface RegisterBlock {
   readonly sticky: boolean;
 }
 
-interface Extra {
-  readonly count?: number;
+type Extra = Partial<Omit<RegisterBlock, 'name' | 'offset' | 'access' | 'section' | 'strideBytes'>> & {
   readonly stride?: number;
-  readonly reset?: number;
-  readonly reserved?: number;
-  readonly firstIndex?: number;
-  readonly sticky?: boolean;
-}
+};
 
 /** One register unless `extra.count` says how many; registers that are cleared by reading are sticky. */
 export function block(
@@ -41,20 +36,10 @@ export function block(
   offset: number,
   access: Access,
   section: string,
-  extra: Extra = {},
+  { stride = 4, reserved = 0, ...extra }: Extra = {},
 ): RegisterBlock {
-  return {
-    name,
-    offset,
-    access,
-    section,
-    count: extra.count ?? 1,
-    strideBytes: extra.stride ?? 4,
-    reset: extra.reset ?? 0,
-    reserved: (extra.reserved ?? 0) >>> 0,
-    firstIndex: extra.firstIndex ?? 0,
-    sticky: extra.sticky ?? access === 'RC',
-  };
+  const defaults = { count: 1, strideBytes: stride, reset: 0, firstIndex: 0, sticky: access === 'RC' };
+  return { name, offset, access, section, ...defaults, reserved: reserved >>> 0, ...extra };
 }
 
 export interface RegisterTableOptions {

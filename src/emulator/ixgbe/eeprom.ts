@@ -38,6 +38,12 @@ const LAN_CORE_0 = 0x80;
 const FIRMWARE_POINTER = 0x0f;
 const FIRMWARE = 0x100;
 const PATCH_CONFIGURATION = 0x120;
+const SFP_LIST_POINTER = 0x2b;
+const SFP_LIST = 0x140;
+const SFP_SEQUENCE = 0x160;
+const SFP_LIST_END = 0xffff;
+/** Kinds of module that drivers number so: direct attach, SR or LR, active cable; for port 0 and for port 1 of a card. */
+const SFP_KINDS = [0, 3, 4, 5, 6, 7, 8];
 const DEVICE_CAPABILITIES = 0x2c;
 /** Any SFP module may be used; link state does not depend on the module being seen (bit 7). */
 const CAPABILITIES = 0x0081;
@@ -63,6 +69,12 @@ export function buildEeprom(mac: Uint8Array): Uint16Array {
   words[FIRMWARE_POINTER] = FIRMWARE;
   words[FIRMWARE + 4] = PATCH_CONFIGURATION;
   words[PATCH_CONFIGURATION + 7] = 0x0009;
+  // What to write to CORECTL for each kind of module: a size word, pairs of kind and where its values are, an end mark.
+  words[SFP_LIST_POINTER] = SFP_LIST;
+  words[SFP_LIST] = SFP_KINDS.length * 2;
+  for (const [i, kind] of SFP_KINDS.entries()) words.set([kind, SFP_SEQUENCE], SFP_LIST + 1 + 2 * i);
+  words[SFP_LIST + 1 + 2 * SFP_KINDS.length] = SFP_LIST_END;
+  words.set([1, 0, SFP_LIST_END], SFP_SEQUENCE);
   words[CHECKSUM_WORD] = (CHECKSUM_TOTAL - eepromSum(words)) & 0xffff;
   return words;
 }

@@ -1,18 +1,20 @@
 /**
  * An Intel 82599 (or X540) as a device to serve over vfio-user: puts the parts together and carries out resets.
  */
-import { monotonicClock } from '../../clock.js';
+import { systemClock } from '../../clock.js';
 import { NicError } from '../../errors.js';
 import { formatIds } from '../../pci/ids.js';
+import type { ServedArea } from '../../vfio/user/served-device.js';
 import { NicModel } from '../device/nic-model.js';
 import { MemoryBar } from '../device/pci-function.js';
 import type { FrameMemory, Port } from '../link.js';
 import type { DeviceModel, ModelFamily, ModelOptions } from '../model.js';
 import { describeConfig, MSIX_BAR, MSIX_BAR_SIZE_BYTES, VENDOR_ID } from './config.js';
 import { Eeprom } from './eeprom.js';
+import { FlowControl } from './flow-control.js';
 import { Interrupts, VECTOR_COUNT } from './interrupts.js';
 import { LinkState, type Media } from './link-state.js';
-import { Management } from './management.js';
+import { Management, type PluggedIn } from './management.js';
 import { Receiver } from './receive.js';
 import {
   CTRL,
@@ -26,16 +28,24 @@ import {
   STATUS_GIO,
   TABLE,
 } from './registers.js';
+import { SfpModule } from './sfp-module.js';
 import { Statistics } from './statistics.js';
 import { Transmitter } from './transmit.js';
 
 const DEFAULT_DEVICE = 0x10fb;
 /** PCI device IDs the model can have, and what each is. */
-const IXGBE_DEVICES: ReadonlyMap<number, { readonly name: string; readonly media: Media }> = new Map([
-  [DEFAULT_DEVICE, { name: '82599ES SFP+', media: 'sfp' }],
-  [0x10f7, { name: '82599 KX4 backplane', media: 'backplane' }],
-  [0x1528, { name: 'X540-AT2', media: 'copper' }],
+const IXGBE_DEVICES: ReadonlyMap<number, IxgbeKind> = new Map([
+  [DEFAULT_DEVICE, { name: '82599ES SFP+', media: 'sfp', packetBufferKib: 512 }],
+  [0x10f7, { name: '82599 KX4 backplane', media: 'backplane', packetBufferKib: 512 }],
+  [0x1528, { name: 'X540-AT2', media: 'copper', packetBufferKib: 384 }],
 ]);
+
+interface IxgbeKind {
+  readonly name: string;
+  readonly media: Media;
+  /** Memory for received frames. */
+  readonly packetBufferKib: number;
+}
 
 export const ixgbe: ModelFamily = {
   vendorId: VENDOR_ID,
@@ -43,12 +53,16 @@ export const ixgbe: ModelFamily = {
   create: (options) => new IxgbeModel(options),
 };
 
-/** BAR0 pages that hold nothing but queue registers (and, see `Statistics`, some queue counters). */
-const MAPPABLE_AREAS = [
-  { offset: 0x1000, sizeBytes: 0x1000 },
-  { offset: 0x6000, sizeBytes: 0x2000 },
-  { offset: 0xd000, sizeBytes: 0x1000 },
-] as const;
+/**
+ * BAR0 pages that hold nothing but queue registers, and, as `Statistics` says, counters of queues: receive queues 0 to 63,
+ * transmit queues, receive queues 64 to 127. Doorbells and counters lie on the same pages, so no split of pages serves
+ * drivers that count on both.
+ */
+const QUEUE_PAGES: readonly ServedArea[] = [
+  { offset: 0x1000, sizeBytes: 0x1000, onlyKnowing: true },
+  { offset: 0x6000, sizeBytes: 0x2000, onlyKnowing: true },
+  { offset: 0xd000, sizeBytes: 0x1000, onlyKnowing: true },
+];
 
 const DMAIDONE = 1 << 3;
 const FDIRCTRL = 0xee00;
@@ -72,6 +86,7 @@ export class IxgbeModel extends NicModel implements DeviceModel {
   readonly #eeprom: Eeprom;
   readonly #receiver: Receiver;
   readonly #transmitter: Transmitter;
+  readonly #flow: FlowControl;
   /** Where frames go in loopback: past `deliver`, which takes those of the wire. */
   readonly #ownEnd: Port = {
     plug: () => {},
@@ -82,6 +97,7 @@ export class IxgbeModel extends NicModel implements DeviceModel {
     carrier: () => {},
   };
   #loopback = false;
+  #unheardInLoopback = 0;
 
   /** @throws NicError `BAD_OPTION` where the device ID or MAC address is not one */
   constructor(options: ModelOptions = {}) {
@@ -95,21 +111,43 @@ export class IxgbeModel extends NicModel implements DeviceModel {
         device: device.name,
         datasheet: '82599 datasheet',
         table: TABLE,
-        areas: (options.mappable ?? true) ? MAPPABLE_AREAS : [],
+        areas: mappableAreas(options.mappable),
         memoryBars: { [MSIX_BAR]: new MemoryBar(MSIX_BAR_SIZE_BYTES) },
         config: (mac) => describeConfig(deviceId, mac, VECTOR_COUNT),
       },
       options,
     );
     this.statistics = new Statistics(this.registers);
-    this.#interrupts = new Interrupts(this.registers, options.clock ?? monotonicClock);
+    const clock = options.clock ?? systemClock;
+    this.#interrupts = new Interrupts(this.registers, clock);
     this.#link = new LinkState(this.registers, this.#interrupts, device.media);
-    this.#management = new Management(this.registers, device.media === 'copper');
+    this.#management = new Management(this.registers, this.#pluggedIn(device.media));
     this.#eeprom = new Eeprom(this.registers, this.mac);
-    this.#receiver = new Receiver(this.registers, this.statistics, this.#interrupts, this.violations);
-    this.#transmitter = new Transmitter(this.registers, this.statistics, this.#interrupts, this.violations);
+    this.#flow = new FlowControl(this.registers, this.statistics.counters, clock);
+    this.#receiver = new Receiver(
+      this.registers,
+      this.statistics,
+      this.#interrupts,
+      this.violations,
+      this.#flow,
+      device.packetBufferKib,
+    );
+    this.#transmitter = new Transmitter(
+      this.registers,
+      this.statistics,
+      this.#interrupts,
+      this.violations,
+      this.#flow,
+    );
     this.#receiver.filters.reset(this.mac);
     this.#hookControl();
+  }
+
+  /** What answers on the management buses: an X540's PHY, the module in an SFP cage, or nothing. */
+  #pluggedIn(media: Media): PluggedIn {
+    if (media === 'copper') return { phy: true };
+    if (media !== 'sfp') return {};
+    return { module: new SfpModule({ serial: serialNumber(this.mac), lit: () => this.#link.up }) };
   }
 
   #hookControl(): void {
@@ -172,6 +210,7 @@ export class IxgbeModel extends NicModel implements DeviceModel {
     this.#receiver.reset();
     this.#receiver.filters.reset(this.mac);
     this.#transmitter.reset();
+    this.#flow.reset();
     this.#applyOut();
   }
 
@@ -192,11 +231,15 @@ export class IxgbeModel extends NicModel implements DeviceModel {
   /** With HLREG0.LPBK what is sent comes back, and nothing goes out or comes in (3.7.7). */
   #applyOut(): void {
     this.#loopback = (this.registers.peek(HLREG0) & HLREG0_LPBK) !== 0;
+    this.#flow.setOut(this.#loopback ? undefined : this.out);
     this.#transmitter.setOut(this.#loopback ? this.#ownEnd : this.out, !this.#loopback && this.flowControl);
   }
 
   deliver(memory: FrameMemory, offsetBytes: number, lengthBytes: number): boolean {
-    if (this.#loopback) return true;
+    if (this.#loopback) {
+      this.#unheardInLoopback++;
+      return true;
+    }
     return this.#receiver.deliver(memory, offsetBytes, lengthBytes);
   }
 
@@ -214,6 +257,19 @@ export class IxgbeModel extends NicModel implements DeviceModel {
 
   override carrier(up: boolean): void {
     this.#link.setCarrier(up);
+  }
+
+  override receiving(): boolean {
+    return !this.#loopback && this.#receiver.receiving;
+  }
+
+  maxFrameBytes(): number {
+    return this.#receiver.maxFrameBytes;
+  }
+
+  /** Frames that came from the wire while no driver received. */
+  get unheard(): number {
+    return this.#receiver.unheard + this.#unheardInLoopback;
   }
 
   // Pollable
@@ -237,4 +293,16 @@ export class IxgbeModel extends NicModel implements DeviceModel {
   peek(offset: number): number {
     return this.registers.peek(offset) >>> 0;
   }
+}
+
+function mappableAreas(mappable: boolean | undefined): readonly ServedArea[] {
+  if (mappable === undefined) return QUEUE_PAGES;
+  return mappable ? QUEUE_PAGES.map((area) => ({ ...area, onlyKnowing: false })) : [];
+}
+
+/** `BW` and the MAC address. */
+function serialNumber(mac: Uint8Array): string {
+  return `BW${Array.from(mac, (byte) => byte.toString(16).padStart(2, '0'))
+    .join('')
+    .toUpperCase()}`;
 }

@@ -28,7 +28,7 @@ const LINKS_AN_COMPLETE = 1 << 31;
 const LINKS_ALIGNED = 1 << 17;
 const LINKS_SIGNAL = 0xf << 8;
 const ESDP = 0x00020;
-/** SDP2: on SFP cards, module present. It reads 1: the cage counts as full though no module answers on I2C. */
+/** SDP2: on SFP cards, module present (see sfp-module.ts). */
 const ESDP_SDP2 = 1 << 2;
 
 export type Media = 'sfp' | 'backplane' | 'copper';

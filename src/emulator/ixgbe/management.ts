@@ -1,8 +1,9 @@
 /**
  * What drivers share with firmware and with each other: semaphores (8.2.3.4.11 SWSM, 8.2.3.4.13 SW_FW_SYNC), the
- * MDIO bus with an X540's PHY on it, the I2C bus of an empty SFP cage, and indirect PCI configuration reads.
+ * MDIO bus with an X540's PHY on it, and the I2C bus to the module in an SFP cage.
  */
 import type { RegisterFile } from '../device/register-file.js';
+import { I2cBus, type I2cDevice } from './i2c-bus.js';
 import { I2CCTL, MSRWD } from './registers.js';
 
 const SWSM = 0x10140;
@@ -37,13 +38,22 @@ const X540_PHY: readonly (readonly [number, number])[] = [
   [0x1e0001, 0x0008],
 ];
 
+export interface PluggedIn {
+  /** An X540's PHY answers at MDIO address 0. */
+  readonly phy?: boolean;
+  /** The memory of an SFP module. */
+  readonly module?: I2cDevice;
+}
+
 export class Management {
   readonly #registers: RegisterFile;
+  readonly #i2cBus: I2cBus;
   readonly #phy: Map<number, number> | undefined;
 
-  /** @param isX540 whether an X540's PHY answers on MDIO address 0 */
-  constructor(registers: RegisterFile, isX540: boolean) {
+  constructor(registers: RegisterFile, plugged: PluggedIn) {
     this.#registers = registers;
+    this.#i2cBus = new I2cBus(plugged.module);
+    const isX540 = plugged.phy === true;
     this.#phy = isX540 ? new Map(X540_PHY) : undefined;
     registers.hook(
       'SWSM',
@@ -52,12 +62,20 @@ export class Management {
     );
     registers.hook('SW_FW_SYNC', isX540 ? () => this.#readSync() : undefined, undefined);
     registers.hook('MSCA', undefined, (value) => this.#mdio(value));
-    registers.hook('I2CCTL', () => this.#i2c(), undefined);
+    registers.hook(
+      'I2CCTL',
+      () => this.#i2c(),
+      (value) => {
+        registers.poke(I2CCTL, value & (I2C_CLOCK_OUT | I2C_DATA_OUT));
+        this.#i2cBus.drive((value & I2C_CLOCK_OUT) !== 0, (value & I2C_DATA_OUT) !== 0);
+      },
+    );
     this.reset();
   }
 
   reset(): void {
     this.#registers.poke(MSRWD, NO_PHY << 16);
+    this.#i2cBus.reset();
   }
 
   /** Reading takes the semaphore: SMBI is 0 for the reader that gets it and 1 afterwards. */
@@ -92,14 +110,11 @@ export class Management {
     }
   }
 
-  /** Open-drain lines without a module: they read what the driver puts out, and nobody acknowledges. */
+  /** Open-drain lines: each reads 1 where nobody pulls it down. */
   #i2c(): number {
     const value = this.#registers.peek(I2CCTL);
-    return (
-      (value & (I2C_CLOCK_OUT | I2C_DATA_OUT)) |
-      ((value & I2C_CLOCK_OUT) !== 0 ? I2C_CLOCK_IN : 0) |
-      ((value & I2C_DATA_OUT) !== 0 ? I2C_DATA_IN : 0)
-    );
+    const clock = (value & I2C_CLOCK_OUT) !== 0 ? I2C_CLOCK_IN : 0;
+    return value | clock | (this.#i2cBus.data ? I2C_DATA_IN : 0);
   }
 
   /** The driver may leave bits behind; a device reset frees all semaphores. */

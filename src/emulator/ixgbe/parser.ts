@@ -36,6 +36,10 @@ export class FrameParser {
   /** Offset of the TCP, UDP or SCTP header, -1 where there is none (also in fragments). */
   l4 = NONE;
   isIpv6 = false;
+  /** The type or length field, behind a VLAN tag. */
+  etherType = 0;
+  /** Offset of what follows that field. */
+  dataAt = 0;
   ipChecksumChecked = false;
   ipChecksumBad = false;
   l4ChecksumChecked = false;
@@ -58,11 +62,17 @@ export class FrameParser {
     let at = 12;
     let etherType = (bytes[offset + 12]! << 8) | bytes[offset + 13]!;
     if (etherType === vlanEtherType || etherType === ETHERTYPE_VLAN) {
-      if (lengthBytes < 18) return;
+      if (lengthBytes < 18) {
+        this.etherType = etherType;
+        this.dataAt = lengthBytes;
+        return;
+      }
       if (etherType === vlanEtherType) this.vlanTag = (bytes[offset + 14]! << 8) | bytes[offset + 15]!;
       at = 16;
       etherType = (bytes[offset + 16]! << 8) | bytes[offset + 17]!;
     }
+    this.etherType = etherType;
+    this.dataAt = at + 2;
     if (etherType === ETHERTYPE_IPV4) this.#ipv4(memory, offset, lengthBytes, at + 2);
     else if (etherType === ETHERTYPE_IPV6) this.#ipv6(bytes, offset, lengthBytes, at + 2);
   }

@@ -9,6 +9,12 @@
  */
 import { block, type RegisterBlock, RegisterTable } from '../device/register-table.js';
 
+/**
+ * What registers hold after a reset where the datasheet leaves it open (initial value X): a pattern, so that a driver that
+ * forgets to initialise one is seen. Never all ones, and no filter is enabled by it.
+ */
+const UNDEFINED = 0x5aa5c33c;
+
 /** Size of BAR0 (9.3.6). */
 const BAR0_SIZE_BYTES = 0x80000;
 
@@ -30,6 +36,15 @@ export const MAXFRS = 0x04268;
 export const AUTOC = 0x042a0;
 export const LINKS = 0x042a4;
 export const RTTDCS = 0x04900;
+export const FCTTV = 0x03200;
+export const FCRTL = 0x03220;
+export const FCRTH = 0x03260;
+export const FCRTV = 0x032a0;
+export const FCCFG = 0x03d00;
+export const TFCS = 0x0ce00;
+export const MFLCN = 0x04294;
+export const TXPBSIZE = 0x0cc00;
+export const TXPBTHRESH = 0x04950;
 export const DMATXCTL = 0x04a80;
 export const RXCSUM = 0x05000;
 export const RFCTL = 0x05008;
@@ -54,6 +69,7 @@ export const RX = {
   SRRCTL: 0x14,
   RDT: 0x18,
   RXDCTL: 0x28,
+  RSCCTL: 0x2c,
 } as const;
 /** Registers of a transmit queue: offsets from 0x6000 + 0x40 n. */
 export const TX = {
@@ -90,6 +106,7 @@ export const HLREG0_RXCRCSTRP = 1 << 1;
 export const HLREG0_JUMBOEN = 1 << 2;
 export const HLREG0_TXPADEN = 1 << 10;
 export const HLREG0_LPBK = 1 << 15;
+export const HLREG0_RXLNGTHERREN = 1 << 27;
 export const RTTDCS_ARBDIS = 1 << 6;
 export const DMATXCTL_TE = 1 << 0;
 export const RXCTRL_RXEN = 1 << 0;
@@ -245,12 +262,12 @@ export const REGISTERS: readonly RegisterBlock[] = [
   block('VPDDIAG', 0x10204, 'RO', '8.2.3.2', { count: 2 }),
   // 8.2.3.3 Flow control
   block('PFCTOP', 0x03008, 'RW', '8.2.3.3'),
-  block('FCTTV', 0x03200, 'RW', '8.2.3.3', { count: 4 }),
-  block('FCRTL', 0x03220, 'RW', '8.2.3.3', { count: 8 }),
-  block('FCRTH', 0x03260, 'RW', '8.2.3.3', { count: 8 }),
-  block('FCRTV', 0x032a0, 'RW', '8.2.3.3'),
-  block('TFCS', 0x0ce00, 'RO', '8.2.3.3'),
-  block('FCCFG', 0x03d00, 'RW', '8.2.3.3'),
+  block('FCTTV', FCTTV, 'RW', '8.2.3.3', { count: 4 }),
+  block('FCRTL', FCRTL, 'RW', '8.2.3.3', { count: 8 }),
+  block('FCRTH', FCRTH, 'RW', '8.2.3.3', { count: 8 }),
+  block('FCRTV', FCRTV, 'RW', '8.2.3.3'),
+  block('TFCS', TFCS, 'RO', '8.2.3.3'),
+  block('FCCFG', FCCFG, 'RW', '8.2.3.3'),
   block('DROPEN', 0x03d04, 'RW', '8.2.3.3'),
   block('FCADBUL', 0x03210, 'RW', '8.2.3.3', { count: 2 }),
   block('FCAMAC', 0x04328, 'RW', '8.2.3.3', { count: 2 }),
@@ -312,13 +329,19 @@ export const REGISTERS: readonly RegisterBlock[] = [
   block('PSRTYPE', 0x05480, 'RW', '8.2.3.7.4', { count: 16 }),
   block('RXCSUM', RXCSUM, 'RW', '8.2.3.7.5'),
   block('RFCTL', RFCTL, 'RW', '8.2.3.7.6'),
-  block('MTA', MTA, 'RW', '8.2.3.7.7', { count: 128 }),
-  block('RAL', RAL, 'RW', '8.2.3.7.8', { count: 128, stride: 8 }),
-  block('RAH', RAL + 4, 'RW', '8.2.3.7.9', { count: 128, stride: 8, reserved: 0x7fff0000 }),
+  block('MTA', MTA, 'RW', '8.2.3.7.7', { count: 128, reset: UNDEFINED }),
+  block('RAL', RAL, 'RW', '8.2.3.7.8', { count: 128, stride: 8, reset: UNDEFINED }),
+  // Address Valid, bit 31, is 0 after a reset; the address is undefined.
+  block('RAH', RAL + 4, 'RW', '8.2.3.7.9', {
+    count: 128,
+    stride: 8,
+    reserved: 0x7fff0000,
+    reset: UNDEFINED & 0xffff,
+  }),
   block('RAL', 0x05400, 'RW', '8.2.3.7.8', { count: 16, stride: 8 }),
   block('RAH', 0x05404, 'RW', '8.2.3.7.9', { count: 16, stride: 8, reserved: 0x7fff0000 }),
-  block('MPSAR', 0x0a600, 'RW', '8.2.3.7.10', { count: 256 }),
-  block('VFTA', VFTA, 'RW', '8.2.3.7.11', { count: 128 }),
+  block('MPSAR', 0x0a600, 'RW', '8.2.3.7.10', { count: 256, reset: UNDEFINED }),
+  block('VFTA', VFTA, 'RW', '8.2.3.7.11', { count: 128, reset: UNDEFINED }),
   block('MRQC', MRQC, 'RW', '8.2.3.7.12'),
   block('MRQC', 0x05818, 'RW', '8.2.3.7.12'),
   block('VMD_CTL', 0x0581c, 'RW', '8.2.3.7'),
@@ -329,22 +352,23 @@ export const REGISTERS: readonly RegisterBlock[] = [
   block('RETA', 0x05c00, 'RW', '8.2.3.7.15', { count: 32 }),
   block('ETQF', 0x05128, 'RW', '8.2.3.7', { count: 8 }),
   block('ETQS', 0x0ec00, 'RW', '8.2.3.7', { count: 8 }),
-  block('SAQF', 0x0e000, 'RW', '8.2.3.7', { count: 128 }),
-  block('DAQF', 0x0e200, 'RW', '8.2.3.7', { count: 128 }),
-  block('SDPQF', 0x0e400, 'RW', '8.2.3.7', { count: 128 }),
-  block('FTQF', 0x0e600, 'RW', '8.2.3.7', { count: 128 }),
-  block('L34TIMIR', 0x0e800, 'RW', '8.2.3.7', { count: 128 }),
+  block('SAQF', 0x0e000, 'RW', '8.2.3.7', { count: 128, reset: UNDEFINED }),
+  block('DAQF', 0x0e200, 'RW', '8.2.3.7', { count: 128, reset: UNDEFINED }),
+  block('SDPQF', 0x0e400, 'RW', '8.2.3.7', { count: 128, reset: UNDEFINED }),
+  block('FTQF', 0x0e600, 'RW', '8.2.3.7.19', { count: 128, reset: UNDEFINED }),
+  block('L34TIMIR', 0x0e800, 'RW', '8.2.3.7', { count: 128, reset: UNDEFINED }),
   block('SYNQF', 0x0ec30, 'RW', '8.2.3.7'),
   block('IMIR', 0x05a80, 'RW', '8.2.3.5', { count: 17 }),
   block('IMIRVP', 0x0ec60, 'RW', '8.2.3.5'),
   block('LLITHRESH', 0x0ec90, 'RW', '8.2.3.5'),
-  block('UTA', 0x0f400, 'RW', '8.2.3.27', { count: 128 }),
+  block('PFUTA', 0x0f400, 'RW', '8.2.3.27.17', { count: 128, reset: UNDEFINED }),
   // 8.2.3.8 Receive DMA
   ...rxQueueBlocks(0x1000, 0),
   ...rxQueueBlocks(0xd000, 64),
   block('SRRCTL', 0x02100, 'RW', '8.2.3.8.7', { count: 16, reset: 0x402 }),
   block('DCA_RXCTRL', 0x02200, 'RW', '8.2.3.11.1', { count: 16, reset: 0xb200 }),
-  block('RDRXCTL', RDRXCTL, 'RW', '8.2.3.8.8', { reset: 0x0000000a }),
+  // DMAIDONE, RSCFRSTSIZE = 8, and reserved bits 11 and 15: no CRC strip.
+  block('RDRXCTL', RDRXCTL, 'RW', '8.2.3.8.8', { reset: 0x00108808 }),
   block('QDE', 0x02f04, 'RW', '8.2.3.27'),
   block('RDDCC', 0x02f20, 'RW', '8.2.3.8'),
   block('RXDSTATCTRL', 0x02f40, 'RW', '8.2.3.23'),
@@ -353,8 +377,8 @@ export const REGISTERS: readonly RegisterBlock[] = [
   block('RSCDBU', 0x03028, 'RW', '8.2.3.8'),
   block('STARCTRL', 0x03024, 'RW', '8.2.3.8'),
   block('RXMEMWRAP', 0x03190, 'RO', '8.2.3.8'),
-  block('RXPBSIZE', RXPBSIZE, 'RW', '8.2.3.8.9', { reset: 0x80000 }),
-  block('RXPBSIZE', RXPBSIZE + 4, 'RW', '8.2.3.8.9', { count: 7, firstIndex: 1 }),
+  // All eight start at 512 KiB, which is meaningless beyond the first without DCB.
+  block('RXPBSIZE', RXPBSIZE, 'RW', '8.2.3.8.9', { count: 8, reset: 0x80000, reserved: 0xfff003ff }),
   // 8.2.3.9 Transmit
   block('TDBAL', 0x6000, 'RW', '8.2.3.9.5', { ...TX_QUEUES, reserved: 0x7f }),
   block('TDBAH', 0x6004, 'RW', '8.2.3.9.6', TX_QUEUES),
@@ -369,14 +393,16 @@ export const REGISTERS: readonly RegisterBlock[] = [
   block('DTXTCPFLGH', 0x04a8c, 'RW', '8.2.3.9.4', { reset: 0x00000f7f }),
   block('DMATXCTL', DMATXCTL, 'RW', '8.2.3.9.2', { reset: 0x81000000 }),
   block('DTXMXSZRQ', 0x08100, 'RW', '8.2.3.9.1', { reset: 0x10 }),
-  block('TXPBSIZE', 0x0cc00, 'RW', '8.2.3.9.13', { reset: 0x28000 }),
-  block('TXPBSIZE', 0x0cc04, 'RW', '8.2.3.9.13', { count: 7, firstIndex: 1 }),
-  block('TXPBTHRESH', 0x04950, 'RW', '8.2.3.9.16', { count: 8, reset: 0x96 }),
+  block('TXPBSIZE', TXPBSIZE, 'RW', '8.2.3.9.13', { reset: 0x28000 }),
+  block('TXPBSIZE', TXPBSIZE + 4, 'RW', '8.2.3.9.13', { count: 7, firstIndex: 1 }),
+  block('TXPBTHRESH', TXPBTHRESH, 'RW', '8.2.3.9.16', { reset: 0x96 }),
+  block('TXPBTHRESH', TXPBTHRESH + 4, 'RW', '8.2.3.9.16', { count: 7, firstIndex: 1 }),
   block('MNGTXMAP', 0x0cd10, 'RW', '8.2.3.9'),
   block('MTQC', 0x08120, 'RW', '8.2.3.9.15'),
   block('TXDESCIC', 0x082cc, 'RO', '8.2.3.9', { reset: 0x80000000 }),
   // 8.2.3.10 DCB
-  block('RTTDCS', RTTDCS, 'RW', '8.2.3.10.2', { reset: 0x00400000 }),
+  // BDPM and BPBFSM.
+  block('RTTDCS', RTTDCS, 'RW', '8.2.3.10.2', { reset: 0x00c00000 }),
   block('RTTDQSEL', 0x04904, 'RW', '8.2.3.10'),
   block('RTTDT1C', 0x04908, 'RW', '8.2.3.10'),
   block('RTTDT1S', 0x0490c, 'RO', '8.2.3.10'),
@@ -457,7 +483,7 @@ export const REGISTERS: readonly RegisterBlock[] = [
   block('MAXFRS', MAXFRS, 'RW', '8.2.3.22.13', { reset: 0x05ee0000, reserved: 0x0000ffff }),
   block('TREG', 0x0426c, 'RW', '8.2.3.22'),
   block('PCSS', 0x04288, 'RO', '8.2.3.22', { count: 3 }),
-  block('MFLCN', 0x04294, 'RW', '8.2.3.22.34'),
+  block('MFLCN', MFLCN, 'RW', '8.2.3.22.34'),
   block('MACS', 0x0429c, 'RO', '8.2.3.22'),
   block('AUTOC', AUTOC, 'RW', '8.2.3.22.19', { sticky: true }),
   block('LINKS', LINKS, 'RO', '8.2.3.22.20', { sticky: true }),
@@ -525,8 +551,8 @@ export const REGISTERS: readonly RegisterBlock[] = [
   block('PFVFSPOOF', 0x08200, 'RW', '8.2.3.27', { count: 8 }),
   block('PFDTXGSWC', 0x08220, 'RW', '8.2.3.27'),
   block('VMOLR', 0x0f000, 'RW', '8.2.3.27', { count: 64 }),
-  block('VLVF', 0x0f100, 'RW', '8.2.3.27', { count: 64 }),
-  block('VLVFB', 0x0f200, 'RW', '8.2.3.27', { count: 128 }),
+  block('PFVLVF', 0x0f100, 'RW', '8.2.3.27.15', { count: 64, reset: UNDEFINED }),
+  block('PFVLVFB', 0x0f200, 'RW', '8.2.3.27.16', { count: 128, reset: UNDEFINED }),
   block('MRCTL', 0x0f600, 'RW', '8.2.3.27', { count: 4 }),
   block('VMRVLAN', 0x0f610, 'RW', '8.2.3.27', { count: 8 }),
   block('VMRVM', 0x0f630, 'RW', '8.2.3.27', { count: 8 }),

@@ -9,6 +9,7 @@ import { QUEUE_ENABLE, RX, rxQueueBase } from './registers.js';
 
 const SRRCTL_DROP_EN = 1 << 28;
 const RXDCTL_VME = 1 << 30;
+const RSCCTL_RSCEN = 1 << 0;
 const MAX_RING_BYTES = 0x80000;
 const DESCRIPTOR_BYTES = 16;
 
@@ -41,6 +42,8 @@ export class RxQueue {
   #baseHigh = 0;
   #lengthBytes = 0;
   #srrctl = 0;
+  /** Receive coalescing was asked for and reported. */
+  #coalescing = false;
 
   constructor(index: number, registers: RegisterFile, violations: Violations) {
     this.index = index;
@@ -71,6 +74,8 @@ export class RxQueue {
       return;
     }
     if (words[this.headWord] !== this.head) this.#adoptHead();
+    this.#checkCoalescing();
+    this.#adoptDropEnable();
     if (this.#changed()) {
       const at = this.#base;
       this.#report(
@@ -80,6 +85,29 @@ export class RxQueue {
       );
       this.#enable();
     }
+  }
+
+  /**
+   * SRRCTL.Drop_En may change while the queue runs. ASSUMED: the text asks for a disabled queue for the ring's registers only,
+   * and drivers in use set and clear it as flow control goes off and on.
+   */
+  #adoptDropEnable(): void {
+    const srrctl = this.#registers.peek(this.#base + RX.SRRCTL);
+    if (((srrctl ^ this.#srrctl) & ~SRRCTL_DROP_EN) !== 0) return;
+    this.#srrctl = srrctl;
+    this.dropWhenEmpty = (srrctl & SRRCTL_DROP_EN) !== 0;
+  }
+
+  #checkCoalescing(): void {
+    const wanted = (this.#registers.peek(this.#base + RX.RSCCTL) & RSCCTL_RSCEN) !== 0;
+    if (wanted && !this.#coalescing) {
+      this.#report(
+        'RSCCTL',
+        '8.2.3.8.13',
+        'receive coalescing (RSCEN) is not emulated; frames stay as they are',
+      );
+    }
+    this.#coalescing = wanted;
   }
 
   #changed(): boolean {
@@ -107,6 +135,8 @@ export class RxQueue {
     this.ringIova = iovaOf(this.#baseLow & ~0x7f, this.#baseHigh);
     this.#latchLength();
     this.#latchSplit();
+    this.#coalescing = false;
+    this.#checkCoalescing();
     this.#adoptHead();
   }
 
@@ -152,6 +182,11 @@ export class RxQueue {
     if (this.count > 0) this.#report('RDH', '8.2.3.8.4', `head ${head} is beyond the ring of ${this.count}`);
     this.head = 0;
     this.#registers.words[this.headWord] = 0;
+  }
+
+  /** The driver has given it descriptors. */
+  get started(): boolean {
+    return this.head !== 0 || this.free() > 0;
   }
 
   /** Descriptors that the driver has given to hardware. */

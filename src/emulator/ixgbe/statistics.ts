@@ -6,8 +6,8 @@
  * So that octets counted between the two reads are not lost, reading the low half remembers what was shown, and
  * reading the high half takes off just that. (The datasheet only says that reading the high half clears the pair.)
  *
- * Queue counters QPRC, QBRC, QPRDC and QPTC lie in the pages that a client may map. A mapped load cannot clear
- * anything, so there they read 0 in mappable mode; a trapped read gives and clears the real value.
+ * Queue counters QPRC, QBRC, QPRDC and QPTC lie in the pages of the queues' registers. A load from a mapping cannot clear
+ * anything, so a client that maps these pages reads 0 there; a trapped read gives and clears the value.
  */
 import type { RegisterFile } from '../device/register-file.js';
 import { RQSMR, TQSM } from './registers.js';
@@ -51,6 +51,12 @@ export const C = {
   TXDGBC: 34,
   MLFC: 35,
   MRFC: 36,
+  RFC: 37,
+  RJC: 38,
+  LXONRXCNT: 39,
+  LXOFFRXCNT: 120,
+  LXONTXC: 121,
+  LXOFFTXC: 122,
   QPRC: 40,
   QPRDC: 56,
   QPTC: 72,
@@ -58,7 +64,7 @@ export const C = {
   QBTC: 104,
 } as const;
 
-const COUNTER_COUNT = 120;
+const COUNTER_COUNT = 123;
 const QUEUE_SETS = 16;
 
 /** A 32-bit counter sticks short of all ones, which a driver would take for a device that is gone. */
@@ -97,6 +103,12 @@ const SINGLE: readonly (readonly [string, number])[] = [
   ['TXDGPC', C.TXDGPC],
   ['MLFC', C.MLFC],
   ['MRFC', C.MRFC],
+  ['RFC', C.RFC],
+  ['RJC', C.RJC],
+  ['LXONRXCNT', C.LXONRXCNT],
+  ['LXOFFRXCNT', C.LXOFFRXCNT],
+  ['LXONTXC', C.LXONTXC],
+  ['LXOFFTXC', C.LXOFFTXC],
   ['QPRC', C.QPRC],
   ['QPRDC', C.QPRDC],
   ['QPTC', C.QPTC],
@@ -169,7 +181,7 @@ export class Statistics {
   byName(): Record<string, number> {
     const result: Record<string, number> = {};
     for (const [name, counter] of Object.entries(C)) {
-      const count = counter >= C.QPRC ? QUEUE_SETS : 1;
+      const count = counter >= C.QPRC && counter < C.LXOFFRXCNT ? QUEUE_SETS : 1;
       for (let i = 0; i < count; i++) {
         const value = this.counters[counter + i]!;
         if (value !== 0) result[count === 1 ? name : `${name}(${i})`] = value;

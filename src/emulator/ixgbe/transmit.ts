@@ -10,6 +10,7 @@ import type { RegisterFile } from '../device/register-file.js';
 import type { Violations } from '../device/violations.js';
 import { type FrameMemory, frameMemory, type Port, UNLIMITED_ROOM } from '../link.js';
 import { crc32 } from './checksum.js';
+import type { FlowControl } from './flow-control.js';
 import { CAUSE, type Interrupts } from './interrupts.js';
 import { insertLegacyChecksum, insertVlan, Offload } from './offload.js';
 import {
@@ -23,6 +24,8 @@ import {
   RTTDCS,
   RTTDCS_ARBDIS,
   TX,
+  TXPBSIZE,
+  TXPBTHRESH,
   txQueueBase,
 } from './registers.js';
 import { C, type Statistics, sizeClass } from './statistics.js';
@@ -66,6 +69,7 @@ export class Transmitter {
   readonly #buffers: DmaChannel;
   readonly #headWriteBack: DmaChannel;
   readonly #offload = new Offload();
+  readonly #flow: FlowControl;
   #gather: FrameMemory = frameMemory(MAX_FRAME_BYTES + 512);
   #active: TxQueue[] = [];
   #nextQueue = 0;
@@ -75,6 +79,8 @@ export class Transmitter {
   #dmaAllowed = false;
   #padShort = true;
   #appendFcs = true;
+  /** What fits between the packet buffer's threshold and its end. */
+  #longestFrame = MAX_FRAME_BYTES;
   #vlanEtherType = 0x8100;
   #out: Port | undefined;
   #flowControl = false;
@@ -86,7 +92,12 @@ export class Transmitter {
     statistics: Statistics,
     interrupts: Interrupts,
     violations: Violations,
+    flow: FlowControl,
   ) {
+    this.#flow = flow;
+    flow.onPause = () => {
+      this.#room = 0;
+    };
     this.#registers = registers;
     this.#statistics = statistics;
     this.#counters = statistics.counters;
@@ -104,9 +115,11 @@ export class Transmitter {
     for (const [name, offset] of [
       ['DMATXCTL', DMATXCTL],
       ['RTTDCS', RTTDCS],
+      ['TXPBSIZE', TXPBSIZE],
+      ['TXPBTHRESH', TXPBTHRESH],
     ] as const) {
-      registers.hook(name, undefined, (value) => {
-        registers.poke(offset, value);
+      registers.hook(name, undefined, (value, index) => {
+        registers.poke(offset + 4 * index, value);
         this.configure();
       });
     }
@@ -134,6 +147,9 @@ export class Transmitter {
     this.#padShort = (mac & HLREG0_TXPADEN) !== 0;
     this.#appendFcs = (mac & HLREG0_TXCRCEN) !== 0;
     this.#vlanEtherType = control >>> 16;
+    const spareKib =
+      ((this.#registers.peek(TXPBSIZE) >>> 10) & 0x3ff) - (this.#registers.peek(TXPBTHRESH) & 0x3ff);
+    this.#longestFrame = Math.max(0, spareKib * 1024 - FCS_BYTES);
     const arbiterOff = (this.#registers.peek(RTTDCS) & RTTDCS_ARBDIS) !== 0;
     this.#sending =
       this.#host !== undefined && this.#dmaAllowed && (control & DMATXCTL_TE) !== 0 && !arbiterOff;
@@ -171,7 +187,7 @@ export class Transmitter {
   poll(budget: number): number {
     this.#noticeQueues();
     const host = this.#host;
-    if (!this.#sending || host === undefined) return 0;
+    if (!this.#sending || host === undefined || this.#flow.paused()) return 0;
     this.#rings.begin(host);
     this.#buffers.begin(host);
     this.#headWriteBack.begin(host);
@@ -278,6 +294,13 @@ export class Transmitter {
   #checkLength(queue: TxQueue, lengthBytes: number): boolean {
     if (lengthBytes < 14)
       queue.reportDescriptor('PAYLEN', '7.2.1.1', 'frame is shorter than an Ethernet header');
+    if (lengthBytes > this.#longestFrame) {
+      queue.reportDescriptor(
+        'PAYLEN',
+        '8.2.3.9.16',
+        `frame is longer than what TXPBTHRESH(0) leaves of the packet buffer, ${this.#longestFrame} bytes`,
+      );
+    }
     if (lengthBytes > MAX_FRAME_BYTES) queue.reportDescriptor('PAYLEN', '7.2.1.1', 'frame is over 15.5 KiB');
     return lengthBytes >= 14 && lengthBytes <= MAX_FRAME_BYTES;
   }

@@ -8,9 +8,9 @@
  * connect(cable.b, nicB);
  * host.addPollable(cable);
  */
-import { type Clock, monotonicClock } from '../../clock.js';
+import { type Clock, systemClock } from '../../clock.js';
 import { FrameQueue, MAX_FRAMES } from '../device/frame-queue.js';
-import type { FrameMemory, Pollable, Port } from '../link.js';
+import { type FrameMemory, isReceiving, longestFrameBytes, type Pollable, type Port } from '../link.js';
 import { random } from './random.js';
 
 export interface CableOptions {
@@ -38,6 +38,8 @@ export interface LaneCounters {
   readonly damaged: number;
   /** Lost because the buffer was full: the sender did not ask for room. */
   readonly overflowed: number;
+  /** Still on the way. */
+  readonly underWay: number;
 }
 
 /** Preamble, start delimiter, FCS and inter-frame gap (IEEE 802.3): octets a frame takes besides its own. */
@@ -57,7 +59,7 @@ export class Cable implements Pollable {
   readonly #clock: Clock;
 
   constructor(options: CableOptions = {}) {
-    this.#clock = options.clock ?? monotonicClock;
+    this.#clock = options.clock ?? systemClock;
     const seed = options.seed ?? 1;
     this.#ab = new Lane(options, seed);
     this.#ba = new Lane(options, seed + 1);
@@ -74,7 +76,8 @@ export class Cable implements Pollable {
 
   /** What happened to frames from `a` to `b`, and the other way. */
   counters(direction: 'ab' | 'ba'): LaneCounters {
-    return (direction === 'ab' ? this.#ab : this.#ba).counters;
+    const lane = direction === 'ab' ? this.#ab : this.#ba;
+    return { ...lane.counters, underWay: lane.underWay };
   }
 }
 
@@ -102,6 +105,10 @@ class Lane {
     this.#loss = options.loss ?? 0;
     this.#damage = options.damage ?? 0;
     this.#random = random(seed);
+  }
+
+  get underWay(): number {
+    return this.#queue.count;
   }
 
   send(memory: FrameMemory, offset: number, lengthBytes: number): boolean {
@@ -184,4 +191,12 @@ class End implements Port {
   }
 
   carrier(): void {}
+
+  receiving(): boolean {
+    return isReceiving(this.#outgoing.out);
+  }
+
+  maxFrameBytes(): number {
+    return longestFrameBytes(this.#outgoing.out);
+  }
 }

@@ -1,5 +1,5 @@
 /** A passage that shows each frame to somebody on its way: for captures and for counting. */
-import type { FrameMemory, Port } from '../link.js';
+import { type FrameMemory, isReceiving, longestFrameBytes, type Port } from '../link.js';
 
 /** Called for each frame; the memory is only valid during the call. `fromA`: it came in at end `a`. */
 export type FrameListener = (
@@ -65,4 +65,12 @@ class MonitorEnd implements Port {
   }
 
   carrier(): void {}
+
+  receiving(): boolean {
+    return isReceiving(this.other?.out);
+  }
+
+  maxFrameBytes(): number {
+    return longestFrameBytes(this.other?.out);
+  }
 }

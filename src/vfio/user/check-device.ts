@@ -1,19 +1,17 @@
 /** What a device must be to be served: its regions, and the memory behind those that a client may map. */
 import { fstatSync } from 'node:fs';
 import { NicError } from '../../errors.js';
+import { PAGE_BYTES } from '../../syscalls/memory.js';
+import { PCI_REGION_COUNT } from '../types.js';
 import { sealAgainstShrinking } from './memory.js';
 import type { ServedDevice, ServedRegion } from './served-device.js';
 
-/** VFIO's regions of a PCI device. */
-export const REGION_COUNT = 9;
-export const PAGE_BYTES = 4096;
-
 /** @throws NicError `BAD_OPTION` for a device whose regions or areas make no sense */
 export function checkDevice(device: ServedDevice): void {
-  if (device.regions.length !== REGION_COUNT) {
+  if (device.regions.length !== PCI_REGION_COUNT) {
     throw new NicError(
       'BAD_OPTION',
-      `A served device has ${REGION_COUNT} regions, not ${device.regions.length}`,
+      `A served device has ${PCI_REGION_COUNT} regions, not ${device.regions.length}`,
     );
   }
   device.regions.forEach((region, index) => {

@@ -4,8 +4,10 @@
  */
 import { constants } from 'node:os';
 import { NicError } from '../../errors.js';
-import { MAP_SHARED, type Mapping, mmap, munmap, PROT_READ, PROT_WRITE } from '../../syscalls/memory.js';
-import type { DmaBacking, DmaMapper, IovaRange } from '../types.js';
+import { type Mapping, mapShared, munmap, PAGE_BYTES } from '../../syscalls/memory.js';
+import { DmaLedger } from '../dma-ledger.js';
+import { coversIova, rangesBesideMsi } from '../iova-ranges.js';
+import type { DmaBacking, DmaMapper } from '../types.js';
 import {
   Command,
   commandName,
@@ -22,15 +24,10 @@ import {
 
 const { EINVAL, ENOTSUP } = constants.errno;
 
-/** What the protocol lets a server translate, without page 0 and the range x86 keeps for MSI writes. */
-const IOVA_RANGES: readonly IovaRange[] = [
-  { first: 0x1000n, last: 0xfedfffffn },
-  { first: 0xfef00000n, last: 2n ** 48n - 1n },
-];
+/** What the protocol lets a server translate, without page 0. */
+const IOVA_RANGES = rangesBesideMsi(BigInt(PAGE_BYTES), 2n ** 48n - 1n);
 
-interface Mapped {
-  readonly backing: DmaBacking;
-  readonly iova: bigint;
+interface Mapped extends DmaBacking {
   /** Made when the server first asks for this memory by message. */
   mapping: Mapping | undefined;
 }
@@ -47,7 +44,7 @@ export interface DmaConnection {
 export class ClientDma implements DmaMapper {
   readonly iovaRanges = IOVA_RANGES;
   readonly #connection: DmaConnection;
-  readonly #mapped = new Map<bigint, Mapped>();
+  readonly #ledger = new DmaLedger<Mapped>();
 
   constructor(connection: DmaConnection) {
     this.#connection = connection;
@@ -55,33 +52,29 @@ export class ClientDma implements DmaMapper {
 
   map(backing: DmaBacking, iova: bigint): void {
     const sizeBytes = BigInt(backing.sizeBytes);
-    const last = iova + sizeBytes - 1n;
     const what = `${backing.sizeBytes} bytes at IOVA 0x${iova.toString(16)}`;
-    if (!IOVA_RANGES.some((range) => iova >= range.first && last <= range.last)) {
+    if (!coversIova(IOVA_RANGES, iova, backing.sizeBytes)) {
       throw this.#refused(`${what} are outside the usable ranges`);
     }
-    if (this.#mapped.size >= this.#connection.maxMaps()) {
+    if (this.#ledger.count >= this.#connection.maxMaps()) {
       throw this.#refused(`${what} are one map more than the server's ${this.#connection.maxMaps()}`);
     }
     const flags = DMA_MAP_READ | DMA_MAP_WRITE;
     this.#connection.request(Command.DMA_MAP, encodeDmaMap({ flags, offset: 0n, iova, sizeBytes }), [
       backing.fd,
     ]);
-    this.#mapped.set(iova, { backing, iova, mapping: undefined });
+    this.#ledger.add(iova, { ...backing, mapping: undefined });
   }
 
   unmap(iova: bigint, sizeBytes: number): void {
-    const mapped = this.#mapped.get(iova);
-    if (mapped === undefined || mapped.backing.sizeBytes !== sizeBytes) {
-      throw this.#refused(`${sizeBytes} bytes at IOVA 0x${iova.toString(16)} are not what was mapped`);
-    }
+    const { mapping } = this.#ledger.requireMapped(iova, sizeBytes);
     // a server that is gone has no access left to take away
     if (!this.#connection.isGone()) {
       const unmap = { flags: 0, iova, sizeBytes: BigInt(sizeBytes) };
       this.#connection.request(Command.DMA_UNMAP, encodeDmaUnmap(unmap), []);
     }
-    this.#mapped.delete(iova);
-    if (mapped.mapping !== undefined) munmap(mapped.mapping);
+    this.#ledger.remove(iova);
+    if (mapping !== undefined) munmap(mapping);
   }
 
   /**
@@ -102,19 +95,16 @@ export class ClientDma implements DmaMapper {
   }
 
   close(): void {
-    for (const { mapping } of this.#mapped.values()) if (mapping !== undefined) munmap(mapping);
-    this.#mapped.clear();
+    for (const { mapping } of this.#ledger.close()) if (mapping !== undefined) munmap(mapping);
   }
 
   #memory({ iova, count }: DmaRange): Uint8Array {
-    const end = iova + BigInt(count);
-    if (count > 0 && count <= DEFAULT_MAX_TRANSFER_BYTES) {
-      for (const mapped of this.#mapped.values()) {
-        const { backing } = mapped;
-        if (iova < mapped.iova || end > mapped.iova + BigInt(backing.sizeBytes)) continue;
-        mapped.mapping ??= mmap(backing.fd, backing.sizeBytes, 0, PROT_READ | PROT_WRITE, MAP_SHARED);
-        return new Uint8Array(mapped.mapping.buffer, Number(iova - mapped.iova), count);
-      }
+    const isPossible = count > 0 && count <= DEFAULT_MAX_TRANSFER_BYTES;
+    const found = isPossible ? this.#ledger.find(iova, count) : undefined;
+    if (found !== undefined) {
+      const { entry, offset } = found;
+      entry.mapping ??= mapShared(entry.fd, entry.sizeBytes);
+      return new Uint8Array(entry.mapping.buffer, offset, count);
     }
     throw new NicError('PROTOCOL', `${count} bytes at IOVA 0x${iova.toString(16)} are not mapped`, {
       errno: EINVAL,

@@ -14,10 +14,21 @@
 import { resolve } from 'node:path';
 import { setImmediate as nextTurn } from 'node:timers/promises';
 import { NicError } from '../../errors.js';
+import { ConfigSpace } from '../../pci/config-space.js';
+import { BAR_COUNT, Command as PciCommand } from '../../pci/registers.js';
 import { canReadWithoutWaiting } from '../../syscalls/event-counters.js';
 import { Region, type RegionAccess } from '../region.js';
-import { type DmaMapper, type IrqInfo, PciIrq, PciRegion, type VfioDevice } from '../types.js';
-import { assignBars, BAR_COUNT } from './bar-assignment.js';
+import {
+  type DmaMapper,
+  type IrqInfo,
+  PCI_IRQ_COUNT,
+  PCI_REGION_COUNT,
+  PciIrq,
+  PciRegion,
+  regionName,
+  type VfioDevice,
+} from '../types.js';
+import { assignBars } from './bar-assignment.js';
 import { Connection } from './connection.js';
 import { disableMsix, enableMsix } from './msix.js';
 import { DEFAULT_PATIENCE_MS } from './patience.js';
@@ -51,14 +62,8 @@ import { RegionMemory } from './region-memory.js';
 import { connectSocket, connectSocketAsync } from './socket.js';
 
 const DEFAULT_TIMEOUT_MS = 5000;
-const PCI_REGION_COUNT = 9;
-const PCI_IRQ_COUNT = 5;
 /** The MSI-X table has 11 bits for its size (PCI 3.0 section 6.8.2). */
 const MAX_VECTORS = 2048;
-const COMMAND_REGISTER = 0x04;
-/** Command register: memory space, bus master (PCI 3.0 section 6.2.2). */
-const COMMAND_MEMORY = 1 << 1;
-const COMMAND_BUS_MASTER = 1 << 2;
 
 export interface VfioUserClientOptions {
   /** How long the server may take for one reply; 5000 by default. */
@@ -273,15 +278,14 @@ class VfioUserDevice implements VfioDevice {
   }
 
   enableBusMaster(): void {
-    const config = this.region(PciRegion.CONFIG);
-    config.write16(COMMAND_REGISTER, config.read16(COMMAND_REGISTER) | COMMAND_MEMORY | COMMAND_BUS_MASTER);
+    const config = new ConfigSpace(this.region(PciRegion.CONFIG));
+    config.changeCommand(PciCommand.MEMORY_SPACE | PciCommand.BUS_MASTER, 0);
   }
 
   disableBusMaster(): void {
     // a server that is gone does no DMA
     if (this.#connection.gone) return;
-    const config = this.region(PciRegion.CONFIG);
-    config.write16(COMMAND_REGISTER, config.read16(COMMAND_REGISTER) & ~COMMAND_BUS_MASTER);
+    new ConfigSpace(this.region(PciRegion.CONFIG)).changeCommand(0, PciCommand.BUS_MASTER);
   }
 
   onGone(listener: (error: Error) => void): () => void {
@@ -401,9 +405,4 @@ function checkRange(connection: Connection, asked: RegionRange, given: RegionRan
         `where ${asked.count} at ${asked.offset} of region ${asked.index} were asked for`,
     );
   }
-}
-
-function regionName(index: number): string {
-  const entry = Object.entries(PciRegion).find(([, value]) => value === index);
-  return entry?.[0] ?? `region ${index}`;
 }

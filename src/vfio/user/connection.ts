@@ -49,7 +49,8 @@ const COMMANDS_PER_REQUEST = 16384;
 const OURS: Version = {
   major: VERSION_MAJOR,
   minor: VERSION_MINOR,
-  capabilities: { ...DEFAULT_CAPABILITIES, maxMessageFds: MAX_MESSAGE_FDS },
+  // `Region.readTrapped32` is what drivers read such registers with.
+  capabilities: { ...DEFAULT_CAPABILITIES, maxMessageFds: MAX_MESSAGE_FDS, trappedReads: 1 },
 };
 
 interface Reply {
@@ -400,7 +401,7 @@ export class Connection {
     try {
       answer = encodeReply(header.id, header.command, this.dma.serve(header.command, body));
     } catch (error) {
-      const errno = error instanceof NicError ? (error.errno ?? EINVAL) : EIO;
+      const errno = error instanceof NicError ? Math.abs(error.errno ?? EINVAL) : EIO;
       answer = encodeErrorReply(header.id, header.command, errno);
     }
     return header.noReply ? undefined : answer;

@@ -13,6 +13,7 @@ import {
   MAP_SHARED,
   mmapAddress,
   munmapAddress,
+  PAGE_BYTES,
   PROT_READ,
   PROT_WRITE,
   viewMemory,
@@ -32,7 +33,6 @@ import type { DmaWindow } from './served-device.js';
 
 const { EEXIST, EINVAL, ENOENT, ENOSPC, ENOTSUP, EPERM } = constants.errno;
 
-const PAGE_BYTES = 4096;
 /** Addresses are numbers in the device model. */
 const IOVA_LIMIT = 2n ** 53n;
 const KNOWN_FLAGS = DMA_MAP_READ | DMA_MAP_WRITE | DMA_MAP_MMAP | DMA_MAP_FILE_IO;

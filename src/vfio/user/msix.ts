@@ -7,15 +7,8 @@
  */
 import { NicError } from '../../errors.js';
 import { ConfigSpace, type MsixCapability } from '../../pci/config-space.js';
+import { Msix } from '../../pci/registers.js';
 import type { Region } from '../region.js';
-
-/** From the start of the capability. */
-const CONTROL = 2;
-const CONTROL_ENABLE = 1 << 15;
-const CONTROL_MASK_ALL = 1 << 14;
-const ENTRY_BYTES = 16;
-/** Of the word that has the mask bit of an entry. */
-const ENTRY_VECTOR_CONTROL = 12;
 
 /**
  * Enables MSI-X and unmasks the first vectors where `connected` says so, masks the others. Does nothing on a device
@@ -31,22 +24,22 @@ export function enableMsix(
   if (msix === undefined) return;
   const region = table(msix.tableBar);
   const start = msix.tableOffset;
-  if (!region?.writable || start + connected.length * ENTRY_BYTES > region.sizeBytes) return;
-  const control = config.read16(msix.offset + CONTROL);
+  if (!region?.writable || start + connected.length * Msix.ENTRY_BYTES > region.sizeBytes) return;
+  const control = config.read16(msix.offset + Msix.CONTROL);
   // the table takes effect as a whole
-  config.write16(msix.offset + CONTROL, control | CONTROL_ENABLE | CONTROL_MASK_ALL);
+  config.write16(msix.offset + Msix.CONTROL, control | Msix.CONTROL_ENABLE | Msix.CONTROL_MASK_ALL);
   connected.forEach((is, vector) => {
-    region.write32(start + vector * ENTRY_BYTES + ENTRY_VECTOR_CONTROL, is ? 0 : 1);
+    region.write32(start + vector * Msix.ENTRY_BYTES + Msix.ENTRY_VECTOR_CONTROL, is ? 0 : 1);
   });
-  config.write16(msix.offset + CONTROL, (control | CONTROL_ENABLE) & ~CONTROL_MASK_ALL);
+  config.write16(msix.offset + Msix.CONTROL, (control | Msix.CONTROL_ENABLE) & ~Msix.CONTROL_MASK_ALL);
 }
 
 /** Disables MSI-X; the table stays. */
 export function disableMsix(config: Region): void {
   const msix = findMsix(config);
   if (msix === undefined) return;
-  const offset = msix.offset + CONTROL;
-  config.write16(offset, config.read16(offset) & ~(CONTROL_ENABLE | CONTROL_MASK_ALL));
+  const offset = msix.offset + Msix.CONTROL;
+  config.write16(offset, config.read16(offset) & ~(Msix.CONTROL_ENABLE | Msix.CONTROL_MASK_ALL));
 }
 
 function findMsix(config: Region): MsixCapability | undefined {

@@ -123,9 +123,9 @@ export function encodeReply(id: number, command: number, body = NO_BODY): Uint8A
   return encodeMessage(id, command, MessageType.REPLY, 0, body);
 }
 
-/** An error reply is a header alone. */
+/** An error reply is a header alone. @param errno of either sign, as a `NicError` has it; positive on the wire */
 export function encodeErrorReply(id: number, command: number, errno: number): Uint8Array {
-  return encodeMessage(id, command, MessageType.REPLY | FLAG_ERROR, errno, NO_BODY);
+  return encodeMessage(id, command, MessageType.REPLY | FLAG_ERROR, Math.abs(errno), NO_BODY);
 }
 
 // VERSION
@@ -138,6 +138,11 @@ export interface Capabilities {
   readonly maxDmaMaps: number;
   /** Page sizes for DMA_MAP, or'ed together. */
   readonly pageSizesBytes: number;
+  /**
+   * Not of the specification. 1: this client reads registers that a read clears by messages, also where their page is mapped,
+   * so it may map pages that hold such registers (see `ServedArea.onlyKnowing`).
+   */
+  readonly trappedReads?: number;
 }
 
 export const DEFAULT_CAPABILITIES: Capabilities = {
@@ -158,11 +163,15 @@ const CAPABILITY_KEYS = [
   ['max_data_xfer_size', 'maxTransferBytes'],
   ['max_dma_maps', 'maxDmaMaps'],
   ['pgsizes', 'pageSizesBytes'],
+  ['x_barewire_trapped_reads', 'trappedReads'],
 ] as const;
 
 export function encodeVersion(version: Version): Uint8Array {
   const capabilities: Record<string, number> = {};
-  for (const [key, property] of CAPABILITY_KEYS) capabilities[key] = version.capabilities[property];
+  for (const [key, property] of CAPABILITY_KEYS) {
+    const value = version.capabilities[property];
+    if (value !== undefined) capabilities[key] = value;
+  }
   const json = new TextEncoder().encode(`${JSON.stringify({ capabilities })}\0`);
   const body = new Uint8Array(4 + json.length);
   const view = viewOf(body);

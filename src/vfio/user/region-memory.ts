@@ -5,7 +5,7 @@
 import { fstatSync } from 'node:fs';
 import createDebug from 'debug';
 import { NicError } from '../../errors.js';
-import { MAP_SHARED, type Mapping, mmap, munmap, PROT_READ, PROT_WRITE } from '../../syscalls/memory.js';
+import { type Mapping, mapShared, munmap, PAGE_BYTES } from '../../syscalls/memory.js';
 import type { MappedWindow } from '../region.js';
 import { processMappings } from './mapping-budget.js';
 import { sealAgainstShrinking } from './memory.js';
@@ -19,7 +19,6 @@ import {
 
 const debug = createDebug('barewire:vfio');
 
-const PAGE_BYTES = 4096;
 const MAPPABLE = REGION_FLAG_MMAP | REGION_FLAG_READ | REGION_FLAG_WRITE;
 /** What is mapped of one device. No NIC has as much. */
 const MAX_MAPPED_BYTES = 2 ** 30;
@@ -86,7 +85,7 @@ export class RegionMemory {
     if (this.#mappings.length >= MAX_MAPPED_AREAS) return undefined;
     if (this.#mappedBytes + sizeBytes > MAX_MAPPED_BYTES || !this.#share.take(sizeBytes)) return undefined;
     try {
-      const mapping = mmap(fd, sizeBytes, start, PROT_READ | PROT_WRITE, MAP_SHARED);
+      const mapping = mapShared(fd, sizeBytes, start);
       this.#mappings.push(mapping);
       this.#mappedBytes += sizeBytes;
       return mapping;

@@ -8,6 +8,11 @@
 export interface ServedArea {
   readonly offset: number;
   readonly sizeBytes: number;
+  /**
+   * Some registers of the area do what memory does not: a read clears them, or bits that are written do not stick. Only a client
+   * that says it knows may map it (`Capabilities.trappedReads`); for others every access of the area is a message.
+   */
+  readonly onlyKnowing?: boolean;
 }
 
 export interface ServedRegion {

@@ -16,8 +16,10 @@ import { NicError } from '../../errors.js';
 import { closeFd, watchFd } from '../../syscalls/descriptors.js';
 import { ForeignDescriptors } from '../../syscalls/foreign-descriptors.js';
 import { ListeningSocket } from '../../syscalls/listening-socket.js';
+import { PAGE_BYTES } from '../../syscalls/memory.js';
 import { acceptConnection } from '../../syscalls/unix-sockets.js';
-import { checkDevice, PAGE_BYTES, REGION_COUNT } from './check-device.js';
+import { PCI_REGION_COUNT } from '../types.js';
+import { checkDevice } from './check-device.js';
 import { DmaWindowTable } from './dma-windows.js';
 import { InterruptTable } from './interrupts.js';
 import { type MappingShare, processMappings } from './mapping-budget.js';
@@ -143,6 +145,8 @@ export class VfioUserServer {
   /** Those that have not said VERSION. */
   readonly #candidates: ServerConnection[] = [];
   #clientMaxFds = DEFAULT_CAPABILITIES.maxMessageFds;
+  /** It reads clear-on-read registers by messages, so it may map pages that hold some. */
+  #clientTraps = false;
   #closed = false;
 
   private constructor(listener: ListeningSocket, device: ServedDevice, options: VfioUserServerOptions) {
@@ -252,7 +256,7 @@ export class VfioUserServer {
       const isFatal = type === MessageType.REPLY || connection !== this.#client;
       const isForPeople = !(error instanceof NicError) || error.hint !== undefined;
       if (isForPeople && !isFatal) this.#report(error);
-      const errno = error instanceof NicError ? (error.errno ?? EIO) : EIO;
+      const errno = error instanceof NicError ? Math.abs(error.errno ?? EIO) : EIO;
       answer = { bytes: encodeErrorReply(id, command, errno), fds: [] };
       if (isFatal) {
         if (type !== MessageType.REPLY && !noReply) connection.sendLast(answer);
@@ -318,7 +322,7 @@ export class VfioUserServer {
         return {
           body: encodeDeviceInfo({
             flags: DEVICE_FLAG_RESET | DEVICE_FLAG_PCI,
-            regionCount: REGION_COUNT,
+            regionCount: PCI_REGION_COUNT,
             irqCount: this.#host.interrupts.indexCount,
           }),
         };
@@ -354,6 +358,7 @@ export class VfioUserServer {
       throw refused(EINVAL, `Protocol version ${proposed.major}.${proposed.minor}; this server speaks 0`);
     }
     this.#clientMaxFds = proposed.capabilities.maxMessageFds;
+    this.#clientTraps = proposed.capabilities.trappedReads === 1;
     this.#device.attach(this.#host);
     this.#client = connection;
     connection.establish();
@@ -372,9 +377,9 @@ export class VfioUserServer {
 
   #regionInfo(body: Uint8Array): Reply {
     const { argsz, index } = decodeRegionInfoRequest(body);
-    if (index >= REGION_COUNT) throw refused(EINVAL, `There is no region ${index}`);
+    if (index >= PCI_REGION_COUNT) throw refused(EINVAL, `There is no region ${index}`);
     const region = this.#device.regions[index];
-    const areas = region?.areas ?? [];
+    const areas = (region?.areas ?? []).filter((area) => area.onlyKnowing !== true || this.#clientTraps);
     const shared = region?.fd !== undefined && areas.length > 0 && this.#clientMaxFds > 0;
     const info = {
       index,

@@ -6,6 +6,8 @@ import { type Bench, bench, find, what, write, written } from '../../support/ope
 
 const ALL_ONES = 0xffff_ffff;
 const RXEN = 1 << 1;
+/** Long packets, up to RLPML (8.10.1, 8.10.5). */
+const LPE = 1 << 5;
 const TCTL_EN = 1 << 1;
 
 async function opened(options: Parameters<Bench['open']>[0] = {}, more = {}) {
@@ -154,7 +156,7 @@ values('rings and buffers are where the mapper was told, and their lengths are r
     assert.ok(start >= rings && start + bytes <= rings + ringBytes);
   }
   assert.ok(rx + 2048n <= tx || tx + 1024n <= rx, 'rings do not overlap');
-  assert.is(BigInt(pool.iovaLow) | (BigInt(pool.iovaHigh) << 32n), buffers);
+  assert.is(BigInt(pool.frameIovaLow - pool.headroomBytes) | (BigInt(pool.iovaHigh) << 32n), buffers);
   await nic.close();
 });
 
@@ -175,11 +177,21 @@ values('the MAC address is the EEPROM’s, and valid in the filter', async () =>
   await nic.close();
 });
 
+values('RLPML: the longest frame that a buffer holds, FCS included; or what the MTU asks for', async () => {
+  const { model, nic } = await opened();
+  assert.is(model.get(R.RLPML), 2048 - 64 + 4);
+  assert.is(nic.maxFrameBytes, 1984);
+  await nic.close();
+  const small = await opened({ mtu: 1500 });
+  assert.is(small.model.get(R.RLPML), 1500 + 22 + 4);
+  await small.nic.close();
+});
+
 values('RCTL: broadcast accepted, FCS stripped, promiscuous as asked', async () => {
   for (const promiscuous of [false, true]) {
     const { model, nic } = await opened({ promiscuous });
-    assert.is(model.get(R.RCTL) >>> 0, (1 << 26) | (1 << 15) | RXEN | (promiscuous ? 0x18 : 0));
-    nic.setPromiscuous(!promiscuous);
+    assert.is(model.get(R.RCTL) >>> 0, (1 << 26) | (1 << 15) | LPE | RXEN | (promiscuous ? 0x18 : 0));
+    await nic.setPromiscuous(!promiscuous);
     assert.is(model.get(R.RCTL) & 0x18, promiscuous ? 0 : 0x18);
     assert.ok((model.get(R.RCTL) & RXEN) !== 0);
     await nic.close();

@@ -3,9 +3,10 @@ import { readdirSync } from 'node:fs';
 import { suite } from 'uvu';
 import * as assert from 'uvu/assert';
 import { NicError } from '../../../src/errors.js';
+import { expectRejection } from '../../support/expect-error.js';
 import { R, type Stuck } from '../../support/fake-82576.js';
 import { mapFailure } from '../../support/fake-mapper.js';
-import { bench, expectRejection, withSteppedClock } from '../../support/open-igb.js';
+import { bench, withSteppedClock } from '../../support/open-igb.js';
 
 const waits = suite('82576: waits that time out');
 
@@ -78,8 +79,8 @@ gone(
       () => nic.stats(),
       (error: unknown) => error instanceof NicError && error.code === 'DEVICE_GONE',
     );
-    await expectRejection('DEVICE_GONE', nic.waitForLink(0));
-    await expectRejection('DEVICE_GONE', nic.drain(0));
+    await expectRejection('DEVICE_GONE', nic.waitForLink({ timeoutMs: 0 }));
+    await expectRejection('DEVICE_GONE', nic.drain({ timeoutMs: 0 }));
     await expectRejection('DEVICE_GONE', nic.close());
     assert.equal(nic.stats(), before);
     assertReleased();

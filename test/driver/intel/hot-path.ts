@@ -7,11 +7,12 @@
  */
 import { PerformanceObserver } from 'node:perf_hooks';
 import { setImmediate } from 'node:timers/promises';
-import { Pipe } from '../../../src/driver/intel/pipe.js';
-import { IntelRxQueue, RX_PACKETS } from '../../../src/driver/intel/rx-queue.js';
-import { IntelTxQueue, TX_PACKETS } from '../../../src/driver/intel/tx-queue.js';
-import { Forwarder } from '../../../src/forward/forwarder.js';
-import { PacketPool, TxFlag } from '../../../src/hugepage/packet-pool.js';
+import { LAYOUT } from '../../../src/driver/intel/descriptors.js';
+import { IntelRxQueue } from '../../../src/driver/intel/rx-queue.js';
+import { IntelTxQueue } from '../../../src/driver/intel/tx-queue.js';
+import { connectQueues } from '../../../src/forward/forwarder.js';
+import { TxFlag } from '../../../src/hugepage/packet-metadata.js';
+import { PacketPool } from '../../../src/hugepage/packet-pool.js';
 import { FakeMapper } from '../../support/fake-mapper.js';
 
 const [kind, path, packetsText] = process.argv.slice(2);
@@ -55,7 +56,7 @@ function playHardware(): void {
 function forwardPlain(): number {
   const received = rx.receive(bufs);
   const sent = tx.send(bufs, received);
-  pool.release(bufs, sent, received);
+  pool.release(bufs, received - sent, sent);
   return received;
 }
 
@@ -63,12 +64,13 @@ function forwardOffloaded(): number {
   const received = rx.receive(bufs);
   for (let i = 0; i < received; i++) {
     const buffer = bufs[i]!;
-    pool.txFlags[buffer] = TxFlag.VLAN | TxFlag.IP_CHECKSUM;
-    pool.txHeaders[buffer] = 0x1c14;
-    pool.vlanTags[buffer] = i >>> 3;
+    pool.metadata.txFlags[buffer] = TxFlag.VLAN | TxFlag.IP_CHECKSUM;
+    pool.metadata.l2Bytes[buffer] = 14;
+    pool.metadata.l3Bytes[buffer] = 20;
+    pool.metadata.vlanTags[buffer] = i >>> 3;
   }
   const sent = tx.sendOffloaded(bufs, received);
-  pool.release(bufs, sent, received);
+  pool.release(bufs, received - sent, sent);
   return received;
 }
 
@@ -76,15 +78,15 @@ let seen = 0;
 
 /** What a hook may do without allocating: look, change, drop. */
 function look(packet: number, lengthBytes: number): number {
-  pool.memory[packet << pool.bufferShift]! ^= 1;
+  pool.frames[packet << pool.bufferShift]! ^= 1;
   return (seen++ & 15) === 0 ? 0 : lengthBytes;
 }
 
 /** The paths. */
 function connect(): { poll(): number } {
-  if (path === 'forwarder') return new Forwarder(rx, tx, pool, { touch: true });
-  if (path === 'pipe') return new Pipe(rx, tx, pool, { touch: true });
-  if (path === 'hook') return new Pipe(rx, tx, pool, { onPacket: look });
+  if (path === 'forwarder') return connectQueues(rx, tx, { path: 'general', touch: true });
+  if (path === 'pipe') return connectQueues(rx, tx, { path: 'pipe', touch: true });
+  if (path === 'hook') return connectQueues(rx, tx, { path: 'pipe', onPacket: look });
   return { poll: path === 'queues' ? forwardPlain : forwardOffloaded };
 }
 
@@ -117,10 +119,10 @@ run(20_000);
 globalThis.gc!();
 for (let i = 0; i < 3; i++) await setImmediate();
 observer.observe({ entryTypes: ['gc'] });
-const before = rx.counters[RX_PACKETS]!;
-const sentBefore = tx.counters[TX_PACKETS]!;
+const before = rx.counters[LAYOUT.PACKETS]!;
+const sentBefore = tx.counters[LAYOUT.PACKETS]!;
 run(BATCHES);
-const packets = rx.counters[RX_PACKETS]! - before;
+const packets = rx.counters[LAYOUT.PACKETS]! - before;
 for (let i = 0; i < 3; i++) await setImmediate();
 observer.disconnect();
-console.log(JSON.stringify({ packets, sent: tx.counters[TX_PACKETS]! - sentBefore, scavenges, others }));
+console.log(JSON.stringify({ packets, sent: tx.counters[LAYOUT.PACKETS]! - sentBefore, scavenges, others }));

@@ -2,8 +2,9 @@
 import fc from 'fast-check';
 import { suite } from 'uvu';
 import * as assert from 'uvu/assert';
-import { RX_PACKETS } from '../../../src/driver/intel/rx-queue.js';
-import { TX_ERRORS, TX_PACKETS } from '../../../src/driver/intel/tx-queue.js';
+import { LAYOUT } from '../../../src/driver/intel/descriptors.js';
+import { CLOSED } from '../../support/closed.js';
+
 import { QueueRig } from '../../support/queue-rig.js';
 import { RX_ERROR_RXE } from '../../support/ring-device.js';
 
@@ -52,7 +53,7 @@ const release = count.map(
   (many): Step =>
     (model) => {
       const bufs = Uint32Array.from(model.owned.splice(0, many));
-      model.rig.pool.release(bufs);
+      model.rig.pool.release(bufs, bufs.length);
     },
 );
 
@@ -62,7 +63,7 @@ const send = fc.tuple(count, fc.boolean()).map(
       const { rig } = model;
       const bufs = Uint32Array.from(model.owned.slice(0, many));
       if (oneIsBad && bufs.length > 0) rig.pool.lengths[bufs[bufs.length >> 1]!] = 5;
-      const taken = rig.tx.send(bufs);
+      const taken = rig.tx.send(bufs, bufs.length);
       model.owned.splice(0, taken);
       for (const buffer of bufs.subarray(0, taken)) {
         if (rig.pool.lengths[buffer] !== 5) model.sent.push(buffer);
@@ -113,13 +114,13 @@ for (const [rxSize, txSize, buffers] of [
               step(model);
               rig.checkOwnership(model.owned, model.sent);
             }
-            rig.pool.release(Uint32Array.from(model.owned));
-            rig.rx.close();
-            rig.tx.close();
+            rig.pool.release(Uint32Array.from(model.owned), model.owned.length);
+            rig.rx.close(CLOSED);
+            rig.tx.close(CLOSED);
             assert.is(new Set(rig.free()).size, buffers, 'all buffers are back');
             assert.is(rig.pool.available, buffers);
-            assert.is(rig.tx.counters[TX_PACKETS], model.sent.length);
-            assert.ok(rig.tx.counters[TX_ERRORS]! >= 0 && rig.rx.counters[RX_PACKETS]! >= 0);
+            assert.is(rig.tx.counters[LAYOUT.PACKETS], model.sent.length);
+            assert.ok(rig.tx.counters[LAYOUT.ERRORS]! >= 0 && rig.rx.counters[LAYOUT.PACKETS]! >= 0);
           } finally {
             rig.close();
           }

@@ -2,8 +2,9 @@
 import fc from 'fast-check';
 import { suite } from 'uvu';
 import * as assert from 'uvu/assert';
-import { TX_BYTES, TX_ERRORS, TX_PACKETS } from '../../../src/driver/intel/tx-queue.js';
-import { headerLengths, RxFlag, TxFlag } from '../../../src/hugepage/packet-pool.js';
+import { LAYOUT } from '../../../src/driver/intel/descriptors.js';
+import { RxFlag, TxFlag } from '../../../src/hugepage/packet-metadata.js';
+import { CLOSED } from '../../support/closed.js';
 import { QueueRig, withRig } from '../../support/queue-rig.js';
 import type { Offload } from '../../support/ring-device.js';
 
@@ -30,9 +31,9 @@ for (const [name, bits, flags] of [
       assert.is(rx.receive(bufs), 1);
       const buffer = bufs[0]!;
       // The device writes RSS type 3, hash 0xfeedbeef and tag 0xa5a5 with every frame.
-      assert.is(pool.rxFlags[buffer], flags | RxFlag.RSS_HASH);
-      assert.is(pool.rssHashes[buffer], 0xfeed_beef);
-      assert.is(pool.vlanTags[buffer], 0xa5a5);
+      assert.is(pool.metadata.rxFlags[buffer], flags | RxFlag.HASH);
+      assert.is(pool.metadata.hashes[buffer], 0xfeed_beef);
+      assert.is(pool.metadata.vlanTags[buffer], 0xa5a5);
       assert.is(pool.lengths[buffer], 60);
     }),
   );
@@ -41,10 +42,10 @@ for (const [name, bits, flags] of [
 receiving(
   'without the option nothing is written',
   withRig({}, (rig) => {
-    rig.pool.rxFlags.fill(0x80);
+    rig.pool.metadata.rxFlags.fill(0x80);
     rig.rxDevice.receive({ frame: rig.frame(60), status: GOOD | VP });
     assert.is(rig.rx.receive(rig.bufs), 1);
-    assert.is(rig.pool.rxFlags[rig.bufs[0]!], 0x80);
+    assert.is(rig.pool.metadata.rxFlags[rig.bufs[0]!], 0x80);
   }),
 );
 
@@ -65,11 +66,17 @@ const tagged = (vlan: number): Wish => ({ flags: TxFlag.VLAN, vlan, headers: [14
 function prepare(rig: QueueRig, wishes: readonly Wish[]): Uint32Array {
   const bufs = rig.allocate(wishes.length);
   for (const [i, { flags, vlan, headers }] of wishes.entries()) {
-    rig.pool.txFlags[bufs[i]!] = flags;
-    rig.pool.vlanTags[bufs[i]!] = vlan;
-    rig.pool.txHeaders[bufs[i]!] = headerLengths(...headers);
+    rig.pool.metadata.txFlags[bufs[i]!] = flags;
+    rig.pool.metadata.vlanTags[bufs[i]!] = vlan;
+    rig.pool.metadata.l2Bytes[bufs[i]!] = headers[0];
+    rig.pool.metadata.l3Bytes[bufs[i]!] = headers[1];
   }
   return bufs;
+}
+
+/** Sends a packet for each wish; returns how many were taken. */
+function sendAll(rig: QueueRig, wishes: readonly Wish[]): number {
+  return rig.tx.sendOffloaded(prepare(rig, wishes), wishes.length);
 }
 
 /** What the device has to be asked. */
@@ -97,7 +104,7 @@ sending(
       { flags: TxFlag.VLAN | TxFlag.IP_CHECKSUM | TxFlag.TCP_CHECKSUM, vlan: 0xffff, headers: [14, 60] },
       PLAIN,
     ];
-    assert.is(rig.tx.sendOffloaded(prepare(rig, wishes)), wishes.length);
+    assert.is(sendAll(rig, wishes), wishes.length);
     rig.txDevice.transmit();
     assert.equal(
       rig.txDevice.sent.map(({ offload }) => offload),
@@ -108,17 +115,17 @@ sending(
       [wishes.length + 5],
       'one doorbell; a context for each that differs',
     );
-    assert.is(rig.tx.counters[TX_PACKETS], wishes.length);
-    assert.is(rig.tx.counters[TX_BYTES], 60 * wishes.length);
+    assert.is(rig.tx.counters[LAYOUT.PACKETS], wishes.length);
+    assert.is(rig.tx.counters[LAYOUT.BYTES], 60 * wishes.length);
   }),
 );
 
 sending(
   'one context serves packets that want the same',
   withRig({}, (rig) => {
-    rig.tx.sendOffloaded(prepare(rig, new Array<Wish>(10).fill(tagged(5))));
+    sendAll(rig, new Array<Wish>(10).fill(tagged(5)));
     assert.equal(rig.txDevice.tail.writes, [11]);
-    rig.tx.sendOffloaded(prepare(rig, [tagged(5)]));
+    sendAll(rig, [tagged(5)]);
     assert.equal(rig.txDevice.tail.writes, [11, 12]);
     rig.txDevice.transmit();
     assert.is(rig.txDevice.sent.length, 11);
@@ -129,25 +136,28 @@ sending(
   'nothing sent, no doorbell; bad lengths and indices as with send',
   withRig({}, (rig) => {
     const { tx, txDevice, pool } = rig;
-    assert.is(tx.sendOffloaded(new Uint32Array(0)), 0);
+    assert.is(tx.sendOffloaded(new Uint32Array(0), 0), 0);
     const bufs = prepare(rig, [PLAIN, PLAIN]);
     pool.lengths[bufs[0]!] = 16;
     pool.lengths[bufs[1]!] = 2049;
     const before = pool.available;
-    assert.is(tx.sendOffloaded(bufs), 2);
-    assert.is(tx.sendOffloaded(Uint32Array.of(512, 0xffff_ffff)), 2);
+    assert.is(tx.sendOffloaded(bufs, bufs.length), 2);
+    assert.is(tx.sendOffloaded(Uint32Array.of(512, 0xffff_ffff), 2), 2);
     assert.equal(txDevice.tail.writes, []);
-    assert.is(tx.counters[TX_ERRORS], 4);
+    assert.is(tx.counters[LAYOUT.ERRORS], 4);
     assert.is(pool.available, before + 2);
   }),
 );
 
 sending(
-  'after close nothing is taken',
+  'after close it says so',
   withRig({}, (rig) => {
     const bufs = prepare(rig, [tagged(1)]);
-    rig.tx.close();
-    assert.is(rig.tx.sendOffloaded(bufs), 0);
+    rig.tx.close(CLOSED);
+    assert.throws(
+      () => rig.tx.sendOffloaded(bufs, bufs.length),
+      (error: unknown) => error === CLOSED,
+    );
     assert.equal(rig.txDevice.tail.writes, []);
   }),
 );
@@ -160,7 +170,7 @@ for (const before of [30, 31, 62, 63]) {
       const sent: number[] = [];
       const send = (wishes: readonly Wish[]): void => {
         const bufs = prepare(rig, wishes);
-        assert.is(tx.sendOffloaded(bufs), wishes.length);
+        assert.is(tx.sendOffloaded(bufs, bufs.length), wishes.length);
         sent.push(...bufs);
         txDevice.transmit();
         tx.reclaim();
@@ -188,10 +198,10 @@ sending(
         rig,
         Array.from({ length: 20 }, (_, i) => tagged(i)),
       );
-      push(offloaded, tx.sendOffloaded(offloaded));
+      push(offloaded, tx.sendOffloaded(offloaded, offloaded.length));
       for (let i = 0; i < 16; i++) {
         const plain = prepare(rig, new Array<Wish>(10).fill(PLAIN));
-        push(plain, tx.send(plain));
+        push(plain, tx.send(plain, plain.length));
       }
     }
     assert.equal(
@@ -221,10 +231,10 @@ sending('any mix of send and sendOffloaded keeps order, wishes and buffers', () 
       try {
         for (const { wishes, plain, transmit } of batches) {
           const bufs = prepare(rig, wishes);
-          const taken = plain ? tx.send(bufs) : tx.sendOffloaded(bufs);
+          const taken = plain ? tx.send(bufs, bufs.length) : tx.sendOffloaded(bufs, bufs.length);
           sent.push(...bufs.subarray(0, taken));
           for (const one of wishes.slice(0, taken)) wanted.push(plain ? {} : expected(one));
-          pool.release(bufs, taken);
+          pool.release(bufs, bufs.length - taken, taken);
           txDevice.transmit(transmit);
           rig.checkOwnership([], sent);
         }
@@ -237,8 +247,8 @@ sending('any mix of send and sendOffloaded keeps order, wishes and buffers', () 
           txDevice.sent.map(({ offload }) => offload),
           wanted,
         );
-        tx.close();
-        rig.rx.close();
+        tx.close(CLOSED);
+        rig.rx.close(CLOSED);
         assert.is(pool.available, pool.capacity);
         assert.is(new Set(rig.free()).size, pool.capacity);
       } finally {
@@ -257,11 +267,11 @@ sending(
       rig,
       Array.from({ length: 60 }, (_, i) => tagged(i)),
     );
-    const taken = tx.sendOffloaded(bufs);
+    const taken = tx.sendOffloaded(bufs, bufs.length);
     assert.is(taken, 31, 'two slots each');
-    assert.is(tx.sendOffloaded(bufs.subarray(taken)), 0);
+    assert.is(tx.sendOffloaded(bufs, bufs.length - taken, taken), 0);
     txDevice.transmit();
-    assert.ok(tx.sendOffloaded(bufs.subarray(taken)) > 0);
+    assert.ok(tx.sendOffloaded(bufs, bufs.length - taken, taken) > 0);
   }),
 );
 

@@ -1,14 +1,10 @@
 import { suite } from 'uvu';
 import * as assert from 'uvu/assert';
-import {
-  IntelRxQueue,
-  RX_BYTES,
-  RX_NO_BUFFER,
-  RX_PACKETS,
-  RX_TOO_LONG,
-} from '../../../src/driver/intel/rx-queue.js';
+import { LAYOUT } from '../../../src/driver/intel/descriptors.js';
+import { IntelRxQueue } from '../../../src/driver/intel/rx-queue.js';
 import { NicError } from '../../../src/errors.js';
 import { PacketPool } from '../../../src/hugepage/packet-pool.js';
+import { CLOSED } from '../../support/closed.js';
 import { FakeMapper } from '../../support/fake-mapper.js';
 import { withRig } from '../../support/queue-rig.js';
 
@@ -37,7 +33,7 @@ rx(
   'frames arrive in order, with length and contents',
   withRig({}, (rig) => {
     const { rx, rxDevice, pool, bufs } = rig;
-    const frames = [60, 61, 1514, 1, 2048].map((length) => rig.frame(length));
+    const frames = [60, 61, 1514, 1, 1984].map((length) => rig.frame(length));
     for (const frame of frames) assert.ok(rxDevice.receive({ frame }));
     assert.ok(rx.pending);
     assert.is(rx.receive(bufs), frames.length);
@@ -47,8 +43,8 @@ rx(
       assert.equal(pool.bytes(buffer).subarray(0, frame.length), frame);
     }
     assert.not(rx.pending);
-    assert.is(rx.counters[RX_PACKETS], 5);
-    assert.is(rx.counters[RX_BYTES], 60 + 61 + 1514 + 1 + 2048);
+    assert.is(rx.counters[LAYOUT.PACKETS], 5);
+    assert.is(rx.counters[LAYOUT.BYTES], 60 + 61 + 1514 + 1 + 1984);
     rig.checkOwnership([...bufs.subarray(0, 5)], []);
   }),
 );
@@ -86,7 +82,7 @@ rx(
     assert.is(rxDevice.available, 0);
     assert.is(rx.receive(bufs), 63);
     assert.is(rxDevice.available, 63, 'RDT did not come to equal RDH: that would mean an empty ring');
-    pool.release(bufs, 0, 63);
+    pool.release(bufs, 63);
   }),
 );
 
@@ -108,10 +104,10 @@ rx(
         const bytes = pool.bytes(bufs[i]!);
         assert.is((bytes[0]! << 8) | bytes[1]!, expected++ & 0xffff);
       }
-      pool.release(bufs, 0, count);
+      pool.release(bufs, count);
       assert.is(rxDevice.available, 63);
     }
-    assert.is(rx.counters[RX_PACKETS], sequence);
+    assert.is(rx.counters[LAYOUT.PACKETS], sequence);
     rig.checkOwnership([], []);
   }),
 );
@@ -123,20 +119,20 @@ rx(
     rig.arrive(30);
     assert.is(rx.receive(bufs), 10);
     assert.is(pool.available, 0);
-    assert.is(rx.counters[RX_NO_BUFFER], 1);
+    assert.is(rx.counters[LAYOUT.NO_BUFFER], 1);
     const doorbells = rxDevice.tail.writes.length;
     assert.is(rx.receive(bufs.subarray(10)), 0);
-    assert.is(rx.counters[RX_NO_BUFFER], 2);
+    assert.is(rx.counters[LAYOUT.NO_BUFFER], 2);
     assert.is(rxDevice.tail.writes.length, doorbells, 'nothing refilled, no doorbell');
     assert.ok(rx.pending);
-    pool.release(bufs, 0, 4);
+    pool.release(bufs, 4);
     assert.is(rx.receive(bufs.subarray(20)), 4);
-    pool.release(bufs, 4, 10);
-    pool.release(bufs, 20, 24);
+    pool.release(bufs, 6, 4);
+    pool.release(bufs, 4, 20);
     assert.is(rx.receive(bufs), 10);
-    pool.release(bufs, 0, 10);
+    pool.release(bufs, 10);
     assert.is(rx.receive(bufs), 6);
-    assert.is(rx.counters[RX_PACKETS], 30);
+    assert.is(rx.counters[LAYOUT.PACKETS], 30);
     rig.checkOwnership([...bufs.subarray(0, 6)], []);
   }),
 );
@@ -146,8 +142,8 @@ rx(
   withRig({ buffers: 64 }, (rig) => {
     rig.rxDevice.receive({ frame: rig.frame(60), status: 0x1 });
     assert.is(rig.rx.receive(rig.bufs), 0);
-    assert.is(rig.rx.counters[RX_TOO_LONG], 1);
-    assert.is(rig.rx.counters[RX_NO_BUFFER], 0);
+    assert.is(rig.rx.counters[LAYOUT.TOO_LONG], 1);
+    assert.is(rig.rx.counters[LAYOUT.NO_BUFFER], 0);
   }),
 );
 
@@ -157,23 +153,27 @@ rx(
     const { rx, pool, bufs } = rig;
     rig.arrive(50);
     const count = rx.receive(bufs, 20);
-    pool.release(bufs, 0, count);
-    rx.close();
-    rx.close();
+    pool.release(bufs, count);
+    rx.close(CLOSED);
+    rx.close(CLOSED);
     assert.is(pool.available, pool.capacity);
     assert.is(new Set(rig.free()).size, pool.capacity);
   }),
 );
 
 rx(
-  'after close nothing is received and no doorbell rings',
+  'after close receive says so, and no doorbell rings',
   withRig({}, (rig) => {
     const { rx, rxDevice, bufs } = rig;
     rig.arrive(5);
-    rx.close();
+    rx.close(CLOSED);
     const doorbells = rxDevice.tail.writes.length;
     assert.not(rx.pending);
-    assert.is(rx.receive(bufs), 0);
+    for (let i = 0; i < 3; i++)
+      assert.throws(
+        () => rx.receive(bufs),
+        (error: unknown) => error === CLOSED,
+      );
     assert.is(rxDevice.tail.writes.length, doorbells);
   }),
 );

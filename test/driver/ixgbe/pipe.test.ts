@@ -1,12 +1,12 @@
 /** A pipe on the 82599 model, in strict mode: port B sends back what it receives. */
 import { suite } from 'uvu';
 import * as assert from 'uvu/assert';
-import { type ConnectOptions, connectQueues, Pipe } from '../../../src/driver/intel/pipe.js';
+import { connectQueues, type ForwardOptions } from '../../../src/forward/forwarder.js';
 import { IxgbeRig, MAC_A, MAC_B, numberedFrame } from '../../support/ixgbe-rig.js';
 
 const RING = 128;
 
-type Path = NonNullable<ConnectOptions['path']>;
+type Path = NonNullable<ForwardOptions['path']>;
 
 /** A rig whose port B echoes, with addresses swapped; wants no complaint from the models. */
 function onEcho(
@@ -29,7 +29,7 @@ function onEcho(
         return length;
       };
       const path = options.path ?? 'auto';
-      await body(rig, connectQueues(nic.rxQueues[0]!, nic.txQueues[0]!, rig.pool, { path, onPacket }));
+      await body(rig, connectQueues(nic.rxQueues[0]!, nic.txQueues[0]!, { path, onPacket }));
     } finally {
       await rig.close();
     }
@@ -115,7 +115,7 @@ pipe(
     const timer = setTimeout(() => {
       late = true;
     }, 500);
-    assert.is(await rig.b.nic.waitForPackets(1000), false);
+    assert.is(await rig.b.nic.waitForPackets({ timeoutMs: 1000 }), false);
     assert.not.ok(late, 'the wait was shorter than was asked for');
     clearTimeout(timer);
     const back: Uint8Array[] = [];
@@ -159,7 +159,10 @@ pipe(
     (rig, echo) => {
       assert.is(echo.path, 'general');
       const { nic } = rig.b;
-      assert.throws(() => new Pipe(nic.rxQueues[0]!, nic.txQueues[0]!, rig.pool), /No pipe is possible.*256/);
+      assert.throws(
+        () => connectQueues(nic.rxQueues[0], nic.txQueues[0], { path: 'pipe' }),
+        /No pipe is possible.*256/,
+      );
       assert.is(exchange(rig, echo, 200).length, 200);
     },
     { txRing: 256 },
@@ -182,7 +185,7 @@ pipe(
   'waiting for packets wakes a pipe',
   onEcho(async (rig, echo) => {
     assert.not.ok(rig.b.nic.rxQueues[0]!.pending);
-    const wait = rig.b.nic.waitForPackets(5000);
+    const wait = rig.b.nic.waitForPackets({ timeoutMs: 5000 });
     rig.send(rig.a, [numberedFrame(MAC_B, MAC_A, 7)]);
     rig.settle();
     assert.ok(await wait);

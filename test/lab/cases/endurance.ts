@@ -6,7 +6,7 @@ import { setFlagsFromString } from 'node:v8';
 import { runInNewContext } from 'node:vm';
 import { test } from 'uvu';
 import * as assert from 'uvu/assert';
-import { Forwarder, type NetDevice, open, PacketPool, pollLoop } from '../../../src/index.js';
+import { connectQueues, type NetDevice, open, PacketPool, pollLoop } from '../../../src/index.js';
 import { bindDriver, freeHugepages, nicAddresses } from '../guest.js';
 import { note } from '../wire.js';
 
@@ -36,20 +36,20 @@ test('1,000,000 packets leave the heap as it was and every buffer in the pool', 
     ports.push(await open(address, { pool, promiscuous: true }));
   }
   const [a, b] = ports as [NetDevice, NetDevice];
-  for (const port of ports) assert.ok((await port.waitForLink(30_000)).up);
+  for (const port of ports) assert.ok((await port.waitForLink({ timeoutMs: 30_000 })).up);
 
   const bufs = new Uint32Array(32);
   for (let sent = 0; sent < FRAMES_IN_FLIGHT; sent += bufs.length) {
-    assert.is(pool.allocate(bufs), bufs.length);
+    assert.is(pool.allocate(bufs, bufs.length), bufs.length);
     for (const buf of bufs) {
       pool.bytes(buf).fill(0xff, 0, 64);
       pool.lengths[buf] = 64;
     }
-    assert.is(a.txQueues[0]!.send(bufs), bufs.length);
+    assert.is(a.txQueues[0]!.send(bufs, bufs.length), bufs.length);
   }
 
-  const there = new Forwarder(a.rxQueues[0]!, b.txQueues[0]!, pool);
-  const back = new Forwarder(b.rxQueues[0]!, a.txQueues[0]!, pool);
+  const there = connectQueues(a.rxQueues[0], b.txQueues[0], { path: 'general' });
+  const back = connectQueues(b.rxQueues[0], a.txQueues[0], { path: 'general' });
   let forwarded = 0;
   /** Forwards until that many packets have been received in all. */
   const forwardUntil = async (total: number): Promise<void> => {

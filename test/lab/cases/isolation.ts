@@ -27,7 +27,7 @@ function receivesFrame(nic: NetDevice): boolean {
   const found = Array.from(bufs.subarray(0, count)).some(
     (buf) => nic.pool.lengths[buf] === FRAME.length && FRAME.equals(nic.pool.bytes(buf).subarray(0, 200)),
   );
-  nic.pool.release(bufs, 0, count);
+  nic.pool.release(bufs, count);
   return found;
 }
 
@@ -42,10 +42,10 @@ async function assertPasses(nic: NetDevice): Promise<void> {
 
 function sendFrame(nic: NetDevice): void {
   const bufs = new Uint32Array(1);
-  assert.is(nic.pool.allocate(bufs), 1);
+  assert.is(nic.pool.allocate(bufs, bufs.length), 1);
   nic.pool.bytes(bufs[0]!).set(FRAME);
   nic.pool.lengths[bufs[0]!] = FRAME.length;
-  assert.is(nic.txQueues[0]!.send(bufs), 1);
+  assert.is(nic.txQueues[0]!.send(bufs, bufs.length), 1);
 }
 
 /** Waits for a fault of that kind and device in the kernel's log; returns its line and address. */
@@ -68,8 +68,8 @@ for (const backend of ['group', 'cdev'] as const) {
     process.env.BAREWIRE_VFIO = backend;
     pool = new PacketPool({ buffers: 2048 });
     nic = await open(address, { pool, promiscuous: true });
-    assert.is(nic.vfio.backend, backend);
-    await nic.waitForLink(30_000);
+    assert.is(nic.vfio!.backend, backend);
+    await nic.waitForLink({ timeoutMs: 30_000 });
   });
 
   isolation.after(async () => {
@@ -85,9 +85,9 @@ for (const backend of ['group', 'cdev'] as const) {
 
   isolation('unmapped memory is neither written nor read, and the kernel logs a DMAR fault', async () => {
     const before = kernelLog();
-    const first = (BigInt(pool.iovaHigh) << 32n) | BigInt(pool.iovaLow);
+    const first = (BigInt(pool.iovaHigh) << 32n) | BigInt(pool.frameIovaLow - pool.headroomBytes);
     const last = first + BigInt(pool.memory.length - 1);
-    pool.detach(nic.vfio.mapper);
+    pool.detach(nic.vfio!.mapper);
     pool.memory.fill(PATTERN);
 
     peer.send(FRAME);
@@ -104,21 +104,21 @@ for (const backend of ['group', 'cdev'] as const) {
     note(`${backend}: ${write.line.trim()}`);
     note(`${backend}: ${read.line.trim()}`);
 
-    pool.attach(nic.vfio.mapper);
+    pool.attach(nic.vfio!.mapper);
     while (nic.rxQueues[0]!.pending) receivesFrame(nic);
     await assertPasses(nic);
   });
 
   isolation('bus mastering decides: off, nothing arrives; on, it does', async () => {
     assert.is(isBusMaster(address), true);
-    nic.vfio.disableBusMaster();
+    nic.vfio!.disableBusMaster();
     assert.is(isBusMaster(address), false);
     const before = kernelLog();
     peer.send(FRAME);
     await sleep(500);
     assert.is(receivesFrame(nic), false);
     assert.equal(dmarFaults(kernelLog(before)), []);
-    nic.vfio.enableBusMaster();
+    nic.vfio!.enableBusMaster();
     assert.is(isBusMaster(address), true);
     await waitFor('frames', () => {
       peer.send(FRAME);

@@ -34,7 +34,15 @@ const EXPECTED_WARNINGS = [/iommufd: loading out-of-tree module/, /evm: overlay 
 /** A full ring, as TCP makes it; and what the kernel would have sent while the link was down. */
 const LOSSES = ['rx_missed_errors', 'tx_dropped'];
 
+/** A pause frame with its FCS. */
+const PAUSE_OCTETS = 64;
+
 type End = (typeof ENDS)[number];
+
+/** Pause frames that an interface has counted. */
+function pauses(own: Record<string, number>): Record<string, number> {
+  return Object.fromEntries(Object.entries(own).filter(([name]) => name.includes('_flow_control_')));
+}
 
 /** Counters of `ethtool -S`, by name. Asking makes the driver take over the hardware's counters. */
 function counters({ netns, name }: End): Record<string, number> {
@@ -163,11 +171,23 @@ linux('has counted no errors, and says what it has counted', async () => {
     );
     assert.equal(errors, [], ENDS[i]!.name);
   }
-  // Linux takes missed frames out of GPRC, but not out of GORC.
-  const driverCounters = after.map((own) => ({
-    sent: { frames: own.tx_pkts_nic!, bytes: own.tx_bytes_nic! },
-    received: { frames: own.rx_pkts_nic! + own.rx_missed_errors!, bytes: own.rx_bytes_nic! },
-  }));
+  // Linux takes missed frames out of GPRC, but not out of GORC; and pause frames out of what was sent. GPRC never has those.
+  const driverCounters = after.map((own) => {
+    const pausesSent = own.tx_flow_control_xon! + own.tx_flow_control_xoff!;
+    const pausesReceived = own.rx_flow_control_xon! + own.rx_flow_control_xoff!;
+    const received = own.rx_pkts_nic! + own.rx_missed_errors!;
+    return {
+      sent: {
+        frames: own.tx_pkts_nic! + pausesSent,
+        bytes: own.tx_bytes_nic! + PAUSE_OCTETS * pausesSent,
+      },
+      received: {
+        frames: received + pausesReceived,
+        bytes: own.rx_bytes_nic! + PAUSE_OCTETS * pausesReceived,
+      },
+    };
+  });
+  note(`pause frames: ${JSON.stringify(after.map(pauses))}`);
   printCounters(driverCounters);
 });
 

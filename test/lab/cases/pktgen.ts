@@ -15,8 +15,13 @@ const ETHERNET_BYTES = 14;
 const UDP_OFFSET = 34;
 const PAYLOAD_OFFSET = 42;
 
-/** Magic number of pktgen's payload. */
-const MAGIC = 'BWGN';
+/** Magic number of pktgen's payload, its version 1 without flags, and where its fields lie (src/packet/test-frame.ts). */
+const MAGIC = 'BW';
+const VERSION = 0x10;
+const CHECK_OFFSET = PAYLOAD_OFFSET + 3;
+const SEQUENCE_OFFSET = PAYLOAD_OFFSET + 4;
+const FLOW_OFFSET = PAYLOAD_OFFSET + 12;
+const PATTERN_OFFSET = PAYLOAD_OFFSET + 18;
 
 /** Internet checksum over the bytes and a starting sum (RFC 1071); 0 where a checksum among them is right. */
 function checksum(bytes: Buffer, start = 0): number {
@@ -26,7 +31,10 @@ function checksum(bytes: Buffer, start = 0): number {
   return ~sum & 0xffff;
 }
 
-/** Looks at every byte of the frame that is pktgen's number `sequence` of that size (FCS included). */
+/**
+ * Looks at every byte of the frame that is pktgen's number `sequence` of that size (FCS included). On purpose it uses nothing of
+ * src/packet, which made the frame.
+ */
 function assertFrame(bytes: Uint8Array, sequence: number, sizeBytes: number, destinationMac: string): void {
   const frame = Buffer.from(bytes);
   const what = `frame ${sequence} of ${sizeBytes} bytes`;
@@ -44,12 +52,22 @@ function assertFrame(bytes: Uint8Array, sequence: number, sizeBytes: number, des
   assert.is.not(udp.readUInt16BE(6), 0, `${what}: has a UDP checksum`);
   const pseudoHeader = Buffer.concat([ip.subarray(12, 20), Buffer.of(0, 17), udp.subarray(4, 6)]);
   assert.is(checksum(udp, ~checksum(pseudoHeader) & 0xffff), 0, `${what}: UDP checksum`);
-  assert.is(frame.toString('latin1', PAYLOAD_OFFSET, PAYLOAD_OFFSET + 4), MAGIC, what);
-  assert.is(frame.readBigUInt64BE(PAYLOAD_OFFSET + 4), BigInt(sequence), what);
+  assert.ok(isOurs(frame), what);
+  assert.is(frame.readBigUInt64BE(SEQUENCE_OFFSET), BigInt(sequence), what);
+  assert.is(frame.readUInt16BE(FLOW_OFFSET), 0, `${what}: flow`);
+  const fields = [...frame.subarray(SEQUENCE_OFFSET, PATTERN_OFFSET)];
+  assert.is(
+    frame[CHECK_OFFSET],
+    fields.reduce((xor, byte) => xor ^ byte, VERSION),
+    `${what}: check byte`,
+  );
+  for (const [i, byte] of frame.subarray(PATTERN_OFFSET).entries())
+    assert.is(byte, (7 * i + 3) % 256, `${what}: pattern at ${i}`);
 }
 
 const isOurs = (frame: Uint8Array) =>
-  Buffer.from(frame).toString('latin1', PAYLOAD_OFFSET, PAYLOAD_OFFSET + 4) === MAGIC;
+  Buffer.from(frame).toString('latin1', PAYLOAD_OFFSET, PAYLOAD_OFFSET + 2) === MAGIC &&
+  frame[PAYLOAD_OFFSET + 2] === VERSION;
 
 /** Checks the report of a run that has sent `count` frames: the driver's counts and the hardware's. */
 function assertReport(outcome: Outcome, count: number, sizeBytes: number): void {

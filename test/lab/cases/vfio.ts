@@ -9,19 +9,12 @@ import { basename } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { suite } from 'uvu';
 import * as assert from 'uvu/assert';
-import {
-  MAP_SHARED,
-  memfdCreate,
-  mmap,
-  munmap,
-  PROT_READ,
-  PROT_WRITE,
-} from '../../../src/syscalls/memory.js';
+import { mapShared, memfdCreate, munmap } from '../../../src/syscalls/memory.js';
 import { Interrupts } from '../../../src/vfio/interrupts.js';
 import { realKernel } from '../../../src/vfio/kernel-api.js';
 import { VfioProcess } from '../../../src/vfio/open.js';
 import { PciIrq, PciRegion, type VfioDevice } from '../../../src/vfio/types.js';
-import { throwsNicError } from '../../vfio/support/throws.js';
+import { throwsNicError } from '../../support/expect-error.js';
 
 const CTRL = 0x0000;
 const STATUS = 0x0008;
@@ -64,7 +57,7 @@ const descriptorsAtStart = () => openDescriptors().length;
 function asUser(code: string, memlockBytes: number): string {
   const script = `
     const { openVfio } = await import('${import.meta.dirname}/../../../src/vfio/open.js');
-    const { memfdCreate, mmap } = await import('${import.meta.dirname}/../../../src/syscalls/memory.js');
+    const { memfdCreate, mapShared } = await import('${import.meta.dirname}/../../../src/syscalls/memory.js');
     try { ${code}; console.log('no error'); }
     catch (error) { console.log(error.code + ' | ' + error.message + ' | ' + error.hint); }`;
   const command = [
@@ -162,7 +155,7 @@ for (const backend of ['group', 'cdev'] as const) {
   real('DMA through the IOMMU, and none after unmapping', async () => {
     const fd = memfdCreate('lab', HUGE_2MB);
     ftruncateSync(fd, 2 * MIB);
-    const memory = mmap(fd, 2 * MIB, 0, PROT_READ | PROT_WRITE, MAP_SHARED);
+    const memory = mapShared(fd, 2 * MIB);
     const device = open(first);
     device.reset();
     device.mapper.map({ address: memory.address, fd, sizeBytes: 2 * MIB }, IOVA);
@@ -248,7 +241,7 @@ for (const backend of ['group', 'cdev'] as const) {
     execFileSync('chown', ['1000', ...nodes, `/dev/vfio/devices/${cdev}`]);
     const map = `
       const fd = memfdCreate('x', 0); (await import('node:fs')).ftruncateSync(fd, ${4 * MIB});
-      const memory = mmap(fd, ${4 * MIB}, 0, 3, 1);
+      const memory = mapShared(fd, ${4 * MIB});
       openVfio('${first}').mapper.map({ address: memory.address, fd, sizeBytes: ${4 * MIB} }, 0x200000n)`;
     const locked = asUser(map, MIB);
     console.log(locked);

@@ -60,7 +60,7 @@ let wire: Wire;
 let nic: NetDevice;
 
 server.before(async () => {
-  const program = join(prepareLab('server').qemuserver!, 'qemu');
+  const program = join(prepareLab({ qemu: 'server' }).qemuserver!, 'qemu');
   folder = mkdtempSync(join(tmpdir(), 'barewire-qemu-'));
   listener = createServer().listen(join(folder, 'wire'));
   await once(listener, 'listening');
@@ -88,7 +88,7 @@ server.after(async () => {
 server('the driver comes up on it: model, MAC address, link', async () => {
   assert.is(nic.model, 'Intel 82576');
   assert.is(nic.macAddress, dutMac(0));
-  assert.equal(await nic.waitForLink(10_000), { up: true, speedMbps: 1000, fullDuplex: true });
+  assert.equal(await nic.waitForLink({ timeoutMs: 10_000 }), { up: true, speedMbps: 1000, fullDuplex: true });
 });
 
 server('frames leave unchanged and in order', async () => {
@@ -98,11 +98,11 @@ server('frames leave unchanged and in order', async () => {
   for (const frame of frames) {
     await waitFor('a buffer', () => {
       tx.reclaim();
-      return pool.allocate(bufs) === 1;
+      return pool.allocate(bufs, bufs.length) === 1;
     });
     pool.bytes(bufs[0]!).set(frame);
     pool.lengths[bufs[0]!] = frame.length;
-    await waitFor('room in the ring', () => tx.send(bufs) === 1);
+    await waitFor('room in the ring', () => tx.send(bufs, bufs.length) === 1);
   }
   await waitFor('the frames on the wire', () => wire.received.length >= FRAMES);
   assert.ok(wire.received.every((frame, i) => frame.equals(frames[i]!)));
@@ -120,7 +120,7 @@ server('frames arrive unchanged and in order', async () => {
       const frame = Buffer.from(pool.bytes(buf).subarray(0, pool.lengths[buf]!));
       if (isTestFrame(frame)) received.push(frame);
     }
-    pool.release(bufs, 0, count);
+    pool.release(bufs, count);
     return received.length >= FRAMES;
   };
   for (const [i, frame] of frames.entries()) {
@@ -135,7 +135,7 @@ server('frames arrive unchanged and in order', async () => {
 server('an interrupt ends each wait', async () => {
   const bufs = new Uint32Array(32);
   for (let i = 0; i < WAITS; i++) {
-    const waiting = nic.waitForPackets(10_000);
+    const waiting = nic.waitForPackets({ timeoutMs: 10_000 });
     await sleep(20);
     wire.send(frames[0]!);
     assert.is(await waiting, true);

@@ -6,8 +6,8 @@
 import { suite } from 'uvu';
 import * as assert from 'uvu/assert';
 import type { NetDevice, NetStats } from '../../../src/driver/device.js';
-import { connectQueues } from '../../../src/driver/intel/pipe.js';
 import { open } from '../../../src/driver/registry.js';
+import { connectQueues } from '../../../src/forward/forwarder.js';
 import { pollLoop } from '../../../src/forward/poll-loop.js';
 import { PacketPool } from '../../../src/hugepage/packet-pool.js';
 import { EmulatedPorts, type PortTraffic } from '../../../tools/emulated-ports.js';
@@ -30,8 +30,8 @@ async function forwardAll(path: 'pipe' | 'general', framesPerPort: number): Prom
       devices.push(await open(address, { pool, pageSize: '4K', promiscuous: true }));
     }
     const [a, b] = devices as [NetDevice, NetDevice];
-    const toB = connectQueues(a.rxQueues[0]!, b.txQueues[0]!, pool, { path });
-    const toA = connectQueues(b.rxQueues[0]!, a.txQueues[0]!, pool, { path });
+    const toB = connectQueues(a.rxQueues[0]!, b.txQueues[0]!, { path });
+    const toA = connectQueues(b.rxQueues[0]!, a.txQueues[0]!, { path });
     emulated.resume();
     const done = new AbortController();
     let left = 2 * framesPerPort;
@@ -42,7 +42,8 @@ async function forwardAll(path: 'pipe' | 'general', framesPerPort: number): Prom
       return moved;
     };
     await pollLoop(poll, { signal: done.signal, devices });
-    for (const device of devices) assert.is(await device.drain(10_000), true, 'all has been sent');
+    for (const device of devices)
+      assert.is(await device.drain({ timeoutMs: 10_000 }), true, 'all has been sent');
     const traffic = await emulated.pause();
     const stats = devices.map((device) => device.stats());
     for (const device of devices.splice(0)) await device.close();
@@ -65,8 +66,8 @@ sequence('10,000,000 by pipes: none lost, reordered or corrupted, the pool compl
   const count = 5_000_000;
   const { traffic, stats, buffersMissing } = await forwardAll('pipe', count);
   for (const port of [0, 1]) {
-    const { sent, received, lost, reordered, corrupt } = traffic[port]!;
-    assert.equal([sent, received, lost, reordered, corrupt], [count, count, 0, 0, 0]);
+    const { sent, received, lost, reordered, duplicated, corrupt } = traffic[port]!;
+    assert.equal([sent, received, lost, reordered, duplicated, corrupt], [count, count, 0, 0, 0, 0]);
     const { rxPackets, txPackets, rxMissed, rxErrors } = stats[port]!;
     assert.equal([rxPackets, txPackets, rxMissed, rxErrors], [count, count, 0, 0]);
   }
@@ -79,8 +80,11 @@ sequence(
     const count = 1_000_000;
     const { traffic, stats, dropped, buffersMissing } = await forwardAll('general', count);
     for (const port of [0, 1]) {
-      const { sent, received, reordered, corrupt } = traffic[port]!;
-      assert.equal([sent, received, reordered, corrupt], [count, count - dropped[port]!, 0, 0]);
+      const { sent, received, reordered, duplicated, corrupt } = traffic[port]!;
+      assert.equal(
+        [sent, received, reordered, duplicated, corrupt],
+        [count, count - dropped[port]!, 0, 0, 0],
+      );
       const { rxPackets, txPackets, rxMissed } = stats[port]!;
       assert.equal([rxPackets, txPackets, rxMissed], [count, count - dropped[port]!, 0]);
     }

@@ -7,15 +7,12 @@ import * as assert from 'uvu/assert';
 import { NicError } from '../../../src/errors.js';
 import { eventfd } from '../../../src/syscalls/descriptors.js';
 import {
-  MAP_SHARED,
   type Mapping,
   MFD_ALLOW_SEALING,
   MFD_CLOEXEC,
+  mapShared,
   memfdCreate,
-  mmap,
   munmap,
-  PROT_READ,
-  PROT_WRITE,
 } from '../../../src/syscalls/memory.js';
 import { type DmaBacking, PciIrq, PciRegion, type VfioDevice } from '../../../src/vfio/types.js';
 import { connectVfioUser } from '../../../src/vfio/user/client.js';
@@ -32,7 +29,7 @@ interface Memory extends DmaBacking {
 function allocate(sizeBytes: number): Memory {
   const fd = memfdCreate('test-memory', MFD_CLOEXEC | MFD_ALLOW_SEALING);
   ftruncateSync(fd, sizeBytes);
-  const mapping: Mapping = mmap(fd, sizeBytes, 0, PROT_READ | PROT_WRITE, MAP_SHARED);
+  const mapping: Mapping = mapShared(fd, sizeBytes);
   return {
     address: mapping.address,
     fd,
@@ -157,9 +154,9 @@ for (const mode of ['events', 'poll']) {
 
   test('the server’s refusal of a register access', ({ device }) => {
     const error = errorOf(() => device.region(PciRegion.BAR2).write32(0, 1));
-    assert.equal([error.code, error.errno, error.syscall], ['VFIO', EPERM, 'REGION_WRITE']);
-    assert.is(errorOf(() => device.region(PciRegion.BAR4).read32(0)).errno, EPERM);
-    assert.is(errorOf(() => run(device, Op.THROW, {})).errno, EIO);
+    assert.equal([error.code, error.errno, error.syscall], ['VFIO', -EPERM, 'REGION_WRITE']);
+    assert.is(errorOf(() => device.region(PciRegion.BAR4).read32(0)).errno, -EPERM);
+    assert.is(errorOf(() => run(device, Op.THROW, {})).errno, -EIO);
     assert.is(device.region(PciRegion.BAR2).read8(1), 1, 'the connection goes on');
   });
 
@@ -200,9 +197,9 @@ for (const mode of ['events', 'poll']) {
       code(() => mapper.map(memory, 2n ** 48n - 0x1000n)),
       'DMA_MAP',
     );
-    assert.is(errorOf(() => mapper.map({ ...memory, sizeBytes: 0x8000 }, 0x10000n)).errno, EINVAL);
+    assert.is(errorOf(() => mapper.map({ ...memory, sizeBytes: 0x8000 }, 0x10000n)).errno, -EINVAL);
     mapper.map(memory, 0x10000n);
-    assert.is(errorOf(() => mapper.map(memory, 0x12000n)).errno, constants.errno.EEXIST);
+    assert.is(errorOf(() => mapper.map(memory, 0x12000n)).errno, -constants.errno.EEXIST);
     assert.is(
       code(() => mapper.unmap(0x12000n, 0x4000)),
       'DMA_MAP',
@@ -253,7 +250,7 @@ for (const mode of ['events', 'poll']) {
     assert.is(errorOf(() => device.setIrqEventfds(PciIrq.INTX, [fd, fd])).code, 'INTERRUPTS');
     assert.is(errorOf(() => device.setIrqEventfds(PciIrq.MSIX, [])).code, 'INTERRUPTS');
     const memory = allocate(0x1000);
-    assert.is(errorOf(() => device.setIrqEventfds(PciIrq.MSIX, [memory.fd])).errno, EINVAL);
+    assert.is(errorOf(() => device.setIrqEventfds(PciIrq.MSIX, [memory.fd])).errno, -EINVAL);
     memory.free();
     closeSync(fd);
   });
@@ -276,7 +273,7 @@ for (const mode of ['events', 'poll']) {
     assert.is(bar.read32(Register.SCRATCH), 0x1234);
     run(device, Op.THROW_AT_RESET, {});
     const error = errorOf(() => device.reset());
-    assert.equal([error.code, error.errno], ['VFIO', EIO]);
+    assert.equal([error.code, error.errno], ['VFIO', -EIO]);
   });
 
   test('bus master on and off, the other bits of the command register stay', ({ device }) => {

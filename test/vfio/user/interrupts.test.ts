@@ -77,7 +77,7 @@ function refused(action: () => void): void {
     action();
   } catch (error) {
     assert.instance(error, NicError);
-    assert.is((error as NicError).errno, EINVAL);
+    assert.is((error as NicError).errno, -EINVAL);
     return;
   }
   assert.unreachable('was accepted');

@@ -21,7 +21,7 @@ function assertMalformed(action: () => unknown): void {
   } catch (error) {
     assert.instance(error, NicError);
     assert.is((error as NicError).code, 'PROTOCOL');
-    assert.is((error as NicError).errno, EINVAL);
+    assert.is((error as NicError).errno, -EINVAL);
     return;
   }
   assert.unreachable('was accepted');
@@ -93,6 +93,16 @@ version('has the numbers and JSON with a final NUL', () => {
     capabilities: { max_msg_fds: 8, max_data_xfer_size: 4096, max_dma_maps: 16, pgsizes: 4096 },
   });
   assert.is(protocol.decodeVersion(body).capabilities.maxDmaMaps, 16);
+});
+
+version('carries what is not of the specification only where it is said', () => {
+  const body = protocol.encodeVersion({
+    major: 0,
+    minor: 0,
+    capabilities: { ...protocol.DEFAULT_CAPABILITIES, trappedReads: 1 },
+  });
+  assert.match(Buffer.from(body.subarray(4)).toString(), /"x_barewire_trapped_reads":1/);
+  assert.is(protocol.decodeVersion(body).capabilities.trappedReads, 1);
 });
 
 version('has defaults for what is absent and ignores what is unknown', () => {
@@ -296,7 +306,7 @@ property('take any bytes, or refuse them with EINVAL', () => {
         decode(input);
       } catch (error) {
         assert.instance(error, NicError);
-        assert.is((error as NicError).errno, EINVAL);
+        assert.is((error as NicError).errno, -EINVAL);
       }
     }),
     { numRuns: 2000 },

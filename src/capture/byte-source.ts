@@ -1,0 +1,148 @@
+/** Where the bytes of a capture come from: a file, a stream, or what gzip makes of either. */
+import type { FileHandle } from 'node:fs/promises';
+import { Readable } from 'node:stream';
+import { createGunzip, type Gunzip } from 'node:zlib';
+
+export interface ByteSource {
+  /** Reads what comes next, up to the length of `into`. Resolves to the number of bytes; 0 at the end. */
+  read(into: Uint8Array): Promise<number>;
+  close(): Promise<void>;
+}
+
+const CHUNK_BYTES = 1 << 16;
+
+/** A file, from its beginning to its end; of any length, since the kernel keeps the position. */
+export class FileSource implements ByteSource {
+  readonly #handle: FileHandle;
+
+  constructor(handle: FileHandle) {
+    this.#handle = handle;
+  }
+
+  async read(into: Uint8Array): Promise<number> {
+    return (await this.#handle.read(into, 0, into.length, null)).bytesRead;
+  }
+
+  async close(): Promise<void> {
+    await this.#handle.close();
+  }
+}
+
+/** Pieces of a stream; a piece that does not fit waits for the next `read`. */
+export class StreamSource implements ByteSource {
+  readonly #pieces: AsyncIterator<Uint8Array>;
+  #piece: Uint8Array = new Uint8Array(0);
+
+  constructor(pieces: AsyncIterable<Uint8Array>) {
+    this.#pieces = pieces[Symbol.asyncIterator]();
+  }
+
+  async read(into: Uint8Array): Promise<number> {
+    while (this.#piece.length === 0) {
+      const { value, done } = await this.#pieces.next();
+      if (done === true) return 0;
+      this.#piece = value;
+    }
+    const taken = this.#piece.subarray(0, into.length);
+    into.set(taken);
+    this.#piece = this.#piece.subarray(taken.length);
+    return taken.length;
+  }
+
+  async close(): Promise<void> {
+    await this.#pieces.return?.();
+  }
+}
+
+/** A source of which some bytes have been read already. */
+export class PrefixedSource implements ByteSource {
+  readonly #source: ByteSource;
+  #prefix: Uint8Array;
+
+  constructor(prefix: Uint8Array, source: ByteSource) {
+    this.#prefix = prefix;
+    this.#source = source;
+  }
+
+  async read(into: Uint8Array): Promise<number> {
+    if (this.#prefix.length === 0) return this.#source.read(into);
+    const taken = this.#prefix.subarray(0, into.length);
+    into.set(taken);
+    this.#prefix = this.#prefix.subarray(taken.length);
+    return taken.length;
+  }
+
+  close(): Promise<void> {
+    return this.#source.close();
+  }
+}
+
+/**
+ * Unpacks gzip. What comes before a fault in the packed data is all handed over, then `read` throws. Reading a
+ * Transform as an async iterator would drop what it holds when it fails; so pieces are taken as they are made, and the
+ * stream makes one at a time.
+ */
+export class GunzipSource implements ByteSource {
+  readonly #source: ByteSource;
+  readonly #gunzip: Gunzip;
+  #pieces: Uint8Array[] = [];
+  #ended = false;
+  #error: unknown;
+  #wake: (() => void) | undefined;
+
+  constructor(source: ByteSource) {
+    this.#source = source;
+    // One piece at a time: a piece that waits in the stream would be lost when the next one fails.
+    this.#gunzip = createGunzip({ chunkSize: CHUNK_BYTES, readableHighWaterMark: 1 } as object);
+    const changed = (): void => this.#wake?.();
+    const failed = (error: unknown): void => {
+      this.#error ??= error;
+      changed();
+    };
+    this.#gunzip.on('data', (piece: Uint8Array) => {
+      this.#gunzip.pause();
+      this.#pieces.push(piece);
+      changed();
+    });
+    this.#gunzip.on('end', () => {
+      this.#ended = true;
+      changed();
+    });
+    this.#gunzip.on('error', failed);
+    const packed = Readable.from(piecesOf(source));
+    packed.on('error', failed);
+    packed.pipe(this.#gunzip);
+  }
+
+  async read(into: Uint8Array): Promise<number> {
+    while (this.#pieces.length === 0) {
+      if (this.#error !== undefined) throw this.#error;
+      if (this.#ended) return 0;
+      const changed = new Promise<void>((resolve) => {
+        this.#wake = resolve;
+      });
+      this.#gunzip.resume();
+      await changed;
+    }
+    const piece = this.#pieces[0]!;
+    const taken = piece.subarray(0, into.length);
+    into.set(taken);
+    if (taken.length === piece.length) this.#pieces.shift();
+    else this.#pieces[0] = piece.subarray(taken.length);
+    return taken.length;
+  }
+
+  async close(): Promise<void> {
+    this.#gunzip.destroy();
+    await this.#source.close();
+  }
+}
+
+async function* piecesOf(source: ByteSource): AsyncGenerator<Uint8Array> {
+  for (;;) {
+    const piece = new Uint8Array(CHUNK_BYTES);
+    const count = await source.read(piece);
+    if (count === 0) return;
+    yield piece.subarray(0, count);
+  }
+}

@@ -1,0 +1,11 @@
+/**
+ * Entry point `barewire/capture`: reading captures (pcap and pcapng, also packed with gzip) and writing them (pcap).
+ * Needs no device and no other part of the library.
+ */
+export { NicError } from '../errors.js';
+export { type CapturedFrame, CaptureReader } from './capture-reader.js';
+export { type FileKey, fileKey } from './file-key.js';
+export type { FrameView } from './frame-decoder.js';
+export type { CaptureFormat } from './identify.js';
+export { LINKTYPE_ETHERNET, linkTypeName } from './link-types.js';
+export { PcapWriter, type PcapWriterOptions, type RecordCounters } from './pcap-writer.js';

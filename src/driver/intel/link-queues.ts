@@ -1,0 +1,39 @@
+/** How two queues of Intel's advanced descriptors are connected: a pipe, or receive and send in one loop. */
+import { NicError } from '../../errors.js';
+import type { TxQueue } from '../device.js';
+import { instantiate } from '../instantiate.js';
+import type { LinkedQueues, LinkOptions } from '../queue-link.js';
+import { LAYOUT } from './descriptors.js';
+import { makeForward } from './forward-loop.js';
+import { Pipe } from './pipe.js';
+import type { IntelRxQueue } from './rx-queue.js';
+import { IntelTxQueue } from './tx-queue.js';
+
+/** See `RxQueue.link`. */
+export function linkQueues(rx: IntelRxQueue, tx: TxQueue, options: LinkOptions): LinkedQueues | undefined {
+  const obstacle =
+    tx instanceof IntelTxQueue ? Pipe.obstacle(rx, tx) : 'the rings have different descriptors';
+  if (options.path === 'pipe' && obstacle !== undefined) {
+    throw new NicError('BAD_OPTION', `No pipe is possible: ${obstacle}`, {
+      hint: 'Leave the path to connectQueues, which takes the general one then.',
+    });
+  }
+  if (!(tx instanceof IntelTxQueue)) return undefined;
+  if (options.path !== 'general' && obstacle === undefined) return new Pipe(rx, tx, options);
+  const { plainLoop: rxLoop } = rx;
+  const { plainLoop: txLoop } = tx;
+  // A hook is called by the long way.
+  if (rxLoop === undefined || txLoop === undefined || options.onPacket !== null) return undefined;
+  const { batch, touch, general } = options;
+  const poll = instantiate(makeForward, LAYOUT, {
+    rx: rxLoop,
+    tx: txLoop,
+    memory: rx.pool.frames,
+    batch,
+    touch,
+    // A frame that the receiver takes and the transmitter does not goes the long way, which counts it.
+    maxBytes: Math.min(rxLoop.maxBytes, txLoop.minBytes + txLoop.spanBytes),
+    general,
+  });
+  return { path: 'general', poll, dropped: 0 };
+}
