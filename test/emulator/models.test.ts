@@ -9,7 +9,7 @@ import { models } from '../../examples/sample-nic.js';
 import { createModel, emulatedDevices, MODELS } from '../../src/emulator/models.js';
 import { type RunningEmulator, startEmulator } from '../../src/emulator/worker.js';
 import { ConfigSpace } from '../../src/pci/config-space.js';
-import { MFD_CLOEXEC, mapShared, memfdCreate, munmap } from '../../src/syscalls/memory.js';
+import { MFD_ALLOW_SEALING, MFD_CLOEXEC, mapShared, memfdCreate, munmap } from '../../src/syscalls/memory.js';
 import { PciIrq, PciRegion } from '../../src/vfio/types.js';
 import { connectVfioUser } from '../../src/vfio/user/client.js';
 import { expectError, expectRejection } from '../support/expect-error.js';
@@ -66,7 +66,7 @@ const sample = suite('sample model, served');
 class Driver {
   readonly device;
   readonly bytes: Uint8Array;
-  readonly #fd = memfdCreate('models-test', MFD_CLOEXEC);
+  readonly #fd = memfdCreate('models-test', MFD_CLOEXEC | MFD_ALLOW_SEALING);
   readonly #mapping;
 
   constructor(path: string) {
