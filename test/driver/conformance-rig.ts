@@ -178,6 +178,18 @@ export async function turns(count: number): Promise<void> {
   for (let i = 0; i < count; i++) await new Promise((resolve) => setImmediate(resolve));
 }
 
+/** What a test waits for that would else hang: minutes, whatever else the machine does. */
+const HANGS_AFTER_MS = 180_000;
+
+/** Lets the event loop turn until something is so. */
+export async function eventually(what: string, isSo: () => boolean): Promise<void> {
+  const deadline = performance.now() + HANGS_AFTER_MS;
+  while (!isSo()) {
+    assert.ok(performance.now() < deadline, `${what}: not within ${HANGS_AFTER_MS} ms`);
+    await turns(1);
+  }
+}
+
 /** Whether a promise has been settled by now, some turns of the event loop later. */
 export async function isSettled(promise: Promise<unknown>): Promise<boolean> {
   let settled = false;
