@@ -60,6 +60,12 @@ export function functionOption<T>(name: string, value: T): T {
   throw badOption(name, value, 'a function');
 }
 
+/** The value, where it is an array. @throws NicError `BAD_OPTION` */
+export function arrayOption<T extends readonly unknown[]>(name: string, value: T): T {
+  if (Array.isArray(value)) return value;
+  throw badOption(name, value, 'an array');
+}
+
 /** @throws NicError `BAD_OPTION` where the value is no AbortSignal */
 export function signalOption(name: string, value: unknown): AbortSignal {
   const signal = value as AbortSignal | null;
@@ -74,7 +80,7 @@ export function signalOption(name: string, value: unknown): AbortSignal {
  */
 export function knownOptions(of: string, options: unknown, known: readonly string[]): void {
   if (typeof options !== 'object' || options === null || Array.isArray(options)) {
-    throw badOption(`The options of ${of}`, options, 'an object');
+    throw badOption(`The options parameter of ${of}`, options, 'an object');
   }
   for (const name of Object.keys(options)) {
     if (known.includes(name)) continue;

@@ -20,6 +20,7 @@ import { fileURLToPath } from 'node:url';
 import { suite } from 'uvu';
 import * as assert from 'uvu/assert';
 import { PLAIN_ENV } from './support/child.js';
+import { HANG_MS } from './support/hang.js';
 
 const ROOT = fileURLToPath(new URL('../../', import.meta.url));
 
@@ -57,7 +58,7 @@ class Project {
     const child = spawn(process.execPath, [this.path('build.mjs'), ...args], {
       env: PLAIN_ENV,
       stdio: ['ignore', 'pipe', 'pipe'],
-      timeout: 120_000,
+      timeout: HANG_MS,
     });
     let output = '';
     for (const stream of [child.stdout, child.stderr]) {

@@ -1,11 +1,8 @@
 /** The direction of imports (docs/architecture.md, "Layers"): down the list only, and koffi in one folder. */
-import { readdirSync, readFileSync } from 'node:fs';
 import { dirname, join } from 'node:path';
-import { fileURLToPath } from 'node:url';
 import { suite } from 'uvu';
 import * as assert from 'uvu/assert';
-
-const ROOT = fileURLToPath(new URL('../../', import.meta.url));
+import { codeOf, readSource, sourcesIn } from './support/sources.js';
 
 interface Import {
   readonly from: string;
@@ -86,11 +83,6 @@ const BUILT_ON: Readonly<Record<string, string>> = { igb: 'intel', ixgbe: 'intel
 /** So have families of models, and only the registry names one. */
 const MODEL = /^src\/emulator\/(?!device\/|links\/)([^/]+)\//;
 
-/** A source without its comments. */
-function codeOf(source: string): string {
-  return source.replace(/\/\*[\s\S]*?\*\//g, '').replace(/^\s*\/\/.*$/gm, '');
-}
-
 function importsOf(file: string, source: string): Import[] {
   const code = codeOf(source);
   const from = file.replace(/\.ts$/, '');
@@ -162,13 +154,13 @@ const imports = suite('imports');
 imports('the sources are found', () => {
   assert.ok(files.length > 50, `${files.length} files`);
   assert.ok(files.includes('src/driver/intel/rx-queue.ts'));
-  const all = files.flatMap((file) => importsOf(file, read(file)));
+  const all = files.flatMap((file) => importsOf(file, readSource(file)));
   assert.ok(all.length > 2 * files.length, `${all.length} imports`);
 });
 
 imports('go down the layers only', () => {
   assert.equal(
-    files.flatMap((file) => violationsOf(file, read(file))),
+    files.flatMap((file) => violationsOf(file, readSource(file))),
     [],
   );
 });
@@ -179,21 +171,21 @@ imports('no code outside a family and the registries names a family', () => {
   const names = new RegExp(`\\b(${[...families].join('|')})\\b`, 'i');
   for (const file of files) {
     if (FAMILY.test(file) || MODEL.test(file) || REGISTRIES.test(file)) continue;
-    assert.not.match(codeOf(read(file)), names, file);
+    assert.not.match(codeOf(readSource(file)), names, file);
   }
 });
 
 imports('what is imported exists', () => {
   const known = new Set(files.map((file) => file.replace(/\.ts$/, '')));
   for (const file of files) {
-    for (const { to, isFile } of importsOf(file, read(file))) {
+    for (const { to, isFile } of importsOf(file, readSource(file))) {
       if (isFile) assert.ok(known.has(to), `${file} imports ${to}`);
     }
   }
 });
 
 imports('make no circle', () => {
-  assert.is(findCycle(files.flatMap((file) => importsOf(file, read(file)))), undefined);
+  assert.is(findCycle(files.flatMap((file) => importsOf(file, readSource(file)))), undefined);
 });
 
 for (const [file, source, says] of [
@@ -256,16 +248,3 @@ imports('planted: a circle', () => {
 });
 
 imports.run();
-
-/** TypeScript sources below the folders, as paths from the root. */
-function sourcesIn(folders: readonly string[]): string[] {
-  return folders.flatMap((folder) =>
-    readdirSync(join(ROOT, folder), { recursive: true, encoding: 'utf8' })
-      .filter((path) => path.endsWith('.ts'))
-      .map((path) => join(folder, path)),
-  );
-}
-
-function read(file: string): string {
-  return readFileSync(join(ROOT, file), 'utf8');
-}

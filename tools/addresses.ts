@@ -8,7 +8,7 @@ import { AlreadyReported } from './run-command.js';
 
 /** Argument: any address of a device, in its normal spelling. @throws NicError `BAD_ADDRESS` */
 export function deviceAddress(text: string): string {
-  return normalizeAddress(text);
+  return normalizeAddress(text, sysfsRoot());
 }
 
 /** Memory for the rings and buffers of these devices. An emulated one gains nothing from hugepages. */
@@ -19,7 +19,7 @@ export function pageSizeFor(addresses: readonly string[]): PageSize {
 /** Arguments `<address...>` of a command that is about PCI devices only. @throws NicError `BAD_ADDRESS` */
 export function pciAddresses(texts: readonly string[]): string[] {
   const addresses = texts.map((text) => {
-    const address: DeviceAddress = parseDeviceAddress(text);
+    const address: DeviceAddress = parseDeviceAddress(text, sysfsRoot());
     if (address.kind === 'pci') return address.bdf;
     throw new NicError('BAD_ADDRESS', `${text} is not a PCI device`, {
       hint: 'a vfio-user socket needs no binding: give it to fwd or pktgen as it is',

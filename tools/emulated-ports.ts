@@ -5,6 +5,7 @@
 import { type ChildProcess, spawn } from 'node:child_process';
 import { rmdirSync, rmSync } from 'node:fs';
 import { basename, dirname, join } from 'node:path';
+import { systemClock } from '../src/clock.js';
 import { NicError } from '../src/errors.js';
 
 /** What the station at the far end of a port's link counted. */
@@ -140,9 +141,9 @@ async function end(child: ChildProcess): Promise<void> {
   if (hasExited(child)) return;
   const ended = new Promise<void>((resolve) => child.once('exit', () => resolve()));
   askToEnd(child);
-  const killer = setTimeout(() => child.kill('SIGKILL'), TIMEOUT_MS);
+  const spare = systemClock.after(TIMEOUT_MS, () => child.kill('SIGKILL'));
   await ended;
-  clearTimeout(killer);
+  spare();
 }
 
 function hasExited(child: ChildProcess): boolean {
@@ -159,7 +160,7 @@ function nextMessage<T extends FromEmulator['type']>(
   if (hasExited(child)) return Promise.reject(gone(type));
   return new Promise((resolve, reject) => {
     const finish = (action: () => void): void => {
-      clearTimeout(timer);
+      cancel();
       child.off('message', onMessage);
       child.off('exit', onEnd);
       child.off('error', onEnd);
@@ -171,7 +172,7 @@ function nextMessage<T extends FromEmulator['type']>(
     };
     const onEnd = (): void => finish(() => reject(gone(type)));
     const onAbort = (): void => finish(() => reject(signal?.reason));
-    const timer = setTimeout(onEnd, TIMEOUT_MS);
+    const cancel = systemClock.after(TIMEOUT_MS, onEnd);
     signal?.addEventListener('abort', onAbort);
     child.on('message', onMessage);
     child.once('exit', onEnd);

@@ -3,11 +3,9 @@
  * what it takes.
  */
 import { InvalidArgumentError } from 'commander';
+import { MAX_TIMER_MS } from '../src/clock.js';
 import { NicError } from '../src/errors.js';
 import { parseMac } from '../src/packet/addresses.js';
-
-/** Longest time that a timer can be set to; a longer one would fire at once (Node.js, timers). */
-const MAX_TIMER_MS = 2 ** 31 - 1;
 
 /** Option value: a whole number from 1. */
 export function positiveInteger(text: string): number {

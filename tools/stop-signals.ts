@@ -2,6 +2,7 @@
  * Ends a traffic command in good order: the first signal that asks it to end (Ctrl-C, Ctrl-\, `kill`, a terminal that is
  * closed) stops it, a second one kills it.
  */
+import { systemClock } from '../src/clock.js';
 
 /** What asks a command to end. */
 const SIGNALS: readonly NodeJS.Signals[] = ['SIGINT', 'SIGTERM', 'SIGHUP', 'SIGQUIT'];
@@ -41,11 +42,11 @@ export function stopOnSignals(): Stop {
   const controller = new AbortController();
   let failure: { error: unknown } | undefined;
   // Not `aborted`: a first signal while a run that ended by itself is closing must not cut that short.
-  let signalledAt: number | undefined;
+  let signalledNs: number | undefined;
   const onSignal = (): void => {
-    const now = performance.now();
-    signalledAt ??= now;
-    if (now - signalledAt > SAME_SIGNAL_MS) process.exit(EXIT_INTERRUPTED);
+    const nowNs = systemClock.nowNs();
+    signalledNs ??= nowNs;
+    if (nowNs - signalledNs > SAME_SIGNAL_MS * 1e6) process.exit(EXIT_INTERRUPTED);
     controller.abort();
   };
   onSignals(onSignal);

@@ -3,6 +3,7 @@
  * numbers there, and a legend says once which they are. Rates count what a wire carries: beside the frame its FCS (4
  * bytes) and preamble, start delimiter and gap (20 bytes), as ixy counts.
  */
+import { type Clock, systemClock } from '../src/clock.js';
 import type { NetDevice, NetStats } from '../src/driver/device.js';
 import { print } from './output.js';
 
@@ -50,6 +51,7 @@ const ROWS_PER_HEADER = 20;
 export class TrafficReport {
   readonly #ports: readonly ReportPort[];
   readonly #json: boolean;
+  readonly #clock: Clock;
   readonly #startMs: number;
   /** What each port answered the last time. */
   readonly #last: PortTotals[];
@@ -58,16 +60,18 @@ export class TrafficReport {
   #named = false;
 
   /** @throws NicError `DEVICE_GONE` */
-  constructor(ports: readonly ReportPort[], json: boolean, nowMs = performance.now()) {
+  constructor(ports: readonly ReportPort[], json: boolean, clock: Clock = systemClock) {
     this.#ports = ports;
     this.#json = json;
-    this.#startMs = nowMs;
-    this.#lastMs = nowMs;
+    this.#clock = clock;
+    this.#startMs = this.#nowMs();
+    this.#lastMs = this.#startMs;
     this.#last = ports.map(readCounters);
   }
 
   /** Prints a row a port for the time since the last call. @throws NicError `DEVICE_GONE`, and prints nothing */
-  tick(nowMs = performance.now()): void {
+  tick(): void {
+    const nowMs = this.#nowMs();
     const totals = this.#ports.map(readCounters);
     const seconds = (nowMs - this.#lastMs) / 1000;
     const rates = totals.map((now, i) => portRates(this.#last[i]!, now, seconds));
@@ -88,7 +92,8 @@ export class TrafficReport {
    * Prints the totals at the end; for a port that no longer answers what it answered the last time, and how old that is.
    * @throws NicError `DEVICE_GONE` for such a port, when all is printed
    */
-  final(nowMs = performance.now()): void {
+  final(): void {
+    const nowMs = this.#nowMs();
     const failures: unknown[] = [];
     const totals = this.#ports.map((port, i): PortTotals => {
       try {
@@ -101,6 +106,10 @@ export class TrafficReport {
     });
     this.#printTotals(totals, round((nowMs - this.#startMs) / 1000, 3));
     if (failures.length > 0) throw failures[0];
+  }
+
+  #nowMs(): number {
+    return this.#clock.nowNs() / 1e6;
   }
 
   #printTotals(totals: readonly PortTotals[], timeS: number): void {

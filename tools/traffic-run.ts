@@ -2,6 +2,7 @@
  * What the traffic commands share: open the ports, wait for their links, run until a signal, a time or an error ends it,
  * report once a second, stop in good order.
  */
+import { type Clock, every, systemClock } from '../src/clock.js';
 import type { NetDevice } from '../src/driver/device.js';
 import { pollLoop, sharesCpu } from '../src/forward/poll-loop.js';
 import { warn } from './output.js';
@@ -16,6 +17,8 @@ export interface TrafficOptions {
   readonly json?: boolean | undefined;
   /** Milliseconds; without it the run goes on until a signal. */
   readonly duration?: number | undefined;
+  /** The time of traffic, report and duration. Default: the machine's. */
+  readonly clock?: Clock;
 }
 
 /** What runs on the ports. */
@@ -41,10 +44,11 @@ export interface Traffic {
  */
 export async function runTraffic(
   openers: readonly ((signal: AbortSignal) => Promise<NetDevice>)[],
-  makeTraffic: (devices: readonly NetDevice[]) => Traffic,
+  makeTraffic: (devices: readonly NetDevice[], clock: Clock) => Traffic,
   options: TrafficOptions,
   given?: Stop,
 ): Promise<void> {
+  const { clock = systemClock } = options;
   const stop = given ?? stopOnSignals();
   const devices: NetDevice[] = [];
   try {
@@ -52,7 +56,7 @@ export async function runTraffic(
       if (!stop.signal.aborted) devices.push(await opener(stop.signal));
     }
     if (!stop.signal.aborted) await waitForLinks(devices, stop.signal);
-    if (!stop.signal.aborted) await run(devices, makeTraffic(devices), stop, options);
+    if (!stop.signal.aborted) await run(devices, makeTraffic(devices, clock), stop, { ...options, clock });
   } catch (error) {
     // What was opening or waiting ends with the wish to stop, which is no failure.
     if (error !== stop.signal.reason) stop.stop(error);
@@ -68,8 +72,9 @@ async function run(
   devices: readonly NetDevice[],
   traffic: Traffic,
   stop: Stop,
-  options: TrafficOptions,
+  options: TrafficOptions & { readonly clock: Clock },
 ): Promise<void> {
+  const { clock } = options;
   const oneCpu = sharesCpu(devices);
   if (oneCpu) {
     warn(
@@ -77,16 +82,16 @@ async function run(
       'It takes two to keep both busy (nproc tells how many it may use; taskset and containers limit that).',
     );
   }
-  const report = new TrafficReport(traffic.report, options.json ?? false);
+  const report = new TrafficReport(traffic.report, options.json ?? false, clock);
   const watches = devices.map((device) => device.onGone((error) => stop.stop(error)));
-  const ticker = setInterval(() => {
+  const endTicks = every(clock, REPORT_MS, () => {
     try {
       report.tick();
     } catch (error) {
       stop.stop(error);
     }
-  }, REPORT_MS);
-  const end = options.duration === undefined ? undefined : setTimeout(() => stop.stop(), options.duration);
+  });
+  const cancelEnd = clock.after(options.duration ?? Number.POSITIVE_INFINITY, () => stop.stop());
   const polling = new AbortController();
   const endPolling = async (): Promise<void> => {
     try {
@@ -104,13 +109,13 @@ async function run(
         if (traffic.done === true) stop.stop();
         return traffic.poll();
       },
-      { signal: polling.signal, devices: traffic.wakeOn, sharesCpu: oneCpu },
+      { signal: polling.signal, devices: traffic.wakeOn, sharesCpu: oneCpu, clock },
     );
   } catch (error) {
     stop.stop(error);
   } finally {
-    clearInterval(ticker);
-    clearTimeout(end);
+    endTicks();
+    cancelEnd();
     for (const unwatch of watches) unwatch();
   }
   for (const device of devices) {

@@ -71,6 +71,6 @@ export function fileError(message: string, error: unknown, path: string): NicErr
     path,
     cause: error,
     syscall,
-    ...(errno === undefined ? {} : { errno: Math.abs(errno) }),
+    errno,
   });
 }

@@ -198,9 +198,9 @@ export class PcapWriter {
 
   /** Waits until all is written: at most `timeoutMs`, where the reader of a pipe does not take it. */
   async drain(timeoutMs: number): Promise<void> {
-    const deadlineMs = performance.now() + timeoutMs;
-    for (this.flush(); this.#waiting > 0 && performance.now() < deadlineMs; this.flush())
-      await new Promise((resolve) => setTimeout(resolve, DRAIN_STEP_MS));
+    const deadlineNs = this.#clock.nowNs() + timeoutMs * 1e6;
+    for (this.flush(); this.#waiting > 0 && this.#clock.nowNs() < deadlineNs; this.flush())
+      await new Promise<void>((resolve) => this.#clock.after(DRAIN_STEP_MS, resolve));
   }
 
   /** Writes what is taken without waiting, and closes. Frames that were not taken are counted. May be called twice. */

@@ -4,7 +4,7 @@ import { badOption } from '../options.js';
 import { formatDeviceAddress, parseDeviceAddress } from '../pci/address.js';
 import { ConfigSpace } from '../pci/config-space.js';
 import { formatIds } from '../pci/ids.js';
-import { isNic } from '../pci/sysfs.js';
+import { isNic, readDevice, SYSFS_ROOT } from '../pci/sysfs.js';
 import { openVfio } from '../vfio/open.js';
 import { PciRegion, type VfioDevice } from '../vfio/types.js';
 import type { DeviceCapabilities, DeviceId, DeviceLimits, Driver, NetDevice, OpenOptions } from './device.js';
@@ -55,11 +55,15 @@ function schemeOf(address: unknown): { readonly scheme: DeviceScheme; readonly r
   return scheme === undefined ? undefined : { scheme, rest: rest! };
 }
 
-/** An address that `open` takes, in its normal spelling. @throws NicError `BAD_ADDRESS` */
-export function normalizeAddress(text: string): string {
+/**
+ * An address that `open` takes, in its normal spelling.
+ * @param sysfsRoot where the names of interfaces are looked up, for the hint
+ * @throws NicError `BAD_ADDRESS`
+ */
+export function normalizeAddress(text: string, sysfsRoot?: string): string {
   if (schemeOf(text) !== undefined) return text;
   try {
-    return formatDeviceAddress(parseDeviceAddress(text));
+    return formatDeviceAddress(parseDeviceAddress(text, sysfsRoot));
   } catch (error) {
     if (schemes.size === 0 || !(error instanceof NicError)) throw error;
     const forms = Array.from(schemes.values(), ({ form }) => form);
@@ -109,7 +113,45 @@ export async function open(address: string, options: OpenOptions = {}): Promise<
   options.signal?.throwIfAborted();
   const other = schemeOf(address);
   if (other !== undefined) return other.scheme.open(other.rest, options);
-  return openOn(openVfio(normalizeAddress(address)), options);
+  return openOn(openVfioDevice(normalizeAddress(address)), options);
+}
+
+function openVfioDevice(address: string): VfioDevice {
+  try {
+    return openVfio(address);
+  } catch (error) {
+    throw explainUnbound(error, address);
+  }
+}
+
+/**
+ * The error for a PCI device that is not bound: where no driver here knows it, that is the error, since binding it would
+ * take it from the kernel for nothing.
+ */
+export function explainUnbound(error: unknown, address: string, sysfsRoot = SYSFS_ROOT): unknown {
+  if (!(error instanceof NicError) || error.code !== 'NOT_BOUND') return error;
+  const parsed = parseDeviceAddress(address);
+  const found = parsed.kind === 'pci' ? readDevice(parsed.bdf, sysfsRoot) : null;
+  if (found === null || !isNic(found)) return error;
+  const { address: bdf, vendor, device } = found;
+  if (vendor === null || device === null || supported(vendor, device) !== undefined) return error;
+  return noDriver(`${bdf} (${formatIds(vendor, device)})`, bdf);
+}
+
+function supported(vendor: number, device: number): { driver: Driver; id: DeviceId } | undefined {
+  for (const driver of drivers) {
+    const id = driver.ids.find((entry) => entry.vendor === vendor && entry.device === device);
+    if (id !== undefined) return { driver, id };
+  }
+  return undefined;
+}
+
+function noDriver(name: string, path: string): NicError {
+  const list = supportedDevices().map((entry) => `${entry.name} (${formatIds(entry.vendor, entry.device)})`);
+  return new NicError('UNSUPPORTED_DEVICE', `No driver for ${name}`, {
+    path,
+    hint: `Supported: ${list.join(', ')}.`,
+  });
 }
 
 /**
@@ -132,15 +174,15 @@ function driverFor(vfio: VfioDevice): { driver: Driver; id: DeviceId } {
   const { vendorId: vendor, deviceId: device } = config;
   const name = `${vfio.address} (${formatIds(vendor, device)})`;
   if (!isNic({ class: config.classCode })) {
-    throw new NicError('NOT_A_NIC', `${name} is not a network controller`, { path: vfio.address });
+    throw new NicError('NOT_A_NIC', `${name} is not a network controller`, {
+      path: vfio.address,
+      hint:
+        vfio.backend === 'vfio-user'
+          ? 'The server at this socket serves a device of another kind: look for the socket of a network card.'
+          : '"barewire list" shows the network controllers of this machine.',
+    });
   }
-  for (const driver of drivers) {
-    const id = driver.ids.find((entry) => entry.vendor === vendor && entry.device === device);
-    if (id !== undefined) return { driver, id };
-  }
-  const list = supportedDevices().map((entry) => `${entry.name} (${formatIds(entry.vendor, entry.device)})`);
-  throw new NicError('UNSUPPORTED_DEVICE', `No driver for ${name}`, {
-    path: vfio.address,
-    hint: `Supported: ${list.join(', ')}.`,
-  });
+  const found = supported(vendor, device);
+  if (found === undefined) throw noDriver(name, vfio.address);
+  return found;
 }

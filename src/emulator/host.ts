@@ -3,11 +3,12 @@
  * loop gets its turn after each burst, because register accesses come in through it. After a while without work the
  * loop sleeps between polls, so that an idle emulator costs next to nothing.
  */
-import { setImmediate as nextTurn } from 'node:timers/promises';
+import { type Clock, nextTurn, systemClock } from '../clock.js';
 import { giveWay, hasOneCpu } from '../one-cpu.js';
 import { VfioUserServer } from '../vfio/user/server.js';
 import type { Pollable } from './link.js';
 import type { DeviceModel } from './model.js';
+import { ReportLimit } from './report-limit.js';
 
 export interface EmulatorHostOptions {
   /** Frames a model or link may move in one call. Default 64. */
@@ -23,8 +24,15 @@ export interface EmulatorHostOptions {
    * has one CPU.
    */
   readonly sharesCpu?: boolean;
-  /** Told what goes wrong while serving: bad clients, strict-mode violations. Nothing of it ends the loop. */
+  /** Times the sleeps. Default: the machine's. */
+  readonly clock?: Clock;
+  /**
+   * Told what goes wrong while serving: bad clients, strict-mode violations; a few a second and source, and how many
+   * more there were. Nothing of it ends the loop.
+   */
   readonly onError?: (error: unknown, where: string) => void;
+  /** Maps memory that a client could shrink, and so end this process by. Default false. */
+  readonly trustClient?: boolean;
 }
 
 /** With no client anywhere nothing can happen but a connection, which wakes the loop by itself. */
@@ -32,6 +40,8 @@ const UNATTENDED_SLEEP_MS = 50;
 
 export class EmulatorHost {
   readonly #options: EmulatorHostOptions;
+  readonly #reports: ReportLimit;
+  readonly #clock: Clock;
   readonly #models: DeviceModel[] = [];
   readonly #servers: VfioUserServer[] = [];
   readonly #pollables: Pollable[] = [];
@@ -43,6 +53,8 @@ export class EmulatorHost {
 
   constructor(options: EmulatorHostOptions = {}) {
     this.#options = options;
+    this.#clock = options.clock ?? systemClock;
+    this.#reports = new ReportLimit((error, where) => options.onError?.(error, where), this.#clock);
   }
 
   /**
@@ -51,8 +63,9 @@ export class EmulatorHost {
    */
   serve(model: DeviceModel, path: string): VfioUserServer {
     const server = VfioUserServer.listen(path, model, {
-      onError: (error) => this.#options.onError?.(error, model.name),
+      onError: (error) => this.#reports.report(error, model.name),
       onClient: () => this.wake(),
+      trustClient: this.#options.trustClient ?? false,
     });
     model.onAccess = () => this.wake();
     this.#models.push(model);
@@ -90,7 +103,8 @@ export class EmulatorHost {
     const { roundsPerTurn = 16, spinMs = 5, sleepMs = 1, sharesCpu = hasOneCpu() } = this.#options;
     if (this.#running) return;
     this.#running = true;
-    let idleSinceMs = performance.now();
+    const spinNs = spinMs * 1e6;
+    let idleSinceNs = this.#clock.nowNs();
     try {
       while (!this.#stopped && (stopFlag === undefined || Atomics.load(stopFlag, 0) === 0)) {
         this.#accessed = false;
@@ -100,10 +114,10 @@ export class EmulatorHost {
           if (now === 0) break;
           moved += now;
         }
-        if (moved > 0 || this.#accessed) idleSinceMs = performance.now();
+        if (moved > 0 || this.#accessed) idleSinceNs = this.#clock.nowNs();
         // Accesses come in during this turn of the event loop and make another round before any sleep.
         await nextTurn();
-        if (moved > 0 || this.#accessed || performance.now() - idleSinceMs < spinMs) {
+        if (moved > 0 || this.#accessed || this.#clock.nowNs() - idleSinceNs < spinNs) {
           if (sharesCpu && moved === 0) giveWay();
           continue;
         }
@@ -120,13 +134,12 @@ export class EmulatorHost {
 
   #sleep(ms: number): Promise<void> {
     return new Promise((resolve) => {
-      const timer = setTimeout(done, ms);
-      const self = this;
-      function done(): void {
-        clearTimeout(timer);
-        self.#wake = undefined;
+      const done = (): void => {
+        cancel();
+        this.#wake = undefined;
         resolve();
-      }
+      };
+      const cancel = this.#clock.after(ms, done);
       this.#wake = done;
     });
   }
@@ -145,7 +158,7 @@ export class EmulatorHost {
     try {
       return model.poll(budget);
     } catch (error) {
-      this.#options.onError?.(error, this.#models[index]!.name);
+      this.#reports.report(error, this.#models[index]!.name);
       return 0;
     }
   }
@@ -156,6 +169,7 @@ export class EmulatorHost {
     for (const server of this.#servers) server.close();
     for (const cleanup of this.#cleanups.reverse()) cleanup();
     for (const model of this.#models) model.close();
+    this.#reports.flush();
     this.#servers.length = 0;
     this.#models.length = 0;
     this.#pollables.length = 0;

@@ -51,6 +51,7 @@ export {
   buildEmulator,
   type Emulator,
   type EmulatorDescription,
+  type EmulatorOptions,
   type EmulatorReport,
   type EndDescription,
   type LinkDescription,

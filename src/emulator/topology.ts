@@ -5,7 +5,9 @@
 
 import { fileKey } from '../capture/file-key.js';
 import { PcapWriter, type RecordCounters } from '../capture/pcap-writer.js';
+import { type Clock, clockOption, systemClock } from '../clock.js';
 import { NicError } from '../errors.js';
+import { knownOptions } from '../options.js';
 import type { DmaFault, Violation } from './device/violations.js';
 import { EmulatorHost, type EmulatorHostOptions } from './host.js';
 import { type Connection, connect, type Port } from './link.js';
@@ -69,7 +71,10 @@ export interface EmulatorDescription {
   readonly links: readonly LinkDescription[];
   /** Recordings and captures replace files that have something in them. By default those are refused. */
   readonly overwrite?: boolean;
-  readonly host?: Pick<EmulatorHostOptions, 'budget' | 'roundsPerTurn' | 'spinMs' | 'sleepMs'>;
+  readonly host?: Pick<
+    EmulatorHostOptions,
+    'budget' | 'roundsPerTurn' | 'spinMs' | 'sleepMs' | 'trustClient'
+  >;
 }
 
 /** What was built. `ends[i]` are the ports of link i, for their counters. */
@@ -131,9 +136,15 @@ export function reportOf(emulator: Emulator): EmulatorReport {
 
 const DRAIN_MS = 1000;
 
+export interface EmulatorOptions {
+  /** Told what goes wrong, or is not as expected, while the emulator is built and runs; `where` names a NIC or a link. */
+  readonly onError?: (error: unknown, where: string) => void;
+  /** The time of all models, links and recordings. Default: the machine's. */
+  readonly clock?: Clock;
+}
+
 /**
- * @param onError told what goes wrong, or is not as expected, while the emulator is built and runs; `where` names a NIC
- *   or a link
+ * Builds an emulator in this thread; `startEmulator` builds one in a thread of its own.
  * @throws NicError `BAD_OPTION` where a link names a NIC that is not there, or two names are of one file or socket; and
  *   whatever opening files and sockets throws; nothing stays open then
  * @example
@@ -145,21 +156,24 @@ const DRAIN_MS = 1000;
  */
 export async function buildEmulator(
   description: EmulatorDescription,
-  onError?: EmulatorHostOptions['onError'],
+  options: EmulatorOptions = {},
 ): Promise<Emulator> {
+  knownOptions('buildEmulator', options, ['onError', 'clock']);
+  const { onError } = options;
+  const clock = clockOption('clock', options.clock ?? systemClock);
   checkPaths(description);
-  const host = new EmulatorHost({ ...description.host, ...(onError === undefined ? {} : { onError }) });
+  const host = new EmulatorHost({ ...description.host, ...options });
   const writers: PcapWriter[] = [];
   try {
     const families = await modelFamilies(description.modules ?? []);
-    const models = description.nics.map((nic) => buildNic(host, nic, families));
+    const models = description.nics.map((nic) => buildNic(host, nic, families, clock));
     const ends: [Port, Port][] = [];
     const cables: (Cable | undefined)[] = [];
     const captures: (PcapWriter | undefined)[] = [];
     const connections: Connection[] = [];
     for (const [i, link] of description.links.entries()) {
       const tell = (error: NicError): void => onError?.(error, nameOf(link, i, models));
-      const build: LinkBuild = { host, models, description, writers, tell };
+      const build: LinkBuild = { host, models, description, writers, clock, tell };
       const a = await buildEnd(build, link.ends[0]);
       const b = await buildEnd(build, link.ends[1]);
       ends.push([a, b]);
@@ -186,6 +200,7 @@ interface LinkBuild {
   readonly description: EmulatorDescription;
   /** All recordings, for `drain`. */
   readonly writers: PcapWriter[];
+  readonly clock: Clock;
   readonly tell: (error: NicError) => void;
 }
 
@@ -222,9 +237,10 @@ function buildNic(
   host: EmulatorHost,
   { path, mac, ...options }: NicDescription,
   families: readonly ModelFamily[],
+  clock: Clock,
 ): DeviceModel {
   const address = mac === undefined ? derivedMac(path) : Uint8Array.from(mac);
-  const model = createModel({ ...options, mac: address }, families);
+  const model = createModel({ ...options, mac: address, clock }, families);
   try {
     host.serve(model, path);
   } catch (error) {
@@ -235,7 +251,7 @@ function buildNic(
 }
 
 async function buildEnd(build: LinkBuild, end: EndDescription): Promise<Port> {
-  const { host, models } = build;
+  const { host, models, clock } = build;
   if ('nic' in end) {
     const model = models[end.nic];
     if (model === undefined)
@@ -245,13 +261,13 @@ async function buildEnd(build: LinkBuild, end: EndDescription): Promise<Port> {
   if ('source' in end) {
     const { destinationMac, ...options } = end.source;
     const mac = destinationMac === undefined ? {} : { destinationMac: Uint8Array.from(destinationMac) };
-    const source = new TrafficSource({ ...options, ...mac });
+    const source = new TrafficSource({ ...options, ...mac, clock });
     host.addPollable(source);
     return source;
   }
   if ('sink' in end) return new TrafficSink();
   if ('traffic' in end) {
-    const peer = new TrafficPeer(end.traffic);
+    const peer = new TrafficPeer({ ...end.traffic, clock });
     host.addPollable(peer);
     return peer;
   }
@@ -259,6 +275,7 @@ async function buildEnd(build: LinkBuild, end: EndDescription): Promise<Port> {
     const player = await PlayPort.open(end.play, {
       repeat: end.repeat ?? 1,
       originalTiming: end.originalTiming ?? false,
+      clock,
       onNotice: build.tell,
     });
     player.onReadable = () => host.wake();
@@ -270,11 +287,16 @@ async function buildEnd(build: LinkBuild, end: EndDescription): Promise<Port> {
   return 'tap' in end ? buildTap(host, end.tap) : buildStream(build, end.stream, end.connect ?? false);
 }
 
-function openWriter({ host, description, writers, tell }: LinkBuild, path: string): PcapWriter {
+function openWriter({ host, description, writers, clock, tell }: LinkBuild, path: string): PcapWriter {
   const reading = description.links.flatMap(({ ends }) =>
     ends.flatMap((end) => ('play' in end ? (fileKey(end.play) ?? []) : [])),
   );
-  const writer = PcapWriter.open(path, { overwrite: description.overwrite ?? false, reading, onError: tell });
+  const writer = PcapWriter.open(path, {
+    overwrite: description.overwrite ?? false,
+    reading,
+    clock,
+    onError: tell,
+  });
   host.addCleanup(() => writer.close());
   writers.push(writer);
   return writer;
@@ -288,8 +310,12 @@ function buildTap(host: EmulatorHost, name: string): TapPort {
   return tap;
 }
 
-async function buildStream({ host, tell }: LinkBuild, path: string, active: boolean): Promise<StreamPort> {
-  const stream = active ? await StreamPort.connect(path) : StreamPort.listen(path);
+async function buildStream(
+  { host, clock, tell }: LinkBuild,
+  path: string,
+  active: boolean,
+): Promise<StreamPort> {
+  const stream = active ? await StreamPort.connect(path) : StreamPort.listen(path, clock);
   stream.onError = tell;
   stream.onReadable = () => host.wake();
   host.addPollable(stream);
@@ -312,7 +338,7 @@ function join(build: LinkBuild, a: Port, b: Port, link: LinkDescription): Joined
   // A sender waits for the wire, as hardware does, not for who receives at its other end.
   const options = { flowControl: link.flowControl ?? link.cable !== undefined };
   if (link.cable !== undefined) {
-    cable = new Cable(link.cable);
+    cable = new Cable({ ...link.cable, clock: build.clock });
     build.host.addPollable(cable);
     parts.push(connect(cable.b, b, options));
     far = cable.a;

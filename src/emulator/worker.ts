@@ -114,9 +114,10 @@ async function runInThread(data: WorkerData): Promise<void> {
   const port = parentPort!;
   const tell = (message: Message): void => port.postMessage(message);
   try {
-    const emulator = await buildEmulator(data.barewireEmulator, (error, where) =>
-      tell({ kind: 'trouble', where, message: error instanceof Error ? error.message : String(error) }),
-    );
+    const emulator = await buildEmulator(data.barewireEmulator, {
+      onError: (error, where) =>
+        tell({ kind: 'trouble', where, message: error instanceof Error ? error.message : String(error) }),
+    });
     // The flag stops a busy loop at once; the message wakes a sleeping one.
     port.on('message', (request: Request) => {
       if (request.kind === 'stop') {

@@ -6,12 +6,13 @@
  * Where a device is served by another process that needs the same CPU (vfio-user on a machine with one), a burst ends
  * when nothing moves, and the other process gets the CPU.
  */
-import { type Clock, systemClock } from '../clock.js';
+import { type Clock, clockOption, nextTurn, systemClock } from '../clock.js';
 import type { NetDevice, RxQueue } from '../driver/device.js';
 import { waitForAny } from '../driver/packet-wait.js';
 import { NicError } from '../errors.js';
 import { giveWay, hasOneCpu } from '../one-cpu.js';
 import {
+  arrayOption,
   badOption,
   booleanOption,
   describeValue,
@@ -58,8 +59,9 @@ export async function pollLoop(poll: () => number, options: PollLoopOptions): Pr
   functionOption('The first parameter of pollLoop', poll);
   knownOptions('pollLoop', options, KNOWN);
   const signal = signalOption('signal', options.signal);
-  const { devices = [], clock = systemClock } = options;
-  const queues = [...(options.queues ?? []), ...devices.flatMap(queuesOf)];
+  const clock = clockOption('clock', options.clock ?? systemClock);
+  const devices = arrayOption('devices', options.devices ?? []);
+  const queues = [...arrayOption('queues', options.queues ?? []).map(queueOf), ...devices.flatMap(queuesOf)];
   const idleAfterNs = millisecondsOption('idleAfterMs', options.idleAfterMs ?? IDLE_AFTER_MS) * 1e6;
   const shares = booleanOption('sharesCpu', options.sharesCpu ?? sharesCpu(devices));
   let polls = 64;
@@ -67,20 +69,20 @@ export async function pollLoop(poll: () => number, options: PollLoopOptions): Pr
   while (!signal.aborted) {
     const startNs = clock.nowNs();
     const work = shares ? burstUntilIdle(poll, polls) : burst(poll, polls);
-    if (!(work >= 0)) throw noCount(poll, work);
+    if (!(Number.isFinite(work) && work >= 0)) throw noCount(poll, 'the sum of a burst is', work);
     const nowNs = clock.nowNs();
     // The clock is read once a burst, not once a poll: aim the next burst at its length.
     if (nowNs - startNs < BURST_NS / 2 && polls < MAX_POLLS) polls *= 2;
     else if (nowNs - startNs > BURST_NS * 2 && polls > 1) polls >>= 1;
     if (work > 0) lastWorkNs = nowNs;
     if (queues.length > 0 && nowNs - lastWorkNs > idleAfterNs) {
-      const woken = await sleepOn(queues, signal);
+      const woken = await sleepOn(queues, signal, clock);
       // After a packet there is the full time to find more; after a mere timeout one burst decides.
       if (woken) lastWorkNs = clock.nowNs();
     } else {
       // After a full burst too: by then the other process has something to do.
       if (shares) giveWay();
-      await new Promise<void>((resolve) => setImmediate(resolve));
+      await nextTurn();
     }
   }
 }
@@ -95,38 +97,61 @@ function queuesOf(device: Pick<NetDevice, 'rxQueues'>): readonly RxQueue[] {
   throw badOption('An element of devices', device, 'devices that open() returned');
 }
 
-/** True where a packet has come, false after a while and when the loop is to end. */
-async function sleepOn(queues: readonly Pick<RxQueue, 'wait'>[], signal: AbortSignal): Promise<boolean> {
+function queueOf(queue: Pick<RxQueue, 'wait'>): Pick<RxQueue, 'wait'> {
+  if (typeof (queue as Partial<RxQueue> | undefined)?.wait === 'function') return queue;
+  throw badOption('An element of queues', queue, 'receive queues of devices that open() returned');
+}
+
+/** True where a packet has come, false after a while of the clock's time and when the loop is to end. */
+async function sleepOn(
+  queues: readonly Pick<RxQueue, 'wait'>[],
+  signal: AbortSignal,
+  clock: Clock,
+): Promise<boolean> {
+  const end = new AbortController();
+  const wakeUp = (): void => end.abort();
+  const cancel = clock.after(SLEEP_MS, wakeUp);
+  signal.addEventListener('abort', wakeUp, { once: true });
   try {
-    return await waitForAny(queues, { timeoutMs: SLEEP_MS, signal });
+    return await waitForAny(queues, { signal: end.signal });
   } catch (error) {
-    if (signal.aborted) return false;
+    if (error === end.signal.reason) return false;
     throw error;
+  } finally {
+    cancel();
+    signal.removeEventListener('abort', wakeUp);
   }
 }
 
 function burst(poll: () => number, polls: number): number {
-  let work = 0;
-  for (let i = 0; i < polls; i++) work += poll();
+  let work = firstOf(poll);
+  for (let i = 1; i < polls; i++) work += poll();
   return work;
 }
 
 /** Stops at the first poll that finds nothing. */
 function burstUntilIdle(poll: () => number, polls: number): number {
-  let work = 0;
-  for (let i = 0; i < polls; i++) {
-    const moved = poll();
+  let moved = firstOf(poll);
+  let work = moved;
+  for (let i = 1; i < polls && moved > 0; i++) {
+    moved = poll();
     work += moved;
-    if (!(moved > 0)) break;
   }
   return work;
 }
 
-function noCount(poll: () => number, sum: unknown): NicError {
+/** The first poll of a burst, and its result checked; of the others the sum is. */
+function firstOf(poll: () => number): number {
+  const moved = poll();
+  if (typeof moved === 'number' && moved >= 0) return moved;
+  throw noCount(poll, 'it returned', moved);
+}
+
+function noCount(poll: () => number, what: string, result: unknown): NicError {
   const name = poll.name === '' ? 'The poll function' : `The poll function ${poll.name}`;
   return new NicError(
     'BAD_OPTION',
-    `${name} did not return a number of packets: a burst makes ${describeValue(sum)}`,
+    `${name} does not return a number of packets: ${what} ${describeValue(result)}`,
     {
       hint: 'Return how many packets it moved, 0 where there was nothing to do; an async function cannot poll.',
     },

@@ -11,6 +11,10 @@ import createDebug from 'debug';
 import { isErrno, NicError } from '../errors.js';
 import { choiceOption } from '../options.js';
 import {
+  addFileSeals,
+  F_SEAL_GROW,
+  F_SEAL_SEAL,
+  F_SEAL_SHRINK,
   MAP_POPULATE,
   MAP_SHARED,
   type Mapping,
@@ -224,6 +228,10 @@ function mapMemfd(sizeBytes: number, pageSizeBytes: number, flags: number, name:
   const fd = memfdCreate(`barewire-${name}`, (MFD_CLOEXEC | MFD_ALLOW_SEALING | flags) >>> 0);
   try {
     ftruncateSync(fd, rounded);
+    // A vfio-user server gets this file: shrunk by it, our next access would be a SIGBUS, which ends the process.
+    if (!addFileSeals(fd, F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_SEAL)) {
+      debug('%s: this kernel does not seal pages of %d bytes', name, pageSizeBytes);
+    }
     const mapping = mmap(fd, rounded, 0, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_POPULATE);
     return { fd, mapping, pageSizeBytes };
   } catch (error) {

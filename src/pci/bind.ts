@@ -7,21 +7,25 @@
  * Sources: Linux Documentation/ABI/testing/sysfs-bus-pci (driver_override, drivers_probe, bind, unbind) and
  * Documentation/driver-api/vfio.rst (groups and their viability).
  */
-import { closeSync, constants, mkdirSync, openSync, rmSync, writeFileSync, writeSync } from 'node:fs';
+import { closeSync, constants, openSync, writeSync } from 'node:fs';
 import type { NetworkInterfaceInfo } from 'node:os';
 import { networkInterfaces } from 'node:os';
-import { dirname, join } from 'node:path';
+import { join } from 'node:path';
 import createDebug from 'debug';
 import { NicError, type NicErrorCode } from '../errors.js';
-import { normalizePciAddress } from './address.js';
+import { parseDeviceAddress } from './address.js';
+import { describeMember, freeGroupHint } from './companions.js';
 import { systemFiles } from './files.js';
-import { deviceName } from './ids.js';
+import { className, deviceName } from './ids.js';
 import { interfaceUses } from './interface-use.js';
+import { SavedDriver } from './saved-driver.js';
 import { devicePath, driverOf, isNic, type PciDevice, readDevice, SYSFS_ROOT } from './sysfs.js';
 import {
   blockingMembers,
   characterDevice,
   groupNode,
+  KERNEL_LOG_HINT,
+  loadModuleHint,
   NO_IOMMU_HINT,
   noSuchDevice,
   processesHolding,
@@ -34,6 +38,8 @@ const debug = createDebug('barewire:pci');
 export interface BindOptions {
   /** Binds an interface that is in use, and unbinds a device that a process has open. */
   readonly force?: boolean;
+  /** `bindToVfio`: other devices that are about to be bound, and need no warning that they are in the way. */
+  readonly together?: readonly string[];
   /** Default `/sys`. */
   readonly sysfsRoot?: string;
   /** Default `/proc`. */
@@ -65,6 +71,8 @@ export interface BindResult {
 export interface VfioBindResult extends BindResult {
   /** Device node that whoever opens the NIC must be allowed to use: `/dev/vfio/12`; null without an IOMMU group. */
   readonly groupNode: string | null;
+  /** The node that will do as well, together with `/dev/iommu`: `/dev/vfio/devices/vfio0`; null before Linux 6.6. */
+  readonly characterDevice: string | null;
 }
 
 interface Context {
@@ -74,13 +82,6 @@ interface Context {
   readonly stateDir: string;
   readonly write: (path: string, text: string) => void;
   readonly networkInterfaces: () => NodeJS.Dict<NetworkInterfaceInfo[]>;
-}
-
-/** What is remembered between `bind` and `unbind`. The identifiers tell whether it is still the same card. */
-interface SavedState {
-  readonly driver: string;
-  readonly vendor: number | null;
-  readonly device: number | null;
 }
 
 /**
@@ -96,13 +97,15 @@ interface SavedState {
 export function bindToVfio(address: string, options: BindOptions = {}): VfioBindResult {
   const context = withDefaults(options);
   const device = findNic(address, context);
-  const result = {
+  const bound = (changed: boolean, warnings: readonly BindWarning[]): VfioBindResult => ({
     device,
+    changed,
     driver: VFIO_DRIVER,
     groupNode: nodeOf(device),
-    warnings: groupWarnings(device),
-  };
-  if (device.driver === VFIO_DRIVER) return { ...result, changed: false };
+    characterDevice: characterDevice(device.address, context.sysfsRoot) ?? null,
+    warnings: [...groupWarnings(device, options.together ?? []), ...warnings],
+  });
+  if (device.driver === VFIO_DRIVER) return bound(false, []);
   if (!context.force) assertNotInUse(device, context);
   if (!systemFiles.exists(join(context.sysfsRoot, 'bus/pci/drivers', VFIO_DRIVER))) {
     throw new NicError(
@@ -110,7 +113,7 @@ export function bindToVfio(address: string, options: BindOptions = {}): VfioBind
       `Cannot bind ${describe(device)}: the kernel driver ${VFIO_DRIVER} is not loaded`,
       {
         path: device.address,
-        hint: `load it: sudo modprobe ${VFIO_DRIVER}`,
+        hint: loadModuleHint(VFIO_DRIVER),
       },
     );
   }
@@ -118,7 +121,7 @@ export function bindToVfio(address: string, options: BindOptions = {}): VfioBind
   const dir = devicePath(device.address, context.sysfsRoot);
   const overridePath = join(dir, 'driver_override');
   write(context, device, overridePath, VFIO_DRIVER);
-  const warnings = [...result.warnings, ...saveState(device, context)];
+  const warnings = saveDriver(device, context);
   let failure: unknown;
   try {
     if (device.driver !== null) write(context, device, join(dir, 'driver/unbind'), device.address);
@@ -128,7 +131,7 @@ export function bindToVfio(address: string, options: BindOptions = {}): VfioBind
   }
   const driver = driverOf(device.address, context.sysfsRoot);
   debug('%s: driver %s -> %s', device.address, device.driver, driver);
-  if (driver === VFIO_DRIVER) return { ...result, warnings, changed: true };
+  if (driver === VFIO_DRIVER) return bound(true, warnings);
 
   rollBack(device, context);
   const noGroup = device.iommuGroup === null;
@@ -138,7 +141,7 @@ export function bindToVfio(address: string, options: BindOptions = {}): VfioBind
     `${VFIO_DRIVER} did not take ${describe(device)}${noGroup ? ': it is in no IOMMU group' : ''}`,
     {
       path: device.address,
-      hint: noGroup ? NO_IOMMU_HINT : 'the kernel log says why: sudo dmesg | tail',
+      hint: noGroup ? NO_IOMMU_HINT : KERNEL_LOG_HINT,
       cause: failure,
     },
   );
@@ -167,9 +170,10 @@ export function unbindFromVfio(address: string, options: BindOptions = {}): Bind
   if (device.driver === VFIO_DRIVER) write(context, device, join(dir, 'driver/unbind'), device.address);
   probe(context, device);
   let driver = driverOf(device.address, context.sysfsRoot);
-  const saved = loadState(device, context);
-  if (driver === null && saved !== null) {
-    bindExplicitly(device, saved.driver, context);
+  const saved = new SavedDriver(device, context.stateDir);
+  const earlier = saved.read();
+  if (driver === null && earlier !== null) {
+    bindExplicitly(device, earlier, context);
     driver = driverOf(device.address, context.sysfsRoot);
   }
   debug('%s: driver %s -> %s', device.address, device.driver, driver);
@@ -179,7 +183,7 @@ export function unbindFromVfio(address: string, options: BindOptions = {}): Bind
       hint: `its identifiers are claimed for ${VFIO_DRIVER}: look for vfio-pci.ids in /proc/cmdline and /etc/modprobe.d`,
     });
   }
-  forgetState(device, context);
+  saved.forget();
   const warnings: BindWarning[] = [];
   if (driver === null) {
     warnings.push({
@@ -202,17 +206,33 @@ function withDefaults(options: BindOptions): Context {
 }
 
 function findNic(text: string, context: Context): PciDevice {
-  const address = normalizePciAddress(text);
-  const device = readDevice(address, context.sysfsRoot);
-  if (device === null) throw noSuchDevice(address);
-  if (!isNic(device)) {
-    const code = device.class === null ? 'unknown' : `0x${device.class.toString(16).padStart(6, '0')}`;
-    throw new NicError('NOT_A_NIC', `${describe(device)} is not a network controller (class ${code})`, {
-      path: address,
-      hint: '"barewire list" shows the network controllers of this machine',
+  const parsed = parseDeviceAddress(text, context.sysfsRoot);
+  if (parsed.kind !== 'pci') {
+    throw new NicError('BAD_ADDRESS', `${text} is not a PCI device`, {
+      hint: 'a vfio-user socket needs no binding: open it as it is',
     });
   }
+  const device = readDevice(parsed.bdf, context.sysfsRoot);
+  if (device === null) throw noSuchDevice(parsed.bdf);
+  if (!isNic(device)) throw notANic(device);
   return device;
+}
+
+/** Somebody may have named it since it is in the way of a NIC: then `bind` does not help, but something else does. */
+function notANic(device: PciDevice): NicError {
+  const code = device.class === null ? 'unknown' : `0x${device.class.toString(16).padStart(6, '0')}`;
+  const what = `${className(device.class)}, class ${code}`;
+  const nics = device.groupMembers.filter((member) => isNic(member));
+  const blocking = blockingMembers([device]);
+  const hint =
+    nics.length === 0 || blocking.length === 0
+      ? '"barewire list" shows the network controllers of this machine'
+      : `to free IOMMU group ${device.iommuGroup} for ${nics.map(({ address }) => address).join(' and ')}, ` +
+        freeGroupHint(blocking);
+  return new NicError('NOT_A_NIC', `${describe(device)} is not a network controller (${what})`, {
+    path: device.address,
+    hint,
+  });
 }
 
 function assertNotInUse(device: PciDevice, context: Context): void {
@@ -248,19 +268,19 @@ function nodeOf(device: PciDevice): string | null {
   return device.iommuGroup === null ? null : groupNode(device.iommuGroup);
 }
 
-function groupWarnings(device: PciDevice): BindWarning[] {
+function groupWarnings(device: PciDevice, together: readonly string[]): BindWarning[] {
   if (device.iommuGroup === null) {
     return [
       { message: `${device.address} is in no IOMMU group, so it cannot be opened`, hint: NO_IOMMU_HINT },
     ];
   }
-  const others = blockingMembers(device.groupMembers);
+  const others = blockingMembers(device.groupMembers).filter(({ address }) => !together.includes(address));
   if (others.length === 0) return [];
-  const names = others.map((member) => `${member.address} (${member.driver})`).join(', ');
+  const names = others.map(describeMember).join(', ');
   return [
     {
       message: `IOMMU group ${device.iommuGroup} also holds ${names}; no device of the group can be opened`,
-      hint: `take them from their drivers too (barewire bind ${others.map((m) => m.address).join(' ')}), or use another slot`,
+      hint: freeGroupHint(others),
     },
   ];
 }
@@ -274,7 +294,7 @@ function rollBack(device: PciDevice, context: Context): void {
         bindExplicitly(device, device.driver, context);
       }
     }
-    forgetState(device, context);
+    new SavedDriver(device, context.stateDir).forget();
   } catch (error) {
     // The first error is the one to tell. A second one follows from it.
     debug('%s: could not be given back: %o', device.address, error);
@@ -289,7 +309,7 @@ function bindExplicitly(device: PciDevice, driver: string, context: Context): vo
       `The kernel driver ${driver}, which had ${describe(device)}, is not loaded`,
       {
         path: device.address,
-        hint: `load it: sudo modprobe ${driver}`,
+        hint: loadModuleHint(driver),
       },
     );
   }
@@ -326,7 +346,7 @@ function explainWrite(code: string | undefined, device: PciDevice): [NicErrorCod
   }
   if (code === 'ENODEV')
     return ['BIND_FAILED', `${device.address} may have been removed; see sudo dmesg | tail`];
-  return ['BIND_FAILED', 'the kernel log says why: sudo dmesg | tail'];
+  return ['BIND_FAILED', KERNEL_LOG_HINT];
 }
 
 /** Attributes are opened for writing only (many have mode 0200) and must not be created where they are missing. */
@@ -339,21 +359,10 @@ function writeAttribute(path: string, text: string): void {
   }
 }
 
-function statePath(address: string, context: Context): string {
-  return join(context.stateDir, `${address}.json`);
-}
-
 /** Remembers the driver of before. Binding works without, so a failure is a warning. */
-function saveState(device: PciDevice, context: Context): BindWarning[] {
-  const path = statePath(device.address, context);
+function saveDriver(device: PciDevice, context: Context): BindWarning[] {
   try {
-    if (device.driver === null) {
-      rmSync(path, { force: true });
-      return [];
-    }
-    const state: SavedState = { driver: device.driver, vendor: device.vendor, device: device.device };
-    mkdirSync(dirname(path), { recursive: true });
-    writeFileSync(path, `${JSON.stringify(state)}\n`);
+    new SavedDriver(device, context.stateDir).save();
     return [];
   } catch (error) {
     return [
@@ -362,30 +371,6 @@ function saveState(device: PciDevice, context: Context): BindWarning[] {
         hint: 'unbind will leave the choice of the driver to the kernel, which is right for nearly every NIC',
       },
     ];
-  }
-}
-
-/** A file that stays is harmless: the next bind writes it anew. */
-function forgetState(device: PciDevice, context: Context): void {
-  try {
-    rmSync(statePath(device.address, context), { force: true });
-  } catch (error) {
-    debug('%s: state file stays: %o', device.address, error);
-  }
-}
-
-/** Null also for a file that is damaged, or of another card that was in the same slot. */
-function loadState(device: PciDevice, context: Context): SavedState | null {
-  try {
-    const state: unknown = JSON.parse(systemFiles.readText(statePath(device.address, context)) ?? 'null');
-    if (typeof state !== 'object' || state === null) return null;
-    const { driver, vendor, device: id } = state as Partial<SavedState>;
-    // It becomes a part of a path that root writes to.
-    if (typeof driver !== 'string' || !/^[A-Za-z0-9_-]+$/.test(driver)) return null;
-    if (vendor !== device.vendor || id !== device.device) return null;
-    return { driver, vendor, device: id };
-  } catch {
-    return null;
   }
 }
 

@@ -105,6 +105,34 @@ export function deviceName(vendor: number | null, device: number | null): string
   return `${maker} [${formatId(device)}]`;
 }
 
+/** Base class and subclass in bits 23:8, or the base class alone in 23:16 (PCI Code and ID Assignment Specification, 1). */
+const classNames: ReadonlyMap<number, string> = new Map([
+  [0x01, 'storage controller'],
+  [0x02, 'network controller'],
+  [0x03, 'display controller'],
+  [0x0401, 'audio device'],
+  [0x0403, 'audio device'],
+  [0x04, 'multimedia device'],
+  [0x05, 'memory controller'],
+  [0x0601, 'ISA bridge'],
+  [0x0604, 'PCI bridge'],
+  [0x06, 'bridge'],
+  [0x07, 'communication controller'],
+  [0x0c03, 'USB controller'],
+  [0x0c05, 'SMBus controller'],
+  [0x0c, 'serial bus controller'],
+  [0x0d, 'wireless controller'],
+  [0x10, 'encryption controller'],
+  [0x11, 'signal processing controller'],
+  [0x12, 'accelerator'],
+]);
+
+/** What a 24-bit class code stands for: `audio device`; `device` where it could not be read or has no name here. */
+export function className(code: number | null): string {
+  if (code === null) return 'device';
+  return classNames.get(code >>> 8) ?? classNames.get(code >>> 16) ?? 'device';
+}
+
 /** `8086:10c9`, as lspci prints it; question marks for a number that could not be read. */
 export function formatIds(vendor: number | null, device: number | null): string {
   return `${formatId(vendor)}:${formatId(device)}`;

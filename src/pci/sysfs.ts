@@ -6,8 +6,8 @@
  * Sources: Linux Documentation/ABI/testing/sysfs-bus-pci, sysfs-class-net, sysfs-kernel-iommu_groups.
  */
 import { basename, join } from 'node:path';
-import { isPciAddress } from './address.js';
 import { systemFiles } from './files.js';
+import { isPciAddress } from './pci-address.js';
 import { ClassCode } from './registers.js';
 
 /** Where sysfs is mounted. Every function here takes another place, for tests and containers. */

@@ -13,6 +13,20 @@ import { devicePath, type GroupMember, isPciBridge, SYSFS_ROOT } from './sysfs.j
 /** The driver that gives a device to userspace. */
 export const VFIO_DRIVER = 'vfio-pci';
 
+/** For hints; an address follows. `npx`, since sudo looks for commands in the system's folders only. */
+export const BIND_COMMAND = 'sudo npx barewire bind';
+
+/** For hints where a kernel module is missing. */
+export function loadModuleHint(module: string): string {
+  return (
+    `load it: sudo modprobe ${module}; if that finds no such module, the kernel was built without it or its package of ` +
+    'further modules is not installed'
+  );
+}
+
+/** For hints where the kernel refused without saying why. */
+export const KERNEL_LOG_HINT = 'the kernel log may say why: sudo dmesg | tail';
+
 /** Drivers that do no DMA of their own, so the kernel lets a group be used beside them (vfio.c). */
 const HARMLESS_DRIVERS: ReadonlySet<string> = new Set(['pci-stub', 'pcieport', 'shpchp']);
 

@@ -1,7 +1,8 @@
 /** Unix sockets with descriptors in the messages, for vfio-user: unix(7), cmsg(3). */
+import { fchmodSync } from 'node:fs';
 import { constants } from 'node:os';
 import koffi from 'koffi';
-import { NicError } from '../errors.js';
+import { isErrno, NicError } from '../errors.js';
 import { closeFd } from './descriptors.js';
 import { failed, libc, O_CLOEXEC, O_NONBLOCK, resultOrErrno } from './libc.js';
 
@@ -16,10 +17,14 @@ const C = {
   recv: libc.func('int64_t recv(int fd, void *buffer, size_t length, int flags)'),
   setsockopt: libc.func('int setsockopt(int fd, int level, int option, const void *value, uint32_t length)'),
   shutdown: libc.func('int shutdown(int fd, int how)'),
+  poll: libc.func('int poll(void *fds, uint64_t count, int timeoutMs)'),
 };
+
+const { EAGAIN, ECONNREFUSED, EINTR, ENOENT, EPROTO, EPROTOTYPE } = constants.errno;
 
 const AF_UNIX = 1;
 const SOCK_STREAM = 1;
+const SOCK_DGRAM = 2;
 const SOL_SOCKET = 1;
 const SO_RCVTIMEO = 20;
 const SO_SNDTIMEO = 21;
@@ -60,11 +65,42 @@ export function unixSocket(nonBlocking: boolean): number {
   return fd;
 }
 
-/** Creates the socket file and listens on it. @throws NicError `SYSCALL`, `BAD_ADDRESS` */
-export function unixBindAndListen(fd: number, path: string, backlog: number): void {
+/** For the user alone, who started the process. */
+const SOCKET_MODE = 0o600;
+
+/**
+ * Creates the socket file, with mode 0600 at most: the kernel gives it the mode of the open socket, less the umask.
+ * False where there is a file of this name already, of whatever kind.
+ * @throws NicError `SYSCALL`, `BAD_ADDRESS`
+ */
+export function unixBind(fd: number, path: string): boolean {
   const address = unixAddress(path);
-  if ((C.bind(fd, address, address.length) as number) < 0) throw failed('bind', path);
+  fchmodSync(fd, SOCKET_MODE);
+  if ((C.bind(fd, address, address.length) as number) === 0) return true;
+  const error = failed('bind', path);
+  if (isErrno(error, 'EADDRINUSE')) return false;
+  throw error;
+}
+
+/** @throws NicError `SYSCALL` */
+export function unixListen(fd: number, path: string, backlog: number): void {
   if ((C.listen(fd, backlog) as number) < 0) throw failed('listen', path);
+}
+
+/**
+ * Whether a process has the socket file at `path` open. `dead`: nobody has; `missing`: there is none; `unknown`: it
+ * cannot be asked. The owner is not disturbed: a datagram socket is connected, which a stream socket refuses because of
+ * its kind, without hearing of it.
+ */
+export function unixSocketState(path: string): 'alive' | 'dead' | 'missing' | 'unknown' {
+  const address = unixAddress(path);
+  const probe = C.socket(AF_UNIX, SOCK_DGRAM | O_CLOEXEC | O_NONBLOCK, 0) as number;
+  if (probe < 0) throw failed('socket');
+  const errno = -resultOrErrno(C.connect(probe, address, address.length) as number);
+  closeFd(probe);
+  if (errno === 0 || errno === EPROTOTYPE) return 'alive';
+  if (errno === ECONNREFUSED) return 'dead';
+  return errno === ENOENT ? 'missing' : 'unknown';
 }
 
 /** @throws NicError `SYSCALL`, `BAD_ADDRESS` */
@@ -122,7 +158,12 @@ function prepareMessage(bytes: Uint8Array, controlLength: number): void {
  * sendmsg(2) without SIGPIPE. `fds` travel with the first byte and stay open here. Returns how many bytes were
  * taken, or the negative errno.
  */
-export function sendMessage(fd: number, bytes: Uint8Array, fds: readonly number[]): number {
+export function sendMessage(
+  fd: number,
+  bytes: Uint8Array,
+  fds: readonly number[],
+  dontWait: boolean,
+): number {
   if (fds.length > MAX_PASSED_FDS) throw new RangeError(`${fds.length} descriptors in one message`);
   if (fds.length === 0) {
     prepareMessage(bytes, 0);
@@ -133,21 +174,19 @@ export function sendMessage(fd: number, bytes: Uint8Array, fds: readonly number[
     controlInts.set(fds, CMSG_HEADER_BYTES / 4);
     prepareMessage(bytes, CMSG_HEADER_BYTES + 8 * Math.ceil(fds.length / 2));
   }
-  return resultOrErrno(Number(C.sendmsg(fd, messageHeader, MSG_NOSIGNAL)));
+  return resultOrErrno(Number(C.sendmsg(fd, messageHeader, MSG_NOSIGNAL | (dontWait ? MSG_DONTWAIT : 0))));
 }
 
 /**
- * recvmsg(2). Descriptors that come along are close-on-exec and appended to `fds`; the caller owns them. Returns
- * the number of bytes (0: the peer hung up) or the negative errno; -EPROTO where the kernel had to drop
- * descriptors, in which case those it did deliver are closed.
+ * recvmsg(2), which never waits. Descriptors that come along are close-on-exec and appended to `fds`; the caller owns
+ * them. Returns the number of bytes (0: the peer hung up) or the negative errno; -EPROTO where the kernel had to drop
+ * descriptors, which it does with all of them where `takeFds` is false; `fds` has those that were delivered.
  */
-export function receiveMessage(fd: number, into: Uint8Array, fds: number[], dontWait: boolean): number {
-  prepareMessage(into, controlWords.byteLength);
-  const flags = MSG_CMSG_CLOEXEC | (dontWait ? MSG_DONTWAIT : 0);
-  const received = resultOrErrno(Number(C.recvmsg(fd, messageHeader, flags)));
+export function receiveMessage(fd: number, into: Uint8Array, fds: number[], takeFds: boolean): number {
+  prepareMessage(into, takeFds ? controlWords.byteLength : 0);
+  const received = resultOrErrno(Number(C.recvmsg(fd, messageHeader, MSG_CMSG_CLOEXEC | MSG_DONTWAIT)));
   if (received < 0) return received;
   const controlLength = Number(messageHeader[5]);
-  const before = fds.length;
   let at = 0;
   while (at + CMSG_HEADER_BYTES <= controlLength) {
     const length = Number(controlWords[at / 8]);
@@ -160,15 +199,31 @@ export function receiveMessage(fd: number, into: Uint8Array, fds: number[], dont
     }
     at += 8 * Math.ceil(length / 8);
   }
-  if ((Number(messageHeader[6]) & MSG_CTRUNC) !== 0) {
-    for (const dropped of fds.splice(before)) closeFd(dropped);
-    return -constants.errno.EPROTO;
-  }
-  return received;
+  return (Number(messageHeader[6]) & MSG_CTRUNC) === 0 ? received : -EPROTO;
 }
 
 /** True where a read would not block: there is data, or the peer hung up, or the socket has an error. */
 export function hasInput(fd: number): boolean {
   if (Number(C.recv(fd, peekByte, 1, MSG_PEEK | MSG_DONTWAIT)) >= 0) return true;
-  return koffi.errno() !== constants.errno.EAGAIN;
+  return koffi.errno() !== EAGAIN;
+}
+
+const POLLIN = 0x1;
+const POLLOUT = 0x4;
+/** struct pollfd: the descriptor, then what is waited for and what has come, 16 bits each. */
+const pollRequest = new Int32Array(new ArrayBuffer(8));
+
+/**
+ * Waits until the socket can be read or written, hung up or failed, at most `timeoutMs`. False where the time is over.
+ * The thread does nothing else meanwhile.
+ */
+export function waitForSocket(fd: number, direction: 'read' | 'write', timeoutMs: number): boolean {
+  const deadlineMs = performance.now() + timeoutMs;
+  for (;;) {
+    pollRequest[0] = fd;
+    pollRequest[1] = direction === 'read' ? POLLIN : POLLOUT;
+    const waitMs = Math.max(0, Math.ceil(deadlineMs - performance.now()));
+    const ready = resultOrErrno(C.poll(pollRequest, 1, Math.min(waitMs, 0x7fff_ffff)) as number);
+    if (ready !== -EINTR) return ready !== 0;
+  }
 }

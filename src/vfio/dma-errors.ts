@@ -1,10 +1,14 @@
 /** Why the kernel refused to map memory for DMA. Both kernel back ends give the same reasons. */
 import { constants } from 'node:os';
 import { NicError } from '../errors.js';
+import { KERNEL_LOG_HINT } from '../pci/vfio-state.js';
 import { coversIova } from './iova-ranges.js';
 import type { KernelApi } from './kernel-api.js';
 import type { DmaBacking, IovaRange } from './types.js';
 import type { IoctlRequest } from './uapi.js';
+
+/** Four ports with a hugepage of 2 MiB each. */
+const ROOM_FOR_RINGS_BYTES = 8 * 2 ** 20;
 
 const { EADDRINUSE, EEXIST, EFAULT, EINVAL, ENOMEM, ENOSPC } = constants.errno;
 
@@ -31,39 +35,40 @@ export function dmaMapError(kernel: KernelApi, failure: FailedMap): NicError {
   if (limitBytes < neededBytes) {
     return new NicError(
       'MEMLOCK_LIMIT',
-      `${what}: this user may lock ${sizeText(limitBytes)}, and ${sizeText(neededBytes)} are needed in all`,
+      `${what}: this user may lock ${sizeText(limitBytes)}, and ${sizeText(neededBytes)} are needed so far`,
       { syscall, errno, hint: raiseLimitHint(neededBytes) },
     );
   }
   // iommufd counts what all processes of the user have pinned, which nobody can look up.
   const hint = Number.isFinite(limitBytes)
-    ? `other processes of this user may have used up its limit of ${sizeText(limitBytes)} (ulimit -l)`
-    : 'the kernel is out of memory';
+    ? `other processes of this user may have used up its limit of ${sizeText(limitBytes)} (ulimit -l): end them, or raise it`
+    : 'the kernel is out of memory: free some, or map less';
   return new NicError('DMA_MAP', what, { syscall, errno, hint });
 }
 
-function mapHint(
-  errno: number,
-  iova: bigint,
-  backing: DmaBacking,
-  ranges: readonly IovaRange[],
-): string | undefined {
+function mapHint(errno: number, iova: bigint, backing: DmaBacking, ranges: readonly IovaRange[]): string {
   if (errno === EEXIST || errno === EADDRINUSE) return 'something is mapped there already';
   if (errno === ENOSPC)
     return 'too many mappings (dma_entry_limit of vfio_iommu_type1): use fewer, larger regions';
   if (errno === EFAULT) return 'the memory at that address is not mapped in this process';
-  if (errno !== EINVAL) return undefined;
+  if (errno !== EINVAL) return KERNEL_LOG_HINT;
   if (coversIova(ranges, iova, backing.sizeBytes))
     return 'address, IOVA and size must be multiples of the page size';
   const list = ranges.map(({ first, last }) => `0x${first.toString(16)}-0x${last.toString(16)}`).join(', ');
   return `the IOMMU translates only ${list}`;
 }
 
+/**
+ * A run maps several regions, the largest first: the packet pool, then a small one for the rings of each port. So that the
+ * command that is given here is the last one, it leaves room for the rings of further ports.
+ */
 function raiseLimitHint(neededBytes: number): string {
-  const kib = Math.ceil(neededBytes / 1024);
+  const bytes = 2 ** Math.ceil(Math.log2(neededBytes + ROOM_FOR_RINGS_BYTES));
+  const kib = bytes / 1024;
   return (
-    `raise the limit: \`ulimit -l ${kib}\` as root in this shell, "memlock" in /etc/security/limits.conf for a user, ` +
-    'or LimitMEMLOCK=infinity in a systemd unit'
+    `raise the limit to ${sizeText(bytes)}, which leaves room for the rings of more ports: ` +
+    `\`sudo prlimit --memlock=${bytes} --pid $$\` for this shell (\`ulimit -l\` then says ${kib}); for good, ` +
+    `"USER - memlock ${kib}" in /etc/security/limits.conf and a new login, or LimitMEMLOCK=${bytes} in a systemd unit`
   );
 }
 

@@ -12,6 +12,7 @@ import { NicError } from '../errors.js';
 import { groupNode } from '../pci/vfio-state.js';
 import {
   ANOTHER_IOMMU_HINT,
+  CONTAINER_NODE,
   findFunction,
   notAvailable,
   notViable,
@@ -28,7 +29,6 @@ import * as uapi from './uapi.js';
 
 const debug = createDebug('barewire:vfio');
 
-export const CONTAINER_NODE = '/dev/vfio/vfio';
 const MAX_IOMMU_INFO_BYTES = 64 * 1024;
 const { EBUSY, EPERM } = constants.errno;
 

@@ -2,13 +2,27 @@
  * Finds the PCI function that is to be opened, and explains by errors what is in the way. Linux Documentation/
  * driver-api/vfio.rst, section "VFIO Usage Example".
  */
-import { constants, userInfo } from 'node:os';
+import { constants } from 'node:os';
 import { isErrno, NicError } from '../errors.js';
-import { devicePath, driverOf, groupMembers, iommuGroupOf, SYSFS_ROOT } from '../pci/sysfs.js';
+import { describeMember, freeGroupHint } from '../pci/companions.js';
+import { className } from '../pci/ids.js';
 import {
+  devicePath,
+  driverOf,
+  groupMembers,
+  iommuGroupOf,
+  isNic,
+  readClass,
+  SYSFS_ROOT,
+} from '../pci/sysfs.js';
+import {
+  BIND_COMMAND,
   blockingMembers,
+  characterDevice,
   groupNode,
   isVfioDriver,
+  KERNEL_LOG_HINT,
+  loadModuleHint,
   NO_IOMMU_HINT,
   noSuchDevice,
   processesHolding,
@@ -23,6 +37,9 @@ export interface VfioFunction {
   /** IOMMU group number, as in `/dev/vfio/12`. */
   readonly group: number;
 }
+
+export const CONTAINER_NODE = '/dev/vfio/vfio';
+export const IOMMU_NODE = '/dev/iommu';
 
 /** Where a device cannot join the container or IOAS that others of the process use. */
 export const ANOTHER_IOMMU_HINT =
@@ -49,10 +66,16 @@ export function findFunction(kernel: KernelApi, bdf: string): VfioFunction {
     const bound = driver === null ? 'not bound to any driver' : `bound to the driver ${driver}`;
     throw new NicError('NOT_BOUND', `${bdf} is ${bound}, not to ${VFIO_DRIVER}`, {
       path: `${path}/driver`,
-      hint: `sudo barewire bind ${bdf}`,
+      hint: notBoundHint(bdf, readClass(bdf, SYSFS_ROOT, kernel)),
     });
   }
   return { bdf, group };
+}
+
+/** `bind` takes network controllers only. */
+function notBoundHint(bdf: string, code: number | null): string {
+  if (code === null || isNic({ class: code })) return `${BIND_COMMAND} ${bdf}`;
+  return `it is no network controller (${className(code)}); "barewire list" shows those of this machine`;
 }
 
 /**
@@ -74,13 +97,12 @@ export function notAvailable(
 /** Error for a group that kernel drivers still hold a part of. */
 export function notViable(kernel: KernelApi, device: VfioFunction): NicError {
   const members = groupMembers(device.group, SYSFS_ROOT, kernel);
-  const list = members.map(({ address, driver }) => `${address} (${driver ?? 'no driver'})`).join(', ');
-  const blockers = blockingMembers(members).map(({ address }) => address);
+  const list = members.map(describeMember).join(', ');
+  const blockers = blockingMembers(members);
   const hint =
     blockers.length === 0
-      ? 'bind every device of the group to vfio-pci, or unbind its driver'
-      : `the whole group has to be given away: sudo barewire bind ${blockers.join(' ')}` +
-        '; or put the card in a slot with an IOMMU group of its own';
+      ? `none of these drivers is known to be in the way, so ${KERNEL_LOG_HINT}`
+      : `the whole group has to be given away: ${freeGroupHint(blockers)}`;
   return new NicError(
     'GROUP_NOT_VIABLE',
     `IOMMU group ${device.group} of ${device.bdf} is partly in use by kernel drivers: ${list}`,
@@ -113,14 +135,16 @@ export function openNode(kernel: KernelApi, device: VfioFunction, node: string):
     return kernel.open(node);
   } catch (error) {
     if (!(error instanceof NicError) || error.errno === undefined) throw error;
-    if (isErrno(error, 'EACCES') || isErrno(error, 'EPERM')) throw noPermission(node, error.errno);
+    if (isErrno(error, 'EACCES') || isErrno(error, 'EPERM')) {
+      throw noPermission(kernel, device, node, error.errno);
+    }
     if (isErrno(error, 'EBUSY')) throw busy(kernel, device, node, 'open', error.errno);
     const isMissing = ['ENOENT', 'ENODEV', 'ENXIO'].some((name) => isErrno(error, name));
     throw new NicError(isMissing ? 'NO_VFIO' : 'VFIO', `Cannot open ${node} for ${device.bdf}`, {
       syscall: 'open',
       errno: error.errno,
       path: node,
-      hint: isMissing ? missingNodeHint(node) : undefined,
+      hint: isMissing ? missingNodeHint(node) : KERNEL_LOG_HINT,
     });
   }
 }
@@ -136,34 +160,45 @@ export function unsafeInterrupts(request: IoctlRequest, device: VfioFunction, mo
 }
 
 function missingNodeHint(node: string): string {
-  const container = `in a container the node has to be passed in (docker run --device=${node})`;
-  if (node === '/dev/iommu') return `sudo modprobe iommufd; ${container}`;
-  return `sudo modprobe vfio-pci; ${container}`;
+  const module = node === IOMMU_NODE ? 'iommufd' : 'vfio-pci';
+  return `${loadModuleHint(module)}; in a container the node has to be passed in (docker run --device=${node})`;
 }
 
-function noPermission(node: string, errno: number): NicError {
-  const user = orUnknown(() => userInfo().username);
-  return new NicError('NO_PERMISSION', `This user (${user}) may not open ${node}`, {
+function noPermission(kernel: KernelApi, device: VfioFunction, node: string, errno: number): NicError {
+  const { name, isRoot } = kernel.user();
+  return new NicError('NO_PERMISSION', `This user (${name}) may not open ${node}`, {
     syscall: 'open',
     errno,
     path: node,
-    hint:
-      `sudo chown ${user} ${node}; to keep it over a reboot, a udev rule in /etc/udev/rules.d/60-vfio.rules: ` +
-      `${udevMatch(node)}, OWNER="${user}"`,
+    hint: isRoot ? rootHint(node) : ownerHint(kernel, device, node, name),
   });
 }
 
+/** Root may open all nodes, unless it is root of a container. */
+function rootHint(node: string): string {
+  return `a container or a security module forbids it to root: docker run --device=${node} allows it`;
+}
+
+/** Names every node that is still missing, so that one command is enough. */
+function ownerHint(kernel: KernelApi, device: VfioFunction, node: string, user: string): string {
+  const own = characterDevice(device.bdf, SYSFS_ROOT, kernel);
+  // Where the character device is the user's already, one node is missing on that way, and nobody asked for the group.
+  const byDevice =
+    node === own ||
+    node === IOMMU_NODE ||
+    (own !== undefined && kernel.canReadWrite(own) && kernel.exists(IOMMU_NODE));
+  const nodes = own !== undefined && byDevice ? [own, IOMMU_NODE] : [groupNode(device.group), CONTAINER_NODE];
+  const closed = nodes.filter((name) => name === node || !kernel.canReadWrite(name));
+  const rules = closed.map((name) => `${udevMatch(name)}, OWNER="${user}"`).join(' and ');
+  return (
+    `sudo chown ${user} ${closed.join(' ')}; to keep it over a reboot, ` +
+    `${closed.length === 1 ? 'a udev rule' : 'udev rules'} in /etc/udev/rules.d/60-vfio.rules: ${rules}`
+  );
+}
+
 function udevMatch(node: string): string {
-  if (node === '/dev/iommu' || node === '/dev/vfio/vfio') return `KERNEL=="${lastPart(node)}"`;
+  if (node === IOMMU_NODE || node === CONTAINER_NODE) return `KERNEL=="${lastPart(node)}"`;
   // Numbers of nodes change from boot to boot; the subsystem does not.
   if (node.startsWith('/dev/vfio/devices/')) return 'SUBSYSTEM=="vfio-dev"';
   return 'SUBSYSTEM=="vfio"';
-}
-
-function orUnknown(call: () => string): string {
-  try {
-    return call();
-  } catch {
-    return 'unknown';
-  }
 }

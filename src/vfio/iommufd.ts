@@ -14,6 +14,7 @@ import { characterDevice } from '../pci/vfio-state.js';
 import {
   ANOTHER_IOMMU_HINT,
   findFunction,
+  IOMMU_NODE,
   notAvailable,
   openNode,
   unsafeInterrupts,
@@ -27,7 +28,6 @@ import * as uapi from './uapi.js';
 
 const debug = createDebug('barewire:vfio');
 
-export const IOMMU_NODE = '/dev/iommu';
 /** First room for the ranges: a PC has two or three. */
 const RANGE_CAPACITY = 8;
 const MAX_RANGE_CAPACITY = 65536;

@@ -3,9 +3,12 @@
  * the tests put an emulated one in its place, so that each answer a kernel can give is tried without hardware.
  */
 import { accessSync, closeSync, constants, openSync, readSync, writeSync } from 'node:fs';
-import { isErrno, NicError, type NicErrorCode } from '../errors.js';
+import { userInfo } from 'node:os';
+import { NicError, type NicErrorCode } from '../errors.js';
 import { type KernelFiles, systemFiles } from '../pci/files.js';
+import { KERNEL_LOG_HINT } from '../pci/vfio-state.js';
 import { eventfd, watchFd } from '../syscalls/descriptors.js';
+import { readEventfd } from '../syscalls/event-counters.js';
 import { tryIoctl } from '../syscalls/ioctl.js';
 import { memlockLimitBytes } from '../syscalls/limits.js';
 import { addressOf, MAP_SHARED, type Mapping, mmap, munmap } from '../syscalls/memory.js';
@@ -25,13 +28,15 @@ export interface KernelApi extends KernelFiles {
   munmap(mapping: Mapping): void;
   /** New non-blocking event counter. @throws NicError `SYSCALL` */
   eventfd(): number;
-  /** The counter's value, which becomes 0; 0 where nothing has happened. */
+  /** The counter's value, which becomes 0; 0 where nothing has happened. Does not wait, whoever else has the counter. */
   readEventfd(fd: number): number;
   onReadable(fd: number, listener: () => void): () => void;
   /** Address of memory that a structure has to point at. The caller keeps the array alive. */
   addressOf(bytes: Uint8Array): bigint;
   memlockLimitBytes(): number;
   canReadWrite(path: string): boolean;
+  /** Whose process this is. */
+  user(): { readonly name: string; readonly isRoot: boolean };
 }
 
 /** The kernel this process runs on. */
@@ -60,18 +65,17 @@ export const realKernel: KernelApi = {
       return false;
     }
   },
+  user,
 };
 
-const counter = new BigUint64Array(1);
-
-function readEventfd(fd: number): number {
+/** A user without an entry in the list of users, as in some containers, has a number for a name: chown takes it. */
+function user(): { name: string; isRoot: boolean } {
+  const uid = process.geteuid?.() ?? 0;
   try {
-    readSync(fd, counter, 0, 8, null);
-  } catch (error) {
-    if (isErrno(error, 'EAGAIN')) return 0;
-    throw error;
+    return { name: userInfo().username, isRoot: uid === 0 };
+  } catch {
+    return { name: String(uid), isRoot: uid === 0 };
   }
-  return Number(counter[0]);
 }
 
 /**
@@ -110,14 +114,19 @@ export function ioctlError(
   code: NicErrorCode = 'VFIO',
   details: { hint?: string; path?: string } = {},
 ): NicError {
-  return new NicError(code, what, { syscall: `ioctl(${request.name})`, errno, ...details });
+  return new NicError(code, what, {
+    syscall: `ioctl(${request.name})`,
+    errno,
+    hint: KERNEL_LOG_HINT,
+    ...details,
+  });
 }
 
 function asNicError<T>(syscall: string, path: string | undefined, call: () => T): T {
   try {
     return call();
   } catch (cause) {
-    const errno = -((cause as NodeJS.ErrnoException).errno ?? 0);
+    const { errno } = cause as NodeJS.ErrnoException;
     const on = path === undefined ? '' : ` on ${path}`;
     throw new NicError('SYSCALL', `${syscall}${on} failed`, { syscall, errno, path, cause });
   }

@@ -7,13 +7,13 @@ import { NicError } from '../errors.js';
 import { parseDeviceAddress } from '../pci/address.js';
 import { SYSFS_ROOT } from '../pci/sysfs.js';
 import { characterDevice, groupNode } from '../pci/vfio-state.js';
-import { CONTAINER_NODE, GroupBackend } from './group.js';
-import { findFunction } from './iommu-group.js';
-import { IOMMU_NODE, IommufdBackend } from './iommufd.js';
+import { GroupBackend } from './group.js';
+import { CONTAINER_NODE, findFunction, IOMMU_NODE } from './iommu-group.js';
+import { IommufdBackend } from './iommufd.js';
 import { type KernelApi, realKernel } from './kernel-api.js';
 import { type DeviceHandle, type KernelBackend, openKernelDevice } from './kernel-device.js';
 import type { VfioDevice } from './types.js';
-import { connectVfioUser } from './user/client.js';
+import { connectVfioUser, connectVfioUserAsync, type VfioUserClientOptions } from './user/client.js';
 
 const debug = createDebug('barewire:vfio');
 
@@ -36,8 +36,23 @@ export class VfioProcess {
 
   open(address: string): VfioDevice {
     const parsed = parseDeviceAddress(address);
-    if (parsed.kind === 'vfio-user') return connectVfioUser(parsed.path);
+    if (parsed.kind === 'vfio-user') return connectVfioUser(parsed.path, this.#userOptions());
     return this.#openPci(parsed.bdf);
+  }
+
+  /** Like `open`; waits for a vfio-user server with the event loop running, until `signal` is aborted. */
+  async openAsync(address: string, signal?: AbortSignal): Promise<VfioDevice> {
+    signal?.throwIfAborted();
+    const parsed = parseDeviceAddress(address);
+    if (parsed.kind !== 'vfio-user') return this.#openPci(parsed.bdf);
+    return connectVfioUserAsync(parsed.path, { ...this.#userOptions(), signal });
+  }
+
+  #userOptions(): VfioUserClientOptions {
+    const value = this.#environment.BAREWIRE_TRUST_SERVER ?? '';
+    if (value === '' || value === '0') return {};
+    if (value === '1') return { trustServer: true };
+    throw new NicError('BAD_OPTION', `BAREWIRE_TRUST_SERVER is "${value}": it can be 0 or 1`);
   }
 
   #openPci(bdf: string): VfioDevice {
@@ -138,7 +153,7 @@ const thisProcess = new VfioProcess(realKernel, process.env);
 /**
  * Opens a device for this process. Its bus mastering is off until `enableBusMaster`; its registers can be used at once.
  * The environment variable BAREWIRE_VFIO=group|cdev chooses the kernel interface; without it the character device is
- * taken where it can be used.
+ * taken where it can be used. BAREWIRE_TRUST_SERVER=1 maps memory of vfio-user servers that they could shrink.
  *
  * @param address `0000:03:00.0`, `03:00.0` or `vfio-user:/path/to.sock`
  * @throws NicError `BAD_ADDRESS`, `BAD_OPTION`, `NO_SUCH_DEVICE`, `NO_IOMMU`, `NOT_BOUND`, `NO_VFIO`, `NO_PERMISSION`,
@@ -151,4 +166,13 @@ const thisProcess = new VfioProcess(realKernel, process.env);
  */
 export function openVfio(address: string): VfioDevice {
   return thisProcess.open(address);
+}
+
+/**
+ * Like `openVfio`, but a vfio-user server is waited for with the event loop running.
+ * @param signal ends the wait
+ * @throws NicError as `openVfio`; the signal's reason where that is aborted
+ */
+export function openVfioAsync(address: string, signal?: AbortSignal): Promise<VfioDevice> {
+  return thisProcess.openAsync(address, signal);
 }

@@ -7,6 +7,7 @@ import { suite } from 'uvu';
 import * as assert from 'uvu/assert';
 import { Histogram } from '../../bench/histogram.js';
 import type { BenchResult } from '../../bench/result.js';
+import { HANG_MS } from '../support/hang.js';
 
 const MAIN = join(import.meta.dirname, '../../bench/main.js');
 const SHORT = ['--this-node', '--batches', '32', '--passes', '1', '--rounds', '1', '--packets', '0'];
@@ -14,7 +15,7 @@ const SHORT = ['--this-node', '--batches', '32', '--passes', '1', '--rounds', '1
 function bench(...args: string[]): { status: number | null; stdout: string; stderr: string } {
   const { status, stdout, stderr } = spawnSync(process.execPath, ['--no-warnings', MAIN, ...SHORT, ...args], {
     encoding: 'utf8',
-    timeout: 120_000,
+    timeout: HANG_MS,
     env: { ...process.env, NODE_V8_COVERAGE: '' },
   });
   return { status, stdout, stderr };

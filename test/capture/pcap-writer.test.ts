@@ -433,14 +433,27 @@ pipes('a reader that leaves takes nobody with it; the next one gets a header of 
 pipes('drain waits for a slow reader, but not for ever', async () => {
   const path = makePipe('drain');
   const reader = new Reader(path);
-  const writer = PcapWriter.open(path, { clock: new ManualClock() });
+  const clock = new ManualClock();
+  const writer = PcapWriter.open(path, { clock });
   for (let i = 0; i < 300; i++) write(writer, someFrame(1000));
-  const taking = setInterval(() => reader.take(), 1);
+  const taking = setInterval(() => {
+    reader.take();
+    clock.advanceNs(1e6);
+  }, 1);
   await writer.drain(60_000);
   clearInterval(taking);
   assert.equal(writer.counters, { ...NOTHING, written: 300 });
   for (let i = 0; i < 300; i++) write(writer, someFrame(1000));
-  await writer.drain(20);
+  let ended = false;
+  const draining = writer.drain(20).then(() => {
+    ended = true;
+  });
+  for (let ms = 0; ms < 20; ms++) {
+    assert.not(ended, `after ${ms} ms`);
+    clock.advanceNs(1e6);
+    await nextTurn();
+  }
+  await draining;
   writer.close();
   const { written, slow } = writer.counters;
   assert.is(written + slow, 600);

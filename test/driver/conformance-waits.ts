@@ -4,6 +4,7 @@ import * as assert from 'uvu/assert';
 import type { NetDevice, WaitOptions } from '../../src/driver/device.js';
 import { NicError } from '../../src/errors.js';
 import { expectError, expectRejection } from '../support/expect-error.js';
+import { HANG_MS } from '../support/hang.js';
 import { type Family, isSettled, onRig, Rig, range, turns } from './conformance-rig.js';
 
 /** Everything that waits, made to have something to wait for: no frame comes, the link is down, one frame never leaves. */
@@ -120,7 +121,7 @@ function packets(family: Family): void {
       const [queue] = rig.nic.rxQueues;
       rig.arrive(1);
       assert.is(await queue.wait(), true);
-      assert.is(await rig.nic.waitForPackets({ timeoutMs: 60_000 }), true);
+      assert.is(await rig.nic.waitForPackets({ timeoutMs: HANG_MS }), true);
       assert.is(rig.receive().length, 1);
       assert.is(await queue.wait({ timeoutMs: 1 }), false);
     }),
@@ -134,7 +135,7 @@ function packets(family: Family): void {
         const waiting = Promise.all([
           queue.wait(),
           rig.nic.waitForPackets(),
-          queue.wait({ timeoutMs: 60_000 }),
+          queue.wait({ timeoutMs: HANG_MS }),
         ]);
         assert.is(await isSettled(waiting), false);
         const frames = rig.arrive(1 + round);

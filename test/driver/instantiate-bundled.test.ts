@@ -12,6 +12,7 @@ import { type BuildOptions, buildSync } from 'esbuild';
 import { suite } from 'uvu';
 import * as assert from 'uvu/assert';
 import { DIST, PLAIN_ENV } from '../support/child.js';
+import { HANG_MS } from '../support/hang.js';
 import type { PathResult } from './instantiate-program.js';
 
 const PROGRAM = fileURLToPath(new URL('./instantiate-program.js', import.meta.url));
@@ -64,7 +65,7 @@ function run(files: readonly string[]): Map<string, Record<string, PathResult> |
     encoding: 'utf8',
     // No coverage of files that are gone by the time it is looked at.
     env: { ...PLAIN_ENV, NODE_V8_COVERAGE: '' },
-    timeout: 120_000,
+    timeout: HANG_MS,
   });
   assert.is(status, 0, stderr);
   const lines = stdout.trim().split('\n');

@@ -1,10 +1,11 @@
 import { suite } from 'uvu';
 import * as assert from 'uvu/assert';
 import { PacketWait, waitForAny } from '../../src/driver/packet-wait.js';
+import { HANG_MS } from '../support/hang.js';
 
 const waits = suite('PacketWait');
 
-const LONG = { timeoutMs: 60_000 };
+const LONG = { timeoutMs: HANG_MS };
 const SHORT = { timeoutMs: 1 };
 
 /** A wait over a flag and counters of what it did. `arrive` is a packet with its interrupt. */

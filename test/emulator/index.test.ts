@@ -6,6 +6,7 @@ import { suite } from 'uvu';
 import * as assert from 'uvu/assert';
 import * as emulatorApi from '../../src/emulator/index.js';
 import { open } from '../../src/index.js';
+import { HANG_MS } from '../support/hang.js';
 
 const entry = suite('barewire/emulator');
 
@@ -22,7 +23,7 @@ entry('two drivers on two emulated NICs, joined', async () => {
   {
     await using a = await open(`vfio-user:${paths[0]}`);
     await using b = await open(`vfio-user:${paths[1]}`, { promiscuous: true });
-    const signal = AbortSignal.timeout(20_000);
+    const signal = AbortSignal.timeout(HANG_MS);
     await Promise.all([a.waitForLink({ signal }), b.waitForLink({ signal })]);
     await a.sendFrame(sent);
     for await (const frame of b.frames({ signal })) {

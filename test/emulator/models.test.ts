@@ -13,6 +13,7 @@ import { MFD_CLOEXEC, mapShared, memfdCreate, munmap } from '../../src/syscalls/
 import { PciIrq, PciRegion } from '../../src/vfio/types.js';
 import { connectVfioUser } from '../../src/vfio/user/client.js';
 import { expectError, expectRejection } from '../support/expect-error.js';
+import { until } from '../support/hang.js';
 
 const SAMPLE = new URL('../../examples/sample-nic.js', import.meta.url).href;
 const SAMPLE_ID = 0x5a01;
@@ -96,12 +97,12 @@ class Driver {
   async sendFrom(iova: number, length: number): Promise<void> {
     this.write(R.TX_LOW, iova);
     this.write(R.TX_LENGTH, length);
-    await soon('a frame is sent', () => this.read(R.TX_LENGTH) === 0);
+    await until(() => this.read(R.TX_LENGTH) === 0, 'a frame is sent');
   }
 
   /** The next frame; the buffer goes back. */
   async receive(): Promise<Uint8Array> {
-    await soon('a frame is received', () => this.read(R.RX_LENGTH) > 0);
+    await until(() => this.read(R.RX_LENGTH) > 0, 'a frame is received');
     const frame = this.bytes.slice(0, this.read(R.RX_LENGTH));
     this.write(R.RX_LENGTH, 0);
     return frame;
@@ -200,11 +201,3 @@ sample('a module without models is refused', async () => {
 sample.after(() => rmSync(directory, { recursive: true }));
 registry.run();
 sample.run();
-
-async function soon(what: string, condition: () => boolean): Promise<void> {
-  for (let i = 0; i < 10_000; i++) {
-    if (condition()) return;
-    await new Promise((resolve) => setTimeout(resolve, 2));
-  }
-  throw new Error(`waited in vain: ${what}`);
-}

@@ -1,24 +1,28 @@
 import { suite } from 'uvu';
 import * as assert from 'uvu/assert';
+import { ManualClock } from '../../src/clock.js';
 import type { WaitOptions } from '../../src/driver/device.js';
 import { pollLoop } from '../../src/forward/poll-loop.js';
 import { DIST, runScript, runScriptOnOneCpu } from '../support/child.js';
+import { expectRejection } from '../support/expect-error.js';
 import { voluntarySwitches } from '../support/voluntary-switches.js';
 
 const loop = suite('pollLoop');
 
-/** A queue whose waits the test ends. */
+/** A queue whose waits the test ends, or their signal. */
 class SleepyQueue {
-  readonly waits: number[] = [];
+  waits = 0;
   wake: (packets: boolean) => void = () => {};
-  onWait: () => void = () => {};
+  /** Called at each wait with the signal that ends it. */
+  onWait: (signal: AbortSignal | undefined) => void = () => {};
 
-  wait({ timeoutMs = Number.POSITIVE_INFINITY }: WaitOptions = {}): Promise<boolean> {
-    this.waits.push(timeoutMs);
-    const promise = new Promise<boolean>((resolve) => {
+  wait({ signal }: WaitOptions = {}): Promise<boolean> {
+    this.waits++;
+    const promise = new Promise<boolean>((resolve, reject) => {
       this.wake = resolve;
+      signal?.addEventListener('abort', () => reject(signal.reason));
     });
-    this.onWait();
+    this.onWait(signal);
     return promise;
   }
 }
@@ -99,7 +103,7 @@ loop('sleeps when nothing comes, and polls again when a device wakes it', async 
   let pollsAtSleep = 0;
   let asleep = false;
   b.onWait = () => {
-    if (b.waits.length > 1) {
+    if (b.waits > 1) {
       stop.abort();
       return b.wake(false);
     }
@@ -121,16 +125,43 @@ loop('sleeps when nothing comes, and polls again when a device wakes it', async 
     { signal: stop.signal, queues: [a, b], idleAfterMs: 0 },
   );
   assert.ok(polls > pollsAtSleep, 'it polled again');
-  assert.ok(a.waits.length >= 1, 'all devices are waited for');
-  assert.ok(a.waits.every((timeoutMs) => timeoutMs > 0 && timeoutMs <= 1000));
+  assert.ok(a.waits >= 1, 'all devices are waited for');
 });
+
+loop(
+  'a sleep ends by the clock that it was given, and one burst without work then begins another',
+  async () => {
+    const stop = new AbortController();
+    const clock = new ManualClock();
+    const queue = new SleepyQueue();
+    const sleepsNs: number[] = [];
+    queue.onWait = (end) => {
+      if (queue.waits > 3) return stop.abort();
+      const startNs = clock.nowNs();
+      end!.addEventListener('abort', () => sleepsNs.push(clock.nowNs() - startNs));
+      // Only the clock can end it: its time passes in a turn of its own.
+      setImmediate(() => clock.advanceNs(1e9));
+    };
+    let polls = 0;
+    await pollLoop(
+      () => {
+        if (queue.waits === 0) clock.advanceNs(1e3);
+        polls++;
+        return 0;
+      },
+      { signal: stop.signal, queues: [queue], idleAfterMs: 1, clock },
+    );
+    assert.ok(polls > 1000, 'it polled while the clock moved by 1 ms');
+    assert.equal(sleepsNs, [100e6, 100e6, 100e6]);
+  },
+);
 
 loop('does not sleep while there is work', async () => {
   const stop = new AbortController();
   const device = new SleepyQueue();
   setTimeout(() => stop.abort(), 20);
   await pollLoop(() => 1, { signal: stop.signal, queues: [device], idleAfterMs: 5 });
-  assert.equal(device.waits, []);
+  assert.is(device.waits, 0);
 });
 
 const TURNS = 50;
@@ -205,14 +236,90 @@ loop('where another process needs the CPU: what is there is taken in one burst',
   assert.ok(polls > 5 * MANY_TURNS, `ten polls with packets a turn: ${polls}`);
 });
 
-loop('where another process needs the CPU: a poll that returns no number is told so', async () => {
-  const poll = (() => undefined) as unknown as () => number;
-  try {
-    await pollLoop(poll, { signal: new AbortController().signal, sharesCpu: true });
-    assert.unreachable();
-  } catch (error) {
-    assert.match((error as Error).message, 'did not return a number');
+for (const [what, poll, says] of [
+  ['undefined', () => undefined, 'it returned undefined'],
+  ['a promise', async () => 1, 'it returned a Promise'],
+  ['a string', () => '5', 'it returned "5" (a string)'],
+  ['NaN', () => Number.NaN, 'it returned NaN'],
+  ['a negative number', () => -1, 'it returned -1'],
+  ['null', () => null, 'it returned null'],
+  ['true', () => true, 'it returned true'],
+  ['a bigint', () => 5n, 'it returned 5n (a bigint)'],
+  ['an array', () => [3], 'it returned an Array'],
+  ['no end', () => Number.POSITIVE_INFINITY, 'the sum of a burst is Infinity'],
+] as const) {
+  for (const sharesCpu of [false, true]) {
+    const where = sharesCpu ? ', where another process needs the CPU' : '';
+    loop(`a poll function that returns ${what} is told so at once${where}`, async () => {
+      const stop = new AbortController();
+      let polls = 0;
+      const looping = pollLoop(
+        () => {
+          // Where it is taken for a number, the loop ends all the same.
+          if (++polls === 1000) stop.abort();
+          return poll() as number;
+        },
+        { signal: stop.signal, sharesCpu },
+      );
+      const error = await expectRejection('BAD_OPTION', looping);
+      assert.is(error.message, `The poll function does not return a number of packets: ${says}`);
+      assert.match(error.hint!, /^Return how many packets it moved/);
+    });
   }
+}
+
+for (const [what, result, says] of [
+  ['undefined', undefined, 'NaN'],
+  ['a string', 'x', /^"\d+x/],
+  ['a large negative number', -1e9, /^-\d+$/],
+] as const) {
+  loop(`a poll function that returns ${what} in the middle of a burst is told so`, async () => {
+    let polls = 0;
+    const stop = new AbortController();
+    function sometimes(): number {
+      if (++polls === 1000) stop.abort();
+      return polls === 100 ? (result as unknown as number) : 1;
+    }
+    const { signal } = stop;
+    const { message } = await expectRejection('BAD_OPTION', pollLoop(sometimes, { signal }));
+    const start = 'The poll function sometimes does not return a number of packets: the sum of a burst is ';
+    assert.is(message.slice(0, start.length), start);
+    assert.match(message.slice(start.length), says);
+  });
+}
+
+for (const [what, options, message] of [
+  ['none', undefined, /^The options parameter of pollLoop is undefined$/],
+  ['null', null, /^The options parameter of pollLoop is null$/],
+  ['no signal', {}, /^signal is undefined$/],
+  ['a signal that is none', { signal: {} }, /^signal is an Object$/],
+  ['one it does not have', { idleAfter: 5 }, /^pollLoop has no option "idleAfter"$/],
+  ['a time that is a string', { idleAfterMs: '5' }, /^idleAfterMs is "5" \(a string\)$/],
+  ['one device', { devices: {} }, /^devices is an Object$/],
+  ['no device', { devices: [undefined] }, /^An element of devices is undefined$/],
+  ['one queue', { queues: {} }, /^queues is an Object$/],
+  ['no queue', { queues: [{}] }, /^An element of queues is an Object$/],
+  ['a clock that is none', { clock: { nowNs: () => 0 } }, /^clock is an Object$/],
+  ['no flag', { sharesCpu: 1 }, /^sharesCpu is 1$/],
+] as const) {
+  loop(`options are refused: ${what}`, async () => {
+    let polls = 0;
+    const { signal } = new AbortController();
+    const given = typeof options === 'object' && options !== null && what !== 'no signal';
+    const all = given ? { signal, ...options } : options;
+    await expectRejection(
+      'BAD_OPTION',
+      pollLoop(() => ++polls, all as never),
+      message,
+    );
+    assert.is(polls, 0);
+  });
+}
+
+loop('what is no function is refused', async () => {
+  const { signal } = new AbortController();
+  const error = await expectRejection('BAD_OPTION', pollLoop(undefined as never, { signal }));
+  assert.is(error.message, 'The first parameter of pollLoop is undefined');
 });
 
 for (const [backend, shares] of [

@@ -70,6 +70,7 @@ export function runFwdSuites(kernelDriver: string): void {
   addNamespaces();
   for (const address of addresses) bindDriver(address, 'vfio-pci');
   for (const backend of BACKENDS) runBackendSuite(backend);
+  runLongFrameSuite();
   runBridgeSuite(kernelDriver);
 }
 
@@ -137,6 +138,55 @@ function runBackendSuite(backend: Backend): void {
   });
 
   wire.run();
+}
+
+/** Frames beyond Ethernet's usual 1514 bytes, which the peers send when their MTU is larger. */
+function runLongFrameSuite(): void {
+  const long = suite<Context>('fwd, long frames');
+
+  long.before(() => {
+    run('ip', ['-n', 'A', 'link', 'set', 'k0', 'mtu', '9000']);
+    run('ip', ['-n', 'B', 'link', 'set', 'k1', 'mtu', '9000']);
+  });
+  long.after(async () => {
+    await killFwd();
+    run('ip', ['-n', 'A', 'link', 'set', 'k0', 'mtu', '1500']);
+    run('ip', ['-n', 'B', 'link', 'set', 'k1', 'mtu', '1500']);
+  });
+
+  for (const [mtu, lengths] of [
+    // What is left of a buffer of 2 KiB behind 64 bytes of headroom.
+    [undefined, [1515, 1600, 1983, 1984]],
+    // An MTU leaves room for two VLAN tags.
+    ['9000', [1515, 1985, 2048, 4096, 9014]],
+  ] as const) {
+    long(
+      `carries up to ${lengths.at(-1)} bytes with ${mtu === undefined ? 'default buffers' : `--mtu ${mtu}`}`,
+      async () => {
+        running.fwd = await startTraffic(
+          ['fwd', ...addresses, ...(mtu === undefined ? [] : ['--mtu', mtu])],
+          {},
+        );
+        const a = new PacketSocket('k0', 'A');
+        const b = new PacketSocket('k1', 'B');
+        try {
+          const frames = lengths.map((length, i) => testFrame(length, i));
+          await assertFramesPass(a, b, frames);
+          await assertFramesPass(b, a, frames);
+        } finally {
+          a.close();
+          b.close();
+        }
+        const outcome = await fwd().stop('SIGINT');
+        assert.is(outcome.status, 0, outcome.stderr);
+        const totals = finalTotals(outcome);
+        note(`fwd, long frames: ${describeTotals(totals)}`);
+        assertBalanced(totals);
+      },
+    );
+  }
+
+  long.run();
 }
 
 function runBridgeSuite(kernelDriver: string): void {

@@ -350,22 +350,3 @@ states('ARP says so, and where', () => {
 });
 
 states.run();
-
-const cost = suite('parse, cost');
-
-cost('makes no garbage', () => {
-  const memory = new Uint8Array(2048 * VECTORS.length);
-  for (const [i, { name }] of VECTORS.entries()) memory.set(vector(name), 2048 * i);
-  const view = new PacketView();
-  const round = (): void => {
-    for (let i = 0; i < VECTORS.length; i++) parse(memory, 2048 * i, 78, view);
-  };
-  for (let i = 0; i < 20_000; i++) round();
-  const before = process.memoryUsage().heapUsed;
-  for (let i = 0; i < 50_000; i++) round();
-  const grown = process.memoryUsage().heapUsed - before;
-  // A million frames: one number object each would be 16 MB, and collections would show as well.
-  assert.ok(grown < 1_000_000, `${grown} bytes`);
-});
-
-cost.run();

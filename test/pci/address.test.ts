@@ -2,16 +2,16 @@ import fc from 'fast-check';
 import { suite } from 'uvu';
 import * as assert from 'uvu/assert';
 import { NicError } from '../../src/errors.js';
+import { formatDeviceAddress, parseDeviceAddress } from '../../src/pci/address.js';
 import {
-  formatDeviceAddress,
   formatPciAddress,
   isPciAddress,
   normalizePciAddress,
   type PciAddress,
-  parseDeviceAddress,
   parsePciAddress,
-} from '../../src/pci/address.js';
+} from '../../src/pci/pci-address.js';
 import { expectError } from '../support/expect-error.js';
+import { FakeSysfs } from './fake-sysfs.js';
 
 const pciAddress: fc.Arbitrary<PciAddress> = fc.record(
   {
@@ -109,6 +109,35 @@ device('hint gives both forms, message stays on one line', () => {
   assert.match(error.hint!, '0000:03:00.0');
   assert.match(error.hint!, 'vfio-user:/path/to.sock');
   assert.not.match(error.message, '\n');
+});
+
+device('the name of an interface gives the address of its device', () => {
+  const fake = new FakeSysfs();
+  try {
+    fake.add('0000:03:00.1', { driver: 'igb', net: ['eth1'] });
+    fake.add('0000:00:03.0', { vendor: '0x1af4', device: '0x1041', driver: 'virtio-pci' });
+    fake.addInterface('0000:00:03.0', 'ens3', 'virtio0');
+    fake.addVirtualInterface('lo');
+    const refused = (text: string) => expectError('BAD_ADDRESS', () => parseDeviceAddress(text, fake.root));
+    assert.is(refused('eth1').message, '"eth1" is a network interface, not a device address');
+    assert.is(refused('eth1').hint, 'eth1 is 0000:03:00.1 (Intel 82576): give that address');
+    assert.match(refused('ens3').hint!, 'ens3 is 0000:00:03.0 (virtio net)');
+    assert.match(refused('lo').message, 'is a network interface');
+    assert.match(refused('lo').hint!, 'lo is not the interface of a PCI device');
+    for (const text of ['eth', 'eth10', '.', '..', '', 'net/eth1'])
+      assert.match(refused(text).message, 'is not a device address');
+  } finally {
+    fake.remove();
+  }
+});
+
+device('a path without vfio-user: and an address without a function: what was meant', () => {
+  const hintFor = (text: string) =>
+    expectError('BAD_ADDRESS', () => parseDeviceAddress(text, '/nonexistent')).hint!;
+  for (const text of ['/tmp/a.sock', './a', 'a.sock']) assert.match(hintFor(text), `vfio-user:${text}`);
+  for (const text of ['03:00', '0000:03:00', 'a:1F'])
+    assert.match(hintFor(text), `${text}.0 is the first one`);
+  assert.match(hintFor('03:00.8'), '0000:03:00.0 or 03:00.0');
 });
 
 device('any text either parses and keeps its meaning, or is BAD_ADDRESS', () => {

@@ -10,6 +10,7 @@ import { expectError } from '../support/expect-error.js';
 import { FakeSysfs } from './fake-sysfs.js';
 
 const NIC = '0000:03:00.0';
+const SOUND = '0000:03:00.1';
 const DIR = `bus/pci/devices/${NIC}`;
 
 function optionsOf(fake: FakeSysfs, more: BindOptions = {}): BindOptions {
@@ -193,9 +194,65 @@ bind(
     const { warnings } = bindToVfio(NIC, optionsOf(fake));
     assert.is(warnings.length, 1);
     assert.match(warnings[0]!.message, 'group 7 also holds 0000:03:00.1 (igb);');
-    assert.match(warnings[0]!.hint, 'barewire bind 0000:03:00.1)');
+    assert.is(
+      warnings[0]!.hint,
+      'take it from its driver: sudo npx barewire bind 0000:03:00.1; or put the card in a slot with an IOMMU group of its own',
+    );
   },
 );
+
+bind('a companion that is about to be bound as well is not in the way', ({ fake }) => {
+  fake.add(NIC, { driver: 'igb', group: 7 });
+  fake.add('0000:03:00.1', { driver: 'igb', group: 7 });
+  fake.add('0000:03:00.2', { driver: 'igb', group: 7 });
+  const { warnings } = bindToVfio(NIC, optionsOf(fake, { together: [NIC, '0000:03:00.1'] }));
+  assert.match(warnings[0]!.message, 'also holds 0000:03:00.2 (igb);');
+});
+
+bind('a companion that bind would refuse: the warning says what works instead', ({ fake }) => {
+  fake.add(NIC, { driver: 'igb', group: 7 });
+  fake.add(SOUND, { class: '0x040300', driver: 'snd_hda_intel', group: 7 });
+  const { warnings } = bindToVfio(NIC, optionsOf(fake));
+  assert.match(warnings[0]!.message, `${SOUND} (audio device, snd_hda_intel)`);
+  assert.not.match(warnings[0]!.hint, 'barewire bind');
+  const [, path] = /\| sudo tee \/sys\/(\S+)/.exec(warnings[0]!.hint)!;
+  // Done as it says, the group is free.
+  fake.write(join(fake.root, path!), SOUND);
+  assert.equal(bindToVfio(NIC, optionsOf(fake)).warnings, []);
+});
+
+bind('a companion that is no NIC, named itself: how to free the group for the NIC', ({ fake }) => {
+  fake.add(NIC, { driver: 'igb', group: 7 });
+  fake.add(SOUND, { class: '0x040300', driver: 'snd_hda_intel', group: 7 });
+  const error = expectError('NOT_A_NIC', () => bindToVfio(SOUND, optionsOf(fake)));
+  assert.match(error.message, 'is not a network controller (audio device, class 0x040300)');
+  assert.match(
+    error.hint!,
+    `to free IOMMU group 7 for ${NIC}, take it from its driver: echo ${SOUND} | sudo tee`,
+  );
+  fake.write(join(fake.root, 'bus/pci/drivers/snd_hda_intel/unbind'), SOUND);
+  const harmless = expectError('NOT_A_NIC', () => bindToVfio(SOUND, optionsOf(fake)));
+  assert.match(harmless.hint!, 'barewire list');
+});
+
+bind('the name of an interface: the address that it stands for', ({ fake }) => {
+  fake.add(NIC, { driver: 'igb', group: 12, net: ['eth1'] });
+  const error = expectError('BAD_ADDRESS', () => bindToVfio('eth1', optionsOf(fake)));
+  assert.is(error.message, '"eth1" is a network interface, not a device address');
+  assert.is(error.hint, `eth1 is ${NIC} (Intel 82576): give that address`);
+  const socket = expectError('BAD_ADDRESS', () => bindToVfio('vfio-user:/x', optionsOf(fake)));
+  assert.match(socket.message, 'is not a PCI device');
+  assert.equal(fake.writes, []);
+});
+
+bind('names the character device where the kernel has one', ({ fake }) => {
+  fake.add(NIC, { driver: 'igb', group: 12, cdev: 3 });
+  assert.is(bindToVfio(NIC, optionsOf(fake)).characterDevice, '/dev/vfio/devices/vfio3');
+  assert.is(bindToVfio(NIC, optionsOf(fake)).characterDevice, '/dev/vfio/devices/vfio3', 'bound already');
+  unbindFromVfio(NIC, optionsOf(fake));
+  fake.add('0000:04:00.0', { driver: 'igb', group: 13 });
+  assert.is(bindToVfio('0000:04:00.0', optionsOf(fake)).characterDevice, null);
+});
 
 bind('a state directory that cannot be written is a warning', ({ fake }) => {
   fake.add(NIC, { driver: 'igb', group: 12 });

@@ -26,6 +26,8 @@ export interface FakeDevice {
   /** Drivers that accept it when bound explicitly, besides the natural one. */
   accepts?: string[];
   group?: number;
+  /** Number of its character device while vfio-pci has it; a kernel without where not given. */
+  cdev?: number;
   /** Interfaces, directly below the device. */
   net?: string[];
   /** Further attributes, by file name. */
@@ -89,6 +91,11 @@ export class FakeSysfs {
     writeFileSync(join(dir, 'flags'), `0x${flags.toString(16)}\n`);
   }
 
+  /** Adds an interface of no PCI device: `lo`, a bridge, one on USB. */
+  addVirtualInterface(name: string): void {
+    mkdirSync(join(this.root, 'class/net', name), { recursive: true });
+  }
+
   addUpper(name: string, upper: string): void {
     symlinkSync(`../${upper}`, join(this.root, 'class/net', name, `upper_${upper}`));
   }
@@ -115,7 +122,8 @@ export class FakeSysfs {
       if (driverOf(text, this.root) === null)
         throw Object.assign(new Error('ENODEV'), { code: 'ENODEV', errno: -19 });
       rmSync(join(this.#dir(text), 'driver'));
-      rmSync(join(this.#dir(text), 'net'), { recursive: true, force: true });
+      for (const name of ['net', 'vfio-dev'])
+        rmSync(join(this.#dir(text), name), { recursive: true, force: true });
     } else if (last === 'drivers_probe') {
       this.#probe(text);
     } else if (last === 'bind') {
@@ -147,6 +155,9 @@ export class FakeSysfs {
   #attach(address: string, driver: string): void {
     this.addDriver(driver);
     symlinkSync(`../../../bus/pci/drivers/${driver}`, join(this.#dir(address), 'driver'));
+    const { cdev } = this.#devices.get(address)!;
+    if (driver === 'vfio-pci' && cdev !== undefined)
+      mkdirSync(join(this.#dir(address), 'vfio-dev', `vfio${cdev}`), { recursive: true });
   }
 
   #dir(address: string): string {

@@ -1,6 +1,6 @@
 import { suite } from 'uvu';
 import * as assert from 'uvu/assert';
-import { deviceName, formatIds } from '../../src/pci/ids.js';
+import { className, deviceName, formatIds } from '../../src/pci/ids.js';
 
 const ids = suite('device names');
 
@@ -29,6 +29,27 @@ ids('what has no name is shown by its numbers', () => {
   assert.is(deviceName(0xabcd, 0x0012), '[abcd:0012]');
   assert.is(deviceName(0x8086, null), 'unknown');
   assert.is(formatIds(null, 0x12), '????:0012');
+});
+
+ids('what a class code stands for: the subclass, else the base class', () => {
+  assert.equal(
+    [0x040300, 0x040100, 0x048000, 0x010802, 0x0c0330, 0x0c0500, 0x0c0000, 0x060100, 0x060400, 0x060000].map(
+      className,
+    ),
+    [
+      'audio device',
+      'audio device',
+      'multimedia device',
+      'storage controller',
+      'USB controller',
+      'SMBus controller',
+      'serial bus controller',
+      'ISA bridge',
+      'PCI bridge',
+      'bridge',
+    ],
+  );
+  assert.equal([null, 0xff0000].map(className), ['device', 'device']);
 });
 
 ids.run();

@@ -105,7 +105,7 @@ function sample(name: string, code: string, values: ReadonlyMap<string, string>)
   const imports: string[] = code.match(/^import\b[^;]*;/gm) ?? [];
   const body = code.replaceAll(/^import\b[^;]*;\n?/gm, '');
   const imported = new Set(imports.join(' ').match(/\w+/g));
-  const named = new Set(body.match(/\b\w+\b/g));
+  const named = new Set(body.match(/(?<![\w.])[A-Za-z_]\w*/g)); // without members
   for (const [value, specifier] of values) {
     if (named.has(value) && !imported.has(value)) imports.push(`import { ${value} } from '${specifier}';`);
   }

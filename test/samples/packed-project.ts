@@ -12,6 +12,7 @@ import { mkdirSync, mkdtempSync, readFileSync, rmSync, symlinkSync, writeFileSyn
 import { tmpdir } from 'node:os';
 import { dirname, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
+import { HANG_MS } from '../support/hang.js';
 
 const ROOT = fileURLToPath(new URL('../../../', import.meta.url));
 const MODULES = join(ROOT, 'node_modules');
@@ -62,13 +63,17 @@ export class PackedProject {
   /**
    * Makes a project with the compiler's default settings.
    * @param withNodeTypes whether `@types/node` is installed and `"types": ["node"]` set, as README says
+   * @param name of its folder
    */
   async project(
     compiler: Compiler,
     type: ProjectType,
-    { withNodeTypes }: { readonly withNodeTypes: boolean },
+    {
+      withNodeTypes,
+      name = `${compiler}-${type}`,
+    }: { readonly withNodeTypes: boolean; readonly name?: string },
   ): Promise<Project> {
-    const folder = join(this.folder, withNodeTypes ? 'node' : 'plain', `${compiler}-${type}`);
+    const folder = join(this.folder, withNodeTypes ? 'node' : 'plain', name);
     mkdirSync(folder);
     writeFileSync(join(folder, 'package.json'), JSON.stringify({ name: 'project', private: true, type }));
     const project = new Project(folder, compiler, type);
@@ -118,7 +123,7 @@ export class Project {
       cwd: this.folder,
       env: { ...env, FORCE_COLOR: '0' },
       stdio: ['ignore', 'pipe', 'pipe'],
-      timeout: 300_000,
+      timeout: HANG_MS,
       killSignal: 'SIGKILL',
     });
     let output = '';

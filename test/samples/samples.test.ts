@@ -7,6 +7,7 @@ import { fileURLToPath } from 'node:url';
 import { suite } from 'uvu';
 import * as assert from 'uvu/assert';
 import { PLAIN_ENV } from '../support/child.js';
+import { HANG_MS } from '../support/hang.js';
 import { docExamples, type EntryPoint } from './doc-examples.js';
 import { markdownSamples, type Sample } from './markdown-samples.js';
 import { type Compiler, PackedProject, type ProjectType } from './packed-project.js';
@@ -113,7 +114,7 @@ async function withEmulatedPort(
   const emulator = spawn(command, ['emulate', '--ports', '1', '--link', 'none', '--socket', socket], {
     env: PLAIN_ENV,
     stdio: ['ignore', 'pipe', 'inherit'],
-    timeout: 120_000,
+    timeout: HANG_MS,
     killSignal: 'SIGKILL',
   });
   const ended = once(emulator, 'close') as Promise<[number | null]>;
@@ -153,36 +154,67 @@ compiled('there are some of each kind', () => {
   assert.is(new Set(samples.map(({ name }) => name)).size, samples.length, 'each has a name of its own');
 });
 
-for (const compiler of COMPILERS) {
-  compiled(`${compiler}: the declarations need neither skipLibCheck nor the types of Node.js`, async () => {
-    const { packed } = prepare();
-    const project = await packed.project(compiler, 'module', { withNodeTypes: false });
-    project.configure('"skipLibCheck": true', '"skipLibCheck": false');
-    const imports = entryPoints(packed.installed).map(
-      ({ specifier }, i) => `export * as entry${i} from '${specifier}';\n`,
-    );
-    project.write('all.ts', imports.join(''));
-    const { status, output } = await project.tsc('--noEmit', '--pretty', 'false');
-    assert.is(status, 0, output);
-  });
+compiled('the declarations need neither skipLibCheck nor the types of Node.js', async () => {
+  const { packed } = prepare();
+  const project = await packed.project('typescript', 'module', { withNodeTypes: false });
+  project.configure('"skipLibCheck": true', '"skipLibCheck": false');
+  const imports = entryPoints(packed.installed).map(
+    ({ specifier }, i) => `export * as entry${i} from '${specifier}';\n`,
+  );
+  project.write('all.ts', imports.join(''));
+  const { status, output } = await project.tsc('--noEmit', '--pretty', 'false');
+  assert.is(status, 0, output);
+});
 
-  for (const type of TYPES) {
+for (const type of TYPES) {
+  for (const compiler of COMPILERS) {
     compiled(`${compiler}, "type": "${type}": all compile with the settings of tsc --init`, async () => {
       const { packed, samples } = prepare();
       const project = await packed.project(compiler, type, { withNodeTypes: true });
       for (const sample of samples) project.write(`${sample.name}.${extension(sample, type)}`, sample.code);
-      project.write('running.ts', RUNNING[type]);
       const { status, output } = await project.tsc('--pretty', 'false');
       assert.is(status, 0, output);
-      // What the compiler made, and the command that is installed with the package.
-      await withEmulatedPort(packed, async (address) => {
-        assert.equal(await project.run('running.js', address), {
-          status: 0,
-          output: 'Intel 82599 SFP+ (X520)\n',
-        });
-      });
     });
   }
+
+  compiled(`"type": "${type}": a program runs, on a port of the command that was installed`, async () => {
+    const { packed } = prepare();
+    const options = { withNodeTypes: true, name: `running-${type}` };
+    const project = await packed.project('typescript', type, options);
+    project.write('running.ts', RUNNING[type]);
+    const { status, output } = await project.tsc('--pretty', 'false');
+    assert.is(status, 0, output);
+    await withEmulatedPort(packed, async (address) => {
+      const ran = await project.run('running.js', address);
+      assert.equal(ran, { status: 0, output: 'Intel 82599 SFP+ (X520)\n' });
+    });
+  });
 }
+
+/** The first version of Node.js that knows `await using`. */
+const USING_SINCE = 24;
+
+compiled(
+  'this version of Node.js understands what is made of them, with the target that README names',
+  async () => {
+    const { packed, samples } = prepare();
+    const project = await packed.project('typescript', 'module', { withNodeTypes: true, name: 'parsed' });
+    if (Number.parseInt(process.versions.node, 10) < USING_SINCE)
+      project.configure('"target": "esnext"', '"target": "es2023"');
+    for (const sample of samples) project.write(`${sample.name}.mts`, sample.commonJs ? '' : sample.code);
+    const { status, output } = await project.tsc('--pretty', 'false');
+    assert.is(status, 0, output);
+    // Parses each, runs none.
+    project.write(
+      'parse.mjs',
+      `import { readFileSync } from 'node:fs';
+       import { SourceTextModule } from 'node:vm';
+       for (const file of process.argv.slice(2)) new SourceTextModule(readFileSync(file, 'utf8'), { identifier: file });`,
+    );
+    const files = samples.map(({ name }) => `${name}.mjs`);
+    const parsed = await project.run('--no-warnings', '--experimental-vm-modules', 'parse.mjs', ...files);
+    assert.equal(parsed, { status: 0, output: '' });
+  },
+);
 
 compiled.run();

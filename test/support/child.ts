@@ -2,12 +2,7 @@
 import { spawnSync } from 'node:child_process';
 import { readdirSync, readFileSync } from 'node:fs';
 import { fileURLToPath } from 'node:url';
-
-/**
- * After so long a child hangs. Far beyond what any takes on a loaded machine: a test that fails by this limit fails for
- * what it tests, not for what else the machine does.
- */
-export const HANG_MS = 600_000;
+import { HANG_MS } from './hang.js';
 
 export interface ChildResult {
   readonly status: number | null;

@@ -13,6 +13,8 @@ export const MAC_B = Uint8Array.of(0x02, 0, 0, 0, 0, 0x0b);
 const BUFFERS = 2048;
 
 export interface RigOptions {
+  /** Of the pool. Default 2048. */
+  readonly bufferSizeBytes?: number;
   readonly model?: ModelOptions;
   readonly open?: OpenOptions;
   readonly deviceId?: number;
@@ -62,7 +64,12 @@ export class IxgbeRig {
     }, 1);
     // Above 4 GiB, so that a forgotten high word of an address matters.
     const mapper = new LocalMapper([{ first: 1n << 32n, last: (1n << 39n) - 1n }]);
-    const pool = new PacketPool({ buffers: BUFFERS, pageSize: '4K', debug: true });
+    const pool = new PacketPool({
+      buffers: BUFFERS,
+      bufferSizeBytes: options.bufferSizeBytes ?? 2048,
+      pageSize: '4K',
+      debug: true,
+    });
     const openOne = async (model: IxgbeModel, name: string): Promise<Side> => {
       const vfio = new LocalDevice(model, name, mapper);
       options.beforeOpen?.(vfio);

@@ -7,6 +7,7 @@ import { supportedDevices } from '../../src/driver/registry.js';
 import { listNics } from '../../src/pci/sysfs.js';
 import { toTable } from '../../tools/commands/list.js';
 import { FakeSysfs } from '../pci/fake-sysfs.js';
+import { HANG_MS } from '../support/hang.js';
 import { CLI, runCli } from './run-cli.js';
 
 const cli = suite('barewire');
@@ -30,6 +31,11 @@ for (const [args, message] of [
   [['bind'], "missing required argument 'address'"],
   [['unbind'], "missing required argument 'address'"],
   [['bind', 'eth0'], '"eth0" is not a device address'],
+  [['bind', 'eth1'], '"eth1" is a network interface'],
+  [['unbind', 'eth1'], '"eth1" is a network interface'],
+  [['fwd', 'eth1', 'eth2'], '"eth1" is a network interface'],
+  [['pktgen', 'eth1'], '"eth1" is a network interface'],
+  [['pktgen', '/run/nic.sock'], 'is not a device address'],
   [['bind', '03:00.1', 'two\nlines'], 'is not a device address'],
   [['unbind', '03:00.9'], '"03:00.9" is not a device address'],
   [['bind', 'vfio-user:/run/nic.sock'], 'not a PCI device'],
@@ -49,6 +55,41 @@ for (const [args, message] of [
 
 cli('a misspelt option gets the right one as a hint', () => {
   assert.match(run('list', '--jsn').stderr, 'hint: Did you mean --json?');
+});
+
+cli('the name of an interface: the hint has its address', () => {
+  for (const args of [
+    ['bind', 'eth1'],
+    ['unbind', 'eth1'],
+    ['pktgen', 'eth1'],
+    ['fwd', '04:00.0', 'eth1'],
+  ])
+    assert.match(run(...args).stderr, 'hint: eth1 is 0000:03:00.0 (Intel 82576): give that address');
+});
+
+cli('bind says which nodes to open, and where Barewire has no driver', () => {
+  const bound = new FakeSysfs();
+  try {
+    bound.add('0000:03:00.0', { driver: 'vfio-pci', group: 12, cdev: 3 });
+    bound.add('0000:04:00.0', { vendor: '0x10ec', device: '0x8168', driver: 'vfio-pci', group: 13 });
+    assert.equal(runCli(['bind', '03:00.0'], bound.root), {
+      status: 0,
+      stdout: [
+        '0000:03:00.0 (Intel 82576): is bound to vfio-pci already',
+        '  to open it without root: sudo chown $USER /dev/vfio/12',
+        '  or, by the character device: sudo chown $USER /dev/vfio/devices/vfio3 /dev/iommu',
+        '',
+      ].join('\n'),
+      stderr: '',
+    });
+    const { stderr } = runCli(['bind', '04:00.0'], bound.root);
+    assert.match(
+      stderr,
+      /^warning: Barewire has no driver for 0000:04:00\.0 .*\nhint: .*unbind 0000:04:00\.0/,
+    );
+  } finally {
+    bound.remove();
+  }
 });
 
 cli('--version prints that of package.json', () => {
@@ -198,7 +239,7 @@ async function runWithoutReader(args: readonly string[]): Promise<{ status: numb
   const child = spawn(process.execPath, args, {
     env: { PATH: process.env.PATH ?? '', BAREWIRE_SYSFS: fake.root },
     stdio: ['ignore', 'pipe', 'pipe'],
-    timeout: 30_000,
+    timeout: HANG_MS,
     killSignal: 'SIGKILL',
   });
   child.stdout.destroy();

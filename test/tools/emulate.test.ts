@@ -9,11 +9,10 @@ import * as assert from 'uvu/assert';
 import type { NetDevice } from '../../src/driver/device.js';
 import { open } from '../../src/driver/registry.js';
 import { pcapFile } from '../capture/make-capture.js';
+import { HANG_MS, until } from '../support/hang.js';
 import { readFrames } from '../support/read-frames.js';
 
 const SCRIPT = join(import.meta.dirname, '../../tools/barewire.js');
-/** A hang fails the test; nothing here measures time. */
-const DEADLINE_MS = 60_000;
 
 interface Run {
   readonly folder: string;
@@ -44,14 +43,14 @@ function withEmulator(
         ...sockets.flatMap((path) => ['--socket', path]),
         ...args.map((text) => text.replaceAll('@', folder)),
       ],
-      { stdio: ['ignore', 'pipe', 'pipe'], timeout: DEADLINE_MS, killSignal: 'SIGKILL' },
+      { stdio: ['ignore', 'pipe', 'pipe'], timeout: HANG_MS, killSignal: 'SIGKILL' },
     );
     const run = watch(child, folder, sockets);
     try {
-      await until(
-        () => run.stdout().split('\n').length > ports,
-        () => run.stderr(),
-      );
+      await until(() => {
+        if (child.exitCode !== null) throw new Error(`ended with ${child.exitCode}: ${run.stderr()}`);
+        return run.stdout().split('\n').length > ports;
+      }, run.stderr);
       await body(run);
     } finally {
       child.kill('SIGKILL');
@@ -82,14 +81,6 @@ function watch(child: ChildProcess, folder: string, sockets: readonly string[]):
   };
 }
 
-async function until(condition: () => boolean, what: () => string = () => ''): Promise<void> {
-  const deadline = performance.now() + DEADLINE_MS;
-  while (!condition()) {
-    if (performance.now() > deadline) throw new Error(`it did not happen: ${what()}`);
-    await sleep(5);
-  }
-}
-
 function hex(bytes: Uint8Array): string {
   return Buffer.from(bytes).toString('hex');
 }
@@ -98,7 +89,7 @@ function hex(bytes: Uint8Array): string {
 async function receive(nic: NetDevice, count: number): Promise<string[]> {
   const frames: string[] = [];
   const bufs = new Uint32Array(32);
-  const deadline = performance.now() + DEADLINE_MS;
+  const deadline = performance.now() + HANG_MS;
   while (frames.length < count) {
     if (performance.now() > deadline) throw new Error(`${frames.length} frames came, not ${count}`);
     const received = nic.rxQueues[0]!.receive(bufs);
@@ -121,7 +112,7 @@ async function send(nic: NetDevice, frames: readonly Uint8Array[]): Promise<void
     nic.pool.lengths[bufs[0]!] = frame.length;
     while (nic.txQueues[0]!.send(bufs, 1) === 0) await sleep(1);
   }
-  await nic.drain({ timeoutMs: DEADLINE_MS });
+  await nic.drain({ timeoutMs: HANG_MS });
 }
 
 /** A broadcast frame of the local experimental EtherType. */
@@ -240,7 +231,7 @@ emulate(
       assert.equal(await receive(c, 10), TEN.map(hex));
       await send(b, TEN.slice(0, 4));
       // At most a second after they were sent.
-      await until(() => statSync(join(run.folder, 'end1.pcap')).size > 24 + 4 * 76);
+      await until(() => statSync(join(run.folder, 'end1.pcap')).size > 24 + 4 * 76, 'the file grows');
       await send(b, TEN.slice(4, 6));
       for (const nic of [a, b, c]) await nic.close();
       assert.equal(await run.end(), [

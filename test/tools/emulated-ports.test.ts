@@ -10,8 +10,7 @@ import { NicError } from '../../src/errors.js';
 import { connectVfioUser } from '../../src/vfio/user/client.js';
 import { EmulatedPorts, trafficLine } from '../../tools/emulated-ports.js';
 import { children, DIST, processStatus, runScript } from '../support/child.js';
-
-const DEADLINE_MS = 60_000;
+import { HANG_MS } from '../support/hang.js';
 
 interface Rig {
   readonly ports: EmulatedPorts;
@@ -42,7 +41,7 @@ function withPorts(body: (rig: Rig) => Promise<void>): () => Promise<void> {
 /** Waits without the event loop: the process is dead, and its parent has not been told. */
 function killUnnoticed(pid: number): void {
   process.kill(pid, 'SIGKILL');
-  const deadline = performance.now() + DEADLINE_MS;
+  const deadline = performance.now() + HANG_MS;
   while (processStatus(pid)?.state !== 'Z') {
     if (performance.now() > deadline) throw new Error(`${pid} does not die`);
   }

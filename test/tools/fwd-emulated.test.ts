@@ -7,10 +7,9 @@ import { join } from 'node:path';
 import { suite } from 'uvu';
 import * as assert from 'uvu/assert';
 import { children } from '../support/child.js';
+import { HANG_MS, until } from '../support/hang.js';
 
 const SCRIPT = join(import.meta.dirname, '../../tools/barewire.js');
-/** A hang fails the test; nothing here measures time. */
-const DEADLINE_MS = 60_000;
 
 interface Run {
   readonly process: ChildProcess;
@@ -30,7 +29,7 @@ function start(args: readonly string[], output: number | 'pipe' = 'pipe'): Run {
   const child = spawn(process.execPath, [SCRIPT, 'fwd', '--json', ...args], {
     env: { ...process.env, XDG_RUNTIME_DIR: folder },
     stdio: ['ignore', output, 'pipe'],
-    timeout: DEADLINE_MS,
+    timeout: HANG_MS,
     killSignal: 'SIGKILL',
   });
   const lines: string[] = [];
@@ -100,14 +99,6 @@ interface Totals {
 
 function message<T>(run: Run, type: string): T[] {
   return run.lines.map((line) => JSON.parse(line)).filter((entry) => entry.type === type);
-}
-
-async function until(condition: () => boolean, what: string): Promise<void> {
-  const deadline = performance.now() + DEADLINE_MS;
-  while (!condition()) {
-    if (performance.now() > deadline) throw new Error(`never happened: ${what}`);
-    await new Promise((resolve) => setTimeout(resolve, 20));
-  }
 }
 
 /** Received = sent at the other port + counted drops, both ways; what the stations saw agrees. */

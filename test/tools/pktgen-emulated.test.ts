@@ -8,6 +8,7 @@ import { suite } from 'uvu';
 import * as assert from 'uvu/assert';
 import { EmulatedPorts } from '../../tools/emulated-ports.js';
 import { PLAIN_ENV } from '../support/child.js';
+import { HANG_MS } from '../support/hang.js';
 import { CLI } from './run-cli.js';
 
 interface Result {
@@ -26,7 +27,7 @@ async function pktgen(...args: string[]): Promise<Result> {
     const child = spawn(process.execPath, [CLI, 'pktgen', ports.addresses[0]!, ...args], {
       env: PLAIN_ENV,
       stdio: ['ignore', 'pipe', 'pipe'],
-      timeout: 60_000,
+      timeout: HANG_MS,
       killSignal: 'SIGKILL',
     });
     let [stdout, stderr] = ['', ''];

@@ -1,5 +1,6 @@
 import { spawnSync } from 'node:child_process';
 import { fileURLToPath } from 'node:url';
+import { HANG_MS } from '../support/hang.js';
 
 export const CLI = fileURLToPath(new URL('../../tools/barewire.js', import.meta.url));
 
@@ -18,7 +19,8 @@ export function runCli(
   const { status, stdout, stderr } = spawnSync(process.execPath, [CLI, ...args], {
     encoding: 'utf8',
     env: { PATH: process.env.PATH ?? '', BAREWIRE_SYSFS: sysfsRoot, ...env },
-    timeout: 60_000,
+    timeout: HANG_MS,
+    killSignal: 'SIGKILL',
   });
   return { status, stdout, stderr };
 }

@@ -1,5 +1,6 @@
 import { suite } from 'uvu';
 import * as assert from 'uvu/assert';
+import { every, ManualClock } from '../../src/clock.js';
 import type { NetStats } from '../../src/driver/device.js';
 import { NicError } from '../../src/errors.js';
 import { type PortTotals, portRates, scaled, TrafficReport } from '../../tools/traffic-report.js';
@@ -83,13 +84,18 @@ const report = suite('traffic report');
 report('JSON: a line a tick with the rates since the last, a line with the totals', async () => {
   const { state, report: reported } = port();
   const lines = await captureLines(() => {
-    const printed = new TrafficReport([reported], true, 5000);
+    const clock = new ManualClock();
+    clock.advanceNs(5e9);
+    const printed = new TrafficReport([reported], true, clock);
     state.stats.rxPackets = 2_000_000;
     state.stats.rxBytes = 120_000_000;
-    printed.tick(6000);
+    clock.advanceNs(1e9);
+    printed.tick();
     state.dropped = 4;
-    printed.tick(6500);
-    printed.final(7500);
+    clock.advanceNs(0.5e9);
+    printed.tick();
+    clock.advanceNs(1e9);
+    printed.final();
   });
   interface Line {
     readonly type: string;
@@ -121,14 +127,16 @@ report('table: a legend and a header, a row a port, columns under their names, i
   const long = `vfio-user:/run/user/1000/${'very-long-name/'.repeat(8)}b.sock`;
   const [a, b] = [port('0000:03:00.0'), port(long)];
   const lines = await captureLines(() => {
-    const printed = new TrafficReport([a.report, b.report], false, 0);
+    const clock = new ManualClock();
+    const printed = new TrafficReport([a.report, b.report], false, clock);
     a.state.stats.rxPackets = 14_880_952;
     a.state.stats.rxBytes = 14_880_952 * 60;
     a.state.stats.rxMissed = 123_456_789;
     b.state.stats.txPackets = 5;
     b.state.stats.txBytes = 300;
-    for (let second = 1; second <= 11; second++) printed.tick(second * 1000);
-    printed.final(11_000);
+    every(clock, 1000, () => printed.tick());
+    clock.advanceNs(11e9);
+    printed.final();
   });
   assert.equal(lines.slice(0, 2), ['port 0: 0000:03:00.0', `port 1: ${long}`]);
   const table = lines.slice(2);
@@ -153,9 +161,11 @@ report('counters that the device lacks are left out of JSON, and a dash in the t
   const lacking = { ...reported, device: { address: 'x', stats: () => some as NetStats } };
   const lines = await captureLines(() => {
     for (const json of [true, false]) {
-      const printed = new TrafficReport([lacking], json, 0);
-      printed.tick(1000);
-      printed.final(1000);
+      const clock = new ManualClock();
+      const printed = new TrafficReport([lacking], json, clock);
+      clock.advanceNs(1e9);
+      printed.tick();
+      printed.final();
     }
   });
   const [rates, sums] = lines.slice(0, 2).map((line) => JSON.parse(line).ports[0]);
@@ -178,16 +188,19 @@ report('a port that is gone: a tick fails, the totals have what it said the last
   const gone = new NicError('DEVICE_GONE', 'planted');
   for (const json of [true, false]) {
     const lines = await captureLines(() => {
-      const printed = new TrafficReport([dead.report, alive.report], json, 0);
+      const clock = new ManualClock();
+      const printed = new TrafficReport([dead.report, alive.report], json, clock);
       dead.state.stats.rxPackets = 7;
-      printed.tick(1000);
+      clock.advanceNs(1e9);
+      printed.tick();
       dead.state.stats.rxPackets = 8;
       dead.state.dropped = 3;
       dead.report.device.stats = () => {
         throw gone;
       };
       alive.state.stats.rxPackets = 9;
-      for (const attempt of [() => printed.tick(2000), () => printed.final(2500)])
+      clock.advanceNs(1.5e9);
+      for (const attempt of [() => printed.tick(), () => printed.final()])
         assert.throws(attempt, (error: unknown) => error === gone);
     });
     if (json) {

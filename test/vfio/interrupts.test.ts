@@ -4,6 +4,7 @@ import { Interrupts } from '../../src/vfio/interrupts.js';
 import { VfioProcess } from '../../src/vfio/open.js';
 import { PciIrq } from '../../src/vfio/types.js';
 import { throwsNicError } from '../support/expect-error.js';
+import { HANG_MS } from '../support/hang.js';
 import { FakeKernel } from './support/fake-kernel.js';
 
 const A = '0000:03:00.0';
@@ -81,13 +82,13 @@ waiting('what came before counts, also while nobody waited', async () => {
   const { kernel, device, fire } = machine();
   const interrupts = new Interrupts(device, 1, { kernel });
   fire(0, 2);
-  assert.is(await interrupts.wait(0, { timeoutMs: 5000 }), 2, 'before the first wait');
+  assert.is(await interrupts.wait(0, { timeoutMs: HANG_MS }), 2, 'before the first wait');
   const first = interrupts.wait(0);
   fire(0);
   await first;
   fire(0);
   fire(0);
-  assert.is(await interrupts.wait(0, { timeoutMs: 5000 }), 2, 'between two waits');
+  assert.is(await interrupts.wait(0, { timeoutMs: HANG_MS }), 2, 'between two waits');
   interrupts.close();
 });
 waiting('ends with 0 by time, by signal, by close', async () => {

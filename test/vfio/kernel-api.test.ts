@@ -7,6 +7,7 @@ import * as assert from 'uvu/assert';
 import { PROT_READ, PROT_WRITE } from '../../src/syscalls/memory.js';
 import { realKernel } from '../../src/vfio/kernel-api.js';
 import { throwsNicError } from '../support/expect-error.js';
+import { HANG_MS } from '../support/hang.js';
 
 const folder = mkdtempSync(join(tmpdir(), 'barewire-kernel-'));
 const real = suite('real kernel');
@@ -53,7 +54,7 @@ real('an event counter adds up, wakes, and is empty afterwards', async () => {
       resolve(realKernel.readEventfd(fd));
     });
   });
-  const keepAlive = setTimeout(() => {}, 5000);
+  const keepAlive = setTimeout(() => {}, HANG_MS);
   writeSync(fd, new BigUint64Array([5n]));
   assert.is(await woken, 5);
   clearTimeout(keepAlive);

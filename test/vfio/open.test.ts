@@ -1,4 +1,3 @@
-import { userInfo } from 'node:os';
 import { suite } from 'uvu';
 import * as assert from 'uvu/assert';
 import { openVfio, VfioProcess } from '../../src/vfio/open.js';
@@ -58,17 +57,26 @@ choice('a wrong BAREWIRE_VFIO names the right ones', () => {
   const { vfio } = machine(0, { BAREWIRE_VFIO: 'iommufd' });
   throwsNicError('BAD_OPTION', /"iommufd": it can be group or cdev/, () => vfio.open(A));
 });
-choice('only a character device that may not be opened: the error names it', () => {
+choice('only a character device that may not be opened: the error names it and what else is missing', () => {
   const { kernel, vfio } = machine(0);
   kernel.missing.add('/dev/vfio/7');
   kernel.denied.add('/dev/vfio/devices/vfio0');
-  const error = throwsNicError('NO_PERMISSION', /may not open/, () => vfio.open(A));
-  assert.is(error.path, '/dev/vfio/devices/vfio0');
-  assert.match(error.hint ?? '', /SUBSYSTEM=="vfio-dev"/);
-  kernel.denied.clear();
+  const hint = (path: string) => {
+    const error = throwsNicError('NO_PERMISSION', /This user \(ada\) may not open/, () => vfio.open(A));
+    assert.is(error.path, path);
+    return error.hint ?? '';
+  };
+  assert.match(
+    hint('/dev/vfio/devices/vfio0'),
+    /^sudo chown ada \/dev\/vfio\/devices\/vfio0; .* a udev rule .*: SUBSYSTEM=="vfio-dev", OWNER="ada"$/,
+  );
   kernel.denied.add('/dev/iommu');
-  const iommu = throwsNicError('NO_PERMISSION', /\/dev\/iommu/, () => vfio.open(A));
-  assert.match(iommu.hint ?? '', /KERNEL=="iommu"/);
+  assert.match(
+    hint('/dev/vfio/devices/vfio0'),
+    /^sudo chown ada \/dev\/vfio\/devices\/vfio0 \/dev\/iommu; .*"vfio-dev", .* and KERNEL=="iommu", OWNER="ada"$/,
+  );
+  kernel.denied.delete('/dev/vfio/devices/vfio0');
+  assert.match(hint('/dev/iommu'), /^sudo chown ada \/dev\/iommu; .*KERNEL=="iommu"/);
   assert.is(kernel.openCount, 0);
 });
 choice('later devices use what the first one uses', () => {
@@ -138,11 +146,19 @@ errors('bound to a kernel driver, or to none', () => {
   const { device, vfio } = machine(undefined);
   device.driver = 'ixgbe';
   const error = throwsNicError('NOT_BOUND', /bound to the driver ixgbe/, () => vfio.open(A));
-  assert.is(error.hint, `sudo barewire bind ${A}`);
+  assert.is(error.hint, `sudo npx barewire bind ${A}`);
   device.driver = undefined;
   throwsNicError('NOT_BOUND', /not bound to any driver/, () => vfio.open(A));
   device.driver = 'mlx5_vfio_pci';
   vfio.open(A).close();
+});
+errors('a device that bind refuses is not sent there', () => {
+  const { device, vfio } = machine(undefined);
+  device.driver = 'snd_hda_intel';
+  device.classCode = 0x040300;
+  const { hint = '' } = throwsNicError('NOT_BOUND', /bound to the driver snd_hda_intel/, () => vfio.open(A));
+  assert.match(hint, /no network controller \(audio device\); "barewire list"/);
+  assert.not.match(hint, 'barewire bind');
 });
 errors('no VFIO in the kernel', () => {
   const { kernel, vfio } = machine(undefined);
@@ -155,10 +171,31 @@ errors('no VFIO in the kernel', () => {
 errors('no permission on the group', () => {
   const { kernel, vfio } = machine(undefined);
   kernel.denied.add('/dev/vfio/7');
-  const error = throwsNicError('NO_PERMISSION', /may not open \/dev\/vfio\/7/, () => vfio.open(A));
-  assert.match(error.hint ?? '', new RegExp(`sudo chown ${userInfo().username} /dev/vfio/7;.*udev`));
+  const error = throwsNicError('NO_PERMISSION', /\(ada\) may not open \/dev\/vfio\/7/, () => vfio.open(A));
+  assert.match(error.hint ?? '', /^sudo chown ada \/dev\/vfio\/7; .*: SUBSYSTEM=="vfio", OWNER="ada"$/);
   assert.is(error.path, '/dev/vfio/7');
+  kernel.denied.add('/dev/vfio/vfio');
+  const container = throwsNicError('NO_PERMISSION', /may not open \/dev\/vfio\/vfio/, () => vfio.open(A));
+  assert.match(container.hint ?? '', /^sudo chown ada \/dev\/vfio\/7 \/dev\/vfio\/vfio; /);
   assert.is(kernel.openCount, 0);
+});
+errors(
+  'a character device that is this user already, and /dev/iommu that is not: one node is missing',
+  () => {
+    const { kernel, vfio } = machine(0);
+    kernel.denied.add('/dev/vfio/7');
+    kernel.denied.add('/dev/iommu');
+    const error = throwsNicError('NO_PERMISSION', /may not open/, () => vfio.open(A));
+    assert.match(error.hint ?? '', /^sudo chown ada \/dev\/iommu; /);
+  },
+);
+errors('no permission for root, as in a container: no chown', () => {
+  const { kernel, vfio } = machine(undefined);
+  kernel.isRoot = true;
+  kernel.denied.add('/dev/vfio/7');
+  const error = throwsNicError('NO_PERMISSION', /\(root\) may not open/, () => vfio.open(A));
+  assert.match(error.hint ?? '', /container.*docker run --device=\/dev\/vfio\/7/);
+  assert.not.match(error.hint ?? '', 'chown');
 });
 errors('the group is in use', () => {
   const { kernel, vfio } = machine(undefined);
@@ -177,9 +214,27 @@ errors('the group is shared with a kernel driver, found early or late', () => {
     kernel.addDevice('0000:03:00.2', '7', { driver: undefined });
     const error = throwsNicError('GROUP_NOT_VIABLE', /IOMMU group 7 of 0000:03:00\.0/, () => vfio.open(A));
     assert.match(error.message, /03:00\.0 \(vfio-pci\), 0000:03:00\.1 \(igb\), 0000:03:00\.2 \(no driver\)/);
-    assert.match(error.hint ?? '', /barewire bind 0000:03:00\.1;/);
+    assert.match(error.hint ?? '', /sudo npx barewire bind 0000:03:00\.1;/);
     assert.is(kernel.openCount, 0);
   }
+});
+errors('the group is shared with devices that are no NICs: bind is not the way', () => {
+  const { kernel, vfio } = machine(undefined);
+  kernel.addDevice('0000:03:00.1', '7', { driver: 'snd_hda_intel', classCode: 0x040300 });
+  const error = throwsNicError('GROUP_NOT_VIABLE', /IOMMU group 7 of 0000:03:00\.0/, () => vfio.open(A));
+  assert.match(error.message, '0000:03:00.1 (audio device, snd_hda_intel)');
+  assert.match(
+    error.hint ?? '',
+    'echo 0000:03:00.1 | sudo tee /sys/bus/pci/drivers/snd_hda_intel/unbind (the audio device will be gone',
+  );
+  assert.not.match(error.hint ?? '', 'barewire bind');
+});
+errors('a group that is not viable though no driver is in the way: the kernel log', () => {
+  const { kernel, device, vfio } = machine(undefined);
+  kernel.addDevice('0000:03:00.1', '7', { driver: 'pci-stub' });
+  assert.is(device.driver, 'vfio-pci');
+  const error = throwsNicError('GROUP_NOT_VIABLE', /03:00\.1 \(pci-stub\)/, () => vfio.open(A));
+  assert.match(error.hint ?? '', 'sudo dmesg');
 });
 errors('SET_CONTAINER refused with no driver in the way: somebody else owns the group', () => {
   const { kernel, vfio } = machine(undefined);

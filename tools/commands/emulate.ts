@@ -1,8 +1,6 @@
 /** `barewire emulate`: serves emulated NICs over vfio-user, in a process of its own. */
-import { mkdtempSync, rmSync } from 'node:fs';
-import { tmpdir } from 'node:os';
-import { join } from 'node:path';
 import { type Command, InvalidArgumentError, Option } from 'commander';
+import { every, systemClock } from '../../src/clock.js';
 import { checkPaths } from '../../src/emulator/links/paths.js';
 import { TrafficPeer } from '../../src/emulator/links/traffic-peer.js';
 import { macAfter } from '../../src/emulator/mac-addresses.js';
@@ -15,6 +13,7 @@ import { endLines, portTraffic } from '../emulate-report.js';
 import type { FromEmulator, ToEmulator } from '../emulated-ports.js';
 import { durationMs, integerBetween, positiveInteger, rate, stationMac } from '../option-values.js';
 import { print, warn } from '../output.js';
+import { makeSocketFolder } from '../socket-folder.js';
 import { type Stop, stopOnSignals } from '../stop-signals.js';
 
 interface Options extends LinkOptions {
@@ -24,6 +23,7 @@ interface Options extends LinkOptions {
   readonly mac?: Uint8Array;
   readonly trap?: true;
   readonly strict?: true;
+  readonly trustClient?: true;
   readonly duration?: number;
 }
 
@@ -80,6 +80,10 @@ export function register(program: Command): void {
     )
     .option('--trap', 'let no client map registers: slower, and every access is checked')
     .option('--strict', 'refuse register accesses that the datasheet forbids')
+    .option(
+      '--trust-client',
+      'take memory that a client could shrink, and so end this process (QEMU: memory-backend-file)',
+    )
     .option('--capture <file>', 'write what passes to a pcap file (%d is the link number)')
     .option('--force', 'replace files that --capture and record:FILE name')
     .option('--duration <time>', 'stop after this time: 10 (seconds), 250ms, 5m', durationMs)
@@ -101,10 +105,17 @@ async function run(options: Options): Promise<void> {
     const { sockets } = made;
     remove = made.remove;
     emulator = await buildEmulator(
-      { nics: describeNics(options, sockets), links, overwrite },
-      (error, where) => {
-        const hint = error instanceof NicError ? error.hint : undefined;
-        warn(`${where}: ${error instanceof Error ? error.message : String(error)}`, hint);
+      {
+        nics: describeNics(options, sockets),
+        links,
+        overwrite,
+        host: { trustClient: options.trustClient ?? false },
+      },
+      {
+        onError: (error, where) => {
+          const hint = error instanceof NicError ? error.hint : undefined;
+          warn(`${where}: ${error instanceof Error ? error.message : String(error)}`, hint);
+        },
       },
     );
     const { host, ends, models } = emulator;
@@ -112,10 +123,10 @@ async function run(options: Options): Promise<void> {
     parent.serve(peers);
     if (!parent.present) for (const [i, path] of sockets.entries()) print(`port ${i}: vfio-user:${path}`);
     parent.send({ type: 'ready', sockets });
-    const end = options.duration === undefined ? undefined : setTimeout(() => stop.stop(), options.duration);
+    const cancelEnd = systemClock.after(options.duration ?? Number.POSITIVE_INFINITY, () => stop.stop());
     stop.signal.addEventListener('abort', () => host.stop());
     if (!stop.signal.aborted) await host.run();
-    clearTimeout(end);
+    cancelEnd();
     await emulator.drain();
     if (!parent.present) for (const line of endLines(emulator, links)) print(line);
     for (const { name, violations } of models) {
@@ -138,20 +149,23 @@ function parentOf(stop: Stop) {
     // A parent that has just gone is noticed by the end of the channel; without a callback, this would throw.
     process.send?.(message, undefined, undefined, () => {});
   };
-  const present = process.connected === true;
+  // a parent that is gone already has left the channel's function behind
+  const present = process.send !== undefined;
+  const onGone = (): void => {
+    // One that was told to end by a signal needs no reason.
+    if (stop.signal.aborted) return;
+    stop.stop(
+      new NicError('PEER_GONE', 'The process that started this emulator is gone', {
+        hint: 'It was killed or crashed; start it again.',
+      }),
+    );
+  };
+  process.on('disconnect', onGone);
+  if (present && process.connected !== true) onGone();
   return {
     present,
     send,
     serve(peers: readonly TrafficPeer[]): void {
-      process.on('disconnect', () => {
-        // One that was told to end by a signal needs no reason.
-        if (stop.signal.aborted) return;
-        stop.stop(
-          new NicError('PEER_GONE', 'The process that started this emulator is gone', {
-            hint: 'It was killed or crashed; start it again.',
-          }),
-        );
-      });
       // Frames sent before the parent has its drivers up would only be lost.
       for (const peer of peers) peer.paused = present;
       process.on('message', ({ type }: ToEmulator) => {
@@ -174,15 +188,15 @@ function parentOf(stop: Stop) {
 /** Calls back when no more frames come in: a forwarder that the system lets wait is not done at once. */
 function settled(peers: readonly TrafficPeer[], done: () => void): void {
   let before = -1;
-  const timer = setInterval(() => {
+  const end = every(systemClock, SETTLE_MS, () => {
     const received = peers.reduce((sum, peer) => sum + peer.sink.counters.received, 0);
     if (received !== before) {
       before = received;
       return;
     }
-    clearInterval(timer);
+    end();
     done();
-  }, SETTLE_MS);
+  });
 }
 
 /** @throws NicError `BAD_OPTION` where more sockets are given than ports */
@@ -198,9 +212,9 @@ function portCount({ ports, socket = [], link = [] }: Options): number {
 function socketPaths(options: Options, count: number): { sockets: string[]; remove: () => void } {
   const given = options.socket ?? [];
   if (given.length === count) return { sockets: [...given], remove: () => {} };
-  const folder = mkdtempSync(join(process.env.XDG_RUNTIME_DIR ?? tmpdir(), 'barewire-'));
-  const sockets = Array.from({ length: count }, (_, i) => given[i] ?? join(folder, `port${i}.sock`));
-  return { sockets, remove: () => rmSync(folder, { recursive: true, force: true }) };
+  const folder = makeSocketFolder();
+  const sockets = Array.from({ length: count }, (_, i) => given[i] ?? folder.socketPath(i));
+  return { sockets, remove: () => folder.remove() };
 }
 
 function describeNics(options: Options, sockets: readonly string[]): EmulatorDescription['nics'] {

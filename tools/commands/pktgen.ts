@@ -1,5 +1,6 @@
 /** `barewire pktgen PORT`: sends UDP frames from prefilled buffers, at full speed or at a rate. */
 import type { Command } from 'commander';
+import type { Clock } from '../../src/clock.js';
 import type { NetDevice } from '../../src/driver/device.js';
 import { open } from '../../src/driver/registry.js';
 import { NicError } from '../../src/errors.js';
@@ -48,28 +49,32 @@ export function register(program: Command): void {
               ...(options.mtu === undefined ? {} : { mtu: options.mtu }),
             }),
         ],
-        ([device]) => new Generator(device!, options),
+        ([device], clock) => new Generator(device!, options, clock),
         options,
       );
     });
 }
 
-class Generator implements Traffic {
+/** Sends what is due by the clock, from the moment when it is made. */
+export class Generator implements Traffic {
   readonly wakeOn = [];
   readonly report;
   readonly #device: NetDevice;
   readonly #frame: TestFrame;
   readonly #bufs: Uint32Array;
-  readonly #ratePerMs: number;
+  /** Frames per second. */
+  readonly #rate: number;
   readonly #count: number;
-  readonly #startMs = performance.now();
+  readonly #clock: Clock;
+  readonly #startNs: number;
   #sent = 0;
   /** Buffers at the front of `#bufs` that are numbered, but found no room in the ring. */
   #waiting = 0;
   #numbered = 0;
 
-  constructor(device: NetDevice, options: Options) {
+  constructor(device: NetDevice, options: Options, clock: Clock) {
     this.#device = device;
+    this.#clock = clock;
     const longest = device.maxFrameBytes + FCS_BYTES;
     if (options.size > longest) {
       throw new NicError(
@@ -87,9 +92,10 @@ class Generator implements Traffic {
       ...(options.dstMac === undefined ? {} : { destinationMac: options.dstMac }),
     });
     this.#bufs = new Uint32Array(options.batch);
-    this.#ratePerMs = (options.rate ?? Number.POSITIVE_INFINITY) / 1000;
+    this.#rate = options.rate ?? Number.POSITIVE_INFINITY;
     this.#count = options.count ?? Number.POSITIVE_INFINITY;
     this.#prefill();
+    this.#startNs = clock.nowNs();
   }
 
   get done(): boolean {
@@ -118,9 +124,9 @@ class Generator implements Traffic {
 
   /** Number of frames that should have been sent by now. */
   #due(): number {
-    if (this.#ratePerMs === Number.POSITIVE_INFINITY) return this.#count;
-    const elapsed = performance.now() - this.#startMs;
-    return Math.min(this.#count, Math.floor(elapsed * this.#ratePerMs));
+    if (this.#rate === Number.POSITIVE_INFINITY) return this.#count;
+    const elapsedNs = this.#clock.nowNs() - this.#startNs;
+    return Math.min(this.#count, Math.floor((elapsedNs * this.#rate) / 1e9));
   }
 
   readonly #received = new Uint32Array(64);

@@ -1,6 +1,7 @@
 /**
  * Link configuration and state (8.2.3.22): AUTOC restarts, LINKS, auto-negotiation results. There is no negotiation:
- * the link is 10 Gbit/s when the partner is there, without pause frames, and changes raise LSC.
+ * the link is 10 Gbit/s when the partner is there, and changes raise LSC. The partner offers no pause frames; a driver may turn
+ * them on all the same (flow-control.ts).
  */
 
 import type { RegisterFile } from '../device/register-file.js';

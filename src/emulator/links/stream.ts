@@ -6,10 +6,12 @@
  */
 import { connect, Socket } from 'node:net';
 import { constants } from 'node:os';
+import { type Clock, systemClock } from '../../clock.js';
 import { NicError } from '../../errors.js';
 import { watchFd } from '../../syscalls/descriptors.js';
+import { ListeningSocket } from '../../syscalls/listening-socket.js';
 import { acceptConnection } from '../../syscalls/unix-sockets.js';
-import { ListeningSocket } from '../../vfio/user/socket.js';
+
 import { copyBytes, type FrameMemory, frameMemory, type Pollable, type Port } from '../link.js';
 
 const LENGTH_BYTES = 4;
@@ -50,10 +52,12 @@ export class StreamPort implements Port, Pollable {
    */
   onError: ((error: NicError) => void) | undefined;
   readonly #path: string;
+  readonly #clock: Clock;
   readonly #counters = { in: 0, out: 0, dropped: 0, malformed: 0, failures: 0 };
   #listener: ListeningSocket | undefined;
   #stopListening: () => void = () => {};
-  #retryTimer: NodeJS.Timeout | undefined;
+  /** Cancels the next try to accept, where one is due. */
+  #cancelRetry: (() => void) | undefined;
   #socket: Socket | undefined;
   #out: Port | undefined;
   #flowControl = false;
@@ -62,16 +66,18 @@ export class StreamPort implements Port, Pollable {
   readonly #output = frameMemory(OUTPUT_BYTES);
   #outputUsed = 0;
 
-  private constructor(path: string) {
+  private constructor(path: string, clock: Clock) {
     this.#path = path;
+    this.#clock = clock;
   }
 
   /**
    * Waits for a peer at the socket `path` (QEMU with `server=off`). One at a time; a new one replaces the old one.
+   * @param clock times the next try after a failing accept
    * @throws NicError `ALREADY_OPEN` where another process listens there, `BAD_ADDRESS` where the path is no socket's
    */
-  static listen(path: string): StreamPort {
-    const port = new StreamPort(path);
+  static listen(path: string, clock: Clock = systemClock): StreamPort {
+    const port = new StreamPort(path, clock);
     port.#listener = ListeningSocket.listen(path, BACKLOG);
     port.#watchListener();
     return port;
@@ -82,7 +88,7 @@ export class StreamPort implements Port, Pollable {
    * @throws NicError `NO_SUCH_DEVICE`, `PEER_GONE`, `NO_PERMISSION`
    */
   static connect(path: string): Promise<StreamPort> {
-    const port = new StreamPort(path);
+    const port = new StreamPort(path, systemClock);
     return new Promise((resolve, reject) => {
       const socket = connect(path);
       const refused = (error: Error): void => reject(explainConnect(error, path));
@@ -96,7 +102,7 @@ export class StreamPort implements Port, Pollable {
   }
 
   #watchListener(): void {
-    this.#retryTimer = undefined;
+    this.#cancelRetry = undefined;
     const { fd } = this.#listener!;
     this.#stopListening = watchFd(fd, { readable: true }, true, () => this.#accept(fd));
   }
@@ -104,9 +110,9 @@ export class StreamPort implements Port, Pollable {
   #accept(listener: number): void {
     const fd = acceptConnection(listener);
     if (fd >= 0) this.#use(new Socket({ fd, readable: true, writable: true }));
-    else if (fd !== -constants.errno.EAGAIN && this.#retryTimer === undefined) {
+    else if (fd !== -constants.errno.EAGAIN && this.#cancelRetry === undefined) {
       this.#stopListening();
-      this.#retryTimer = setTimeout(() => this.#watchListener(), ACCEPT_RETRY_MS);
+      this.#cancelRetry = this.#clock.after(ACCEPT_RETRY_MS, () => this.#watchListener());
     }
   }
 
@@ -223,7 +229,7 @@ export class StreamPort implements Port, Pollable {
 
   /** Hangs up and removes the socket file. May be called twice. */
   close(): void {
-    clearTimeout(this.#retryTimer);
+    this.#cancelRetry?.();
     this.#stopListening();
     this.#stopListening = () => {};
     this.#listener?.close();
@@ -234,7 +240,7 @@ export class StreamPort implements Port, Pollable {
 
 function explainConnect(error: Error, path: string): NicError {
   const { code, errno } = error as NodeJS.ErrnoException;
-  const details = { path, cause: error, ...(errno === undefined ? {} : { errno: Math.abs(errno) }) };
+  const details = { path, cause: error, errno };
   const message = `Cannot connect to the peer at ${path}`;
   if (code === 'ENOENT') {
     return new NicError('NO_SUCH_DEVICE', message, {

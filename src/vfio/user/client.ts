@@ -4,19 +4,20 @@
  * accesses go there directly and send nothing.
  *
  * The server is not trusted: replies are checked, memory it shares is only mapped where it is sealed against
- * shrinking (else a server could make our next access a SIGBUS), and a server that is silent for the time-out, sends
- * nonsense or hangs up is gone: the socket is closed, the listeners of `onGone` are told, whatever needs a message
- * throws `PEER_GONE`. Mapped regions stay readable and writable until `close`, without effect.
+ * shrinking (else a server could make our next access a SIGBUS), event counters are read without waiting, and a server
+ * that is silent for the time-out, slow for long, sends nonsense or hangs up is gone: the socket is closed, the listeners
+ * of `onGone` are told, whatever needs a message throws `PEER_GONE`. Mapped regions stay readable and writable until
+ * `close`, without effect.
  *
  * Specification: vfio-user protocol 0.9.1.
  */
-import { fstatSync } from 'node:fs';
 import { resolve } from 'node:path';
+import { setImmediate as nextTurn } from 'node:timers/promises';
 import { NicError } from '../../errors.js';
 import { ConfigSpace } from '../../pci/config-space.js';
 import { BAR_COUNT, Command as PciCommand } from '../../pci/registers.js';
-import { type Mapping, mapShared, munmap, PAGE_BYTES } from '../../syscalls/memory.js';
-import { type MappedWindow, Region, type RegionAccess } from '../region.js';
+import { canReadWithoutWaiting } from '../../syscalls/event-counters.js';
+import { Region, type RegionAccess } from '../region.js';
 import {
   type DmaMapper,
   type IrqInfo,
@@ -29,8 +30,8 @@ import {
 } from '../types.js';
 import { assignBars } from './bar-assignment.js';
 import { Connection } from './connection.js';
-import { sealAgainstShrinking } from './memory.js';
 import { disableMsix, enableMsix } from './msix.js';
+import { DEFAULT_PATIENCE_MS } from './patience.js';
 import {
   Command,
   DEVICE_FLAG_PCI,
@@ -52,28 +53,33 @@ import {
   IRQ_FLAG_MASKABLE,
   IRQ_FLAG_NORESIZE,
   NO_BODY,
-  REGION_FLAG_MMAP,
   REGION_FLAG_READ,
   REGION_FLAG_WRITE,
   REGION_INFO_MAX_BYTES,
-  type RegionInfo,
   type RegionRange,
 } from './protocol.js';
-import { closeFds, connectSocket } from './socket.js';
+import { RegionMemory } from './region-memory.js';
+import { connectSocket, connectSocketAsync } from './socket.js';
 
 const DEFAULT_TIMEOUT_MS = 5000;
 /** The MSI-X table has 11 bits for its size (PCI 3.0 section 6.8.2). */
 const MAX_VECTORS = 2048;
-/** Larger areas stay unmapped: no NIC has them. */
-const MAX_AREA_BYTES = 2 ** 30;
 
 export interface VfioUserClientOptions {
   /** How long the server may take for one reply; 5000 by default. */
   readonly timeoutMs?: number;
+  /** How long in all, counting what a reply takes beyond 10 ms, before a tenth of the time after that; 10000 by default. */
+  readonly patienceMs?: number;
+  /**
+   * Maps memory of the server's that it could shrink, which would end this process. Default false: registers there are
+   * reached by messages, which is slower. Also lifts the need for Linux 5.8, whose counters can be read without waiting.
+   */
+  readonly trustServer?: boolean;
 }
 
 /**
- * Connects to the device served at the socket `path`.
+ * Connects to the device served at the socket `path`. Stops the event loop until the device is known, which a slow
+ * server can draw out to some ten seconds.
  * @throws NicError `NO_SUCH_DEVICE` where there is no socket, `PEER_GONE` where nobody serves or answers,
  * `PROTOCOL` where the answers are not a PCI device's, `NO_PERMISSION`, `BAD_ADDRESS`
  * @example
@@ -81,14 +87,42 @@ export interface VfioUserClientOptions {
  * const status = device.region(PciRegion.BAR0).read32(0x8);
  */
 export function connectVfioUser(path: string, options: VfioUserClientOptions = {}): VfioDevice {
-  const timeoutMs = options.timeoutMs ?? DEFAULT_TIMEOUT_MS;
-  const fd = connectSocket(path, timeoutMs);
-  const connection = new Connection(fd, path, timeoutMs);
+  const { timeoutMs = DEFAULT_TIMEOUT_MS, patienceMs = DEFAULT_PATIENCE_MS } = options;
+  const connection = new Connection(connectSocket(path, timeoutMs), path, timeoutMs, patienceMs);
+  const device = new VfioUserDevice(path, connection, options);
   try {
     connection.negotiate();
-    return new VfioUserDevice(path, connection);
+    for (const _ of device.setUp());
+    return device;
   } catch (error) {
-    connection.close();
+    device.abandon();
+    throw explainRefusal(error, path);
+  }
+}
+
+/**
+ * Like `connectVfioUser`, with the event loop running: connecting and the server's first answer, which a server that is
+ * stopped or serves somebody else never gives, stop nothing; later ones a turn each.
+ * @param signal ends it
+ * @throws NicError as `connectVfioUser`; the signal's reason where that is aborted
+ */
+export async function connectVfioUserAsync(
+  path: string,
+  options: VfioUserClientOptions & { readonly signal?: AbortSignal | undefined } = {},
+): Promise<VfioDevice> {
+  const { timeoutMs = DEFAULT_TIMEOUT_MS, patienceMs = DEFAULT_PATIENCE_MS, signal } = options;
+  const fd = await connectSocketAsync(path, performance.now() + timeoutMs, signal);
+  const connection = new Connection(fd, path, timeoutMs, patienceMs);
+  const device = new VfioUserDevice(path, connection, options);
+  try {
+    await connection.negotiateAsync(signal);
+    for (const _ of device.setUp()) {
+      await nextTurn();
+      signal?.throwIfAborted();
+    }
+    return device;
+  } catch (error) {
+    device.abandon();
     throw explainRefusal(error, path);
   }
 }
@@ -102,50 +136,65 @@ function explainRefusal(error: unknown, path: string): unknown {
   });
 }
 
-interface OpenRegion {
-  readonly region: Region;
-  readonly mappings: readonly Mapping[];
-}
-
 class VfioUserDevice implements VfioDevice {
   readonly address: string;
   readonly backend = 'vfio-user';
   readonly mapper: DmaMapper;
-  readonly canReset: boolean;
+  readonly #options: VfioUserClientOptions;
   readonly #connection: Connection;
-  readonly #regions: (OpenRegion | undefined)[] = [];
+  readonly #memory: RegionMemory;
+  readonly #regions: (Region | undefined)[] = [];
   readonly #irqs: IrqInfo[] = [];
   readonly #enabledIrqs = new Set<number>();
+  #canReset = false;
   #closed = false;
 
-  constructor(path: string, connection: Connection) {
+  /** Knows nothing of the device before `setUp`. */
+  constructor(path: string, connection: Connection, options: VfioUserClientOptions) {
     this.address = `vfio-user:${resolve(path)}`;
+    this.#options = options;
     this.#connection = connection;
     this.mapper = connection.dma;
+    this.#memory = new RegionMemory({
+      trustServer: options.trustServer ?? false,
+      address: this.address,
+      broken: (what) => connection.broken(what),
+    });
+  }
+
+  /** Asks the server what the device is, a few messages at each step. Run it to its end. @throws NicError */
+  *setUp(): Generator<void> {
     const request = encodeDeviceInfo({ flags: 0, regionCount: 0, irqCount: 0 });
-    const info = connection.ask(Command.DEVICE_GET_INFO, request, decodeDeviceInfo);
+    const info = this.#connection.ask(Command.DEVICE_GET_INFO, request, decodeDeviceInfo);
     if ((info.flags & DEVICE_FLAG_PCI) === 0 || info.regionCount < PCI_REGION_COUNT) {
-      throw connection.broken(`serves no PCI device (flags ${info.flags}, ${info.regionCount} regions)`);
+      throw this.#connection.broken(
+        `serves no PCI device (flags ${info.flags}, ${info.regionCount} regions)`,
+      );
     }
-    this.canReset = (info.flags & DEVICE_FLAG_RESET) !== 0;
-    try {
-      for (let index = 0; index < PCI_REGION_COUNT; index++) this.#regions.push(this.#openRegion(index));
-      for (let index = 0; index < Math.min(info.irqCount, PCI_IRQ_COUNT); index++) {
-        this.#irqs.push(this.#queryIrq(index));
-      }
-      this.#assignBars();
-    } catch (error) {
-      this.#unmapRegions();
-      throw error;
+    this.#canReset = (info.flags & DEVICE_FLAG_RESET) !== 0;
+    for (let index = 0; index < PCI_REGION_COUNT; index++) {
+      yield;
+      this.#regions.push(this.#openRegion(index));
     }
+    for (let index = 0; index < Math.min(info.irqCount, PCI_IRQ_COUNT); index++) {
+      yield;
+      this.#irqs.push(this.#queryIrq(index));
+    }
+    yield;
+    this.#assignBars();
+  }
+
+  /** Whether the server offers it. */
+  get canReset(): boolean {
+    return this.#canReset;
   }
 
   region(index: number): Region {
-    const open = this.#regions[index];
-    if (open === undefined) {
+    const region = this.#regions[index];
+    if (region === undefined) {
       throw new NicError('REGION_RANGE', `${this.address} has no region ${index}`, { path: this.address });
     }
-    return open.region;
+    return region;
   }
 
   irqInfo(index: number): IrqInfo {
@@ -160,6 +209,16 @@ class VfioUserDevice implements VfioDevice {
         `${eventfds.length} vectors asked of interrupt index ${index}, which has ${count}`,
         {
           path: this.address,
+        },
+      );
+    }
+    if (!canReadWithoutWaiting() && this.#options.trustServer !== true) {
+      throw new NicError(
+        'INTERRUPTS',
+        `This kernel cannot read the event counters of ${this.address} safely`,
+        {
+          path: this.address,
+          hint: 'Linux 5.8 or later can, whatever the server does to them.',
         },
       );
     }
@@ -194,7 +253,7 @@ class VfioUserDevice implements VfioDevice {
     if (index === PciIrq.MSIX && config !== undefined) {
       enableMsix(
         config,
-        (bar) => (bar < BAR_COUNT ? this.#regions[bar]?.region : undefined),
+        (bar) => (bar < BAR_COUNT ? this.#regions[bar] : undefined),
         eventfds.map((fd) => fd >= 0),
       );
     }
@@ -242,13 +301,24 @@ class VfioUserDevice implements VfioDevice {
     } catch {
       // the server forgets all of it anyway when the connection ends
     }
-    this.#unmapRegions();
+    this.#release();
+  }
+
+  /** Closes a device whose `setUp` failed, without another word to the server. */
+  abandon(): void {
+    this.#closed = true;
+    this.#release();
+  }
+
+  #release(): void {
+    for (const region of this.#regions) region?.revoke();
+    this.#memory.close();
     this.#connection.close();
   }
 
   /** Where it can be read and written. */
   #config(): Region | undefined {
-    const config = this.#regions[PciRegion.CONFIG]?.region;
+    const config = this.#regions[PciRegion.CONFIG];
     return config?.readable && config.writable ? config : undefined;
   }
 
@@ -257,18 +327,11 @@ class VfioUserDevice implements VfioDevice {
     if (config === undefined) return;
     assignBars(
       config,
-      this.#regions.slice(0, BAR_COUNT).map((open) => open?.region.sizeBytes ?? 0),
+      this.#regions.slice(0, BAR_COUNT).map((region) => region?.sizeBytes ?? 0),
     );
   }
 
-  #unmapRegions(): void {
-    for (const open of this.#regions) {
-      open?.region.revoke();
-      for (const mapping of open?.mappings ?? []) munmap(mapping);
-    }
-  }
-
-  #openRegion(index: number): OpenRegion | undefined {
+  #openRegion(index: number): Region | undefined {
     const connection = this.#connection;
     const request = encodeRegionInfoRequest(index, REGION_INFO_MAX_BYTES);
     const { body, fds } = connection.request(Command.DEVICE_GET_REGION_INFO, request, 'VFIO');
@@ -277,7 +340,7 @@ class VfioUserDevice implements VfioDevice {
       if (info.index !== index) throw connection.broken(`described region ${info.index} instead of ${index}`);
       if (info.sizeBytes === 0) return undefined;
       const name = `${regionName(index)} of ${this.address}`;
-      const { windows, mappings } = this.#mapAreas(info, fds[0]);
+      const windows = this.#memory.map(info, fds[0]);
       const properties = {
         index,
         name,
@@ -285,41 +348,10 @@ class VfioUserDevice implements VfioDevice {
         readable: (info.flags & REGION_FLAG_READ) !== 0,
         writable: (info.flags & REGION_FLAG_WRITE) !== 0,
       };
-      return { region: new Region(properties, this.#messageAccess(index), windows), mappings };
+      return new Region(properties, this.#messageAccess(index), windows);
     } finally {
-      closeFds(fds);
+      connection.closeFds(fds);
     }
-  }
-
-  /** Maps what the server shares. What cannot be mapped, or not safely, is reached by messages. */
-  #mapAreas(info: RegionInfo, fd: number | undefined): { windows: MappedWindow[]; mappings: Mapping[] } {
-    const windows: MappedWindow[] = [];
-    const mappings: Mapping[] = [];
-    const readWriteMap = REGION_FLAG_MMAP | REGION_FLAG_READ | REGION_FLAG_WRITE;
-    if (fd === undefined || (info.flags & readWriteMap) !== readWriteMap || !sealAgainstShrinking(fd)) {
-      return { windows, mappings };
-    }
-    const fileBytes = fstatSync(fd).size;
-    for (const area of info.areas ?? [{ offset: 0, sizeBytes: info.sizeBytes }]) {
-      const start = info.offset + area.offset;
-      if (start + area.sizeBytes > fileBytes) {
-        for (const mapping of mappings) munmap(mapping);
-        throw this.#connection.broken(
-          `shares ${area.sizeBytes} bytes at ${start} of a file of ${fileBytes} bytes for region ${info.index}`,
-        );
-      }
-      const aligned =
-        start % PAGE_BYTES === 0 && area.offset % PAGE_BYTES === 0 && area.sizeBytes % PAGE_BYTES === 0;
-      if (!aligned || area.sizeBytes === 0 || area.sizeBytes > MAX_AREA_BYTES) continue;
-      try {
-        const mapping = mapShared(fd, area.sizeBytes, start);
-        mappings.push(mapping);
-        windows.push({ offset: area.offset, buffer: mapping.buffer });
-      } catch (error) {
-        if (!(error instanceof NicError)) throw error;
-      }
-    }
-    return { windows, mappings };
   }
 
   #messageAccess(index: number): RegionAccess {

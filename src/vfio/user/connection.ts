@@ -1,11 +1,16 @@
 /**
  * The client's end of a connection: requests that wait for their reply, commands of the server's that come in
  * between, and the end of it, however it comes.
+ *
+ * The server is not trusted to answer. A request has a deadline, all of them together have an account (patience.ts), and
+ * commands that come unasked are served a few at a time, without waiting for the server to take the answers.
  */
 import { constants } from 'node:os';
 import { NicError, type NicErrorCode } from '../../errors.js';
 import { watchFd } from '../../syscalls/descriptors.js';
+import { ForeignDescriptors } from '../../syscalls/foreign-descriptors.js';
 import { ClientDma } from './client-dma.js';
+import { Patience } from './patience.js';
 import {
   type Capabilities,
   Command,
@@ -18,18 +23,35 @@ import {
   encodeReply,
   encodeVersion,
   HEADER_BYTES,
+  type Header,
   MessageType,
   REGION_RANGE_BYTES,
   VERSION_MAJOR,
   VERSION_MINOR,
+  type Version,
 } from './protocol.js';
-import { closeFds, type Message, MessageSocket } from './socket.js';
+import { type Message, MessageSocket } from './socket.js';
 
 const { EINVAL, EIO } = constants.errno;
 
 /** A region's reply brings one descriptor; servers may repeat it for each area. */
 const MAX_MESSAGE_FDS = 16;
 const MAX_MESSAGE_BYTES = HEADER_BYTES + REGION_RANGE_BYTES + DEFAULT_MAX_TRANSFER_BYTES;
+/** The reply to VERSION has about 200 bytes. */
+const MAX_VERSION_BYTES = 16384;
+/** Commands of the server's that are served before the event loop gets its turn. */
+const COMMANDS_PER_TURN = 64;
+const TURN_MS = 2;
+/** Commands of the server's before the reply to ours: more than any device needs for one register access. */
+const COMMANDS_PER_REQUEST = 16384;
+
+/** What this side proposes. */
+const OURS: Version = {
+  major: VERSION_MAJOR,
+  minor: VERSION_MINOR,
+  // `Region.readTrapped32` is what drivers read such registers with.
+  capabilities: { ...DEFAULT_CAPABILITIES, maxMessageFds: MAX_MESSAGE_FDS, trappedReads: 1 },
+};
 
 interface Reply {
   /** Valid until the next request. */
@@ -44,18 +66,26 @@ export class Connection {
   readonly dma: ClientDma;
   readonly #socket: MessageSocket;
   readonly #timeoutMs: number;
+  readonly #patience: Patience;
+  readonly #descriptors = new ForeignDescriptors();
   readonly #listeners = new Set<(error: Error) => void>();
   #capabilities: Capabilities = DEFAULT_CAPABILITIES;
-  #stopWatching: () => void;
+  #stopWatching: () => void = () => {};
+  /** Called in place of serving what comes unasked. */
+  #onInput: (() => void) | undefined;
+  /** Answers to the server's commands that it did not take yet; no further command is read before it has. */
+  #unsent: Uint8Array | undefined;
   #nextId = 1;
   #gone: NicError | undefined;
   #closed = false;
 
-  constructor(fd: number, path: string, timeoutMs: number) {
+  /** Takes over the connected socket `fd`. */
+  constructor(fd: number, path: string, timeoutMs: number, patienceMs: number) {
     this.path = path;
     this.#timeoutMs = timeoutMs;
-    this.#socket = new MessageSocket(fd, path, MAX_MESSAGE_BYTES, MAX_MESSAGE_FDS);
-    this.#stopWatching = watchFd(fd, { readable: true }, false, () => this.#serveUnasked());
+    this.#patience = new Patience(patienceMs, performance.now());
+    this.#socket = new MessageSocket(fd, path, MAX_VERSION_BYTES, MAX_MESSAGE_FDS, this.#descriptors);
+    this.#watch(false);
     this.dma = new ClientDma({
       request: (command, body, fds) => this.send(command, body, 'DMA_MAP', fds),
       isGone: () => this.gone || this.#closed,
@@ -76,14 +106,33 @@ export class Connection {
     return Math.min(this.#capabilities.maxTransferBytes, DEFAULT_MAX_TRANSFER_BYTES);
   }
 
+  /** Agrees on a version with the server. @throws NicError as `request` */
   negotiate(): void {
-    const ours = {
-      major: VERSION_MAJOR,
-      minor: VERSION_MINOR,
-      // `Region.readTrapped32` is what drivers read such registers with.
-      capabilities: { ...DEFAULT_CAPABILITIES, maxMessageFds: MAX_MESSAGE_FDS, trappedReads: 1 },
-    };
-    const { major, minor, capabilities } = this.ask(Command.VERSION, encodeVersion(ours), decodeVersion);
+    this.#agree(this.ask(Command.VERSION, encodeVersion(OURS), decodeVersion));
+  }
+
+  /** Like `negotiate`, without stopping the event loop. @throws the signal's reason where that is aborted */
+  async negotiateAsync(signal?: AbortSignal): Promise<void> {
+    const id = this.#takeId();
+    const deadlineMs = performance.now() + this.#timeoutMs;
+    try {
+      this.#sendAll(encodeCommand(id, Command.VERSION, encodeVersion(OURS)), [], deadlineMs);
+      const { header, body, fds } = await this.#nextMessage(deadlineMs, signal);
+      this.closeFds(fds);
+      if (header.type !== MessageType.REPLY || header.id !== id) {
+        throw this.#protocolError('sent something else than the reply to VERSION');
+      }
+      if (header.error) throw this.#refused('VFIO', Command.VERSION, header);
+      this.#agree(this.check(() => decodeVersion(body)));
+    } catch (error) {
+      // ends the connection where that is to blame
+      this.check(() => {
+        throw error;
+      });
+    }
+  }
+
+  #agree({ major, minor, capabilities }: Version): void {
     if (major !== VERSION_MAJOR || minor > VERSION_MINOR) {
       throw this.broken(
         `speaks version ${major}.${minor} where ${VERSION_MAJOR}.${VERSION_MINOR} was proposed`,
@@ -94,13 +143,48 @@ export class Connection {
       throw this.broken(`transfers only ${capabilities.maxTransferBytes} bytes in a message`);
     }
     this.#capabilities = capabilities;
+    this.#socket.maxMessageBytes = MAX_MESSAGE_BYTES;
+  }
+
+  /** Waits for a message with the event loop running. */
+  #nextMessage(deadlineMs: number, signal: AbortSignal | undefined): Promise<Message> {
+    return new Promise<Message>((resolve, reject) => {
+      const finish = (settle: () => void): void => {
+        this.#onInput = undefined;
+        clearTimeout(timer);
+        signal?.removeEventListener('abort', onAbort);
+        settle();
+      };
+      const onAbort = (): void => finish(() => reject(signal?.reason));
+      const onTimeout = (): void => {
+        // this process may have been the slow one
+        this.#onInput?.();
+        if (this.#onInput !== undefined) finish(() => reject(this.#silent('did not answer VERSION')));
+      };
+      const timer = setTimeout(onTimeout, deadlineMs - performance.now());
+      this.#onInput = () => {
+        try {
+          const message = this.#socket.receive(true);
+          if (message !== undefined) finish(() => resolve(message));
+        } catch (error) {
+          finish(() => reject(error));
+        }
+      };
+      signal?.addEventListener('abort', onAbort, { once: true });
+      if (signal?.aborted) onAbort();
+    });
+  }
+
+  /** Closes descriptors that came from the server, and empties the list. */
+  closeFds(fds: number[]): void {
+    this.#descriptors.close(fds);
   }
 
   /** Sends a command whose reply has no descriptors, and reads its body. */
   ask<T>(command: number, body: Uint8Array, decode: (body: Uint8Array) => T, code: NicErrorCode = 'VFIO'): T {
     const reply = this.request(command, body, code);
     if (reply.fds.length > 0) {
-      closeFds(reply.fds);
+      this.closeFds(reply.fds);
       throw this.broken(`sent descriptors with its reply to ${commandName(command)}`);
     }
     return this.check(() => decode(reply.body));
@@ -109,7 +193,7 @@ export class Connection {
   /** Sends a command whose reply has no body. */
   send(command: number, body: Uint8Array, code: NicErrorCode, fds: readonly number[] = []): void {
     const reply = this.request(command, body, code, fds);
-    closeFds(reply.fds);
+    this.closeFds(reply.fds);
   }
 
   /**
@@ -121,16 +205,40 @@ export class Connection {
     if (this.#gone !== undefined) {
       throw new NicError('PEER_GONE', this.#gone.message, { path: this.path, cause: this.#gone });
     }
-    const id = this.#nextId;
-    this.#nextId = (id + 1) & 0xffff;
-    const deadlineMs = performance.now() + this.#timeoutMs;
+    const startMs = performance.now();
+    const deadlineMs = startMs + Math.min(this.#timeoutMs, this.#patience.allowanceMs(startMs));
     const { header, ...reply } = this.check(() => {
-      this.#sendAll(encodeCommand(id, command, body), fds, deadlineMs);
-      return this.#receiveReply(id, command, deadlineMs);
+      try {
+        return this.#exchange(command, body, fds, deadlineMs);
+      } finally {
+        this.#patience.spend(performance.now() - startMs);
+      }
     });
     if (!header.error) return reply;
-    closeFds(reply.fds);
-    throw new NicError(code, `The vfio-user server at ${this.path} refused ${commandName(command)}`, {
+    this.closeFds(reply.fds);
+    throw this.#refused(code, command, header);
+  }
+
+  #exchange(command: number, body: Uint8Array, fds: readonly number[], deadlineMs: number): Message {
+    const id = this.#takeId();
+    const unsent = this.#unsent;
+    if (unsent !== undefined) {
+      this.#sendAll(unsent, [], deadlineMs);
+      this.#unsent = undefined;
+      this.#watch(false);
+    }
+    this.#sendAll(encodeCommand(id, command, body), fds, deadlineMs);
+    return this.#receiveReply(id, command, deadlineMs);
+  }
+
+  #takeId(): number {
+    const id = this.#nextId;
+    this.#nextId = (id + 1) & 0xffff;
+    return id;
+  }
+
+  #refused(code: NicErrorCode, command: number, header: Header): NicError {
+    return new NicError(code, `The vfio-user server at ${this.path} refused ${commandName(command)}`, {
       errno: header.errno === 0 || header.errno > 4095 ? undefined : header.errno,
       path: this.path,
       syscall: commandName(command),
@@ -197,16 +305,17 @@ export class Connection {
   #sendAll(bytes: Uint8Array, fds: readonly number[], deadlineMs: number): void {
     let sentBytes = 0;
     while (sentBytes < bytes.length) {
-      const sent = this.#socket.send(bytes.subarray(sentBytes), sentBytes === 0 ? fds : []);
-      sentBytes += sent;
-      if (sentBytes < bytes.length && performance.now() > deadlineMs) throw this.#silent('took no message');
+      sentBytes += this.#socket.send(bytes.subarray(sentBytes), sentBytes === 0 ? fds : [], true);
+      if (sentBytes < bytes.length && !this.#socket.waitForRoom(deadlineMs)) {
+        throw this.#silent('took no message');
+      }
     }
   }
 
   #silent(what: string): NicError {
     return new NicError(
       'PEER_GONE',
-      `The vfio-user server at ${this.path} ${what} within ${this.#timeoutMs} ms`,
+      `The vfio-user server at ${this.path} ${what} within ${this.#timeoutMs} ms, or was slow for too long`,
       {
         path: this.path,
         hint: 'It is stopped or overloaded, or it runs in this very thread, which waits here. Run it in another process.',
@@ -215,7 +324,7 @@ export class Connection {
   }
 
   #receiveReply(id: number, command: number, deadlineMs: number): Message {
-    for (;;) {
+    for (let served = 0; ; served++) {
       const message = this.#socket.receive(false, deadlineMs);
       if (message === undefined) {
         if (performance.now() < deadlineMs) continue;
@@ -224,51 +333,70 @@ export class Connection {
       const { header } = message;
       if (header.type === MessageType.REPLY) {
         if (header.id === id && header.command === command) return message;
-        closeFds(message.fds);
-        throw new NicError(
-          'PROTOCOL',
-          `The vfio-user server at ${this.path} answered ${commandName(header.command)} (message ${header.id}) ` +
+        this.closeFds(message.fds);
+        throw this.#protocolError(
+          `answered ${commandName(header.command)} (message ${header.id}) ` +
             `where ${commandName(command)} (message ${id}) was asked`,
-          { path: this.path },
         );
       }
-      this.#serveCommand(message, deadlineMs);
-      if (performance.now() > deadlineMs) throw this.#silent(`did not answer ${commandName(command)}`);
+      const answer = this.#serveCommand(message);
+      if (answer !== undefined) this.#sendAll(answer, [], deadlineMs);
+      if (served >= COMMANDS_PER_REQUEST || performance.now() > deadlineMs) {
+        throw this.#silent(`did not answer ${commandName(command)}`);
+      }
     }
+  }
+
+  #watch(forWriting: boolean): void {
+    this.#stopWatching();
+    const events = forWriting ? { writable: true } : { readable: true };
+    this.#stopWatching = watchFd(this.#socket.fd, events, false, () => {
+      try {
+        // what goes wrong ends the connection and is told to the listeners
+        if (this.#onInput !== undefined) this.#onInput();
+        else this.check(() => (this.#unsent === undefined ? this.#serveUnasked() : this.#flush()));
+      } catch {}
+    });
   }
 
   /** What comes while nothing is asked: the server's own commands, or the end. */
   #serveUnasked(): void {
-    try {
-      this.check(() => {
-        for (;;) {
-          const message = this.#socket.receive(true);
-          if (message === undefined) return;
-          if (message.header.type === MessageType.REPLY) {
-            closeFds(message.fds);
-            throw new NicError(
-              'PROTOCOL',
-              `The vfio-user server at ${this.path} answered what was not asked`,
-            );
-          }
-          this.#serveCommand(message, performance.now() + this.#timeoutMs);
-        }
-      });
-    } catch {
-      // check() has told the listeners
+    const endMs = performance.now() + TURN_MS;
+    for (let served = 0; served < COMMANDS_PER_TURN && performance.now() < endMs; served++) {
+      const message = this.#socket.receive(true);
+      if (message === undefined) return;
+      if (message.header.type === MessageType.REPLY) {
+        this.closeFds(message.fds);
+        throw this.#protocolError('answered what was not asked');
+      }
+      const answer = this.#serveCommand(message);
+      if (answer === undefined) continue;
+      const sentBytes = this.#socket.send(answer, [], true);
+      if (sentBytes === answer.length) continue;
+      this.#unsent = answer.subarray(sentBytes);
+      this.#watch(true);
+      return;
     }
   }
 
-  /** DMA_READ and DMA_WRITE from the server. */
-  #serveCommand(message: Message, deadlineMs: number): void {
-    const { header, body, fds } = message;
-    closeFds(fds);
-    if (header.type !== MessageType.COMMAND) {
-      throw new NicError(
-        'PROTOCOL',
-        `The vfio-user server at ${this.path} sent a message of type ${header.type}`,
-      );
+  /** Goes on with an answer that the server did not take. */
+  #flush(): void {
+    const unsent = this.#unsent!;
+    const sentBytes = this.#socket.send(unsent, [], true);
+    if (sentBytes < unsent.length) {
+      this.#unsent = unsent.subarray(sentBytes);
+      return;
     }
+    this.#unsent = undefined;
+    this.#watch(false);
+  }
+
+  /** DMA_READ and DMA_WRITE from the server. Returns the answer, if it wants one. */
+  #serveCommand(message: Message): Uint8Array | undefined {
+    const { header, body, fds } = message;
+    this.closeFds(fds);
+    if (header.type !== MessageType.COMMAND)
+      throw this.#protocolError(`sent a message of type ${header.type}`);
     let answer: Uint8Array;
     try {
       answer = encodeReply(header.id, header.command, this.dma.serve(header.command, body));
@@ -276,6 +404,6 @@ export class Connection {
       const errno = error instanceof NicError ? Math.abs(error.errno ?? EINVAL) : EIO;
       answer = encodeErrorReply(header.id, header.command, errno);
     }
-    if (!header.noReply) this.#sendAll(answer, [], deadlineMs);
+    return header.noReply ? undefined : answer;
   }
 }

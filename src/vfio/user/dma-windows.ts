@@ -2,10 +2,9 @@
  * The client's memory as the server holds it: what DMA_MAP gave, mapped, sorted by IOVA. `find` is on the packet path of a device
  * model: no allocation but the first time a window is used.
  *
- * What is safe against a hostile client and what is not: a window is only mapped where the file is as long as the
- * window when it comes, and a memfd that allows it is sealed against shrinking first. A client that gives a file that
- * cannot be sealed and truncates it later makes the next access a SIGBUS, which ends this process; so does a
- * file on a full or failing file system. Serve clients you trust that far, or give each its own process.
+ * The client is not trusted: memory is mapped only if it can be sealed against shrinking, as an access beyond the end of
+ * a file that a client has cut is a SIGBUS, which ends this process. That is so for memfds alone. `trustClient` takes any
+ * file (QEMU's memory-backend-file), with what a file can do: shrink, be on a full disk, or let an access wait.
  */
 import { fstatSync, type Stats } from 'node:fs';
 import { constants } from 'node:os';
@@ -19,6 +18,7 @@ import {
   PROT_WRITE,
   viewMemory,
 } from '../../syscalls/memory.js';
+import type { MappingShare } from './mapping-budget.js';
 import { sealAgainstShrinking } from './memory.js';
 import {
   DMA_MAP_FILE_IO,
@@ -31,14 +31,12 @@ import {
 } from './protocol.js';
 import type { DmaWindow } from './served-device.js';
 
-const { EEXIST, EINVAL, ENOENT, ENOSPC, ENOTSUP } = constants.errno;
+const { EEXIST, EINVAL, ENOENT, ENOSPC, ENOTSUP, EPERM } = constants.errno;
 
 /** Addresses are numbers in the device model. */
 const IOVA_LIMIT = 2n ** 53n;
 const KNOWN_FLAGS = DMA_MAP_READ | DMA_MAP_WRITE | DMA_MAP_MMAP | DMA_MAP_FILE_IO;
 
-/** Most maps at a time: the kernel allows a process 65530 mappings (vm.max_map_count). */
-export const MAX_DMA_MAPS = 32768;
 /**
  * Long maps are several windows, as Node 20 aborts on views over 4 GiB. Each reaches this much beyond where the
  * next one starts, so an access up to this long never meets a border.
@@ -80,11 +78,23 @@ function hex(value: bigint | number): string {
   return `0x${value.toString(16)}`;
 }
 
+export interface DmaWindowOptions {
+  /** What of the process's mappings the client may have. */
+  readonly share: MappingShare;
+  /** Maps memory that can shrink. Default false. */
+  readonly trustClient?: boolean;
+}
+
 export class DmaWindowTable {
+  readonly #options: DmaWindowOptions;
   /** Sorted by IOVA, not overlapping. */
   readonly #maps: DmaMapRecord[] = [];
   #last: Chunk | undefined;
   #generation = 0;
+
+  constructor(options: DmaWindowOptions) {
+    this.#options = options;
+  }
 
   /** Changes with each map and unmap. */
   get generation(): number {
@@ -118,8 +128,9 @@ export class DmaWindowTable {
     if ((flags & ~KNOWN_FLAGS) !== 0 || (flags & (DMA_MAP_READ | DMA_MAP_WRITE)) === 0) {
       throw refused(EINVAL, `${what} has flags ${hex(flags)}`);
     }
-    if (this.#maps.length >= MAX_DMA_MAPS)
-      throw refused(ENOSPC, `${what} is one of more than ${MAX_DMA_MAPS}`);
+    // memory that comes without a file is not mapped, but has to be remembered
+    const { maxMappings } = this.#options.share;
+    if (this.#maps.length >= maxMappings) throw refused(ENOSPC, `${what} is one of more than ${maxMappings}`);
     const first = Number(iova);
     const end = first + Number(sizeBytes);
     const place = this.#countStartingAtOrBelow(end - 1);
@@ -128,7 +139,8 @@ export class DmaWindowTable {
     const readable = (flags & DMA_MAP_READ) !== 0;
     const writable = (flags & DMA_MAP_WRITE) !== 0;
     const protection = (readable ? PROT_READ : 0) | (writable ? PROT_WRITE : 0);
-    const memory = fd === undefined ? undefined : mapFile(fd, Number(offset), end - first, protection, what);
+    const memory =
+      fd === undefined ? undefined : this.#mapFile(fd, Number(offset), end - first, protection, what);
     this.#maps.splice(place, 0, { iova: first, end, readable, writable, memory, chunks: [] });
     this.#generation++;
   }
@@ -169,7 +181,47 @@ export class DmaWindowTable {
   #drop(maps: readonly DmaMapRecord[]): void {
     this.#last = undefined;
     this.#generation++;
-    for (const { memory } of maps) if (memory !== undefined) munmapAddress(memory.address, memory.sizeBytes);
+    for (const { memory } of maps) {
+      if (memory === undefined) continue;
+      munmapAddress(memory.address, memory.sizeBytes);
+      this.#options.share.give(memory.sizeBytes);
+    }
+  }
+
+  #mapFile(fd: number, offset: number, sizeBytes: number, protection: number, what: string): MappedFile {
+    const file = this.#inspect(fd, what);
+    if (offset + sizeBytes > file.size) {
+      throw refused(
+        EINVAL,
+        `${what} from offset ${hex(offset)} is beyond its file of ${hex(file.size)} bytes`,
+      );
+    }
+    const pageBytes = filePageBytes(file);
+    const start = offset - (offset % pageBytes);
+    const mappedBytes = Math.ceil((offset + sizeBytes - start) / pageBytes) * pageBytes;
+    const { share } = this.#options;
+    if (!share.take(mappedBytes)) {
+      throw refused(
+        ENOSPC,
+        `${what} is more than the share of this process's mappings that a client may have`,
+      );
+    }
+    try {
+      const address = mmapAddress(fd, mappedBytes, start, protection, MAP_SHARED);
+      return { address, sizeBytes: mappedBytes, offset: offset - start };
+    } catch (error) {
+      share.give(mappedBytes);
+      throw error;
+    }
+  }
+
+  /** A file that stays as long as it is, or whose owner is trusted to leave it so. */
+  #inspect(fd: number, what: string): Stats {
+    // Sealed first: a size that is looked at before could be gone again, and other files may let a look at them wait.
+    if (!sealAgainstShrinking(fd) && this.#options.trustClient !== true) throw canShrink(what);
+    const file = fstatSync(fd);
+    if (!file.isFile()) throw refused(EINVAL, `${what} comes with a descriptor that is not a file in memory`);
+    return file;
   }
 
   #countStartingAtOrBelow(iova: number): number {
@@ -213,25 +265,11 @@ function makeChunk(map: DmaMapRecord, memory: MappedFile, index: number): Chunk 
   };
 }
 
-function mapFile(
-  fd: number,
-  offset: number,
-  sizeBytes: number,
-  protection: number,
-  what: string,
-): MappedFile {
-  // seal first: a size that is looked at before could be gone again
-  sealAgainstShrinking(fd);
-  const file = fstatSync(fd);
-  if (!file.isFile()) throw refused(EINVAL, `${what} comes with a descriptor that is not a file in memory`);
-  if (offset + sizeBytes > file.size) {
-    throw refused(EINVAL, `${what} from offset ${hex(offset)} is beyond its file of ${hex(file.size)} bytes`);
-  }
-  const pageBytes = filePageBytes(file);
-  const start = offset - (offset % pageBytes);
-  const mappedBytes = Math.ceil((offset + sizeBytes - start) / pageBytes) * pageBytes;
-  const address = mmapAddress(fd, mappedBytes, start, protection, MAP_SHARED);
-  return { address, sizeBytes: mappedBytes, offset: offset - start };
+function canShrink(what: string): NicError {
+  return new NicError('DMA_MAP', `${what} comes with memory that its owner could shrink`, {
+    errno: EPERM,
+    hint: 'Memory from memfd_create with MFD_ALLOW_SEALING is taken (in QEMU: -object memory-backend-memfd). For clients you trust, any file is: barewire emulate --trust-client.',
+  });
 }
 
 /** Hugepage files can be mapped in whole pages only, and say so by their block size. */

@@ -5,11 +5,22 @@
  * in the kernel's VFIO. Where the client gives an eventfd for the actions MASK and UNMASK, the client signals it and
  * the vector follows: the kernel's meaning, which QEMU relies on for the end of a level interrupt; the protocol's
  * text lets the server signal it instead, which nobody does.
+ *
+ * The client holds these counters too and decides with us whether a read or a write on one waits. So they are only
+ * touched by calls that cannot wait (syscalls/event-counters.ts), and a descriptor that is no event counter is refused
+ * before anything is done to it.
  */
-import { readlinkSync, readSync, writeSync } from 'node:fs';
 import { constants } from 'node:os';
-import { NicError } from '../../errors.js';
-import { setBlocking, watchFd } from '../../syscalls/descriptors.js';
+import { errnoText, NicError } from '../../errors.js';
+import { closeFd, setBlocking, watchFd } from '../../syscalls/descriptors.js';
+import {
+  canReadWithoutWaiting,
+  isEventfd,
+  prepareSignals,
+  readEventfd,
+  signalEventfd,
+  signalTrusted,
+} from '../../syscalls/event-counters.js';
 import { PciIrq } from '../types.js';
 import {
   IRQ_ACTION_MASK,
@@ -23,18 +34,27 @@ import {
   IRQ_FLAG_MASKABLE,
   type SetIrqs,
 } from './protocol.js';
-import { closeFds } from './socket.js';
 
-const { EINVAL } = constants.errno;
+const { EINVAL, ENOTSUP } = constants.errno;
 const DATA_MASK = IRQ_DATA_NONE | IRQ_DATA_BOOL | IRQ_DATA_EVENTFD;
 const ACTION_MASK = IRQ_ACTION_MASK | IRQ_ACTION_UNMASK | IRQ_ACTION_TRIGGER;
 
-/** Adds 1 to an eventfd. */
-const ONE = new Uint8Array(new BigUint64Array([1n]).buffer);
-const eventCount = new Uint8Array(8);
-
 function refused(text: string): NicError {
   return new NicError('INTERRUPTS', text, { errno: EINVAL });
+}
+
+function impossible(what: string): NicError {
+  return new NicError('INTERRUPTS', `Interrupts of a client cannot be served: ${what}`, {
+    errno: ENOTSUP,
+    hint: 'For clients you trust not to stop this process they can: barewire emulate --trust-client.',
+  });
+}
+
+export interface InterruptTableOptions {
+  /** Reads and writes counters plainly where the kernel has no call that cannot wait. Default false. */
+  readonly trustClient?: boolean;
+  /** Told about interrupts that could not be signalled; they stay pending. */
+  readonly onError?: (error: NicError) => void;
 }
 
 /** An eventfd that the client signals to mask or unmask a vector. */
@@ -66,10 +86,15 @@ class Vectors {
 
 export class InterruptTable {
   readonly #indices: readonly Vectors[];
+  readonly #options: InterruptTableOptions;
+  /** What signals a counter; returns 0 or the errno. */
+  readonly #signal: (fd: number) => number;
 
   /** @param counts vectors per interrupt index */
-  constructor(counts: readonly number[]) {
+  constructor(counts: readonly number[], options: InterruptTableOptions = {}) {
     this.#indices = counts.map((count, index) => new Vectors(index, count));
+    this.#options = options;
+    this.#signal = prepareSignals() !== 0 && options.trustClient === true ? signalTrusted : signalEventfd;
   }
 
   get indexCount(): number {
@@ -92,8 +117,24 @@ export class InterruptTable {
       vectors.pending[vector] = 1;
       return;
     }
-    if ((vectors.flags & IRQ_FLAG_AUTOMASKED) !== 0) vectors.masked[vector] = 1;
-    signal(fd);
+    this.#fire(vectors, vector, fd);
+  }
+
+  #fire(vectors: Vectors, vector: number, fd: number): void {
+    const errno = this.#signal(fd);
+    vectors.pending[vector] = errno === 0 ? 0 : 1;
+    if (errno === 0) {
+      if ((vectors.flags & IRQ_FLAG_AUTOMASKED) !== 0) vectors.masked[vector] = 1;
+    } else {
+      const text = `An interrupt cannot be signalled: ${errnoText(errno)}`;
+      this.#options.onError?.(new NicError('INTERRUPTS', text, { errno }));
+    }
+  }
+
+  #unmask(vectors: Vectors, vector: number): void {
+    vectors.masked[vector] = 0;
+    const fd = vectors.eventfds[vector]!;
+    if (vectors.pending[vector] !== 0 && fd >= 0) this.#fire(vectors, vector, fd);
   }
 
   /**
@@ -121,7 +162,7 @@ export class InterruptTable {
       throw refused(`${data.length} bytes of data for ${count} vectors`);
     }
     if (dataType === IRQ_DATA_EVENTFD) {
-      setEvents(vectors, action, start, count, fds);
+      this.#setEvents(vectors, action, start, count, fds);
       return;
     }
     if (fds.length > 0) throw refused('Descriptors with data that are none');
@@ -129,8 +170,53 @@ export class InterruptTable {
       if (dataType === IRQ_DATA_BOOL && data[i] === 0) continue;
       if (action === IRQ_ACTION_TRIGGER) this.raise(index, start + i);
       else if (action === IRQ_ACTION_MASK) vectors.masked[start + i] = 1;
-      else unmask(vectors, start + i);
+      else this.#unmask(vectors, start + i);
     }
+  }
+
+  #setEvents(vectors: Vectors, action: number, start: number, count: number, fds: number[]): void {
+    if (fds.length !== 0 && fds.length !== count)
+      throw refused(`${fds.length} descriptors for ${count} vectors`);
+    this.#checkCounters(action, fds);
+    const taken = fds.splice(0);
+    for (let i = 0; i < count; i++) {
+      const vector = start + i;
+      const fd = taken[i];
+      if (action !== IRQ_ACTION_TRIGGER) {
+        const events = action === IRQ_ACTION_MASK ? vectors.maskEvents : vectors.unmaskEvents;
+        unwatch(events, vector);
+        if (fd !== undefined) events.set(vector, this.#watch(vectors, vector, action, fd));
+      } else if (fd === undefined) {
+        disconnect(vectors, vector);
+      } else {
+        const old = vectors.eventfds[vector]!;
+        vectors.eventfds[vector] = fd;
+        if (old >= 0) closeFd(old);
+      }
+    }
+  }
+
+  #checkCounters(action: number, fds: readonly number[]): void {
+    if (fds.length === 0) return;
+    if (!fds.every(isEventfd)) throw refused('A descriptor is not an eventfd');
+    const errno = prepareSignals();
+    if (errno === 0 && canReadWithoutWaiting()) return;
+    if (this.#options.trustClient === true) {
+      for (const fd of fds) setBlocking(fd, false);
+    } else if (errno !== 0 && action === IRQ_ACTION_TRIGGER) {
+      throw impossible(`the kernel has no asynchronous I/O for this process (${errnoText(errno)})`);
+    } else if (!canReadWithoutWaiting() && action !== IRQ_ACTION_TRIGGER) {
+      throw impossible('the kernel (before Linux 5.8) cannot read an eventfd without waiting');
+    }
+  }
+
+  #watch(vectors: Vectors, vector: number, action: number, fd: number): Watched {
+    const stop = watchFd(fd, { readable: true }, false, () => {
+      if (readEventfd(fd) === 0) return;
+      if (action === IRQ_ACTION_MASK) vectors.masked[vector] = 1;
+      else this.#unmask(vectors, vector);
+    });
+    return { fd, stop };
   }
 
   /** Disconnects everything. */
@@ -160,60 +246,13 @@ function checkFlags(flags: number, index: number): { dataType: number; action: n
   return { dataType, action };
 }
 
-function setEvents(vectors: Vectors, action: number, start: number, count: number, fds: number[]): void {
-  if (fds.length !== 0 && fds.length !== count)
-    throw refused(`${fds.length} descriptors for ${count} vectors`);
-  for (const fd of fds) {
-    if (!isEventfd(fd)) throw refused('A descriptor is not an eventfd');
-    // one that counted to its end must not stop the server
-    setBlocking(fd, false);
-  }
-  const taken = fds.splice(0);
-  for (let i = 0; i < count; i++) {
-    const vector = start + i;
-    const fd = taken[i];
-    if (action !== IRQ_ACTION_TRIGGER) {
-      const events = action === IRQ_ACTION_MASK ? vectors.maskEvents : vectors.unmaskEvents;
-      unwatch(events, vector);
-      if (fd !== undefined) events.set(vector, watch(vectors, vector, action, fd));
-    } else if (fd === undefined) {
-      disconnect(vectors, vector);
-    } else {
-      const old = vectors.eventfds[vector]!;
-      vectors.eventfds[vector] = fd;
-      if (old >= 0) closeFds([old]);
-    }
-  }
-}
-
 /** A vector without an eventfd has no mask and nothing pending either. */
 function disconnect(vectors: Vectors, vector: number): void {
   const fd = vectors.eventfds[vector]!;
   vectors.eventfds[vector] = -1;
   vectors.masked[vector] = 0;
   vectors.pending[vector] = 0;
-  if (fd >= 0) closeFds([fd]);
-}
-
-function unmask(vectors: Vectors, vector: number): void {
-  vectors.masked[vector] = 0;
-  if (vectors.pending[vector] === 0) return;
-  vectors.pending[vector] = 0;
-  if ((vectors.flags & IRQ_FLAG_AUTOMASKED) !== 0) vectors.masked[vector] = 1;
-  signal(vectors.eventfds[vector]!);
-}
-
-function watch(vectors: Vectors, vector: number, action: number, fd: number): Watched {
-  const stop = watchFd(fd, { readable: true }, false, () => {
-    try {
-      readSync(fd, eventCount);
-    } catch {
-      return;
-    }
-    if (action === IRQ_ACTION_MASK) vectors.masked[vector] = 1;
-    else unmask(vectors, vector);
-  });
-  return { fd, stop };
+  if (fd >= 0) closeFd(fd);
 }
 
 function unwatch(events: Map<number, Watched>, vector: number): void {
@@ -221,18 +260,5 @@ function unwatch(events: Map<number, Watched>, vector: number): void {
   if (watched === undefined) return;
   events.delete(vector);
   watched.stop();
-  closeFds([watched.fd]);
-}
-
-function signal(fd: number): void {
-  if (fd < 0) return;
-  try {
-    writeSync(fd, ONE);
-  } catch {
-    // EAGAIN: the counter is at its end, so the client has an interrupt to see anyway
-  }
-}
-
-function isEventfd(fd: number): boolean {
-  return readlinkSync(`/proc/self/fd/${fd}`) === 'anon_inode:[eventfd]';
+  closeFd(watched.fd);
 }

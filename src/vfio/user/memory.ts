@@ -3,6 +3,7 @@
  * ends a Node.js process; a file sealed against shrinking cannot do that. Seals exist for memfds only.
  */
 import { ftruncateSync } from 'node:fs';
+import { NicError } from '../../errors.js';
 import { closeFd } from '../../syscalls/descriptors.js';
 import {
   addFileSeals,
@@ -21,7 +22,10 @@ import {
   PROT_WRITE,
 } from '../../syscalls/memory.js';
 
-/** Makes sure that the file cannot shrink. False where it still can. */
+/**
+ * Makes sure that the file cannot shrink. False where it still can. Asks the kernel only, never the maker of the file,
+ * who could let that wait: safe for descriptors of any kind.
+ */
 export function sealAgainstShrinking(fd: number): boolean {
   const seals = fileSeals(fd);
   if (seals < 0) return false;
@@ -39,14 +43,16 @@ export interface SharedMemory {
 /**
  * Memory that clients may map: a memfd of a fixed size.
  * @param sizeBytes a multiple of 4096
- * @throws NicError `SYSCALL`
+ * @throws NicError `SYSCALL`, `NO_MEMORY`
  */
 export function createSharedMemory(name: string, sizeBytes: number): SharedMemory {
   const fd = memfdCreate(name, MFD_CLOEXEC | MFD_ALLOW_SEALING);
   let mapping: Mapping;
   try {
     ftruncateSync(fd, sizeBytes);
-    addFileSeals(fd, F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_SEAL);
+    if (!addFileSeals(fd, F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_SEAL)) {
+      throw new NicError('NO_MEMORY', `The memory "${name}" cannot be sealed`, { path: `memfd:${name}` });
+    }
     mapping = mmap(fd, sizeBytes, 0, PROT_READ | PROT_WRITE, MAP_SHARED);
   } catch (error) {
     closeFd(fd);

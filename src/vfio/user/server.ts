@@ -1,27 +1,29 @@
 /**
- * Serves a `ServedDevice` over vfio-user: speaks the protocol with one client at a time and keeps what the client
+ * Serves a `ServedDevice` over vfio-user: takes clients, does what their messages say, and keeps what the client in place
  * shares, its memory (dma-windows.ts) and its event descriptors (interrupts.ts).
  *
- * A second client is refused: its connection is closed at once. When the client goes, for whatever reason, the
- * device is detached, the client's memory unmapped, its descriptors closed and the device reset, in this order; then
- * the next client may come. A message that makes no sense is answered with an error; where the borders between
- * messages are lost, or the client answers what was never asked, the connection ends. Nothing a client sends throws.
+ * Several connections may wait to say VERSION; the first that does gets the device, and the others are hung up on, as is
+ * whoever comes while it is taken. When the client goes, for whatever reason, the device is detached, the client's memory
+ * unmapped, its descriptors closed and the device reset, in this order; then the next client may come. A message that
+ * makes no sense is answered with an error; where the borders between messages are lost, or the client answers what was
+ * never asked, the connection ends. Nothing a client sends throws.
  *
  * Specification: vfio-user protocol 0.9.1. Left out: REGION_WRITE_MULTI, GET_REGION_IO_FDS, twin sockets, migration,
  * and DMA_READ/DMA_WRITE to the client: memory that comes without a file descriptor is accepted but out of reach.
  */
-import { fstatSync } from 'node:fs';
 import { constants } from 'node:os';
 import { NicError } from '../../errors.js';
 import { closeFd, watchFd } from '../../syscalls/descriptors.js';
+import { ForeignDescriptors } from '../../syscalls/foreign-descriptors.js';
+import { ListeningSocket } from '../../syscalls/listening-socket.js';
 import { PAGE_BYTES } from '../../syscalls/memory.js';
 import { acceptConnection } from '../../syscalls/unix-sockets.js';
 import { PCI_REGION_COUNT } from '../types.js';
-import { DmaWindowTable, MAX_DMA_MAPS } from './dma-windows.js';
+import { checkDevice } from './check-device.js';
+import { DmaWindowTable } from './dma-windows.js';
 import { InterruptTable } from './interrupts.js';
-import { sealAgainstShrinking } from './memory.js';
+import { type MappingShare, processMappings } from './mapping-budget.js';
 import {
-  type Capabilities,
   Command,
   commandName,
   DEFAULT_CAPABILITIES,
@@ -45,7 +47,6 @@ import {
   encodeRegionRange,
   encodeReply,
   encodeVersion,
-  HEADER_BYTES,
   MessageType,
   NO_BODY,
   REGION_FLAG_MMAP,
@@ -57,23 +58,22 @@ import {
   VERSION_MAJOR,
   VERSION_MINOR,
 } from './protocol.js';
-import type { DeviceHost, DmaWindow, ServedDevice, ServedRegion } from './served-device.js';
-import { closeFds, ListeningSocket, type Message, MessageSocket } from './socket.js';
+import type { DeviceHost, DmaWindow, ServedDevice } from './served-device.js';
+import {
+  type Answer,
+  type ConnectionOwner,
+  DEFAULT_TIMEOUTS,
+  MAX_MESSAGE_FDS,
+  ServerConnection,
+  type ServerTimeouts,
+} from './server-connection.js';
+import type { Message } from './socket.js';
 
 const { EAGAIN, EINVAL, EIO, ENOTSUP, EPERM } = constants.errno;
 
-/** QEMU refuses servers that take more descriptors a message than 16. */
-const MAX_MESSAGE_FDS = 16;
-const MAX_MESSAGE_BYTES = HEADER_BYTES + REGION_RANGE_BYTES + DEFAULT_MAX_TRANSFER_BYTES;
-const SERVER_CAPABILITIES: Capabilities = {
-  maxMessageFds: MAX_MESSAGE_FDS,
-  maxTransferBytes: DEFAULT_MAX_TRANSFER_BYTES,
-  maxDmaMaps: MAX_DMA_MAPS,
-  pageSizesBytes: PAGE_BYTES,
-};
-/** Messages handled before the event loop gets its turn. */
-const MESSAGES_PER_TURN = 64;
 const BACKLOG = 4;
+/** Connections that have not said VERSION. The oldest gives way to one more. */
+const MAX_CANDIDATES = 4;
 /** After a failing accept (no descriptors left, for example) the next try waits. */
 const ACCEPT_RETRY_MS = 100;
 
@@ -85,6 +85,13 @@ export interface VfioUserServerOptions {
   readonly onError?: (error: unknown) => void;
   /** Called after a client was attached (true) and after one was detached (false). */
   readonly onClient?: (attached: boolean) => void;
+  /**
+   * Maps memory of the client's that it could shrink, which would end this process, and signals interrupts where the
+   * kernel cannot do that without waiting. Default false: such a client gets errors.
+   */
+  readonly trustClient?: boolean;
+  /** How long a client may take; by default some seconds for each. */
+  readonly timeouts?: Partial<ServerTimeouts>;
 }
 
 interface Reply {
@@ -97,11 +104,13 @@ const EMPTY_REPLY: Reply = { body: NO_BODY };
 
 /** What the device sees of the server. */
 class Host implements DeviceHost {
-  readonly windows = new DmaWindowTable();
+  readonly share: MappingShare = processMappings.join();
+  readonly windows: DmaWindowTable;
   readonly interrupts: InterruptTable;
 
-  constructor(irqCounts: readonly number[]) {
-    this.interrupts = new InterruptTable(irqCounts);
+  constructor(irqCounts: readonly number[], trustClient: boolean, onError: (error: unknown) => void) {
+    this.windows = new DmaWindowTable({ share: this.share, trustClient });
+    this.interrupts = new InterruptTable(irqCounts, { trustClient, onError });
   }
 
   get windowGeneration(): number {
@@ -115,6 +124,12 @@ class Host implements DeviceHost {
   raiseInterrupt(irqIndex: number, vector: number): void {
     this.interrupts.raise(irqIndex, vector);
   }
+
+  /** Forgets the client. */
+  clear(): void {
+    this.windows.clear();
+    this.interrupts.clear();
+  }
 }
 
 export class VfioUserServer {
@@ -122,25 +137,30 @@ export class VfioUserServer {
   readonly #host: Host;
   readonly #listener: ListeningSocket;
   readonly #options: VfioUserServerOptions;
+  readonly #owner: ConnectionOwner;
   #stopListening: () => void = () => {};
   #retryTimer: NodeJS.Timeout | undefined;
-  #client: MessageSocket | undefined;
-  #stopWatching: () => void = () => {};
-  /** After VERSION: the device is attached. */
-  #attached = false;
+  /** Whose device it is. */
+  #client: ServerConnection | undefined;
+  /** Those that have not said VERSION. */
+  readonly #candidates: ServerConnection[] = [];
   #clientMaxFds = DEFAULT_CAPABILITIES.maxMessageFds;
   /** It reads clear-on-read registers by messages, so it may map pages that hold some. */
   #clientTraps = false;
-  /** What the client's socket did not take yet; no message is read before it is gone. */
-  #unsent: { bytes: Uint8Array; fds: readonly number[] } | undefined;
-  #busy = false;
   #closed = false;
 
   private constructor(listener: ListeningSocket, device: ServedDevice, options: VfioUserServerOptions) {
     this.#listener = listener;
     this.#device = device;
     this.#options = options;
-    this.#host = new Host(device.irqCounts);
+    this.#host = new Host(device.irqCounts, options.trustClient ?? false, (error) => this.#report(error));
+    this.#owner = {
+      path: listener.path,
+      timeouts: { ...DEFAULT_TIMEOUTS, ...options.timeouts },
+      descriptors: new ForeignDescriptors(),
+      answer: (connection, message) => this.#answer(connection, message),
+      ended: (connection, reason) => this.#ended(connection, reason),
+    };
     this.#watchListener();
   }
 
@@ -165,19 +185,19 @@ export class VfioUserServer {
 
   /** A client is connected and the device attached. */
   get attached(): boolean {
-    return this.#attached;
+    return this.#client !== undefined;
   }
 
   /**
-   * Answers what the client has sent, or takes a new client. For hosts that keep the event loop busy: once per burst.
+   * Answers what clients have sent, or takes a new one. For hosts that keep the event loop busy: once per burst.
    * Costs about half a microsecond where there is nothing to do. Returns whether there was something.
    */
   poll(): boolean {
-    if (this.#closed || this.#busy) return false;
-    const client = this.#client;
-    if (client === undefined) return this.#accept();
-    if (this.#unsent !== undefined) return this.#flush();
-    return client.hasInput && this.#serve() > 0;
+    if (this.#closed) return false;
+    if (this.#client !== undefined) return this.#client.poll();
+    let didSomething = this.#accept();
+    for (const candidate of [...this.#candidates]) didSomething = candidate.poll() || didSomething;
+    return didSomething;
   }
 
   /** Detaches the client, stops listening and removes the socket file. May be called twice. */
@@ -186,7 +206,9 @@ export class VfioUserServer {
     this.#closed = true;
     clearTimeout(this.#retryTimer);
     this.#stopListening();
-    this.#disconnect();
+    this.#dismissCandidates();
+    this.#client?.end(undefined);
+    this.#host.share.leave();
     this.#listener.close();
   }
 
@@ -197,9 +219,8 @@ export class VfioUserServer {
 
   /** Takes a waiting connection; where there is a client already, refuses it. */
   #accept(): boolean {
-    if (this.#busy) return false;
     // the client in place may have gone just before
-    if (this.#client?.hasInput === true) this.#serve();
+    if (this.#client?.hasInput === true) this.#client.serve();
     const fd = acceptConnection(this.#listener.fd);
     if (fd < 0) {
       if (fd !== -EAGAIN && this.#retryTimer === undefined) {
@@ -212,108 +233,50 @@ export class VfioUserServer {
       closeFd(fd);
       return true;
     }
-    this.#client = new MessageSocket(fd, this.path, MAX_MESSAGE_BYTES, MAX_MESSAGE_FDS);
-    this.#watchClient(fd, false);
+    // silent ones do not keep others out
+    if (this.#candidates.length === MAX_CANDIDATES) this.#candidates[0]!.end(undefined);
+    this.#candidates.push(new ServerConnection(fd, this.#owner));
     return true;
   }
 
-  #watchClient(fd: number, forWriting: boolean): void {
-    this.#stopWatching();
-    const events = forWriting ? { writable: true } : { readable: true };
-    this.#stopWatching = watchFd(fd, events, true, () => {
-      if (this.#busy) return;
-      if (this.#unsent !== undefined) this.#flush();
-      else this.#serve();
-    });
+  #dismissCandidates(): void {
+    for (const candidate of this.#candidates.splice(0)) candidate.close();
   }
 
-  /** Handles what has come, up to a limit. Returns the number of messages. */
-  #serve(): number {
-    let handled = 0;
-    this.#busy = true;
-    try {
-      while (handled < MESSAGES_PER_TURN && this.#client !== undefined && this.#unsent === undefined) {
-        const message = this.#client.receive(true);
-        if (message === undefined) break;
-        handled++;
-        this.#handle(this.#client, message);
-      }
-    } catch (error) {
-      // nothing but the socket throws here
-      this.#disconnect(error);
-      handled++;
-    } finally {
-      this.#busy = false;
-    }
-    return handled;
-  }
-
-  #handle(client: MessageSocket, message: Message): void {
+  #answer(connection: ServerConnection, message: Message): Answer | undefined {
     const { id, command, type, noReply } = message.header;
-    let answer: Uint8Array;
-    let fds: readonly number[] = [];
-    let fatal: unknown;
+    let answer: Answer;
     try {
       if (type === MessageType.REPLY) {
         throw new NicError('PROTOCOL', `The client sent a reply to ${commandName(command)}`);
       }
-      const reply = this.#dispatch(message);
-      answer = encodeReply(id, command, reply.body);
-      fds = reply.fds ?? [];
+      const reply = this.#dispatch(connection, message);
+      answer = { bytes: encodeReply(id, command, reply.body), fds: reply.fds ?? [] };
     } catch (error) {
-      if (!(error instanceof NicError)) this.#report(error);
+      const isFatal = type === MessageType.REPLY || connection !== this.#client;
+      const isForPeople = !(error instanceof NicError) || error.hint !== undefined;
+      if (isForPeople && !isFatal) this.#report(error);
       const errno = error instanceof NicError ? Math.abs(error.errno ?? EIO) : EIO;
-      answer = encodeErrorReply(id, command, errno);
-      if (type === MessageType.REPLY || !this.#attached) fatal = error;
-    } finally {
-      closeFds(message.fds);
-    }
-    if (!noReply && type !== MessageType.REPLY && this.#client === client) this.#send(client, answer, fds);
-    if (fatal !== undefined) this.#disconnect(fatal);
-  }
-
-  #send(client: MessageSocket, bytes: Uint8Array, fds: readonly number[]): void {
-    const sent = client.send(bytes, fds);
-    if (sent === bytes.length) return;
-    this.#unsent = { bytes: bytes.subarray(sent), fds: sent > 0 ? [] : fds };
-    this.#watchClient(client.fd, true);
-  }
-
-  #flush(): boolean {
-    const client = this.#client;
-    const unsent = this.#unsent;
-    if (client === undefined || unsent === undefined) return false;
-    try {
-      const sent = client.send(unsent.bytes, unsent.fds);
-      if (sent === 0) return false;
-      if (sent < unsent.bytes.length) {
-        this.#unsent = { bytes: unsent.bytes.subarray(sent), fds: [] };
-      } else {
-        this.#unsent = undefined;
-        this.#watchClient(client.fd, false);
+      answer = { bytes: encodeErrorReply(id, command, errno), fds: [] };
+      if (isFatal) {
+        if (type !== MessageType.REPLY && !noReply) connection.sendLast(answer);
+        connection.end(error);
+        return undefined;
       }
-    } catch (error) {
-      this.#disconnect(error);
     }
-    return true;
+    return noReply ? undefined : answer;
   }
 
-  #disconnect(reason?: unknown): void {
-    const client = this.#client;
-    if (client === undefined) return;
-    const wasAttached = this.#attached;
-    this.#client = undefined;
-    this.#attached = false;
-    this.#unsent = undefined;
-    this.#stopWatching();
-    this.#stopWatching = () => {};
-    if (wasAttached) this.#guard(() => this.#device.detach());
-    this.#host.windows.clear();
-    this.#host.interrupts.clear();
-    client.close();
-    if (wasAttached) {
+  #ended(connection: ServerConnection, reason: unknown): void {
+    if (connection === this.#client) {
+      this.#client = undefined;
+      this.#guard(() => this.#device.detach());
+      this.#host.clear();
       this.#guard(() => this.#device.reset());
       this.#guard(() => this.#options.onClient?.(false));
+    } else {
+      const index = this.#candidates.indexOf(connection);
+      if (index >= 0) this.#candidates.splice(index, 1);
     }
     const hungUp = reason instanceof NicError && reason.code === 'PEER_GONE';
     if (reason !== undefined && !hungUp) this.#report(reason);
@@ -332,18 +295,19 @@ export class VfioUserServer {
     this.#options.onError?.(error);
   }
 
-  #dispatch(message: Message): Reply {
+  #dispatch(connection: ServerConnection, message: Message): Reply {
     const { body, fds, header } = message;
     const { command, type } = header;
     if (type !== MessageType.COMMAND) throw refused(EINVAL, `Message type ${type}`);
-    if (this.#attached === (command === Command.VERSION)) {
-      throw refused(EINVAL, `${commandName(command)} ${this.#attached ? 'after' : 'before'} VERSION`);
+    const isAttached = connection === this.#client;
+    if (isAttached === (command === Command.VERSION)) {
+      throw refused(EINVAL, `${commandName(command)} ${isAttached ? 'after' : 'before'} VERSION`);
     }
     const takesFds = command === Command.DMA_MAP || command === Command.DEVICE_SET_IRQS;
     if (!takesFds && fds.length > 0) throw refused(EINVAL, `${commandName(command)} with descriptors`);
     switch (command) {
       case Command.VERSION:
-        return this.#version(body);
+        return this.#version(connection, body);
       case Command.DMA_MAP:
         if (fds.length > 1) throw refused(EINVAL, `DMA_MAP with ${fds.length} descriptors`);
         this.#host.windows.add(decodeDmaMap(body), fds[0]);
@@ -388,7 +352,7 @@ export class VfioUserServer {
     }
   }
 
-  #version(body: Uint8Array): Reply {
+  #version(connection: ServerConnection, body: Uint8Array): Reply {
     const proposed = decodeVersion(body);
     if (proposed.major !== VERSION_MAJOR) {
       throw refused(EINVAL, `Protocol version ${proposed.major}.${proposed.minor}; this server speaks 0`);
@@ -396,10 +360,19 @@ export class VfioUserServer {
     this.#clientMaxFds = proposed.capabilities.maxMessageFds;
     this.#clientTraps = proposed.capabilities.trappedReads === 1;
     this.#device.attach(this.#host);
-    this.#attached = true;
+    this.#client = connection;
+    connection.establish();
+    this.#candidates.splice(this.#candidates.indexOf(connection), 1);
+    this.#dismissCandidates();
     this.#guard(() => this.#options.onClient?.(true));
+    const capabilities = {
+      maxMessageFds: MAX_MESSAGE_FDS,
+      maxTransferBytes: DEFAULT_MAX_TRANSFER_BYTES,
+      maxDmaMaps: this.#host.share.maxMappings,
+      pageSizesBytes: PAGE_BYTES,
+    };
     const minor = Math.min(proposed.minor, VERSION_MINOR);
-    return { body: encodeVersion({ major: VERSION_MAJOR, minor, capabilities: SERVER_CAPABILITIES }) };
+    return { body: encodeVersion({ major: VERSION_MAJOR, minor, capabilities }) };
   }
 
   #regionInfo(body: Uint8Array): Reply {
@@ -443,43 +416,4 @@ export class VfioUserServer {
 
 function refused(errno: number, text: string): NicError {
   return new NicError('PROTOCOL', text, { errno });
-}
-
-function checkDevice(device: ServedDevice): void {
-  if (device.regions.length !== PCI_REGION_COUNT) {
-    throw new NicError(
-      'BAD_OPTION',
-      `A served device has ${PCI_REGION_COUNT} regions, not ${device.regions.length}`,
-    );
-  }
-  device.regions.forEach((region, index) => {
-    if (region !== undefined) checkRegion(region, index);
-  });
-}
-
-function checkRegion(region: ServedRegion, index: number): void {
-  const what = `Region ${index} of the served device`;
-  const areas = region.areas ?? [];
-  if (areas.length === 0) return;
-  if (region.fd === undefined) throw new NicError('BAD_OPTION', `${what} has areas to map but no file`);
-  const fileBytes = fstatSync(region.fd).size;
-  for (const { offset, sizeBytes } of areas) {
-    const aligned = offset % PAGE_BYTES === 0 && sizeBytes % PAGE_BYTES === 0;
-    if (
-      !aligned ||
-      offset < 0 ||
-      sizeBytes <= 0 ||
-      offset + sizeBytes > Math.min(region.sizeBytes, fileBytes)
-    ) {
-      throw new NicError(
-        'BAD_OPTION',
-        `${what}: area of ${sizeBytes} bytes at ${offset} is not whole pages inside region and file`,
-      );
-    }
-  }
-  if (!sealAgainstShrinking(region.fd)) {
-    throw new NicError('BAD_OPTION', `${what}: its file cannot be sealed against shrinking`, {
-      hint: 'Make it with createSharedMemory().',
-    });
-  }
 }

@@ -1,23 +1,23 @@
 /**
- * Unix sockets that carry whole vfio-user messages with file descriptors beside them (SCM_RIGHTS), and the socket
- * file's life: created on listen, replaced where a killed server left it, removed on close.
+ * Unix sockets that carry whole vfio-user messages with file descriptors beside them (SCM_RIGHTS).
  *
  * A message is read as its 16-byte header, then exactly its body, never beyond: the kernel hands descriptors out with
  * the bytes they were sent with, so reads that stop at the message's end keep each message's descriptors its own.
  */
-import { lstatSync, type Stats, unlinkSync } from 'node:fs';
 import { constants } from 'node:os';
+import { setTimeout as delay } from 'node:timers/promises';
 import { isErrno, NicError } from '../../errors.js';
-import { closeFd } from '../../syscalls/descriptors.js';
+import { closeFd, closeWithThread } from '../../syscalls/descriptors.js';
+import { ForeignDescriptors } from '../../syscalls/foreign-descriptors.js';
 import {
   hasInput,
   receiveMessage,
   sendMessage,
   setSocketTimeouts,
   shutdownSocket,
-  unixBindAndListen,
   unixConnect,
   unixSocket,
+  waitForSocket,
 } from '../../syscalls/unix-sockets.js';
 import { commandName, decodeHeader, HEADER_BYTES, type Header } from './protocol.js';
 
@@ -30,7 +30,7 @@ export interface Message {
   readonly fds: number[];
 }
 
-/** Closes the descriptors and empties the list. */
+/** Closes descriptors that are known to be harmless, and empties the list. */
 export function closeFds(fds: number[]): void {
   for (const fd of fds.splice(0)) closeFd(fd);
 }
@@ -38,8 +38,9 @@ export function closeFds(fds: number[]): void {
 export class MessageSocket {
   #fd: number;
   readonly #path: string;
-  readonly #maxMessageBytes: number;
+  #maxMessageBytes: number;
   readonly #maxFds: number;
+  readonly #descriptors: ForeignDescriptors;
   #buffer: Uint8Array;
   #filledBytes = 0;
   #header: Header | undefined;
@@ -50,12 +51,20 @@ export class MessageSocket {
    * @param path for error messages
    * @param maxMessageBytes longest message to accept, header included
    * @param maxFds most descriptors to accept in one message
+   * @param descriptors closes what is not accepted
    */
-  constructor(fd: number, path: string, maxMessageBytes: number, maxFds: number) {
+  constructor(
+    fd: number,
+    path: string,
+    maxMessageBytes: number,
+    maxFds: number,
+    descriptors = new ForeignDescriptors(),
+  ) {
     this.#fd = fd;
     this.#path = path;
     this.#maxMessageBytes = maxMessageBytes;
     this.#maxFds = maxFds;
+    this.#descriptors = descriptors;
     this.#buffer = new Uint8Array(new ArrayBuffer(4096));
   }
 
@@ -68,29 +77,43 @@ export class MessageSocket {
     return hasInput(this.#fd);
   }
 
+  /** Part of a message has come. */
+  get isUnfinished(): boolean {
+    return this.#filledBytes > 0;
+  }
+
+  /** Longest message to accept from the next one on, header included. */
+  set maxMessageBytes(maxMessageBytes: number) {
+    this.#maxMessageBytes = maxMessageBytes;
+  }
+
   /**
-   * The next message, or undefined where there is none yet: at once with `dontWait`, else when the socket's
-   * timeout or the deadline (`performance.now()`) has passed. What came of a message so far is kept.
+   * The next message, or undefined where there is none yet: at once with `dontWait`, else when the deadline
+   * (`performance.now()`) has passed. What came of a message so far is kept.
    * @throws NicError `PEER_GONE`, `PROTOCOL`; the socket is of no more use then
    */
-  receive(dontWait: boolean, deadlineMs = Number.POSITIVE_INFINITY): Message | undefined {
-    for (let reads = 0; ; ) {
+  receive(dontWait: boolean, deadlineMs = 0): Message | undefined {
+    // what is waited for has seldom come yet
+    let mustWait = !dontWait;
+    for (let waits = 0; ; ) {
       const wantedBytes = this.#header?.sizeBytes ?? HEADER_BYTES;
       if (this.#filledBytes === wantedBytes) {
         if (this.#header !== undefined) return this.#take(this.#header);
         this.#header = this.#checkHeader();
         continue;
       }
-      if (reads++ > 0 && performance.now() > deadlineMs) return undefined;
+      if (mustWait && !this.#waitForInput(deadlineMs, waits++ === 0)) return undefined;
       const into = this.#buffer.subarray(this.#filledBytes, wantedBytes);
-      const received = receiveMessage(this.#fd, into, this.#fds, dontWait);
+      const received = receiveMessage(this.#fd, into, this.#fds, !this.#descriptors.isStuck);
+      mustWait = false;
       if (received > 0) {
         this.#filledBytes += received;
         if (this.#fds.length > this.#maxFds) {
           throw this.#malformed(`sent more than ${this.#maxFds} descriptors in a message`);
         }
       } else if (received === -EAGAIN) {
-        return undefined;
+        if (dontWait) return undefined;
+        mustWait = true;
       } else if (received === -EPROTO) {
         throw this.#malformed('sent more descriptors than this process can take');
       } else if (received !== -EINTR) {
@@ -99,23 +122,38 @@ export class MessageSocket {
     }
   }
 
-  /** Sends what it can; returns the number of bytes, 0 where the socket is full (or the timeout passed). */
-  send(bytes: Uint8Array, fds: readonly number[] = []): number {
+  /**
+   * Sends what it can; returns the number of bytes, 0 where the socket is full: at once with `dontWait` and on
+   * non-blocking sockets, else when the socket's timeout has passed.
+   * @throws NicError `PEER_GONE`
+   */
+  send(bytes: Uint8Array, fds: readonly number[] = [], dontWait = false): number {
     for (;;) {
-      const sent = sendMessage(this.#fd, bytes, fds);
+      const sent = sendMessage(this.#fd, bytes, fds, dontWait);
       if (sent >= 0) return sent;
       if (sent === -EAGAIN) return 0;
       if (sent !== -EINTR) throw this.#gone(-sent);
     }
   }
 
+  /** Waits until there is room to send, at most until the deadline. False where there is none then. */
+  waitForRoom(deadlineMs: number): boolean {
+    return waitForSocket(this.#fd, 'write', deadlineMs - performance.now());
+  }
+
   /** Closes the socket and the descriptors of an unfinished message. May be called twice. */
   close(): void {
-    closeFds(this.#fds);
+    this.#descriptors.close(this.#fds);
     if (this.#fd < 0) return;
     shutdownSocket(this.#fd);
     closeFd(this.#fd);
     this.#fd = -1;
+  }
+
+  /** What is there already counts even after the deadline, but only at the first look: bytes may trickle for ever. */
+  #waitForInput(deadlineMs: number, isFirst: boolean): boolean {
+    const leftMs = deadlineMs - performance.now();
+    return (leftMs > 0 || isFirst) && waitForSocket(this.#fd, 'read', leftMs);
   }
 
   #take(header: Header): Message {
@@ -155,9 +193,42 @@ export function connectSocket(path: string, timeoutMs: number): number {
   try {
     setSocketTimeouts(fd, timeoutMs);
     unixConnect(fd, path);
-    return fd;
+    // or the server would have a client for ever, and keep the device from others
+    return closeWithThread(fd);
   } catch (error) {
     closeFd(fd);
+    throw explainConnect(error, path);
+  }
+}
+
+/** Between two tries while a server's queue of connections is full. */
+const CONNECT_RETRY_MS = 20;
+
+/**
+ * Connects without stopping the event loop; the socket is non-blocking.
+ * @param deadlineMs `performance.now()` at which a server whose queue of connections is full is given up
+ * @throws NicError as `connectSocket`; the signal's reason where that is aborted
+ */
+export async function connectSocketAsync(
+  path: string,
+  deadlineMs: number,
+  signal?: AbortSignal,
+): Promise<number> {
+  const fd = unixSocket(true);
+  try {
+    for (;;) {
+      signal?.throwIfAborted();
+      try {
+        unixConnect(fd, path);
+        return closeWithThread(fd);
+      } catch (error) {
+        if (!isErrno(error, 'EAGAIN') || performance.now() > deadlineMs) throw error;
+      }
+      await delay(CONNECT_RETRY_MS, undefined, signal === undefined ? {} : { signal });
+    }
+  } catch (error) {
+    closeFd(fd);
+    signal?.throwIfAborted();
     throw explainConnect(error, path);
   }
 }
@@ -175,13 +246,13 @@ function explainConnect(error: unknown, path: string): unknown {
   if (isErrno(error, 'ECONNREFUSED')) {
     return new NicError('PEER_GONE', message, {
       ...details,
-      hint: 'The socket file is left over from a server that has ended. Start the server again.',
+      hint: 'The socket file is left over from a server that has ended: nobody listens. Serve the port again at this path.',
     });
   }
   if (isErrno(error, 'EAGAIN')) {
     return new NicError('PEER_GONE', message, {
       ...details,
-      hint: 'The server does not accept connections.',
+      hint: 'The server does not accept connections: it is stopped or hangs.',
     });
   }
   if (isErrno(error, 'EACCES')) {
@@ -191,81 +262,4 @@ function explainConnect(error: unknown, path: string): unknown {
     });
   }
   return new NicError('PEER_GONE', message, details);
-}
-
-/** A socket file that is listened on. */
-export class ListeningSocket {
-  readonly path: string;
-  #fd: number;
-  readonly #file: Stats;
-
-  private constructor(path: string, fd: number) {
-    this.path = path;
-    this.#fd = fd;
-    this.#file = lstatSync(path);
-  }
-
-  /**
-   * Listens, non-blocking. A file left by a killed server, which nobody listens on, is replaced; of two servers
-   * that replace it in the same instant the later one wins.
-   * @throws NicError `ALREADY_OPEN` where another server has it, `BAD_ADDRESS` where the file is no socket
-   */
-  static listen(path: string, backlog: number): ListeningSocket {
-    const fd = unixSocket(true);
-    try {
-      try {
-        unixBindAndListen(fd, path, backlog);
-      } catch (error) {
-        if (!isErrno(error, 'EADDRINUSE')) throw error;
-        removeStale(path);
-        unixBindAndListen(fd, path, backlog);
-      }
-      return new ListeningSocket(path, fd);
-    } catch (error) {
-      closeFd(fd);
-      throw error;
-    }
-  }
-
-  get fd(): number {
-    return this.#fd;
-  }
-
-  /** Stops listening and removes the file, unless it has become another server's. May be called twice. */
-  close(): void {
-    if (this.#fd < 0) return;
-    closeFd(this.#fd);
-    this.#fd = -1;
-    try {
-      const now = lstatSync(this.path);
-      if (now.ino === this.#file.ino && now.dev === this.#file.dev) unlinkSync(this.path);
-    } catch (error) {
-      if (!isErrno(error, 'ENOENT')) throw error;
-    }
-  }
-}
-
-function removeStale(path: string): void {
-  if (!lstatSync(path).isSocket()) {
-    throw new NicError('BAD_ADDRESS', `${path} exists and is not a socket`, {
-      path,
-      hint: 'Choose another path, or remove the file if it is not needed.',
-    });
-  }
-  const probe = unixSocket(true);
-  try {
-    unixConnect(probe, path);
-  } catch (error) {
-    if (isErrno(error, 'ECONNREFUSED')) {
-      unlinkSync(path);
-      return;
-    }
-    if (!isErrno(error, 'EAGAIN')) throw error;
-  } finally {
-    closeFd(probe);
-  }
-  throw new NicError('ALREADY_OPEN', `Another process serves a device at ${path}`, {
-    path,
-    hint: 'Stop it, or choose another path.',
-  });
 }

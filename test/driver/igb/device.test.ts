@@ -6,6 +6,7 @@ import type { NicError } from '../../../src/errors.js';
 import { PacketPool } from '../../../src/hugepage/packet-pool.js';
 import { expectRejection } from '../../support/expect-error.js';
 import { QUEUE_STRIDE, R, RAH_AV } from '../../support/fake-82576.js';
+import { HANG_MS } from '../../support/hang.js';
 import { type Bench, bench, withSteppedClock, written } from '../../support/open-igb.js';
 
 /** Opens, runs, closes. */
@@ -100,7 +101,7 @@ statistics(
     model.count(R.GPTC, 2);
     assert.is(await nic.drain({ timeoutMs: 1 }), false);
     model.count(R.GPTC, 1);
-    assert.is(await nic.drain({ timeoutMs: 1000 }), true);
+    assert.is(await nic.drain({ timeoutMs: HANG_MS }), true);
   }),
 );
 
@@ -121,7 +122,7 @@ waiting(
   'a packet that is there ends the wait at once, with interrupts untouched',
   withNic(async (nic, made) => {
     deliver(made, 0);
-    assert.is(await nic.waitForPackets({ timeoutMs: 10_000 }), true);
+    assert.is(await nic.waitForPackets({ timeoutMs: HANG_MS }), true);
     assert.equal(written(made.vfio.events, R.EIMS), []);
   }),
 );
@@ -132,7 +133,7 @@ waiting(
     async (nic, made) => {
       const { vfio } = made;
       const from = vfio.events.length;
-      const wait = nic.waitForPackets({ timeoutMs: 10_000 });
+      const wait = nic.waitForPackets({ timeoutMs: HANG_MS });
       assert.equal(written(vfio.events, R.EIMS), [1, 2], 'both queues are unmasked');
       assert.equal(written(vfio.events.slice(from), R.EIMC), []);
       deliver(made, 0);
@@ -160,7 +161,7 @@ waiting(
     model.onWrite = (offset) => {
       if (offset === R.EIMS) deliver(made, 0);
     };
-    assert.is(await nic.waitForPackets({ timeoutMs: 10_000 }), true);
+    assert.is(await nic.waitForPackets({ timeoutMs: HANG_MS }), true);
     model.onWrite = () => {};
     const bufs = new Uint32Array(4);
     assert.is(nic.rxQueues[0]!.receive(bufs), 1);
@@ -175,7 +176,7 @@ waiting(
     async (nic, made) => {
       assert.equal(made.vfio.eventfds, []);
       assert.is(await nic.waitForPackets({ timeoutMs: 1 }), false);
-      const wait = nic.waitForPackets({ timeoutMs: 10_000 });
+      const wait = nic.waitForPackets({ timeoutMs: HANG_MS });
       deliver(made, 0);
       assert.is(await wait, true);
     },

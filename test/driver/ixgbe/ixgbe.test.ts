@@ -2,6 +2,7 @@
 import { suite } from 'uvu';
 import * as assert from 'uvu/assert';
 import { PciRegion } from '../../../src/vfio/types.js';
+import { HANG_MS } from '../../support/hang.js';
 import { IxgbeRig, MAC_A, MAC_B, numberedFrame, type RigOptions } from '../../support/ixgbe-rig.js';
 
 const BROADCAST = new Uint8Array(6).fill(0xff);
@@ -32,7 +33,7 @@ for (const [deviceId, name] of [
   bringUp(
     `${name}: link, MAC, traffic both ways`,
     onRig({ deviceId }, async (rig) => {
-      assert.equal(await rig.a.nic.waitForLink({ timeoutMs: 100 }), {
+      assert.equal(await rig.a.nic.waitForLink({ timeoutMs: HANG_MS }), {
         up: true,
         speedMbps: 10_000,
         fullDuplex: true,
@@ -181,6 +182,41 @@ traffic(
   }),
 );
 
+for (const [what, bufferSizeBytes, open, longest] of [
+  ['default buffers', 2048, {}, 1984],
+  ['an MTU of 1500', 2048, { mtu: 1500 }, 1522],
+  ['an MTU of 9000', 16_384, { mtu: 9000 }, 9022],
+  ['the longest that the hardware has', 16_384, {}, 15_868],
+] as const) {
+  traffic(
+    `long frames, ${what}: ${longest} bytes pass, one more is refused and counted`,
+    onRig({ bufferSizeBytes, open }, (rig) => {
+      assert.is(rig.a.nic.maxFrameBytes, longest);
+      const frames = [1515, longest - 1, longest].filter((length) => length <= longest);
+      for (const [i, length] of frames.entries()) {
+        const frame = numberedFrame(MAC_B, MAC_A, i, length);
+        rig.send(rig.a, [frame]);
+        rig.settle();
+        assert.equal(rig.receive(rig.b), [frame]);
+      }
+      // The sender takes it, to refuse it.
+      const tooLong = Uint32Array.of(rig.buffer(new Uint8Array(longest)));
+      rig.pool.lengths[tooLong[0]!] = longest + 1;
+      assert.is(rig.a.nic.txQueues[0].send(tooLong, 1), 1);
+      rig.settle();
+      assert.equal(rig.receive(rig.b), []);
+      assert.is(rig.a.nic.stats().txErrors, 1);
+      // One that comes all the same is damaged to the MAC: MAXFRS (8.2.3.22.13), counted in ROC.
+      rig.b.model.deliver(frameMemory(longest + 1), 0, longest + 1);
+      rig.b.model.flush();
+      rig.settle();
+      assert.equal(rig.receive(rig.b), []);
+      const { rxErrors, rxTooLong, rxDamaged } = rig.b.nic.stats();
+      assert.equal([rxErrors, rxTooLong, rxDamaged], [1, 0, 0]);
+    }),
+  );
+}
+
 traffic(
   'frames longer than a buffer are dropped and counted, and the next one arrives',
   onRig({ open: {} }, async (rig) => {
@@ -208,7 +244,7 @@ traffic(
     assert.is((await rig.a.nic.waitForLink({ timeoutMs: 5 })).up, false);
     rig.a.model.carrier(true);
     rig.settle();
-    assert.is((await rig.a.nic.waitForLink({ timeoutMs: 1000 })).up, true);
+    assert.is((await rig.a.nic.waitForLink({ timeoutMs: HANG_MS })).up, true);
   }),
 );
 
@@ -311,7 +347,7 @@ idle(
     const eims = () => rig.b.vfio.region(PciRegion.BAR0).read32(0x0880);
     assert.is(await rig.b.nic.waitForPackets({ timeoutMs: 5 }), false);
     assert.is(eims(), 0, 'masked after a wait in vain');
-    const waiting = rig.b.nic.waitForPackets({ timeoutMs: 1000 });
+    const waiting = rig.b.nic.waitForPackets({ timeoutMs: HANG_MS });
     rig.send(rig.a, [numberedFrame(MAC_B, MAC_A, 1)]);
     rig.settle();
     assert.is(await waiting, true);

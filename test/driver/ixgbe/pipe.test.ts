@@ -2,6 +2,7 @@
 import { suite } from 'uvu';
 import * as assert from 'uvu/assert';
 import { connectQueues, type ForwardOptions } from '../../../src/forward/forwarder.js';
+import { HANG_MS } from '../../support/hang.js';
 import { IxgbeRig, MAC_A, MAC_B, numberedFrame } from '../../support/ixgbe-rig.js';
 
 const RING = 128;
@@ -185,7 +186,7 @@ pipe(
   'waiting for packets wakes a pipe',
   onEcho(async (rig, echo) => {
     assert.not.ok(rig.b.nic.rxQueues[0]!.pending);
-    const wait = rig.b.nic.waitForPackets({ timeoutMs: 5000 });
+    const wait = rig.b.nic.waitForPackets({ timeoutMs: HANG_MS });
     rig.send(rig.a, [numberedFrame(MAC_B, MAC_A, 7)]);
     rig.settle();
     assert.ok(await wait);

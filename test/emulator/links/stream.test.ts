@@ -11,18 +11,11 @@ import { connect, frameMemory } from '../../../src/emulator/link.js';
 import { StreamPort } from '../../../src/emulator/links/stream.js';
 import { NicError } from '../../../src/errors.js';
 import { DIST } from '../../support/child.js';
+import { until } from '../../support/hang.js';
 import { BROADCAST, frame, memoryOf, Recorder } from '../support.js';
 
 const directory = mkdtempSync(join(tmpdir(), 'barewire-stream-'));
 const streams = suite('QEMU stream');
-
-async function until(condition: () => boolean): Promise<void> {
-  for (let i = 0; i < 10_000; i++) {
-    if (condition()) return;
-    await sleep(2);
-  }
-  throw new Error('it did not happen within twenty seconds');
-}
 
 /** What a test has opened, so that one that fails ends all the same. */
 const open: { close(): void }[] = [];
@@ -81,17 +74,17 @@ streams('speaks length and frame, in both directions, however the bytes are cut'
   await until(() => {
     port.poll(64);
     return wire.frames.length === 2;
-  });
+  }, 'it happens');
   assert.ok(port.receiving());
   assert.equal(wire.frames[0], bytes);
   assert.is(wire.frames[1]!.length, 60, 'padded');
   assert.ok(port.deliver(memoryOf(bytes), 0, 70));
   port.flush();
-  await until(() => Buffer.concat(got).length === 74);
+  await until(() => Buffer.concat(got).length === 74, 'it happens');
   assert.equal(Buffer.concat(got), framed(bytes));
   assert.equal(port.counters, { in: 2, out: 1, dropped: 0, malformed: 1, failures: 0 });
   peer.end();
-  await until(() => !port.connected);
+  await until(() => !port.connected, 'it happens');
   assert.not(port.deliver(memoryOf(bytes), 0, 70));
   assert.is(port.counters.dropped, 1);
   port.close();
@@ -107,12 +100,12 @@ streams('a length that no frame has ends the connection, said a few times only',
   for (let i = 0; i < 6; i++) {
     const peer = dial(path);
     peer.on('error', () => {});
-    await until(() => port.connected);
+    await until(() => port.connected, 'it happens');
     peer.write(Buffer.of(0xff, 0xff, 0xff, 0xff));
     await until(() => {
       port.poll(64);
       return !port.connected;
-    });
+    }, 'it happens');
     peer.destroy();
   }
   assert.is(port.counters.failures, 6);
@@ -126,7 +119,7 @@ streams('a frame too long for the stream, and a peer that does not read: dropped
   const port = listen(path);
   const peer = dial(path);
   peer.pause();
-  await until(() => port.connected);
+  await until(() => port.connected, 'it happens');
   assert.not(port.deliver(frameMemory(70_000), 0, 69_633));
   assert.is(port.counters.dropped, 1);
   const memory = frameMemory(60_000);
@@ -144,7 +137,7 @@ streams('with flow control frames wait for room', async () => {
   const path = join(directory, 'patient.sock');
   const server = listen(path);
   const client = opened(await StreamPort.connect(path));
-  await until(() => server.connected);
+  await until(() => server.connected, 'it happens');
   const wire = new Recorder();
   connect(client, wire, { flowControl: true });
   wire.available = 0;
@@ -175,9 +168,9 @@ streams('a new peer takes the place of the old one', async () => {
     await until(() => {
       server.poll(8);
       return wire.frames.at(-1)?.length === length;
-    });
+    }, 'it happens');
   }
-  await until(() => peers[0]!.closed);
+  await until(() => peers[0]!.closed, 'it happens');
   assert.not(peers[1]!.closed);
   peers[1]!.destroy();
   server.close();

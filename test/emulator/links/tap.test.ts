@@ -8,6 +8,7 @@ import { connect } from '../../../src/emulator/link.js';
 import { TapPort } from '../../../src/emulator/links/tap.js';
 import { buildEmulator } from '../../../src/emulator/topology.js';
 import { NicError } from '../../../src/errors.js';
+import { until } from '../../support/hang.js';
 import { BROADCAST, frame, memoryOf, Recorder } from '../support.js';
 
 const taps = suite('TAP');
@@ -52,14 +53,6 @@ function kernelSpeaks(name: string): boolean {
   return false;
 }
 
-async function until(condition: () => boolean): Promise<void> {
-  for (let i = 0; i < 10_000; i++) {
-    if (condition()) return;
-    await sleep(2);
-  }
-  throw new Error('it did not happen within twenty seconds');
-}
-
 taps(
   'opens an interface, or says why not',
   withTap((tap) => {
@@ -86,7 +79,7 @@ taps(
     await until(() => {
       tap.poll(64);
       return wire.frames.length > 0;
-    });
+    }, 'it happens');
     assert.is(tap.counters.in, wire.frames.length);
     assert.ok(wire.frames.every(({ length }) => length >= 60));
   }),
@@ -104,7 +97,7 @@ taps(
     await until(() => {
       tap.poll(64);
       return calls > 0;
-    });
+    }, 'it happens');
     calls = 0;
     for (let i = 0; i < 50; i++) {
       assert.is(tap.poll(64), 0);
@@ -112,7 +105,7 @@ taps(
     }
     assert.ok(calls <= 2, `called ${calls} times`);
     wire.available = 1;
-    await until(() => tap.poll(64) === 1);
+    await until(() => tap.poll(64) === 1, 'it happens');
     assert.is(tap.counters.in, 1);
   }),
 );
@@ -128,7 +121,7 @@ taps(
     await until(() => {
       tap.poll(8);
       return told.length > 0;
-    });
+    }, 'it happens');
     assert.is(told[0]!.code, 'PEER_GONE');
     assert.is(told[0]!.message, `The interface ${tap.name} has been deleted: its link is down`);
     assert.not(tap.receiving());
@@ -148,7 +141,7 @@ for (const cable of [undefined, { delayNs: 1 }]) {
       const recorder = new Recorder();
       const emulator = await buildEmulator(
         { nics: [], links: [{ ends: [{ sink: true }, { tap: name }], ...(cable ? { cable } : {}) }] },
-        (error, where) => told.push(`${where}: ${(error as Error).message}`),
+        { onError: (error, where) => told.push(`${where}: ${(error as Error).message}`) },
       );
       try {
         // In the place of the sink: what is told of the carrier.
@@ -158,7 +151,7 @@ for (const cable of [undefined, { delayNs: 1 }]) {
         await until(() => {
           tap.poll(8);
           return told.length > 0;
-        });
+        }, 'it happens');
         assert.equal(recorder.carriers, [false]);
         assert.equal(told, [`link 0: The interface ${name} has been deleted: its link is down`]);
         emulator.connections[0]!.setCarrier(true);

@@ -40,7 +40,9 @@ const emulator = await buildEmulator(
     })),
     links: [],
   },
-  (error, where) => trouble.push(`${where}: ${error instanceof Error ? error.stack : error}`),
+  {
+    onError: (error, where) => trouble.push(`${where}: ${error instanceof Error ? error.stack : error}`),
+  },
 );
 const wires = options.map(
   (): NicWire => ({ sent: { frames: 0, bytes: 0 }, received: { frames: 0, bytes: 0 } }),

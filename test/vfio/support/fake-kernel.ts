@@ -57,6 +57,8 @@ export interface FakeDevice {
   readonly bdf: string;
   readonly group: string;
   driver: string | undefined;
+  /** 24-bit class code. */
+  classCode: number;
   /** Number of its character device, undefined on a kernel without. */
   cdev: number | undefined;
   canReset: boolean;
@@ -103,6 +105,7 @@ export class FakeKernel implements KernelApi {
   /** False for a kernel from 5.19 on, which checks the group's drivers in SET_CONTAINER only. */
   checksViabilityInStatus = true;
   limitBytes = Number.POSITIVE_INFINITY;
+  isRoot = false;
   /** Bytes that UNMAP reports less than it should. */
   unmapShortBytes = 0n;
   preads = 0;
@@ -125,6 +128,7 @@ export class FakeKernel implements KernelApi {
       bdf,
       group,
       driver: 'vfio-pci',
+      classCode: 0x020000,
       cdev: undefined,
       canReset: true,
       regions,
@@ -638,6 +642,8 @@ export class FakeKernel implements KernelApi {
   }
 
   readText(path: string): string | undefined {
+    const device = this.devices.get(/^\/sys\/bus\/pci\/devices\/([^/]+)\/class$/.exec(path)?.[1] ?? '');
+    if (device !== undefined) return `0x${device.classCode.toString(16).padStart(6, '0')}`;
     return this.texts.get(path)?.trim();
   }
 
@@ -648,6 +654,10 @@ export class FakeKernel implements KernelApi {
 
   canReadWrite(path: string): boolean {
     return this.#node(path) !== undefined && !this.denied.has(path);
+  }
+
+  user(): { name: string; isRoot: boolean } {
+    return { name: this.isRoot ? 'root' : 'ada', isRoot: this.isRoot };
   }
 }
 

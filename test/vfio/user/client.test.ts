@@ -6,7 +6,14 @@ import { suite } from 'uvu';
 import * as assert from 'uvu/assert';
 import { NicError } from '../../../src/errors.js';
 import { eventfd } from '../../../src/syscalls/descriptors.js';
-import { type Mapping, MFD_CLOEXEC, mapShared, memfdCreate, munmap } from '../../../src/syscalls/memory.js';
+import {
+  type Mapping,
+  MFD_ALLOW_SEALING,
+  MFD_CLOEXEC,
+  mapShared,
+  memfdCreate,
+  munmap,
+} from '../../../src/syscalls/memory.js';
 import { type DmaBacking, PciIrq, PciRegion, type VfioDevice } from '../../../src/vfio/types.js';
 import { connectVfioUser } from '../../../src/vfio/user/client.js';
 import { countFds, fixtureSuite, startHost, type TestHost, until } from './support/harness.js';
@@ -20,7 +27,7 @@ interface Memory extends DmaBacking {
 }
 
 function allocate(sizeBytes: number): Memory {
-  const fd = memfdCreate('test-memory', MFD_CLOEXEC);
+  const fd = memfdCreate('test-memory', MFD_CLOEXEC | MFD_ALLOW_SEALING);
   ftruncateSync(fd, sizeBytes);
   const mapping: Mapping = mapShared(fd, sizeBytes);
   return {

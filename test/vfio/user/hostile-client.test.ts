@@ -3,7 +3,8 @@ import { closeSync, ftruncateSync, openSync, readFileSync } from 'node:fs';
 import fc from 'fast-check';
 import * as assert from 'uvu/assert';
 import { eventfd } from '../../../src/syscalls/descriptors.js';
-import { MFD_CLOEXEC, memfdCreate } from '../../../src/syscalls/memory.js';
+import { MFD_ALLOW_SEALING, MFD_CLOEXEC, memfdCreate } from '../../../src/syscalls/memory.js';
+import { unixSocket } from '../../../src/syscalls/unix-sockets.js';
 import * as protocol from '../../../src/vfio/user/protocol.js';
 import { countFds, fixtureSuite, hostFixture, RawClient, type TestHost, until } from './support/harness.js';
 import { Op, Register } from './support/test-device.js';
@@ -72,8 +73,8 @@ const plausible: fc.Arbitrary<[number, Uint8Array]> = fc.oneof(
   fc.tuple(fc.nat(20), fc.uint8Array({ maxLength: 64 })),
 );
 
-/** Kinds of descriptors to send: a memfd, an eventfd, another. */
-const KINDS = 3;
+/** Kinds of descriptors to send: a memfd, an eventfd, and others. */
+const KINDS = 6;
 const MEMORY = 0;
 const EVENT = 1;
 
@@ -152,7 +153,7 @@ async function assertHealthy(host: TestHost, fds: number): Promise<void> {
   const range = { index: 0, offset: Register.SCRATCH, count: 4 };
   const { body } = client!.ask(Command.REGION_READ, protocol.encodeRegionRange(range));
   assert.equal([...protocol.decodeRegionData(body).data], [0x34, 0x12, 0, 0]);
-  assert.is(countFds(host.pid), fds);
+  await until(() => countFds(host.pid) === fds, 'all descriptors are closed');
   assert.is(mappings(host.pid), 0);
   client!.close();
 }
@@ -194,9 +195,16 @@ test('random bytes', async ({ host }) => {
 
 test('sequences of messages that are nearly right', async ({ host }) => {
   const fds = await baseline(host);
-  const memory = memfdCreate('fuzz', MFD_CLOEXEC);
+  const memory = memfdCreate('fuzz', MFD_CLOEXEC | MFD_ALLOW_SEALING);
   ftruncateSync(memory, 16 * 4096);
-  const kinds = [memory, eventfd(), openSync('/dev/null', 'r+')];
+  const kinds = [
+    memory,
+    eventfd(),
+    openSync('/dev/null', 'r+'),
+    openSync('/', 'r'),
+    memfdCreate('fuzz', MFD_CLOEXEC),
+    unixSocket(true),
+  ];
   await fc.assert(
     fc.asyncProperty(fc.array(anyMessage, { minLength: 1, maxLength: 30 }), async (messages) => {
       let client: RawClient | undefined;
@@ -228,7 +236,7 @@ test('sequences of messages that are nearly right', async ({ host }) => {
 
 test('a client that leaves at any byte of a conversation', async ({ host }) => {
   const fds = await baseline(host);
-  const memory = memfdCreate('fuzz', MFD_CLOEXEC);
+  const memory = memfdCreate('fuzz', MFD_CLOEXEC | MFD_ALLOW_SEALING);
   ftruncateSync(memory, 4096);
   const capabilities = protocol.DEFAULT_CAPABILITIES;
   const version = protocol.encodeCommand(

@@ -1,81 +1,37 @@
 /** The client against servers that lie: only NicErrors, nothing left open, no access outside of what is mapped. */
-import { closeSync, ftruncateSync, mkdtempSync, readFileSync, rmSync } from 'node:fs';
-import { constants, tmpdir } from 'node:os';
-import { join } from 'node:path';
-import { Worker } from 'node:worker_threads';
+import { closeSync, ftruncateSync, readFileSync } from 'node:fs';
+import { constants } from 'node:os';
 import fc from 'fast-check';
 import * as assert from 'uvu/assert';
 import { NicError } from '../../../src/errors.js';
 import { eventfd } from '../../../src/syscalls/descriptors.js';
 import { memfdCreate } from '../../../src/syscalls/memory.js';
 import { PciIrq, PciRegion, type VfioDevice } from '../../../src/vfio/types.js';
-import { connectVfioUser } from '../../../src/vfio/user/client.js';
 import { Command, encodeCommand, encodeDmaRange, encodeErrorReply } from '../../../src/vfio/user/protocol.js';
-import { countFds, fixtureSuite } from './support/harness.js';
-import type { HostileData, Script } from './support/hostile-worker.js';
+import { openAllKinds } from './support/descriptor-kinds.js';
+import { countFds, fixtureSuite, until } from './support/harness.js';
+import { HostileServer } from './support/hostile-server.js';
+import type { Script } from './support/hostile-worker.js';
 
-const directory = mkdtempSync(join(tmpdir(), 'barewire-'));
-const data: HostileData = {
-  path: join(directory, 's'),
-  control: new Int32Array(new SharedArrayBuffer(8)),
-  text: new Uint8Array(new SharedArrayBuffer(1 << 20)),
-};
 /**
  * VERSION, DEVICE_GET_INFO, nine regions, five interrupt indices; and six BARs get addresses: the header type (twice), the
  * BARs and the command are read, the BARs and the command are written.
  */
 const MESSAGES_TO_CONNECT = 16 + 9 + 7;
-const HONEST: Script = {
-  at: -1,
-  patches: [],
-  cutBytes: 0,
-  before: [],
-  extraFds: 0,
-  hangUp: false,
-  memory: 'sealed',
-};
-const LIVENESS_MS = 20_000;
-let worker: Worker;
+let server: HostileServer;
 
 const test = fixtureSuite('vfio-user client: hostile server', {
   async start() {
-    worker = new Worker(new URL('./support/hostile-worker.js', import.meta.url), { workerData: data });
-    await new Promise((resolve, reject) => {
-      worker.once('message', resolve);
-      worker.once('error', reject);
-    });
+    server = await HostileServer.start();
     return {};
   },
   enter: () => ({}),
   leave: () => {},
-  async stop() {
-    const exit = new Promise((resolve) => worker.once('exit', resolve));
-    Atomics.store(data.control, 0, 2);
-    Atomics.notify(data.control, 0);
-    await exit;
-    rmSync(directory, { recursive: true });
-  },
+  stop: () => server.stop(),
 });
 
-/** Connects to a server that plays `script`, and lets `action` use the device. */
 function against(script: Partial<Script>, action: (device: VfioDevice) => void): void {
-  if (Atomics.load(data.control, 0) !== 0) throw new Error('The hostile server is stuck');
-  const json = new TextEncoder().encode(JSON.stringify({ ...HONEST, ...script }));
-  data.text.set(json);
-  data.control[1] = json.length;
-  Atomics.store(data.control, 0, 1);
-  Atomics.notify(data.control, 0);
-  try {
-    const device = connectVfioUser(data.path, { timeoutMs: 2000 });
-    try {
-      action(device);
-    } finally {
-      device.close();
-    }
-  } finally {
-    // the worker could not tell of its death while this thread blocks: the next script would find it stuck
-    Atomics.wait(data.control, 0, 1, LIVENESS_MS);
-  }
+  server.against(script, action);
 }
 
 function errorOf(action: () => void): NicError {
@@ -110,7 +66,7 @@ function useAll(device: VfioDevice): void {
 function mappings(): number {
   return readFileSync('/proc/self/maps', 'utf8')
     .split('\n')
-    .filter((line) => line.includes('memfd:hostile')).length;
+    .filter((line) => /memfd:(hostile|kinds)/.test(line)).length;
 }
 
 test('an honest server, for comparison', () => {
@@ -174,13 +130,14 @@ test('error replies keep their errno; 0 is none', () => {
   assert.is(errorAt(0).errno, undefined);
 });
 
-test('descriptors nobody asked for are closed', () => {
+test('descriptors nobody asked for are closed', async () => {
   const before = countFds();
   // with the reply to VERSION: refused; with a region's: the first is taken; more than 16: refused
   assert.is(errorOf(() => against({ at: 0, extraFds: 3 }, useAll)).code, 'PROTOCOL');
   against({ at: 2, extraFds: 3 }, useAll);
   assert.is(errorOf(() => against({ at: 2, extraFds: 40 }, useAll)).code, 'PROTOCOL');
-  assert.is(countFds(), before);
+  against({ at: 2, extraFds: 3, extraKind: '/dev/null' }, useAll);
+  await until(() => countFds() === before, 'all are closed');
 });
 
 test('the server’s own commands in between are answered', () => {
@@ -212,6 +169,11 @@ test('a reply before it is asked for: PROTOCOL', () => {
   assert.is(errorOf(() => against({ at: 5, before }, useAll)).code, 'PROTOCOL');
 });
 
+/** Those that this kernel makes for this user. */
+const kinds = openAllKinds().map(({ name, fd }) => {
+  closeSync(fd);
+  return name;
+});
 const byte = fc.nat(255);
 const anyScript: fc.Arbitrary<Partial<Script>> = fc.record({
   at: fc.nat(MESSAGES_TO_CONNECT + 10),
@@ -224,21 +186,25 @@ const anyScript: fc.Arbitrary<Partial<Script>> = fc.record({
   extraFds: fc.oneof(fc.constant(0), fc.nat(40)),
   // silence is tested elsewhere: here it would only wait for the time-out
   hangUp: fc.constant(true),
-  memory: fc.constantFrom('sealed', 'open', 'short'),
+  delayMs: fc.constant(0),
+  flood: fc.constant('none' as const),
+  memory: fc.oneof(fc.constantFrom('sealed', 'open', 'short'), fc.constantFrom(...kinds)),
+  extraKind: fc.oneof(fc.constant(undefined), fc.constantFrom(...kinds)),
 });
 
-test('whatever it answers: a NicError or nothing, no descriptor and no mapping left', () => {
+test('whatever it answers: a NicError or nothing, no descriptor and no mapping left', async () => {
   const before = [countFds(), mappings()];
   let refused = 0;
-  fc.assert(
-    fc.property(anyScript, (script) => {
+  await fc.assert(
+    fc.asyncProperty(anyScript, async (script) => {
       try {
         against(script, useAll);
       } catch (error) {
         assert.instance(error, NicError, `not a NicError: ${error}`);
         refused++;
       }
-      assert.equal([countFds(), mappings()], before);
+      assert.is(mappings(), before[1]);
+      await until(() => countFds() === before[0], 'all descriptors are closed');
     }),
     { numRuns: 300, endOnFailure: true },
   );

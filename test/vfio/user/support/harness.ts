@@ -12,6 +12,7 @@ import {
   encodeCommand,
   encodeVersion,
 } from '../../../../src/vfio/user/protocol.js';
+import type { VfioUserServerOptions } from '../../../../src/vfio/user/server.js';
 import { connectSocket, type Message, MessageSocket } from '../../../../src/vfio/user/socket.js';
 
 /** Long enough for a loaded machine; what is waited for comes at once otherwise. */
@@ -27,10 +28,14 @@ export interface TestHost {
 }
 
 /** Starts host.ts. `path`: an existing socket path to serve at, else a new one in a new directory. */
-export async function startHost(mode = 'events', path?: string): Promise<TestHost> {
+export async function startHost(
+  mode = 'events',
+  path?: string,
+  options: Omit<VfioUserServerOptions, 'onError' | 'onClient'> = {},
+): Promise<TestHost> {
   const directory = path === undefined ? mkdtempSync(join(tmpdir(), 'barewire-')) : undefined;
   const socketPath = path ?? join(directory!, 'device.sock');
-  const child = fork(new URL('./host.js', import.meta.url), [socketPath, mode]);
+  const child = fork(new URL('./host.js', import.meta.url), [socketPath, mode, JSON.stringify(options)]);
   const errors: string[] = [];
   const ready = new Promise<void>((resolve, reject) => {
     child.on('message', (message: unknown) => {
@@ -152,7 +157,8 @@ export function fixtureSuite<Shared extends object, Own extends object>(
       try {
         await handler(context);
       } catch (error) {
-        await Promise.resolve(fixture.leave(context)).catch(() => {});
+        // what it throws would hide the test's own error
+        await (async () => fixture.leave(context))().catch(() => {});
         throw error;
       }
       await fixture.leave(context);

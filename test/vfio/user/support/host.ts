@@ -1,9 +1,13 @@
-/** Child process that serves the test device at the path of its first argument; `poll`: as a busy host does. */
+/**
+ * Child process that serves the test device at the path of its first argument; `poll`: as a busy host does. The third
+ * argument has options of the server as JSON.
+ */
 import { VfioUserServer } from '../../../../src/vfio/user/server.js';
 import { TestDevice } from './test-device.js';
 
-const [path = '', mode] = process.argv.slice(2);
+const [path = '', mode, options = '{}'] = process.argv.slice(2);
 const server = VfioUserServer.listen(path, new TestDevice(), {
+  ...JSON.parse(options),
   onError: (error) => process.send?.({ error: String(error) }),
   onClient: (attached) => process.send?.({ attached }),
 });

@@ -1,0 +1,41 @@
+/** What the registry says of devices that are not bound to vfio-pci. */
+import { suite } from 'uvu';
+import * as assert from 'uvu/assert';
+import { explainUnbound } from '../../src/driver/registry.js';
+import { NicError } from '../../src/errors.js';
+import { FakeSysfs } from '../pci/fake-sysfs.js';
+
+const registry = suite('registry: devices that are not bound');
+
+const notBound = new NicError('NOT_BOUND', 'planted', { hint: 'sudo npx barewire bind' });
+
+function explained(device: { vendor: string; device: string; class?: string }): NicError {
+  const fake = new FakeSysfs();
+  try {
+    fake.add('0000:03:00.0', { ...device, driver: 'somebody', group: 7 });
+    return explainUnbound(notBound, '03:00.0', fake.root) as NicError;
+  } finally {
+    fake.remove();
+  }
+}
+
+registry('one that no driver knows is not worth binding', () => {
+  const error = explained({ vendor: '0x10ec', device: '0x8168' });
+  assert.is(error.code, 'UNSUPPORTED_DEVICE');
+  assert.match(error.message, '0000:03:00.0 (10ec:8168)');
+  assert.match(error.hint!, 'Supported: ');
+});
+
+registry('one that a driver knows, one that is no NIC, one of which nothing is known: as it was', () => {
+  assert.is(explained({ vendor: '0x8086', device: '0x10fb' }), notBound);
+  assert.is(explained({ vendor: '0x8086', device: '0xa170', class: '0x040300' }), notBound);
+  assert.is(explained({ vendor: 'x', device: 'y' }), notBound);
+  assert.is(explainUnbound(notBound, '0000:09:00.0', '/nonexistent'), notBound);
+});
+
+registry('any other error is not touched', () => {
+  for (const other of [new NicError('NO_IOMMU', 'planted'), new Error('planted'), undefined])
+    assert.is(explainUnbound(other, '03:00.0', '/nonexistent'), other);
+});
+
+registry.run();

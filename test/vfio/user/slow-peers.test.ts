@@ -1,0 +1,325 @@
+/** Peers that are silent, slow, or never stop: they hold up themselves, and nobody else for long. */
+import { closeSync, ftruncateSync, mkdtempSync, rmSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { setTimeout as delay } from 'node:timers/promises';
+import { suite } from 'uvu';
+import * as assert from 'uvu/assert';
+import { NicError } from '../../../src/errors.js';
+import { ListeningSocket } from '../../../src/syscalls/listening-socket.js';
+import { MFD_CLOEXEC, memfdCreate } from '../../../src/syscalls/memory.js';
+import { openVfioAsync } from '../../../src/vfio/open.js';
+import { connectVfioUserAsync } from '../../../src/vfio/user/client.js';
+import { Patience } from '../../../src/vfio/user/patience.js';
+import * as protocol from '../../../src/vfio/user/protocol.js';
+import { connectSocket } from '../../../src/vfio/user/socket.js';
+import { countFds, fixtureSuite, RawClient, startHost, type TestHost, until } from './support/harness.js';
+import { HostileServer } from './support/hostile-server.js';
+import { BAR0_BYTES } from './support/test-device.js';
+
+const { Command } = protocol;
+const GET_INFO = protocol.encodeDeviceInfo({ flags: 0, regionCount: 0, irqCount: 0 });
+const SHORT_MS = 300;
+
+/** On a busy machine this thread may be late with VERSION, too. */
+async function connected(host: TestHost): Promise<RawClient> {
+  let client: RawClient | undefined;
+  await until(() => {
+    try {
+      client = RawClient.negotiated(host.path);
+      return true;
+    } catch {
+      return false;
+    }
+  }, 'the server takes the client');
+  return client!;
+}
+
+const patient = fixtureSuite('vfio-user server: silent clients, default deadlines', {
+  start: async () => ({ host: await startHost() }),
+  enter: () => ({}),
+  leave: () => {},
+  stop: ({ host }) => host.stop(),
+});
+
+patient('six that say nothing keep nobody out', async ({ host }) => {
+  const silent: RawClient[] = [];
+  for (let i = 0; i < 6; i++) silent.push(new RawClient(host.path));
+  const client = RawClient.negotiated(host.path);
+  assert.is(client.errnoOf(Command.DEVICE_GET_INFO, GET_INFO), 0);
+  for (const other of silent) {
+    assert.throws(() => other.receive(), /hung up/);
+    other.close();
+  }
+  client.close();
+});
+
+patient('a message in pieces that come in time', async ({ host }) => {
+  const client = await connected(host);
+  const bytes = protocol.encodeCommand(5, Command.DEVICE_GET_INFO, GET_INFO);
+  for (const at of [0, 5, 16, 20]) {
+    client.sendBytes(bytes.subarray(at, at === 20 ? undefined : { 0: 5, 5: 16, 16: 20 }[at]));
+    await delay(20);
+  }
+  assert.is(client.receive().header.id, 5);
+  client.close();
+});
+patient.run();
+
+const hasty = fixtureSuite('vfio-user server: slow clients, short deadlines', {
+  start: async () => ({
+    host: await startHost('events', undefined, {
+      timeouts: { versionMs: SHORT_MS, messageMs: SHORT_MS, answerMs: SHORT_MS },
+    }),
+  }),
+  enter: () => ({}),
+  leave: async ({ host }) => {
+    (await connected(host)).close();
+  },
+  stop: ({ host }) => host.stop(),
+});
+
+hasty('one that never says VERSION', async ({ host }) => {
+  const client = new RawClient(host.path);
+  assert.throws(() => client.receive(), /hung up/);
+  client.close();
+  await reported(host, /did not say VERSION within 300 ms/);
+});
+
+hasty('one that begins to say VERSION', ({ host }) => {
+  const client = new RawClient(host.path);
+  const capabilities = protocol.DEFAULT_CAPABILITIES;
+  const version = protocol.encodeVersion({ major: 0, minor: 0, capabilities });
+  client.sendBytes(protocol.encodeCommand(1, Command.VERSION, version).subarray(0, 40));
+  assert.throws(() => client.receive(), /hung up/);
+  client.close();
+});
+
+hasty('one whose VERSION is longer than any', ({ host }) => {
+  const client = new RawClient(host.path);
+  client.sendBytes(protocol.encodeCommand(1, Command.VERSION, new Uint8Array(16384)).subarray(0, 16));
+  assert.throws(() => client.receive(), /hung up/);
+  client.close();
+});
+
+hasty('one that does not finish a message', async ({ host }) => {
+  const client = await connected(host);
+  client.sendBytes(protocol.encodeCommand(1, Command.DEVICE_GET_INFO, GET_INFO).subarray(0, 7));
+  assert.throws(() => client.receive(), /hung up/);
+  client.close();
+  await reported(host, /did not finish a message within 300 ms/);
+});
+
+hasty('one that lets a message trickle', async ({ host }) => {
+  const client = await connected(host);
+  const bytes = protocol.encodeCommand(1, Command.REGION_WRITE, new Uint8Array(100_000));
+  await assertHangsUp(async () => {
+    for (const byte of bytes) {
+      client.sendBytes(Uint8Array.of(byte));
+      await delay(5);
+    }
+  });
+  client.close();
+});
+
+hasty('one that does not take its answers', async ({ host }) => {
+  const client = await connected(host);
+  const read = protocol.encodeRegionRange({ index: 0, offset: 0, count: BAR0_BYTES });
+  for (let id = 0; id < 16; id++) client.sendBytes(protocol.encodeCommand(id, Command.REGION_READ, read));
+  await reported(host, /did not take an answer within 300 ms/);
+  client.close();
+});
+
+hasty.run();
+
+function reported(host: TestHost, what: RegExp): Promise<void> {
+  return until(() => host.errors.some((error) => what.test(error)), `a report of ${what}`);
+}
+
+const ROUND_MS = 1500;
+const steady = fixtureSuite('vfio-user server: a client that never stops', {
+  start: async () => ({
+    host: await startHost('events', undefined, { timeouts: { messageMs: ROUND_MS } }),
+  }),
+  enter: () => ({}),
+  leave: () => {},
+  stop: ({ host }) => host.stop(),
+});
+
+steady('is not cut off, though there is always an unfinished message', async ({ host }) => {
+  const client = await connected(host);
+  const bytes = protocol.encodeCommand(9, Command.DEVICE_GET_INFO, GET_INFO);
+  const endMs = performance.now() + 2 * ROUND_MS;
+  client.sendBytes(bytes.subarray(0, 10));
+  while (performance.now() < endMs) {
+    client.sendBytes(Buffer.concat([bytes.subarray(10), bytes.subarray(0, 10)]));
+    assert.is(client.receive().header.id, 9);
+    await delay(10);
+  }
+  assert.equal(host.errors, []);
+  client.close();
+});
+steady.run();
+
+async function assertHangsUp(action: () => Promise<void>): Promise<void> {
+  try {
+    await action();
+  } catch (error) {
+    assert.match(String(error), /hung up/);
+    return;
+  }
+  assert.unreachable('it is still there');
+}
+
+const patience = suite('vfio-user client: patience');
+
+patience('fast replies cost nothing', () => {
+  const account = new Patience(1000, 0);
+  for (let i = 0; i < 10_000; i++) account.spend(9);
+  assert.is(account.allowanceMs(0), 1010);
+});
+
+patience('slow ones use it up, and it fills by a tenth of the time, not over its size', () => {
+  const account = new Patience(1000, 0);
+  for (let i = 0; i < 5; i++) account.spend(110);
+  assert.is(account.allowanceMs(0), 510);
+  account.spend(60_000);
+  assert.is(account.allowanceMs(0), 10);
+  assert.is(account.allowanceMs(2000), 210);
+  assert.is(account.allowanceMs(1e9), 1010);
+});
+patience.run();
+
+const client = fixtureSuite('vfio-user client: slow and busy servers', {
+  start: async () => ({ server: await HostileServer.start() }),
+  enter: () => ({ before: countFds() }),
+  leave: ({ before }) => until(() => countFds() === before, 'no descriptor is left'),
+  stop: ({ server }) => server.stop(),
+});
+
+client('one that answers each time just before the deadline is given up all the same', ({ server }) => {
+  let error: unknown;
+  try {
+    server.against({ delayMs: 100 }, () => {}, { timeoutMs: 10_000, patienceMs: 500 });
+  } catch (thrown) {
+    error = thrown;
+  }
+  assert.instance(error, NicError);
+  assert.is((error as NicError).code, 'PEER_GONE');
+});
+
+client('one that never stops sending commands does not stop the event loop', async ({ server }) => {
+  await server.againstAsync({ flood: 'commands' }, async (device) => {
+    const memory = memfdCreate('client', MFD_CLOEXEC);
+    ftruncateSync(memory, 4096);
+    device.mapper.map({ address: 0n, fd: memory, sizeBytes: 4096 }, 0x1000n);
+    await until(() => server.isFlooding, 'the flood');
+    for (let i = 0; i < 10; i++) await delay(1);
+    assert.ok(server.isFlooding, 'timers ran while it went on');
+    server.stopFlooding();
+    closeSync(memory);
+  });
+});
+
+client(
+  'one that does not take the answers to its commands does not stop the event loop',
+  async ({ server }) => {
+    await server.againstAsync({ flood: 'reads' }, async (device) => {
+      let gone = false;
+      device.onGone(() => {
+        gone = true;
+      });
+      const memory = memfdCreate('client', MFD_CLOEXEC);
+      ftruncateSync(memory, 2 ** 20);
+      device.mapper.map({ address: 0n, fd: memory, sizeBytes: 2 ** 20 }, 0x1000n);
+      await until(() => server.isFlooding, 'the commands');
+      for (let i = 0; i < 10; i++) await delay(1);
+      assert.ok(server.isFlooding, 'timers ran while the answers waited');
+      assert.not(gone, 'it may take them later');
+      server.stopFlooding();
+      closeSync(memory);
+    });
+  },
+);
+client.run();
+
+/** Accepts connections by the kernel alone: nobody ever answers. */
+function silentServer(backlog: number): { path: string; close(): void } {
+  const directory = mkdtempSync(join(tmpdir(), 'barewire-'));
+  const listener = ListeningSocket.listen(join(directory, 's'), backlog);
+  return {
+    path: listener.path,
+    close: () => {
+      listener.close();
+      rmSync(directory, { recursive: true, force: true });
+    },
+  };
+}
+
+const abort = fixtureSuite('vfio-user client: connecting ends when told', {
+  start: () => ({}),
+  enter: () => ({ server: silentServer(1), before: countFds() }),
+  leave: async ({ server, before }) => {
+    await until(() => countFds() <= before, 'no descriptor is left');
+    server.close();
+  },
+  stop: () => {},
+});
+
+async function reasonOf(promise: Promise<unknown>): Promise<unknown> {
+  try {
+    await promise;
+  } catch (error) {
+    return error;
+  }
+  return assert.unreachable('it connected');
+}
+
+abort('by its signal, while the server is silent', async ({ server }) => {
+  const controller = new AbortController();
+  const connecting = connectVfioUserAsync(server.path, { timeoutMs: 60_000, signal: controller.signal });
+  const ended = reasonOf(connecting);
+  await delay(20);
+  controller.abort('enough');
+  assert.is(await ended, 'enough');
+});
+
+abort('by its signal, while the server’s queue is full', async ({ server }) => {
+  const waiting: number[] = [];
+  for (let full = false; !full; ) {
+    try {
+      waiting.push(connectSocket(server.path, 50));
+    } catch {
+      full = true;
+    }
+  }
+  const controller = new AbortController();
+  const ended = reasonOf(openVfioAsync(`vfio-user:${server.path}`, controller.signal));
+  await delay(20);
+  controller.abort('enough');
+  assert.is(await ended, 'enough');
+  for (const fd of waiting) closeSync(fd);
+});
+
+abort('at once where the signal is aborted already', async ({ server }) => {
+  const signal = AbortSignal.abort('before');
+  assert.is(await reasonOf(connectVfioUserAsync(server.path, { signal })), 'before');
+  assert.is(await reasonOf(openVfioAsync(`vfio-user:${server.path}`, signal)), 'before');
+});
+
+abort('by its deadline', async ({ server }) => {
+  const error = await reasonOf(connectVfioUserAsync(server.path, { timeoutMs: 50 }));
+  assert.instance(error, NicError);
+  assert.is((error as NicError).code, 'PEER_GONE');
+  assert.match((error as NicError).message, /did not answer VERSION/);
+});
+
+abort('by a server that ends', async ({ server }) => {
+  const ended = reasonOf(connectVfioUserAsync(server.path, { timeoutMs: 60_000 }));
+  await delay(20);
+  server.close();
+  const error = await ended;
+  assert.instance(error, NicError);
+  assert.is((error as NicError).code, 'PEER_GONE');
+});
+abort.run();
