@@ -40,7 +40,8 @@ const SCHEME_NAME = /^[a-z][a-z0-9-]*$/;
  */
 export function addScheme(scheme: DeviceScheme): void {
   const { name } = scheme;
-  if (!SCHEME_NAME.test(name)) throw badOption('The name of a scheme', name, 'lower-case letters, digits, -');
+  if (typeof name !== 'string' || !SCHEME_NAME.test(name))
+    throw badOption('The name of a scheme', name, 'lower-case letters, digits, -');
   if (name === 'vfio-user' || schemes.has(name)) {
     throw new NicError('BAD_OPTION', `There is a scheme ${name} already`, { hint: 'Give it another name.' });
   }

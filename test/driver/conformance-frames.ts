@@ -3,7 +3,7 @@ import { suite } from 'uvu';
 import * as assert from 'uvu/assert';
 import { NicError } from '../../src/errors.js';
 import { expectRejection } from '../support/expect-error.js';
-import { type Family, isSettled, onRig, Rig, range, turns } from './conformance-rig.js';
+import { eventually, type Family, isSettled, onRig, Rig, range, turns } from './conformance-rig.js';
 
 export function frames(family: Family): void {
   sendFrame(family);
@@ -126,7 +126,7 @@ function sendFrame(family: Family): void {
       for (;;) await nic.sendFrame(frame);
     };
     const waiting = full().catch((caught: unknown) => caught);
-    while (!(await isSettled(waiting)) && nic.stats().txPackets < family.ringSize - 1);
+    await eventually('the ring is full', () => nic.stats().txPackets >= family.ringSize - 1);
     await nic.close();
     const error = await waiting;
     assert.is(error instanceof NicError && error.code, 'CLOSED', `${error}`);
@@ -140,11 +140,18 @@ function sendFrame(family: Family): void {
       family,
       async (rig) => {
         const sent = range(100).map(() => rig.frame());
+        let done = false;
         const all = Promise.all(
           sent.map((frame) => rig.nic.sendFrame(frame, { timeoutMs: Number.POSITIVE_INFINITY })),
-        );
+        ).then(() => {
+          done = true;
+        });
         const left: Uint8Array[] = [];
-        while (!(await isSettled(all))) left.push(...rig.hardware.transmit());
+        await eventually('all are queued', () => {
+          left.push(...rig.hardware.transmit());
+          return done;
+        });
+        await all;
         left.push(...rig.hardware.transmit());
         assert.is(left.length, 100);
         assert.equal(new Set(left.map(String)), new Set(sent.map(String)));

@@ -196,5 +196,6 @@ export const igb: Family = {
   hardwareCounters: ['rxMissed', 'rxErrors', 'wireRxPackets', 'wireRxBytes', 'wireTxPackets', 'wireTxBytes'],
   ringSize: 128,
   refusedRingSizes: [99, 96, 1000],
+  hasFilters: false,
   makeHardware: () => new IgbHardware(),
 };

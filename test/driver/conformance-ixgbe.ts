@@ -160,5 +160,6 @@ export const ixgbe: Family = {
   hardwareCounters: ['rxMissed', 'rxErrors', 'wireRxPackets', 'wireRxBytes', 'wireTxPackets', 'wireTxBytes'],
   ringSize: 128,
   refusedRingSizes: [99, 96, 1000],
+  hasFilters: true,
   makeHardware: () => new IxgbeHardware(),
 };

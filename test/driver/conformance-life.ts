@@ -95,6 +95,61 @@ function facts(family: Family): void {
     }),
   );
 
+  if (family.hasFilters) {
+    test(
+      'filters take what they are told to, and nothing else',
+      onRig(family, async (rig) => {
+        const { nic } = rig;
+        const own = nic.mac;
+        const other = Uint8Array.of(0x02, 0, 0, 0, 0x77, 0x77);
+        const group = Uint8Array.of(0x01, 0, 0x5e, 0, 0, 0xfb);
+        const broadcast = new Uint8Array(6).fill(0xff);
+        const taken = (): string => {
+          const kinds = { own, other, group, broadcast };
+          const takes = ([, to]: [string, Uint8Array]): boolean => {
+            const frame = rig.frame();
+            frame.set(to);
+            rig.hardware.arrive(frame);
+            return rig.receive().length === 1;
+          };
+          return Object.entries(kinds)
+            .filter(takes)
+            .map(([name]) => name)
+            .join(' ');
+        };
+        assert.is(taken(), 'own broadcast');
+        await nic.setPromiscuous(true);
+        assert.is(taken(), 'own other group broadcast');
+        await nic.setPromiscuous(false);
+        await nic.setMulticast([group]);
+        assert.is(taken(), 'own group broadcast');
+        await nic.setMulticast([]);
+        assert.is(taken(), 'own broadcast');
+        await nic.setMulticast('all');
+        assert.is(taken(), 'own group broadcast');
+        await nic.setMulticast([]);
+        await nic.setMac(other);
+        assert.is(taken(), 'other broadcast');
+        await nic.setMac(own);
+        assert.is(taken(), 'own broadcast');
+      }),
+    );
+
+    test(
+      'promiscuous from the start',
+      onRig(
+        family,
+        (rig) => {
+          const frame = rig.frame();
+          frame.set([0x02, 0, 0, 0, 0x77, 0x77]);
+          rig.hardware.arrive(frame);
+          assert.equal(rig.receive(), [frame]);
+        },
+        { promiscuous: true },
+      ),
+    );
+  }
+
   test(
     'addresses that no filter takes, and what is no address',
     onRig(family, async ({ nic }) => {

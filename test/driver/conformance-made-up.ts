@@ -71,5 +71,6 @@ export const madeUp: Family = {
   ringSize: 33,
   // Powers of two are no multiples of 3.
   refusedRingSizes: [64, 512, 100],
+  hasFilters: true,
   makeHardware: () => new MadeUpHardware(),
 };

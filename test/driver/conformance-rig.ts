@@ -5,6 +5,7 @@
 import * as assert from 'uvu/assert';
 import type { NetDevice, NetStats, OpenOptions } from '../../src/driver/device.js';
 import { PacketPool, type PacketPoolOptions } from '../../src/hugepage/packet-pool.js';
+import { expectError } from '../support/expect-error.js';
 
 /** One piece of hardware. It sends only when it is told to. */
 export interface Hardware {
@@ -39,6 +40,8 @@ export interface Family {
   /** Ring sizes: the usual one of these tests, and some that are refused beside those out of range. */
   readonly ringSize: number;
   readonly refusedRingSizes: readonly number[];
+  /** Whether the hardware of these tests filters by address. */
+  readonly hasFilters: boolean;
   makeHardware(): Hardware;
 }
 
@@ -178,6 +181,18 @@ export async function turns(count: number): Promise<void> {
   for (let i = 0; i < count; i++) await new Promise((resolve) => setImmediate(resolve));
 }
 
+/** What a test waits for that would else hang: minutes, whatever else the machine does. */
+const HANGS_AFTER_MS = 180_000;
+
+/** Lets the event loop turn until something is so. */
+export async function eventually(what: string, isSo: () => boolean): Promise<void> {
+  const deadline = performance.now() + HANGS_AFTER_MS;
+  while (!isSo()) {
+    assert.ok(performance.now() < deadline, `${what}: not within ${HANGS_AFTER_MS} ms`);
+    await turns(1);
+  }
+}
+
 /** Whether a promise has been settled by now, some turns of the event loop later. */
 export async function isSettled(promise: Promise<unknown>): Promise<boolean> {
   let settled = false;
@@ -187,4 +202,23 @@ export async function isSettled(promise: Promise<unknown>): Promise<boolean> {
   promise.then(settle, settle);
   await turns(5);
   return settled;
+}
+
+const NO_ARRAYS: readonly unknown[] = [
+  undefined,
+  null,
+  [0, 1],
+  new Uint8Array(4),
+  new Int32Array(4),
+  new DataView(new ArrayBuffer(16)),
+  'bufs',
+  7,
+];
+
+/** Packets in anything but a Uint32Array are refused, with a hint. */
+export function refusesArrays(call: (bufs: Uint32Array) => unknown): void {
+  for (const bufs of NO_ARRAYS) {
+    const error = expectError('BAD_ARGUMENT', () => call(bufs as Uint32Array), /not a Uint32Array/);
+    assert.ok(error.hint);
+  }
 }

@@ -6,15 +6,18 @@ import { onHugepageWarning } from '../../src/hugepage/dma-region.js';
 import { frames } from './conformance-frames.js';
 import { life } from './conformance-life.js';
 import { options } from './conformance-options.js';
-import { queues } from './conformance-queues.js';
+import { receiving } from './conformance-receive.js';
 import type { Family } from './conformance-rig.js';
+import { both, sending } from './conformance-send.js';
 import { waits } from './conformance-waits.js';
 
 /** Registers the suites. */
 export function conformance(family: Family): void {
   onHugepageWarning(() => {});
   options(family);
-  queues(family);
+  receiving(family);
+  sending(family);
+  both(family);
   waits(family);
   frames(family);
   life(family);

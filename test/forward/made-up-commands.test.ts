@@ -8,7 +8,7 @@ import { TestFrame, TestFrameChecker } from '../../src/packet/test-frame.js';
 import * as fwd from '../../tools/commands/fwd.js';
 import * as pktgen from '../../tools/commands/pktgen.js';
 import { prepareProgram, run } from '../../tools/run-command.js';
-import { turns } from '../driver/conformance-rig.js';
+import { eventually } from '../driver/conformance-rig.js';
 import { captureLines } from '../support/capture.js';
 import type { MadeUpCard } from '../support/made-up-family/card.js';
 import { plugIn } from '../support/made-up-family/scheme.js';
@@ -65,18 +65,39 @@ const inOrder = (numbers: readonly number[]): boolean => numbers.every((number, 
 /** Frames on their way at a time: as many as surely find room. */
 const ON_THE_WAY = 60;
 
-/** Sends test frames into one port until they have left from the other, then presses Ctrl-C. */
-async function feed(into: Port, out: Port, count: number, lengthBytes = 60): Promise<void> {
-  const test = new TestFrame({ sizeBytes: lengthBytes });
-  const frame = new Uint8Array(lengthBytes);
-  test.fill(frame, 0);
-  for (let number = 0; out.left.length + out.wrong < count; ) {
-    for (; number < count && number - out.left.length < ON_THE_WAY && into.card.room() > 0; number++) {
-      test.stamp(frame, 0, number);
-      assert.ok(into.card.arrive(frame));
-    }
-    await turns(1);
-  }
+/** Frames that come into one port and leave from another. */
+interface Way {
+  readonly into: Port;
+  readonly out: Port;
+  readonly sourceMac?: string;
+  readonly lengthBytes?: number;
+}
+
+/**
+ * Sends so many test frames each way until all have left, then presses Ctrl-C. The first half is for the port itself, which
+ * takes them as soon as it has a ring; the second for others, which takes a port that is promiscuous.
+ */
+async function feed(count: number, ...ways: readonly Way[]): Promise<void> {
+  const feeders = ways.map(({ into, out, sourceMac, lengthBytes = 60 }) => {
+    const own = new TestFrame({
+      sizeBytes: lengthBytes,
+      destinationMac: into.card.mac,
+      ...(sourceMac === undefined ? {} : { sourceMac }),
+    });
+    const frame = new Uint8Array(lengthBytes);
+    own.fill(frame, 0);
+    let number = 0;
+    return (): boolean => {
+      for (; number < count && number - out.left.length < ON_THE_WAY; number++) {
+        if (into.card.room() === 0) break;
+        own.stamp(frame, 0, number);
+        if (number >= count / 2) frame.set([0x02, 0, 0, 0, 0, 0x77]);
+        assert.ok(into.card.arrive(frame));
+      }
+      return out.left.length + out.wrong === count;
+    };
+  });
+  await eventually('all frames have left', () => !feeders.map((feeder) => feeder()).includes(false));
   process.emit('SIGINT');
 }
 
@@ -117,7 +138,7 @@ for (const [what, args, bytes] of [
   commands(`fwd made-up:10 made-up:11 ${what}: 3,000 frames in order, and the totals`, async () => {
     const [a, b] = [plugPort(10), plugPort(11, bytes)];
     const running = barewire('fwd', 'made-up:10', 'made-up:11', '--json', ...args);
-    await feed(a, b, 3000, bytes);
+    await feed(3000, { into: a, out: b, lengthBytes: bytes });
     const outcome = await running;
     assert.equal(outcome.errors, []);
     assert.is(outcome.status, 0);
@@ -138,28 +159,11 @@ commands('fwd, both ways over three queue pairs', async () => {
   const [a, b] = [plugPort(10), plugPort(11)];
   const running = barewire('fwd', 'made-up:10', 'made-up:11', '--queues', '3', '--json');
   // The frames of a sender all go to one queue: another for each way.
-  const ways = [
-    { into: a, out: b, number: 0, sourceMac: '02:00:00:00:00:01' },
-    { into: b, out: a, number: 0, sourceMac: '02:00:00:00:00:02' },
-  ];
-  while (ways.some(({ out }) => out.left.length + out.wrong < 1000)) {
-    for (const way of ways) {
-      const { into, out, sourceMac } = way;
-      const test = new TestFrame({ sizeBytes: 60, sourceMac });
-      const frame = new Uint8Array(60);
-      test.fill(frame, 0);
-      for (
-        ;
-        way.number < 1000 && way.number - out.left.length < ON_THE_WAY && into.card.room(2) > 0;
-        way.number++
-      ) {
-        test.stamp(frame, 0, way.number);
-        assert.ok(into.card.arrive(frame));
-      }
-    }
-    await turns(1);
-  }
-  process.emit('SIGINT');
+  await feed(
+    1000,
+    { into: a, out: b, sourceMac: '02:00:00:00:00:01' },
+    { into: b, out: a, sourceMac: '02:00:00:00:00:02' },
+  );
   const outcome = await running;
   assert.is(outcome.status, 0, outcome.errors.join('\n'));
   assert.ok(inOrder(a.left) && inOrder(b.left));
@@ -235,8 +239,11 @@ commands('pktgen throws away what it receives, and goes on', async () => {
 commands('a card that is pulled out ends the run with its error, and the totals', async () => {
   const [a, b] = [plugPort(10), plugPort(11)];
   const running = barewire('fwd', 'made-up:10', 'made-up:11');
-  while (a.card.room() === 0 || b.card.room() === 0) await turns(1);
-  await turns(20);
+  const frame = new Uint8Array(60);
+  new TestFrame({ sizeBytes: 60, destinationMac: a.card.mac }).fill(frame, 0);
+  await eventually('the port is up', () => a.card.room() > 0);
+  assert.ok(a.card.arrive(frame));
+  await eventually('a frame has left', () => b.left.length > 0);
   b.card.pullOut(new NicError('DEVICE_GONE', 'made-up:11 was pulled out'));
   const { status, out, errors } = await running;
   assert.is(status, 1);

@@ -7,7 +7,7 @@ import { NicError } from '../../src/errors.js';
 import { connectQueues } from '../../src/forward/forwarder.js';
 import { pollLoop } from '../../src/forward/poll-loop.js';
 import { PacketPool } from '../../src/hugepage/packet-pool.js';
-import { turns } from '../driver/conformance-rig.js';
+import { eventually } from '../driver/conformance-rig.js';
 import { expectRejection } from '../support/expect-error.js';
 import type { MadeUpCard } from '../support/made-up-family/card.js';
 import { plugIn } from '../support/made-up-family/scheme.js';
@@ -60,10 +60,12 @@ function frameOf({ cardA }: Pair, number: number, queue = 0): Uint8Array {
 
 /** Comes back when the loop has made no poll for some turns of the event loop: it sleeps. */
 async function asleep(polls: () => number): Promise<void> {
-  for (let before = -1; before !== polls(); ) {
+  let [before, quiet] = [-1, 0];
+  await eventually('it sleeps', () => {
+    quiet = polls() === before ? quiet + 1 : 0;
     before = polls();
-    await turns(4);
-  }
+    return quiet === 4;
+  });
 }
 
 const loop = suite('pollLoop on made-up cards');
@@ -100,7 +102,7 @@ loop(
       await asleep(() => polls);
       const count = Math.min(1 + (bursts % MAX_BURST), FRAMES - number);
       for (let i = 0; i < count; i++) assert.ok(cardA.arrive(frameOf(pair, number++)));
-      while (left.length < number) await turns(1);
+      await eventually(`frame ${number} has left`, () => left.length === number);
     }
     stop.abort();
     await running;
@@ -122,14 +124,14 @@ loop(
         signal: stop.signal,
         devices: [a, b],
       });
-      for (let number = 0; number < FRAMES; ) {
-        // As many as surely find room at both cards.
+      let number = 0;
+      await eventually('all have left', () => {
+        // As many on their way as surely find room at both cards.
         for (; number < FRAMES && number - left.length < MAX_BURST; number++) {
           assert.ok(cardA.arrive(frameOf(pair, number, number % 3)));
         }
-        await turns(1);
-      }
-      while (left.length < FRAMES) await turns(1);
+        return left.length === FRAMES;
+      });
       stop.abort();
       await running;
       assert.is(new Set(left).size, FRAMES);
