@@ -10,7 +10,7 @@ import { errnoName, errnoText, isErrno, NicError } from '../src/errors.js';
 import { open } from '../src/index.js';
 import { ioctl } from '../src/syscalls/ioctl.js';
 import { memfdCreate, mmap } from '../src/syscalls/memory.js';
-import { unixBindAndListen, unixConnect } from '../src/syscalls/unix-sockets.js';
+import { unixConnect, unixListen } from '../src/syscalls/unix-sockets.js';
 import { realKernel } from '../src/vfio/kernel-api.js';
 
 const { EBADF, EBUSY, EINVAL, ENOENT, ENOSPC } = constants.errno;
@@ -103,7 +103,7 @@ for (const [what, action, errno] of [
   ['ioctl of no descriptor', () => ioctl(-1, 0, 'X', 0), EBADF],
   ['mmap of no size', () => mmap(-1, 0, 0, 0, 0x22), EINVAL],
   ['memfd_create with unknown flags', () => memfdCreate('x', 0x4000_0000), EINVAL],
-  ['bind of no descriptor', () => unixBindAndListen(-1, missing, 1), EBADF],
+  ['listen of no descriptor', () => unixListen(-1, missing, 1), EBADF],
   ['connect of no descriptor', () => unixConnect(-1, missing), EBADF],
   ['a VFIO node that is not there', () => realKernel.open(missing), ENOENT],
   ['a region of no descriptor', () => realKernel.pread(1_000_000, 0, new Uint8Array(4)), EBADF],
