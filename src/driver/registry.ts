@@ -5,7 +5,7 @@ import { formatDeviceAddress, parseDeviceAddress } from '../pci/address.js';
 import { ConfigSpace } from '../pci/config-space.js';
 import { formatIds } from '../pci/ids.js';
 import { isNic, readDevice, SYSFS_ROOT } from '../pci/sysfs.js';
-import { openVfio } from '../vfio/open.js';
+import { openVfioAsync } from '../vfio/open.js';
 import { PciRegion, type VfioDevice } from '../vfio/types.js';
 import type { DeviceCapabilities, DeviceId, DeviceLimits, Driver, NetDevice, OpenOptions } from './device.js';
 import { igb } from './igb/igb.js';
@@ -113,12 +113,12 @@ export async function open(address: string, options: OpenOptions = {}): Promise<
   options.signal?.throwIfAborted();
   const other = schemeOf(address);
   if (other !== undefined) return other.scheme.open(other.rest, options);
-  return openOn(openVfioDevice(normalizeAddress(address)), options);
+  return openOn(await openVfioDevice(normalizeAddress(address), options.signal), options);
 }
 
-function openVfioDevice(address: string): VfioDevice {
+async function openVfioDevice(address: string, signal: AbortSignal | undefined): Promise<VfioDevice> {
   try {
-    return openVfio(address);
+    return await openVfioAsync(address, signal);
   } catch (error) {
     throw explainUnbound(error, address);
   }

@@ -17,7 +17,7 @@ for (const address of [
   [],
   true,
   Symbol.iterator,
-  'eth0',
+  'not-an-interface',
   'made-up:',
   ':1',
   'Made-Up:1',

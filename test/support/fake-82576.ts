@@ -76,7 +76,7 @@ const STATUS_GIO_MASTER_ENABLE = 1 << 19;
 const EECD_AUTO_RD = 1 << 9;
 const MDIC_READY = 1 << 28;
 /** Polls that something takes to happen: a driver that does not wait is found out. */
-const POLLS = 2;
+const POLLS = 1;
 export const TCTL_RESET = 0x0003_f578;
 
 /** Names of waits that can be made to last for ever. */

@@ -8,6 +8,7 @@ import { suite } from 'uvu';
 import * as assert from 'uvu/assert';
 import { children } from '../support/child.js';
 import { HANG_MS, until } from '../support/hang.js';
+import { besidesOneCpu } from './run-cli.js';
 
 const SCRIPT = join(import.meta.dirname, '../../tools/barewire.js');
 
@@ -52,7 +53,7 @@ function start(args: readonly string[], output: number | 'pipe' = 'pipe'): Run {
     process: child,
     folder,
     lines,
-    stderr: () => stderr,
+    stderr: () => besidesOneCpu(stderr),
     ended,
     line: (text) =>
       new Promise((resolve, reject) => {

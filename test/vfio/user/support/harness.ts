@@ -55,7 +55,10 @@ export async function startHost(
       if (child.exitCode === null && child.signalCode === null) {
         const exit = once(child, 'exit');
         child.send('close');
+        // one that hangs is not to take the tests with it
+        const killer = setTimeout(() => child.kill('SIGKILL'), LIVENESS_MS);
         await exit;
+        clearTimeout(killer);
       }
       if (directory !== undefined) rmSync(directory, { recursive: true, force: true });
     },
