@@ -30,7 +30,7 @@ for (const [args, message] of [
   [['list', 'extra'], 'too many arguments'],
   [['bind'], "missing required argument 'address'"],
   [['unbind'], "missing required argument 'address'"],
-  [['bind', 'eth0'], '"eth0" is not a device address'],
+  [['bind', 'not-an-interface'], '"not-an-interface" is not a device address'],
   [['bind', 'eth1'], '"eth1" is a network interface'],
   [['unbind', 'eth1'], '"eth1" is a network interface'],
   [['fwd', 'eth1', 'eth2'], '"eth1" is a network interface'],

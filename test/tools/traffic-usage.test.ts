@@ -33,7 +33,7 @@ for (const [args, message] of [
   [['fwd', A, B, '--size', '128'], '--rate and --size are for emulated ports'],
   [['fwd', A, A], '0000:03:00.0 is given twice'],
   [['fwd', A, '0000:03:00.0'], '0000:03:00.0 is given twice'],
-  [['fwd', A, 'eth0'], '"eth0" is not a device address'],
+  [['fwd', A, 'not-an-interface'], '"not-an-interface" is not a device address'],
   [['fwd', A, B, '--ring', '0'], 'whole number from 1'],
   [['fwd', A, B, '--ring', 'many'], 'whole number from 1'],
   [['fwd', A, B, '--mtu', '1e3'], 'whole number from 1'],

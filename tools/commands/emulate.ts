@@ -160,6 +160,7 @@ function parentOf(stop: Stop) {
       }),
     );
   };
+  let onMessage = (_message: ToEmulator): void => {};
   process.on('disconnect', onGone);
   if (present && process.connected !== true) onGone();
   return {
@@ -168,18 +169,21 @@ function parentOf(stop: Stop) {
     serve(peers: readonly TrafficPeer[]): void {
       // Frames sent before the parent has its drivers up would only be lost.
       for (const peer of peers) peer.paused = present;
-      process.on('message', ({ type }: ToEmulator) => {
+      onMessage = ({ type }) => {
         if (type === 'end') {
-          process.removeAllListeners('disconnect');
+          process.off('disconnect', onGone);
           stop.stop();
           return;
         }
         for (const peer of peers) peer.paused = type === 'pause';
         if (type === 'resume') return;
         settled(peers, () => send({ type: 'traffic', ports: peers.map(portTraffic) }));
-      });
+      };
+      process.on('message', onMessage);
     },
     disconnect(): void {
+      process.off('disconnect', onGone);
+      process.off('message', onMessage);
       if (process.connected === true) process.disconnect();
     },
   };
