@@ -42,7 +42,7 @@ for (const backend of ['group', 'cdev']) {
     const [message, hint] = outcome.stderr.split('\n');
     assert.match(message!, `IOMMU group ${iommuGroup(u0)} of ${u0} is partly in use by kernel drivers`);
     assert.match(message!, `${u1} (igb)`);
-    assert.match(hint!, `sudo barewire bind ${u1};`);
+    assert.match(hint!, `sudo npx barewire bind ${u1};`);
     note(outcome.stderr.trim());
   });
 }
