@@ -5,7 +5,7 @@ import { formatDeviceAddress, parseDeviceAddress } from '../pci/address.js';
 import { ConfigSpace } from '../pci/config-space.js';
 import { formatIds } from '../pci/ids.js';
 import { isNic, readDevice, SYSFS_ROOT } from '../pci/sysfs.js';
-import { openVfioAsync } from '../vfio/open.js';
+import { openVfio } from '../vfio/open.js';
 import { PciRegion, type VfioDevice } from '../vfio/types.js';
 import type { DeviceCapabilities, DeviceId, DeviceLimits, Driver, NetDevice, OpenOptions } from './device.js';
 import { igb } from './igb/igb.js';
@@ -118,7 +118,7 @@ export async function open(address: string, options: OpenOptions = {}): Promise<
 
 async function openVfioDevice(address: string, signal: AbortSignal | undefined): Promise<VfioDevice> {
   try {
-    return await openVfioAsync(address, signal);
+    return await openVfio(address, signal);
   } catch (error) {
     throw explainUnbound(error, address);
   }

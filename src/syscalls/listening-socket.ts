@@ -44,7 +44,7 @@ export class ListeningSocket {
    * server.close();
    */
   static listen(path: string, backlog: number): ListeningSocket {
-    const fd = unixSocket(true);
+    const fd = unixSocket();
     try {
       if (!unixBind(fd, path)) withFolderLocked(path, () => replaceDead(fd, path));
       const socket = new ListeningSocket(path, fd);

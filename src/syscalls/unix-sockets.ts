@@ -15,7 +15,6 @@ const C = {
   sendmsg: libc.func('int64_t sendmsg(int fd, const void *message, int flags)'),
   recvmsg: libc.func('int64_t recvmsg(int fd, void *message, int flags)'),
   recv: libc.func('int64_t recv(int fd, void *buffer, size_t length, int flags)'),
-  setsockopt: libc.func('int setsockopt(int fd, int level, int option, const void *value, uint32_t length)'),
   shutdown: libc.func('int shutdown(int fd, int how)'),
   poll: libc.func('int poll(void *fds, uint64_t count, int timeoutMs)'),
 };
@@ -26,8 +25,6 @@ const AF_UNIX = 1;
 const SOCK_STREAM = 1;
 const SOCK_DGRAM = 2;
 const SOL_SOCKET = 1;
-const SO_RCVTIMEO = 20;
-const SO_SNDTIMEO = 21;
 const SCM_RIGHTS = 1;
 const SHUT_RDWR = 2;
 const MSG_PEEK = 0x2;
@@ -57,10 +54,9 @@ function unixAddress(path: string): Uint8Array {
   return address;
 }
 
-/** Stream socket of the Unix family, close-on-exec. @throws NicError `SYSCALL` */
-export function unixSocket(nonBlocking: boolean): number {
-  const type = SOCK_STREAM | O_CLOEXEC | (nonBlocking ? O_NONBLOCK : 0);
-  const fd = C.socket(AF_UNIX, type, 0) as number;
+/** Stream socket of the Unix family, non-blocking and close-on-exec. @throws NicError `SYSCALL` */
+export function unixSocket(): number {
+  const fd = C.socket(AF_UNIX, SOCK_STREAM | O_CLOEXEC | O_NONBLOCK, 0) as number;
   if (fd < 0) throw failed('socket');
   return fd;
 }
@@ -114,17 +110,6 @@ export function acceptConnection(fd: number): number {
   return resultOrErrno(C.accept4(fd, null, null, O_CLOEXEC | O_NONBLOCK) as number);
 }
 
-/** Lets blocking calls on the socket fail with EAGAIN after `timeoutMs`. @throws NicError `SYSCALL` */
-export function setSocketTimeouts(fd: number, timeoutMs: number): void {
-  const timeval = new BigInt64Array([
-    BigInt(Math.trunc(timeoutMs / 1000)),
-    BigInt(Math.trunc((timeoutMs % 1000) * 1000)),
-  ]);
-  for (const option of [SO_RCVTIMEO, SO_SNDTIMEO]) {
-    if ((C.setsockopt(fd, SOL_SOCKET, option, timeval, 16) as number) < 0) throw failed('setsockopt');
-  }
-}
-
 /** Ends both directions; errors do not matter to a socket that is about to be closed. */
 export function shutdownSocket(fd: number): void {
   C.shutdown(fd, SHUT_RDWR);
@@ -155,15 +140,10 @@ function prepareMessage(bytes: Uint8Array, controlLength: number): void {
 }
 
 /**
- * sendmsg(2) without SIGPIPE. `fds` travel with the first byte and stay open here. Returns how many bytes were
+ * sendmsg(2) without SIGPIPE, which never waits. `fds` travel with the first byte and stay open here. Returns how many bytes were
  * taken, or the negative errno.
  */
-export function sendMessage(
-  fd: number,
-  bytes: Uint8Array,
-  fds: readonly number[],
-  dontWait: boolean,
-): number {
+export function sendMessage(fd: number, bytes: Uint8Array, fds: readonly number[]): number {
   if (fds.length > MAX_PASSED_FDS) throw new RangeError(`${fds.length} descriptors in one message`);
   if (fds.length === 0) {
     prepareMessage(bytes, 0);
@@ -174,7 +154,7 @@ export function sendMessage(
     controlInts.set(fds, CMSG_HEADER_BYTES / 4);
     prepareMessage(bytes, CMSG_HEADER_BYTES + 8 * Math.ceil(fds.length / 2));
   }
-  return resultOrErrno(Number(C.sendmsg(fd, messageHeader, MSG_NOSIGNAL | (dontWait ? MSG_DONTWAIT : 0))));
+  return resultOrErrno(Number(C.sendmsg(fd, messageHeader, MSG_NOSIGNAL | MSG_DONTWAIT)));
 }
 
 /**

@@ -5,6 +5,7 @@
 import createDebug from 'debug';
 import { NicError } from '../errors.js';
 import { parseDeviceAddress } from '../pci/address.js';
+import { normalizePciAddress } from '../pci/pci-address.js';
 import { SYSFS_ROOT } from '../pci/sysfs.js';
 import { characterDevice, groupNode } from '../pci/vfio-state.js';
 import { GroupBackend } from './group.js';
@@ -13,14 +14,14 @@ import { IommufdBackend } from './iommufd.js';
 import { type KernelApi, realKernel } from './kernel-api.js';
 import { type DeviceHandle, type KernelBackend, openKernelDevice } from './kernel-device.js';
 import type { VfioDevice } from './types.js';
-import { connectVfioUser, connectVfioUserAsync, type VfioUserClientOptions } from './user/client.js';
+import { connectVfioUser } from './user/client.js';
 
 const debug = createDebug('barewire:vfio');
 
 type BackendName = KernelBackend['name'];
 
 /**
- * The VFIO devices of a process. There is one of these (see `openVfio`): the kernel pins a group or a character device
+ * The devices that a process has open through the kernel's VFIO. There is one of these (see `openVfio`): the kernel pins a group or a character device
  * to one opener, so a second one would only get in its way.
  */
 export class VfioProcess {
@@ -34,28 +35,9 @@ export class VfioProcess {
     this.#environment = environment;
   }
 
+  /** @param address of a PCI device */
   open(address: string): VfioDevice {
-    const parsed = parseDeviceAddress(address);
-    if (parsed.kind === 'vfio-user') return connectVfioUser(parsed.path, this.#userOptions());
-    return this.#openPci(parsed.bdf);
-  }
-
-  /** Like `open`; waits for a vfio-user server with the event loop running, until `signal` is aborted. */
-  async openAsync(address: string, signal?: AbortSignal): Promise<VfioDevice> {
-    signal?.throwIfAborted();
-    const parsed = parseDeviceAddress(address);
-    if (parsed.kind !== 'vfio-user') return this.#openPci(parsed.bdf);
-    return connectVfioUserAsync(parsed.path, { ...this.#userOptions(), signal });
-  }
-
-  #userOptions(): VfioUserClientOptions {
-    const value = this.#environment.BAREWIRE_TRUST_SERVER ?? '';
-    if (value === '' || value === '0') return {};
-    if (value === '1') return { trustServer: true };
-    throw new NicError('BAD_OPTION', `BAREWIRE_TRUST_SERVER is "${value}": it can be 0 or 1`);
-  }
-
-  #openPci(bdf: string): VfioDevice {
+    const bdf = normalizePciAddress(address);
     if (this.#open.has(bdf)) {
       throw new NicError('ALREADY_OPEN', `${bdf} is open in this process`, {
         path: bdf,
@@ -156,23 +138,26 @@ const thisProcess = new VfioProcess(realKernel, process.env);
  * taken where it can be used. BAREWIRE_TRUST_SERVER=1 maps memory of vfio-user servers that they could shrink.
  *
  * @param address `0000:03:00.0`, `03:00.0` or `vfio-user:/path/to.sock`
+ * @param signal ends the wait for a vfio-user server
  * @throws NicError `BAD_ADDRESS`, `BAD_OPTION`, `NO_SUCH_DEVICE`, `NO_IOMMU`, `NOT_BOUND`, `NO_VFIO`, `NO_PERMISSION`,
- * `GROUP_NOT_VIABLE`, `GROUP_BUSY`, `ALREADY_OPEN`, `VFIO`
+ * `GROUP_NOT_VIABLE`, `GROUP_BUSY`, `ALREADY_OPEN`, `VFIO`, `PEER_GONE`, `PROTOCOL`; the reason of `signal`
  *
  * @example
- * const device = openVfio('0000:03:00.0');
+ * const device = await openVfio('0000:03:00.0');
  * const status = device.region(PciRegion.BAR0).read32(0x8);
  * device.close();
  */
-export function openVfio(address: string): VfioDevice {
-  return thisProcess.open(address);
+export async function openVfio(address: string, signal?: AbortSignal): Promise<VfioDevice> {
+  signal?.throwIfAborted();
+  const parsed = parseDeviceAddress(address);
+  if (parsed.kind === 'pci') return thisProcess.open(parsed.bdf);
+  return connectVfioUser(parsed.path, { trustServer: trustsServers(), signal });
 }
 
-/**
- * Like `openVfio`, but a vfio-user server is waited for with the event loop running.
- * @param signal ends the wait
- * @throws NicError as `openVfio`; the signal's reason where that is aborted
- */
-export function openVfioAsync(address: string, signal?: AbortSignal): Promise<VfioDevice> {
-  return thisProcess.openAsync(address, signal);
+function trustsServers(): boolean {
+  const value = process.env.BAREWIRE_TRUST_SERVER ?? '';
+  if (value !== '' && value !== '0' && value !== '1') {
+    throw new NicError('BAD_OPTION', `BAREWIRE_TRUST_SERVER is "${value}": it can be 0 or 1`);
+  }
+  return value === '1';
 }

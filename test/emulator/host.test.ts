@@ -54,8 +54,12 @@ class Driver {
   #sent = 0;
   #received = 0;
 
-  constructor(path: string) {
-    this.device = connectVfioUser(path);
+  static async at(path: string): Promise<Driver> {
+    return new Driver(await connectVfioUser(path));
+  }
+
+  private constructor(device: VfioDevice) {
+    this.device = device;
     this.#fd = memfdCreate('host-test', MFD_CLOEXEC | MFD_ALLOW_SEALING);
     ftruncateSync(this.#fd, MEMORY_BYTES);
     this.#mapping = mapShared(this.#fd, MEMORY_BYTES);
@@ -137,8 +141,8 @@ for (const mappable of [true, false]) {
         },
         (message) => trouble.push(message),
       );
-      const a = new Driver(paths[0]!);
-      const b = new Driver(paths[1]!);
+      const a = await Driver.at(paths[0]!);
+      const b = await Driver.at(paths[1]!);
       for (let i = 0; i < 200; i++) {
         const bytes = frame(BROADCAST, 60 + i);
         (i % 2 === 0 ? a : b).send(bytes);
@@ -160,7 +164,7 @@ for (const mappable of [true, false]) {
       a.close();
       b.close();
       // the sockets take a new client
-      const again = new Driver(paths[0]!);
+      const again = await Driver.at(paths[0]!);
       assert.is(again.device.region(0).read32(0x04080), 0);
       again.close();
       await emulator.close();
@@ -179,7 +183,7 @@ host(
     const QPRC0 = 0x01030; // 8.2.3.23
     const RDLEN0 = 0x01008; // 8.2.3.8.3: bits 6:0 and 31:20 are 0
     try {
-      const knows = connectVfioUser(path);
+      const knows = await connectVfioUser(path);
       for (const page of [0x1000, 0x6000, 0x7000, 0xd000]) assert.ok(knows.region(0).window(page, 0x1000));
       assert.is(knows.region(0).readTrapped32(QPRC0), 0);
       knows.close();

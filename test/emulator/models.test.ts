@@ -10,7 +10,7 @@ import { createModel, emulatedDevices, MODELS } from '../../src/emulator/models.
 import { type RunningEmulator, startEmulator } from '../../src/emulator/worker.js';
 import { ConfigSpace } from '../../src/pci/config-space.js';
 import { MFD_ALLOW_SEALING, MFD_CLOEXEC, mapShared, memfdCreate, munmap } from '../../src/syscalls/memory.js';
-import { PciIrq, PciRegion } from '../../src/vfio/types.js';
+import { PciIrq, PciRegion, type VfioDevice } from '../../src/vfio/types.js';
 import { connectVfioUser } from '../../src/vfio/user/client.js';
 import { expectError, expectRejection } from '../support/expect-error.js';
 import { until } from '../support/hang.js';
@@ -64,13 +64,17 @@ const sample = suite('sample model, served');
 
 /** A driver of the sample NIC: a buffer each way, the second page for what it sends. */
 class Driver {
-  readonly device;
+  readonly device: VfioDevice;
   readonly bytes: Uint8Array;
   readonly #fd = memfdCreate('models-test', MFD_CLOEXEC | MFD_ALLOW_SEALING);
   readonly #mapping;
 
-  constructor(path: string) {
-    this.device = connectVfioUser(path);
+  static async at(path: string): Promise<Driver> {
+    return new Driver(await connectVfioUser(path));
+  }
+
+  private constructor(device: VfioDevice) {
+    this.device = device;
     ftruncateSync(this.#fd, MEMORY_BYTES);
     this.#mapping = mapShared(this.#fd, MEMORY_BYTES);
     this.bytes = new Uint8Array(this.#mapping.buffer);
@@ -125,7 +129,7 @@ async function withEmulator(
     links: [{ ends: [{ nic: 0 }, { nic: 1 }] }],
   });
   try {
-    const drivers: [Driver, Driver] = [new Driver(paths[0]!), new Driver(paths[1]!)];
+    const drivers: [Driver, Driver] = [await Driver.at(paths[0]!), await Driver.at(paths[1]!)];
     await use(drivers, emulator);
     for (const driver of drivers) driver.close();
   } finally {

@@ -48,7 +48,7 @@ function errorOf(action: () => unknown): NicError {
 
 /** What a killed process leaves. */
 function leaveDead(path: string): void {
-  const fd = unixSocket(true);
+  const fd = unixSocket();
   assert.ok(unixBind(fd, path));
   closeFd(fd);
 }
@@ -70,7 +70,7 @@ test('replaces the socket of a dead process', ({ path }) => {
   leaveDead(path);
   const socket = ListeningSocket.listen(path, 1);
   assert.is(lstatSync(path).mode & 0o777, 0o600);
-  const fd = unixSocket(true);
+  const fd = unixSocket();
   unixConnect(fd, path);
   closeFd(fd);
   socket.close();
@@ -93,7 +93,7 @@ test('refuses the path of a living one, which does not notice', async ({ path })
 });
 
 test('refuses the path of a living one that does not listen yet', ({ path }) => {
-  const fd = unixSocket(true);
+  const fd = unixSocket();
   assert.ok(unixBind(fd, path));
   assert.is(unixSocketState(path), 'alive');
   assert.is(errorOf(() => ListeningSocket.listen(path, 1)).code, 'ALREADY_OPEN');
@@ -204,7 +204,7 @@ test('of processes that replace a dead socket at the same time, one wins', async
     const said = await Promise.all(results);
     assert.equal([...said].sort(), ['ALREADY_OPEN', 'ALREADY_OPEN', 'ALREADY_OPEN', 'won']);
     // the winner's socket is the one at the path
-    const fd = unixSocket(true);
+    const fd = unixSocket();
     unixConnect(fd, path);
     closeFd(fd);
     const ends = contenders.map((contender) => once(contender, 'exit'));

@@ -134,8 +134,8 @@ emulatedPorts('a link that loses all, one that damages all, and a long one', asy
 });
 
 /** RAL and RAH of address 0 (82599 datasheet 8.2.3.7.8) as a MAC address, and whether the doorbells' page is mapped. */
-function look(address: string): { mac: string; mapped: boolean } {
-  const device = connectVfioUser(address.slice('vfio-user:'.length));
+async function look(address: string): Promise<{ mac: string; mapped: boolean }> {
+  const device = await connectVfioUser(address.slice('vfio-user:'.length));
   const bar = device.region(0);
   const words = Uint32Array.of(bar.read32(0xa200), bar.read32(0xa204));
   const mapped = bar.window(0x1000, 0x1000) !== undefined;
@@ -146,7 +146,7 @@ function look(address: string): { mac: string; mapped: boolean } {
 async function portsOf(...args: string[]): Promise<{ mac: string; mapped: boolean }[]> {
   const ports = await EmulatedPorts.start(args);
   try {
-    return ports.addresses.map(look);
+    return await Promise.all(ports.addresses.map(look));
   } finally {
     await ports.close();
   }

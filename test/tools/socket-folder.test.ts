@@ -32,7 +32,7 @@ const test = fixtureSuite('folder of sockets', {
 const NAME = 'barewire-emulator-abc123';
 
 function leaveSocket(path: string): void {
-  const fd = unixSocket(true);
+  const fd = unixSocket();
   assert.ok(unixBind(fd, path));
   closeFd(fd);
 }

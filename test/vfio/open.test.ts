@@ -1,7 +1,7 @@
 import { suite } from 'uvu';
 import * as assert from 'uvu/assert';
 import { openVfio, VfioProcess } from '../../src/vfio/open.js';
-import { throwsNicError } from '../support/expect-error.js';
+import { expectRejection, throwsNicError } from '../support/expect-error.js';
 import { FakeKernel } from './support/fake-kernel.js';
 
 const A = '0000:03:00.0';
@@ -120,11 +120,22 @@ addresses('a device that could not be opened is not taken for open', () => {
   throwsNicError('VFIO', /Cannot get information about 0000:03:00\.0/, () => vfio.open(A));
   vfio.open(A).close();
 });
-addresses('not an address', () => {
-  throwsNicError('BAD_ADDRESS', /./, () => openVfio('eth0'));
+addresses('not an address', async () => {
+  throwsNicError('BAD_ADDRESS', /./, () => machine(undefined).vfio.open('eth0'));
+  await expectRejection('BAD_ADDRESS', openVfio('eth0'));
 });
-addresses('not on this machine', () => {
-  throwsNicError('NO_SUCH_DEVICE', /ffff:1f:1f\.7|ffff/, () => openVfio('ffff:1f:1f.7'));
+addresses('not on this machine', async () => {
+  const { message } = await expectRejection('NO_SUCH_DEVICE', openVfio('ffff:1f:1f.7'));
+  assert.match(message, /ffff:1f:1f\.7|ffff/);
+});
+addresses('a wrong BAREWIRE_TRUST_SERVER names the right ones', async () => {
+  process.env.BAREWIRE_TRUST_SERVER = 'yes';
+  try {
+    const { message } = await expectRejection('BAD_OPTION', openVfio('vfio-user:/nowhere/x.sock'));
+    assert.match(message, '"yes": it can be 0 or 1');
+  } finally {
+    delete process.env.BAREWIRE_TRUST_SERVER;
+  }
 });
 addresses.run();
 

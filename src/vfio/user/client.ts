@@ -59,7 +59,7 @@ import {
   type RegionRange,
 } from './protocol.js';
 import { RegionMemory } from './region-memory.js';
-import { connectSocket, connectSocketAsync } from './socket.js';
+import { connectSocket } from './socket.js';
 
 const DEFAULT_TIMEOUT_MS = 5000;
 /** The MSI-X table has 11 bits for its size (PCI 3.0 section 6.8.2). */
@@ -75,47 +75,29 @@ export interface VfioUserClientOptions {
    * reached by messages, which is slower. Also lifts the need for Linux 5.8, whose counters can be read without waiting.
    */
   readonly trustServer?: boolean;
+  /** Ends the connecting. */
+  readonly signal?: AbortSignal | undefined;
 }
 
 /**
- * Connects to the device served at the socket `path`. Stops the event loop until the device is known, which a slow
- * server can draw out to some ten seconds.
+ * Connects to the device served at the socket `path`. The event loop runs on while the server gives no first answer, which one
+ * that is stopped or serves somebody else never gives; each later answer is waited for, a turn each.
  * @throws NicError `NO_SUCH_DEVICE` where there is no socket, `PEER_GONE` where nobody serves or answers,
- * `PROTOCOL` where the answers are not a PCI device's, `NO_PERMISSION`, `BAD_ADDRESS`
+ * `PROTOCOL` where the answers are not a PCI device's, `NO_PERMISSION`, `BAD_ADDRESS`; the reason of `signal`
  * @example
- * const device = connectVfioUser('/tmp/nic0.sock');
+ * const device = await connectVfioUser('/tmp/nic0.sock');
  * const status = device.region(PciRegion.BAR0).read32(0x8);
  */
-export function connectVfioUser(path: string, options: VfioUserClientOptions = {}): VfioDevice {
-  const { timeoutMs = DEFAULT_TIMEOUT_MS, patienceMs = DEFAULT_PATIENCE_MS } = options;
-  const connection = new Connection(connectSocket(path, timeoutMs), path, timeoutMs, patienceMs);
-  const device = new VfioUserDevice(path, connection, options);
-  try {
-    connection.negotiate();
-    for (const _ of device.setUp());
-    return device;
-  } catch (error) {
-    device.abandon();
-    throw explainRefusal(error, path);
-  }
-}
-
-/**
- * Like `connectVfioUser`, with the event loop running: connecting and the server's first answer, which a server that is
- * stopped or serves somebody else never gives, stop nothing; later ones a turn each.
- * @param signal ends it
- * @throws NicError as `connectVfioUser`; the signal's reason where that is aborted
- */
-export async function connectVfioUserAsync(
+export async function connectVfioUser(
   path: string,
-  options: VfioUserClientOptions & { readonly signal?: AbortSignal | undefined } = {},
+  options: VfioUserClientOptions = {},
 ): Promise<VfioDevice> {
   const { timeoutMs = DEFAULT_TIMEOUT_MS, patienceMs = DEFAULT_PATIENCE_MS, signal } = options;
-  const fd = await connectSocketAsync(path, performance.now() + timeoutMs, signal);
+  const fd = await connectSocket(path, performance.now() + timeoutMs, signal);
   const connection = new Connection(fd, path, timeoutMs, patienceMs);
   const device = new VfioUserDevice(path, connection, options);
   try {
-    await connection.negotiateAsync(signal);
+    await connection.negotiate(signal);
     for (const _ of device.setUp()) {
       await nextTurn();
       signal?.throwIfAborted();

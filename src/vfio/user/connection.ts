@@ -106,19 +106,20 @@ export class Connection {
     return Math.min(this.#capabilities.maxTransferBytes, DEFAULT_MAX_TRANSFER_BYTES);
   }
 
-  /** Agrees on a version with the server. @throws NicError as `request` */
-  negotiate(): void {
-    this.#agree(this.ask(Command.VERSION, encodeVersion(OURS), decodeVersion));
-  }
-
-  /** Like `negotiate`, without stopping the event loop. @throws the signal's reason where that is aborted */
-  async negotiateAsync(signal?: AbortSignal): Promise<void> {
+  /**
+   * Agrees on a version with the server, without stopping the event loop.
+   * @throws NicError as `request`; the reason of `signal`
+   */
+  async negotiate(signal?: AbortSignal): Promise<void> {
     const id = this.#takeId();
     const deadlineMs = performance.now() + this.#timeoutMs;
     try {
       this.#sendAll(encodeCommand(id, Command.VERSION, encodeVersion(OURS)), [], deadlineMs);
       const { header, body, fds } = await this.#nextMessage(deadlineMs, signal);
-      this.closeFds(fds);
+      if (fds.length > 0) {
+        this.closeFds(fds);
+        throw this.#protocolError('sent descriptors with its reply to VERSION');
+      }
       if (header.type !== MessageType.REPLY || header.id !== id) {
         throw this.#protocolError('sent something else than the reply to VERSION');
       }
@@ -305,7 +306,7 @@ export class Connection {
   #sendAll(bytes: Uint8Array, fds: readonly number[], deadlineMs: number): void {
     let sentBytes = 0;
     while (sentBytes < bytes.length) {
-      sentBytes += this.#socket.send(bytes.subarray(sentBytes), sentBytes === 0 ? fds : [], true);
+      sentBytes += this.#socket.send(bytes.subarray(sentBytes), sentBytes === 0 ? fds : []);
       if (sentBytes < bytes.length && !this.#socket.waitForRoom(deadlineMs)) {
         throw this.#silent('took no message');
       }
@@ -371,7 +372,7 @@ export class Connection {
       }
       const answer = this.#serveCommand(message);
       if (answer === undefined) continue;
-      const sentBytes = this.#socket.send(answer, [], true);
+      const sentBytes = this.#socket.send(answer);
       if (sentBytes === answer.length) continue;
       this.#unsent = answer.subarray(sentBytes);
       this.#watch(true);
@@ -382,7 +383,7 @@ export class Connection {
   /** Goes on with an answer that the server did not take. */
   #flush(): void {
     const unsent = this.#unsent!;
-    const sentBytes = this.#socket.send(unsent, [], true);
+    const sentBytes = this.#socket.send(unsent);
     if (sentBytes < unsent.length) {
       this.#unsent = unsent.subarray(sentBytes);
       return;

@@ -13,7 +13,6 @@ import {
   hasInput,
   receiveMessage,
   sendMessage,
-  setSocketTimeouts,
   shutdownSocket,
   unixConnect,
   unixSocket,
@@ -123,13 +122,12 @@ export class MessageSocket {
   }
 
   /**
-   * Sends what it can; returns the number of bytes, 0 where the socket is full: at once with `dontWait` and on
-   * non-blocking sockets, else when the socket's timeout has passed.
+   * Sends what it can without waiting; returns the number of bytes, 0 where the socket is full.
    * @throws NicError `PEER_GONE`
    */
-  send(bytes: Uint8Array, fds: readonly number[] = [], dontWait = false): number {
+  send(bytes: Uint8Array, fds: readonly number[] = []): number {
     for (;;) {
-      const sent = sendMessage(this.#fd, bytes, fds, dontWait);
+      const sent = sendMessage(this.#fd, bytes, fds);
       if (sent >= 0) return sent;
       if (sent === -EAGAIN) return 0;
       if (sent !== -EINTR) throw this.#gone(-sent);
@@ -187,39 +185,22 @@ export class MessageSocket {
   }
 }
 
-/** Connects, with blocking calls limited to `timeoutMs`. @throws NicError */
-export function connectSocket(path: string, timeoutMs: number): number {
-  const fd = unixSocket(false);
-  try {
-    setSocketTimeouts(fd, timeoutMs);
-    unixConnect(fd, path);
-    // or the server would have a client for ever, and keep the device from others
-    return closeWithThread(fd);
-  } catch (error) {
-    closeFd(fd);
-    throw explainConnect(error, path);
-  }
-}
-
 /** Between two tries while a server's queue of connections is full. */
 const CONNECT_RETRY_MS = 20;
 
 /**
  * Connects without stopping the event loop; the socket is non-blocking.
  * @param deadlineMs `performance.now()` at which a server whose queue of connections is full is given up
- * @throws NicError as `connectSocket`; the signal's reason where that is aborted
+ * @throws NicError `NO_SUCH_DEVICE`, `PEER_GONE`, `NO_PERMISSION`, `BAD_ADDRESS`; the reason of `signal`
  */
-export async function connectSocketAsync(
-  path: string,
-  deadlineMs: number,
-  signal?: AbortSignal,
-): Promise<number> {
-  const fd = unixSocket(true);
+export async function connectSocket(path: string, deadlineMs: number, signal?: AbortSignal): Promise<number> {
+  const fd = unixSocket();
   try {
     for (;;) {
       signal?.throwIfAborted();
       try {
         unixConnect(fd, path);
+        // or the server would have a client for ever, and keep the device from others
         return closeWithThread(fd);
       } catch (error) {
         if (!isErrno(error, 'EAGAIN') || performance.now() > deadlineMs) throw error;

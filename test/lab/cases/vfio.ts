@@ -223,7 +223,7 @@ for (const backend of ['group', 'cdev'] as const) {
         '--input-type=module',
         '-e',
         `const { openVfio } = await import('${import.meta.dirname}/../../../src/vfio/open.js');
-        try { openVfio('${first}'); } catch (error) { console.log(error.code + ' | ' + error.message); }`,
+        try { await openVfio('${first}'); } catch (error) { console.log(error.code + ' | ' + error.message); }`,
       ],
       { encoding: 'utf8', env: { ...process.env, BAREWIRE_VFIO: backend } },
     );
@@ -233,7 +233,7 @@ for (const backend of ['group', 'cdev'] as const) {
   });
   real('without privileges: permission, then the limit of locked memory', () => {
     process.env.BAREWIRE_VFIO = backend;
-    const denied = asUser(`openVfio('${first}')`, MIB);
+    const denied = asUser(`await openVfio('${first}')`, MIB);
     console.log(denied);
     assert.match(denied, /^NO_PERMISSION/);
     const nodes = [`/dev/vfio/${groupOf(first)}`, '/dev/vfio/vfio', '/dev/iommu'];
@@ -242,7 +242,7 @@ for (const backend of ['group', 'cdev'] as const) {
     const map = `
       const fd = memfdCreate('x', 0); (await import('node:fs')).ftruncateSync(fd, ${4 * MIB});
       const memory = mapShared(fd, ${4 * MIB});
-      openVfio('${first}').mapper.map({ address: memory.address, fd, sizeBytes: ${4 * MIB} }, 0x200000n)`;
+      (await openVfio('${first}')).mapper.map({ address: memory.address, fd, sizeBytes: ${4 * MIB} }, 0x200000n)`;
     const locked = asUser(map, MIB);
     console.log(locked);
     assert.match(locked, /^MEMLOCK_LIMIT \| .*may lock 1 MiB, and 4 MiB are needed/);

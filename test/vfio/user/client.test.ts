@@ -15,7 +15,8 @@ import {
   munmap,
 } from '../../../src/syscalls/memory.js';
 import { type DmaBacking, PciIrq, PciRegion, type VfioDevice } from '../../../src/vfio/types.js';
-import { connectVfioUser } from '../../../src/vfio/user/client.js';
+import { connectVfioUser, type VfioUserClientOptions } from '../../../src/vfio/user/client.js';
+import { HANG_MS } from '../../support/hang.js';
 import { countFds, fixtureSuite, startHost, type TestHost, until } from './support/harness.js';
 import { AREAS, BAR0_BYTES, BAR2_BYTES, IRQ_COUNTS, Op, Register } from './support/test-device.js';
 
@@ -43,18 +44,25 @@ function allocate(sizeBytes: number): Memory {
 }
 
 async function connect(host: TestHost): Promise<VfioDevice> {
-  let device: VfioDevice | undefined;
   // the server may not have seen the client before leave
-  await until(() => {
+  for (const endMs = performance.now() + HANG_MS; ; ) {
     try {
-      device = connectVfioUser(host.path);
-      return true;
+      return await connectVfioUser(host.path);
     } catch (error) {
-      if (!(error instanceof NicError) || error.code !== 'PEER_GONE') throw error;
-      return false;
+      if (!(error instanceof NicError) || error.code !== 'PEER_GONE' || performance.now() > endMs)
+        throw error;
     }
-  }, 'the server takes the client');
-  return device!;
+  }
+}
+
+async function connectError(path: string, options: VfioUserClientOptions = {}): Promise<NicError> {
+  try {
+    (await connectVfioUser(path, options)).close();
+  } catch (error) {
+    assert.instance(error, NicError, `not a NicError: ${error}`);
+    return error as NicError;
+  }
+  throw new Error('was accepted');
 }
 
 function errorOf(action: () => unknown): NicError {
@@ -310,9 +318,9 @@ for (const mode of ['events', 'poll']) {
     }
   });
 
-  test('a second client is told that there is one already', ({ host }) => {
+  test('a second client is told that there is one already', async ({ host }) => {
     const before = countFds();
-    const error = errorOf(() => connectVfioUser(host.path));
+    const error = await connectError(host.path);
     assert.is(error.code, 'PEER_GONE');
     assert.match(error.hint ?? '', 'one client at a time');
     assert.is(countFds(), before);
@@ -326,7 +334,7 @@ const gone = suite('vfio-user client: the server is gone');
 gone('killed: onGone once, mappings still work, messages throw, nothing is left after close', async () => {
   const before = [countFds(), mappedRegions()];
   const host = await startHost();
-  const device = connectVfioUser(host.path);
+  const device = await connectVfioUser(host.path);
   const memory = allocate(0x1000);
   device.mapper.map(memory, 0x1000n);
   device.setIrqEventfds(
@@ -378,7 +386,7 @@ function eventfdToClose(): number {
 
 gone('noticed by a register access, before the event loop has its turn', async () => {
   const host = await startHost();
-  const device = connectVfioUser(host.path);
+  const device = await connectVfioUser(host.path);
   const seen: Error[] = [];
   device.onGone((error) => seen.push(error));
   process.kill(host.pid, 'SIGKILL');
@@ -402,7 +410,7 @@ gone('noticed by a register access, before the event loop has its turn', async (
 
 gone('silent: the request that waits ends with PEER_GONE, and so does the connection', async () => {
   const host = await startHost();
-  const device = connectVfioUser(host.path, { timeoutMs: 300 });
+  const device = await connectVfioUser(host.path, { timeoutMs: 300 });
   const error = errorOf(() => run(device, Op.SLEEP, { value: 3000 }));
   assert.is(error.code, 'PEER_GONE');
   assert.match(error.message, 'REGION_WRITE');
@@ -417,7 +425,7 @@ gone('stopped server: the connect itself gives up', async () => {
   const host = await startHost();
   host.child.kill('SIGSTOP');
   const before = countFds();
-  const error = errorOf(() => connectVfioUser(host.path, { timeoutMs: 100 }));
+  const error = await connectError(host.path, { timeoutMs: 100 });
   assert.is(error.code, 'PEER_GONE');
   assert.match(error.hint ?? '', 'thread');
   assert.is(countFds(), before);
@@ -428,14 +436,14 @@ gone('stopped server: the connect itself gives up', async () => {
 
 gone('no socket, a stale one, a path too long', async () => {
   const directory = mkdtempSync(join(tmpdir(), 'barewire-'));
-  assert.is(errorOf(() => connectVfioUser(join(directory, 'none'))).code, 'NO_SUCH_DEVICE');
-  assert.is(errorOf(() => connectVfioUser(join(directory, 'x'.repeat(120)))).code, 'BAD_ADDRESS');
+  assert.is((await connectError(join(directory, 'none'))).code, 'NO_SUCH_DEVICE');
+  assert.is((await connectError(join(directory, 'x'.repeat(120)))).code, 'BAD_ADDRESS');
   const path = join(directory, 's');
   const host = await startHost('events', path);
   host.child.kill('SIGKILL');
   await until(() => host.child.signalCode !== null, 'the exit');
   assert.ok(existsSync(path));
-  const error = errorOf(() => connectVfioUser(path));
+  const error = await connectError(path);
   assert.is(error.code, 'PEER_GONE');
   assert.ok(error.hint);
   rmSync(directory, { recursive: true });

@@ -145,7 +145,7 @@ kinds('is refused, as counter to signal and as counter to watch', ({ client }) =
     openSync('/', 'r'),
     openSync('/proc/self/maps', 'r'),
     memfdCreate('no-counter', MFD_CLOEXEC),
-    unixSocket(true),
+    unixSocket(),
   ];
   for (const fd of fds) {
     for (const flags of [TRIGGER, UNMASK]) {

@@ -17,7 +17,7 @@ import {
 } from '../../../src/syscalls/memory.js';
 import { unixSocket } from '../../../src/syscalls/unix-sockets.js';
 import * as protocol from '../../../src/vfio/user/protocol.js';
-import { fixtureSuite, RawClient, startHost, type TestHost, until } from './support/harness.js';
+import { fixtureSuite, RawClient, startHost, until } from './support/harness.js';
 import { lingeringSocket } from './support/lingering-socket.js';
 import { Op, Register } from './support/test-device.js';
 
@@ -76,23 +76,10 @@ function shrinkable(): [string, number][] {
 function serverSuite(name: string, trustClient: boolean) {
   return fixtureSuite(name, {
     start: async () => ({ host: await startHost('events', undefined, { trustClient }) }),
-    enter: async ({ host }) => ({ client: await connect(host) }),
+    enter: async ({ host }) => ({ client: await RawClient.admitted(host.path) }),
     leave: ({ client }) => client.close(),
     stop: ({ host }) => host.stop(),
   });
-}
-
-async function connect(host: TestHost): Promise<RawClient> {
-  let client: RawClient | undefined;
-  await until(() => {
-    try {
-      client = RawClient.negotiated(host.path);
-      return true;
-    } catch {
-      return false;
-    }
-  }, 'the server takes the client');
-  return client!;
 }
 
 const server = serverSuite('vfio-user server: memory of a hostile client', false);
@@ -131,7 +118,7 @@ server('what is no memory at all is refused', ({ client }) => {
     openSync('/dev/ptmx', 'r+'),
     openSync('/proc/self/maps', 'r'),
     eventfd(),
-    unixSocket(true),
+    unixSocket(),
   ];
   for (const fd of fds) {
     assert.is(mapErrno(client, fd), EPERM);
@@ -163,7 +150,7 @@ server('a descriptor whose closing waits stops nobody', async ({ client, host })
   closeSync(fd);
   assert.is(client.receive().header.errno, EINVAL);
   client.close();
-  const next = await connect(host);
+  const next = await RawClient.admitted(host.path);
   assert.is(next.errnoOf(Command.REGION_READ, read), 0);
   next.close();
   release();

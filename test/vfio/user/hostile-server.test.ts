@@ -30,13 +30,13 @@ const test = fixtureSuite('vfio-user client: hostile server', {
   stop: () => server.stop(),
 });
 
-function against(script: Partial<Script>, action: (device: VfioDevice) => void): void {
-  server.against(script, action);
+function against(script: Partial<Script>, action: (device: VfioDevice) => void): Promise<void> {
+  return server.against(script, action);
 }
 
-function errorOf(action: () => void): NicError {
+async function errorOf(using: Promise<void>): Promise<NicError> {
   try {
-    action();
+    await using;
   } catch (error) {
     assert.instance(error, NicError, `not a NicError: ${error}`);
     return error as NicError;
@@ -69,15 +69,15 @@ function mappings(): number {
     .filter((line) => /memfd:(hostile|kinds)/.test(line)).length;
 }
 
-test('an honest server, for comparison', () => {
-  against({}, (device) => {
+test('an honest server, for comparison', async () => {
+  await against({}, (device) => {
     assert.ok(device.region(PciRegion.BAR0).window(0x1000, 0x2000));
     useAll(device);
   });
 });
 
-test('memory that could shrink is not mapped, accesses go by message', () => {
-  against({ memory: 'open' }, (device) => {
+test('memory that could shrink is not mapped, accesses go by message', async () => {
+  await against({ memory: 'open' }, (device) => {
     const bar = device.region(PciRegion.BAR0);
     assert.is(bar.window(0x1000, 4), undefined);
     bar.write32(0x1000, 1);
@@ -85,26 +85,34 @@ test('memory that could shrink is not mapped, accesses go by message', () => {
   });
 });
 
-test('memory shorter than the areas: PROTOCOL', () => {
-  const error = errorOf(() => against({ memory: 'short' }, useAll));
+test('memory that could shrink is mapped where the server is trusted', async () => {
+  await server.against(
+    { memory: 'open' },
+    (device) => assert.ok(device.region(PciRegion.BAR0).window(0x1000, 4)),
+    { timeoutMs: 2000, trustServer: true },
+  );
+});
+
+test('memory shorter than the areas: PROTOCOL', async () => {
+  const error = await errorOf(against({ memory: 'short' }, useAll));
   assert.is(error.code, 'PROTOCOL');
   assert.match(error.message, 'region 0');
 });
 
-test('replies to another message, commands as replies, wrong types: PROTOCOL', () => {
+test('replies to another message, commands as replies, wrong types: PROTOCOL', async () => {
   for (const [at, value] of [
     [0, 0xee],
     [2, 0xee],
     [8, 2],
   ] as const) {
     assert.is(
-      errorOf(() => against({ at: 3, patches: [[at, value]], hangUp: true }, useAll)).code,
+      (await errorOf(against({ at: 3, patches: [[at, value]], hangUp: true }, useAll))).code,
       'PROTOCOL',
     );
   }
 });
 
-test('sizes that cannot be: PROTOCOL', () => {
+test('sizes that cannot be: PROTOCOL', async () => {
   for (const patches of [
     [[4, 15]],
     [
@@ -113,34 +121,35 @@ test('sizes that cannot be: PROTOCOL', () => {
     ],
     [[7, 0x7f]],
   ] as [number, number][][]) {
-    assert.is(errorOf(() => against({ at: 2, patches, hangUp: true }, useAll)).code, 'PROTOCOL');
+    assert.is((await errorOf(against({ at: 2, patches, hangUp: true }, useAll))).code, 'PROTOCOL');
   }
 });
 
-test('error replies keep their errno; 0 is none', () => {
+test('error replies keep their errno; 0 is none', async () => {
   const errorAt = (errno: number) => {
     const patches: [number, number][] = [
       [4, 16],
       [8, 0x21],
       [12, errno],
     ];
-    return errorOf(() => against({ at: MESSAGES_TO_CONNECT, patches, cutBytes: 0 }, useAll));
+    return errorOf(against({ at: MESSAGES_TO_CONNECT, patches, cutBytes: 0 }, useAll));
   };
-  assert.equal([errorAt(28).code, errorAt(28).errno], ['DMA_MAP', -28]);
-  assert.is(errorAt(0).errno, undefined);
+  const { code, errno } = await errorAt(28);
+  assert.equal([code, errno], ['DMA_MAP', -28]);
+  assert.is((await errorAt(0)).errno, undefined);
 });
 
 test('descriptors nobody asked for are closed', async () => {
   const before = countFds();
   // with the reply to VERSION: refused; with a region's: the first is taken; more than 16: refused
-  assert.is(errorOf(() => against({ at: 0, extraFds: 3 }, useAll)).code, 'PROTOCOL');
-  against({ at: 2, extraFds: 3 }, useAll);
-  assert.is(errorOf(() => against({ at: 2, extraFds: 40 }, useAll)).code, 'PROTOCOL');
-  against({ at: 2, extraFds: 3, extraKind: '/dev/null' }, useAll);
+  assert.is((await errorOf(against({ at: 0, extraFds: 3 }, useAll))).code, 'PROTOCOL');
+  await against({ at: 2, extraFds: 3 }, useAll);
+  assert.is((await errorOf(against({ at: 2, extraFds: 40 }, useAll))).code, 'PROTOCOL');
+  await against({ at: 2, extraFds: 3, extraKind: '/dev/null' }, useAll);
   await until(() => countFds() === before, 'all are closed');
 });
 
-test('the server’s own commands in between are answered', () => {
+test('the server’s own commands in between are answered', async () => {
   const read = encodeCommand(1, Command.DMA_READ, encodeDmaRange({ iova: 0x1000n, count: 16 }));
   const write = encodeCommand(
     2,
@@ -156,7 +165,7 @@ test('the server’s own commands in between are answered', () => {
   const memory = memfdCreate('client', 0);
   ftruncateSync(memory, 4096);
   const before = [...read, ...write, ...beyond, ...unknown];
-  against({ at: MESSAGES_TO_CONNECT + 1, before }, (device) => {
+  await against({ at: MESSAGES_TO_CONNECT + 1, before }, (device) => {
     device.mapper.map({ address: 0n, fd: memory, sizeBytes: 4096 }, 0x1000n);
     assert.is(device.region(PciRegion.CONFIG).read32(0), 0);
   });
@@ -164,9 +173,9 @@ test('the server’s own commands in between are answered', () => {
   closeSync(memory);
 });
 
-test('a reply before it is asked for: PROTOCOL', () => {
+test('a reply before it is asked for: PROTOCOL', async () => {
   const before = [...encodeErrorReply(77, Command.REGION_READ, constants.errno.EIO)];
-  assert.is(errorOf(() => against({ at: 5, before }, useAll)).code, 'PROTOCOL');
+  assert.is((await errorOf(against({ at: 5, before }, useAll))).code, 'PROTOCOL');
 });
 
 /** Those that this kernel makes for this user. */
@@ -198,7 +207,7 @@ test('whatever it answers: a NicError or nothing, no descriptor and no mapping l
   await fc.assert(
     fc.asyncProperty(anyScript, async (script) => {
       try {
-        against(script, useAll);
+        await against(script, useAll);
       } catch (error) {
         assert.instance(error, NicError, `not a NicError: ${error}`);
         refused++;

@@ -12,7 +12,8 @@ import {
 } from '../../../src/syscalls/memory.js';
 import { PciIrq, PciRegion } from '../../../src/vfio/types.js';
 import * as protocol from '../../../src/vfio/user/protocol.js';
-import { closeFds } from '../../../src/vfio/user/socket.js';
+import { closeFds, connectSocket } from '../../../src/vfio/user/socket.js';
+import { expectRejection } from '../../support/expect-error.js';
 import {
   countFds,
   fixtureSuite,
@@ -620,24 +621,11 @@ others.run();
 
 const end = fixtureSuite('vfio-user server: the end of a connection', hostFixture());
 
-async function nextClient(host: TestHost): Promise<RawClient> {
-  let client: RawClient | undefined;
-  await until(() => {
-    try {
-      client = RawClient.negotiated(host.path);
-      return true;
-    } catch {
-      return false;
-    }
-  }, 'the server takes the next client');
-  return client!;
-}
-
 end('a reply that nobody asked for, and a size that cannot be, end it', async ({ host }) => {
   const tooLong = protocol.encodeCommand(1, Command.REGION_WRITE);
   new DataView(tooLong.buffer).setUint32(4, 2 ** 21, true);
   for (const bytes of [protocol.encodeReply(1, Command.DMA_READ), new Uint8Array(16), tooLong]) {
-    const client = await nextClient(host);
+    const client = await RawClient.admitted(host.path);
     const before = host.errors.length;
     client.sendBytes(bytes);
     assert.throws(() => client.receive(), /hung up/);
@@ -647,14 +635,14 @@ end('a reply that nobody asked for, and a size that cannot be, end it', async ({
 });
 
 end('detach while the memory is still there, then unmap, then reset', async ({ host }) => {
-  const client = await nextClient(host);
+  const client = await RawClient.admitted(host.path);
   const [detaches, resets] = [read32(client, Register.DETACHES), read32(client, Register.RESETS)];
   const fd = memfd(0x4000);
   client.ask(Command.DMA_MAP, mapBody({}), [fd]);
   writeErrno(client, Register.SCRATCH, 99);
   writeErrno(client, Register.IOVA_LOW, 0x10000);
   client.close();
-  const next = await nextClient(host);
+  const next = await RawClient.admitted(host.path);
   assert.is(read32(next, Register.DETACHES), detaches + 1);
   assert.is(read32(next, Register.WINDOW_AT_DETACH), 1);
   assert.is(read32(next, Register.RESETS), resets + 1);
@@ -666,8 +654,8 @@ end('detach while the memory is still there, then unmap, then reset', async ({ h
 });
 
 end('nothing is left of a client: descriptors, mappings', async ({ host }) => {
-  (await nextClient(host)).close();
-  const baseline = await nextClient(host);
+  (await RawClient.admitted(host.path)).close();
+  const baseline = await RawClient.admitted(host.path);
   const [fds, mappings] = [countFds(host.pid), countMemfdMappings(host.pid)];
   const event = eventfd();
   const fd = memfd(0x4000);
@@ -679,7 +667,7 @@ end('nothing is left of a client: descriptors, mappings', async ({ host }) => {
   // half a message, with a descriptor
   baseline.sendBytes(protocol.encodeCommand(1, Command.DMA_MAP, mapBody({})).subarray(0, 20), [event]);
   baseline.close();
-  const after = await nextClient(host);
+  const after = await RawClient.admitted(host.path);
   assert.is(countFds(host.pid), fds);
   assert.is(countMemfdMappings(host.pid), mappings);
   after.close();
@@ -687,7 +675,7 @@ end('nothing is left of a client: descriptors, mappings', async ({ host }) => {
 });
 
 end('a client that does not read its replies stops nobody but itself', async ({ host }) => {
-  const client = await nextClient(host);
+  const client = await RawClient.admitted(host.path);
   // 64 replies of 64 KiB are more than a socket holds
   const request = protocol.encodeRegionRange({ index: 0, offset: 0, count: BAR0_BYTES });
   for (let id = 0; id < 64; id++) client.sendBytes(protocol.encodeCommand(id, Command.REGION_READ, request));
@@ -698,17 +686,18 @@ end('a client that does not read its replies stops nobody but itself', async ({ 
   }
   for (let id = 0; id < 64; id++) client.sendBytes(protocol.encodeCommand(id, Command.REGION_READ, request));
   client.close();
-  (await nextClient(host)).close();
+  (await RawClient.admitted(host.path)).close();
 });
 
 end('close() removes the socket file', async () => {
   const host = await startHost();
-  const client = await nextClient(host);
+  const client = await RawClient.admitted(host.path);
   host.child.send('close');
   await until(() => host.child.exitCode !== null, 'the host ends');
   assert.is(host.child.exitCode, 0);
   assert.throws(() => client.receive(), /hung up/);
-  assert.throws(() => new RawClient(host.path), /Cannot connect/);
+  const { message } = await expectRejection('NO_SUCH_DEVICE', connectSocket(host.path, 0));
+  assert.match(message, /Cannot connect/);
   client.close();
   await host.stop();
 });

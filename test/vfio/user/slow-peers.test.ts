@@ -8,32 +8,25 @@ import * as assert from 'uvu/assert';
 import { NicError } from '../../../src/errors.js';
 import { ListeningSocket } from '../../../src/syscalls/listening-socket.js';
 import { MFD_CLOEXEC, memfdCreate } from '../../../src/syscalls/memory.js';
-import { openVfioAsync } from '../../../src/vfio/open.js';
-import { connectVfioUserAsync } from '../../../src/vfio/user/client.js';
+import { openVfio } from '../../../src/vfio/open.js';
+import { connectVfioUser } from '../../../src/vfio/user/client.js';
 import { Patience } from '../../../src/vfio/user/patience.js';
 import * as protocol from '../../../src/vfio/user/protocol.js';
-import { connectSocket } from '../../../src/vfio/user/socket.js';
-import { countFds, fixtureSuite, RawClient, startHost, type TestHost, until } from './support/harness.js';
+import {
+  connectRaw,
+  countFds,
+  fixtureSuite,
+  RawClient,
+  startHost,
+  type TestHost,
+  until,
+} from './support/harness.js';
 import { HostileServer } from './support/hostile-server.js';
 import { BAR0_BYTES } from './support/test-device.js';
 
 const { Command } = protocol;
 const GET_INFO = protocol.encodeDeviceInfo({ flags: 0, regionCount: 0, irqCount: 0 });
 const SHORT_MS = 300;
-
-/** On a busy machine this thread may be late with VERSION, too. */
-async function connected(host: TestHost): Promise<RawClient> {
-  let client: RawClient | undefined;
-  await until(() => {
-    try {
-      client = RawClient.negotiated(host.path);
-      return true;
-    } catch {
-      return false;
-    }
-  }, 'the server takes the client');
-  return client!;
-}
 
 const patient = fixtureSuite('vfio-user server: silent clients, default deadlines', {
   start: async () => ({ host: await startHost() }),
@@ -55,7 +48,7 @@ patient('six that say nothing keep nobody out', async ({ host }) => {
 });
 
 patient('a message in pieces that come in time', async ({ host }) => {
-  const client = await connected(host);
+  const client = await RawClient.admitted(host.path);
   const bytes = protocol.encodeCommand(5, Command.DEVICE_GET_INFO, GET_INFO);
   for (const at of [0, 5, 16, 20]) {
     client.sendBytes(bytes.subarray(at, at === 20 ? undefined : { 0: 5, 5: 16, 16: 20 }[at]));
@@ -74,7 +67,7 @@ const hasty = fixtureSuite('vfio-user server: slow clients, short deadlines', {
   }),
   enter: () => ({}),
   leave: async ({ host }) => {
-    (await connected(host)).close();
+    (await RawClient.admitted(host.path)).close();
   },
   stop: ({ host }) => host.stop(),
 });
@@ -103,7 +96,7 @@ hasty('one whose VERSION is longer than any', ({ host }) => {
 });
 
 hasty('one that does not finish a message', async ({ host }) => {
-  const client = await connected(host);
+  const client = await RawClient.admitted(host.path);
   client.sendBytes(protocol.encodeCommand(1, Command.DEVICE_GET_INFO, GET_INFO).subarray(0, 7));
   assert.throws(() => client.receive(), /hung up/);
   client.close();
@@ -111,7 +104,7 @@ hasty('one that does not finish a message', async ({ host }) => {
 });
 
 hasty('one that lets a message trickle', async ({ host }) => {
-  const client = await connected(host);
+  const client = await RawClient.admitted(host.path);
   const bytes = protocol.encodeCommand(1, Command.REGION_WRITE, new Uint8Array(100_000));
   await assertHangsUp(async () => {
     for (const byte of bytes) {
@@ -123,7 +116,7 @@ hasty('one that lets a message trickle', async ({ host }) => {
 });
 
 hasty('one that does not take its answers', async ({ host }) => {
-  const client = await connected(host);
+  const client = await RawClient.admitted(host.path);
   const read = protocol.encodeRegionRange({ index: 0, offset: 0, count: BAR0_BYTES });
   for (let id = 0; id < 16; id++) client.sendBytes(protocol.encodeCommand(id, Command.REGION_READ, read));
   await reported(host, /did not take an answer within 300 ms/);
@@ -147,7 +140,7 @@ const steady = fixtureSuite('vfio-user server: a client that never stops', {
 });
 
 steady('is not cut off, though there is always an unfinished message', async ({ host }) => {
-  const client = await connected(host);
+  const client = await RawClient.admitted(host.path);
   const bytes = protocol.encodeCommand(9, Command.DEVICE_GET_INFO, GET_INFO);
   const endMs = performance.now() + 2 * ROUND_MS;
   client.sendBytes(bytes.subarray(0, 10));
@@ -197,10 +190,10 @@ const client = fixtureSuite('vfio-user client: slow and busy servers', {
   stop: ({ server }) => server.stop(),
 });
 
-client('one that answers each time just before the deadline is given up all the same', ({ server }) => {
+client('one that answers each time just before the deadline is given up all the same', async ({ server }) => {
   let error: unknown;
   try {
-    server.against({ delayMs: 100 }, () => {}, { timeoutMs: 10_000, patienceMs: 500 });
+    await server.against({ delayMs: 100 }, () => {}, { timeoutMs: 10_000, patienceMs: 500 });
   } catch (thrown) {
     error = thrown;
   }
@@ -209,36 +202,44 @@ client('one that answers each time just before the deadline is given up all the 
 });
 
 client('one that never stops sending commands does not stop the event loop', async ({ server }) => {
-  await server.againstAsync({ flood: 'commands' }, async (device) => {
-    const memory = memfdCreate('client', MFD_CLOEXEC);
-    ftruncateSync(memory, 4096);
-    device.mapper.map({ address: 0n, fd: memory, sizeBytes: 4096 }, 0x1000n);
-    await until(() => server.isFlooding, 'the flood');
-    for (let i = 0; i < 10; i++) await delay(1);
-    assert.ok(server.isFlooding, 'timers ran while it went on');
-    server.stopFlooding();
-    closeSync(memory);
-  });
+  await server.against(
+    { flood: 'commands' },
+    async (device) => {
+      const memory = memfdCreate('client', MFD_CLOEXEC);
+      ftruncateSync(memory, 4096);
+      device.mapper.map({ address: 0n, fd: memory, sizeBytes: 4096 }, 0x1000n);
+      await until(() => server.isFlooding, 'the flood');
+      for (let i = 0; i < 10; i++) await delay(1);
+      assert.ok(server.isFlooding, 'timers ran while it went on');
+      server.stopFlooding();
+      closeSync(memory);
+    },
+    {},
+  );
 });
 
 client(
   'one that does not take the answers to its commands does not stop the event loop',
   async ({ server }) => {
-    await server.againstAsync({ flood: 'reads' }, async (device) => {
-      let gone = false;
-      device.onGone(() => {
-        gone = true;
-      });
-      const memory = memfdCreate('client', MFD_CLOEXEC);
-      ftruncateSync(memory, 2 ** 20);
-      device.mapper.map({ address: 0n, fd: memory, sizeBytes: 2 ** 20 }, 0x1000n);
-      await until(() => server.isFlooding, 'the commands');
-      for (let i = 0; i < 10; i++) await delay(1);
-      assert.ok(server.isFlooding, 'timers ran while the answers waited');
-      assert.not(gone, 'it may take them later');
-      server.stopFlooding();
-      closeSync(memory);
-    });
+    await server.against(
+      { flood: 'reads' },
+      async (device) => {
+        let gone = false;
+        device.onGone(() => {
+          gone = true;
+        });
+        const memory = memfdCreate('client', MFD_CLOEXEC);
+        ftruncateSync(memory, 2 ** 20);
+        device.mapper.map({ address: 0n, fd: memory, sizeBytes: 2 ** 20 }, 0x1000n);
+        await until(() => server.isFlooding, 'the commands');
+        for (let i = 0; i < 10; i++) await delay(1);
+        assert.ok(server.isFlooding, 'timers ran while the answers waited');
+        assert.not(gone, 'it may take them later');
+        server.stopFlooding();
+        closeSync(memory);
+      },
+      {},
+    );
   },
 );
 client.run();
@@ -277,7 +278,7 @@ async function reasonOf(promise: Promise<unknown>): Promise<unknown> {
 
 abort('by its signal, while the server is silent', async ({ server }) => {
   const controller = new AbortController();
-  const connecting = connectVfioUserAsync(server.path, { timeoutMs: 60_000, signal: controller.signal });
+  const connecting = connectVfioUser(server.path, { timeoutMs: 60_000, signal: controller.signal });
   const ended = reasonOf(connecting);
   await delay(20);
   controller.abort('enough');
@@ -288,13 +289,13 @@ abort('by its signal, while the server’s queue is full', async ({ server }) =>
   const waiting: number[] = [];
   for (let full = false; !full; ) {
     try {
-      waiting.push(connectSocket(server.path, 50));
+      waiting.push(connectRaw(server.path, 50));
     } catch {
       full = true;
     }
   }
   const controller = new AbortController();
-  const ended = reasonOf(openVfioAsync(`vfio-user:${server.path}`, controller.signal));
+  const ended = reasonOf(openVfio(`vfio-user:${server.path}`, controller.signal));
   await delay(20);
   controller.abort('enough');
   assert.is(await ended, 'enough');
@@ -303,19 +304,19 @@ abort('by its signal, while the server’s queue is full', async ({ server }) =>
 
 abort('at once where the signal is aborted already', async ({ server }) => {
   const signal = AbortSignal.abort('before');
-  assert.is(await reasonOf(connectVfioUserAsync(server.path, { signal })), 'before');
-  assert.is(await reasonOf(openVfioAsync(`vfio-user:${server.path}`, signal)), 'before');
+  assert.is(await reasonOf(connectVfioUser(server.path, { signal })), 'before');
+  assert.is(await reasonOf(openVfio(`vfio-user:${server.path}`, signal)), 'before');
 });
 
 abort('by its deadline', async ({ server }) => {
-  const error = await reasonOf(connectVfioUserAsync(server.path, { timeoutMs: 50 }));
+  const error = await reasonOf(connectVfioUser(server.path, { timeoutMs: 50 }));
   assert.instance(error, NicError);
   assert.is((error as NicError).code, 'PEER_GONE');
   assert.match((error as NicError).message, /did not answer VERSION/);
 });
 
 abort('by a server that ends', async ({ server }) => {
-  const ended = reasonOf(connectVfioUserAsync(server.path, { timeoutMs: 60_000 }));
+  const ended = reasonOf(connectVfioUser(server.path, { timeoutMs: 60_000 }));
   await delay(20);
   server.close();
   const error = await ended;

@@ -22,7 +22,7 @@ test('a device open and interrupting when its thread is terminated', async () =>
         import { Op, Register } from '${DIST}/test/vfio/user/support/test-device.js';
         let device;
         while (device === undefined) {
-          try { device = connectVfioUser('${host.path}'); } catch { await delay(5); }
+          try { device = await connectVfioUser('${host.path}'); } catch { await delay(5); }
         }
         const bar = device.region(0);
         const interrupts = new Interrupts(device, 4);

@@ -222,7 +222,7 @@ export class Fuzz {
     this.result.descriptors += fds.length;
     try {
       // what does not fit is lost, and the borders between messages with it
-      client.socket.send(bytes, fds, true);
+      client.socket.send(bytes, fds);
       return true;
     } catch {
       this.#open.splice(this.#open.indexOf(client), 1);

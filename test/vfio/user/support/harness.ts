@@ -6,6 +6,9 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { setTimeout as delay } from 'node:timers/promises';
 import { suite } from 'uvu';
+import { isErrno } from '../../../../src/errors.js';
+import { closeFd } from '../../../../src/syscalls/descriptors.js';
+import { unixConnect, unixSocket } from '../../../../src/syscalls/unix-sockets.js';
 import {
   Command,
   DEFAULT_CAPABILITIES,
@@ -13,7 +16,7 @@ import {
   encodeVersion,
 } from '../../../../src/vfio/user/protocol.js';
 import type { VfioUserServerOptions } from '../../../../src/vfio/user/server.js';
-import { connectSocket, type Message, MessageSocket } from '../../../../src/vfio/user/socket.js';
+import { type Message, MessageSocket } from '../../../../src/vfio/user/socket.js';
 
 /** Long enough for a loaded machine; what is waited for comes at once otherwise. */
 const LIVENESS_MS = 20_000;
@@ -80,13 +83,32 @@ export async function until(condition: () => boolean, what: string): Promise<voi
   }
 }
 
+/** A connected socket; waits while the server's queue of connections is full. */
+export function connectRaw(path: string, timeoutMs = LIVENESS_MS): number {
+  const fd = unixSocket();
+  const deadline = performance.now() + timeoutMs;
+  for (;;) {
+    try {
+      unixConnect(fd, path);
+      return fd;
+    } catch (error) {
+      if (isErrno(error, 'EAGAIN') && performance.now() < deadline) {
+        Atomics.wait(new Int32Array(new SharedArrayBuffer(4)), 0, 0, 2);
+        continue;
+      }
+      closeFd(fd);
+      throw error;
+    }
+  }
+}
+
 /** A client that sends what it is told to. */
 export class RawClient {
   readonly socket: MessageSocket;
   #id = 0;
 
   constructor(path: string, timeoutMs = LIVENESS_MS) {
-    this.socket = new MessageSocket(connectSocket(path, timeoutMs), path, 4 * 1024 * 1024, 64);
+    this.socket = new MessageSocket(connectRaw(path, timeoutMs), path, 4 * 1024 * 1024, 64);
   }
 
   static negotiated(path: string): RawClient {
@@ -95,6 +117,20 @@ export class RawClient {
     const reply = client.ask(Command.VERSION, encodeVersion(version));
     if (reply.header.error) throw new Error(`VERSION was refused: ${reply.header.errno}`);
     return client;
+  }
+
+  /** A negotiated client, as soon as the server takes one: it may still have another, or be late with VERSION. */
+  static async admitted(path: string): Promise<RawClient> {
+    let client: RawClient | undefined;
+    await until(() => {
+      try {
+        client = RawClient.negotiated(path);
+        return true;
+      } catch {
+        return false;
+      }
+    }, 'the server takes the client');
+    return client!;
   }
 
   /** Sends a command and returns the reply. The body is a copy. */
@@ -125,7 +161,11 @@ export class RawClient {
 
   sendBytes(bytes: Uint8Array, fds: readonly number[] = []): void {
     let sent = this.socket.send(bytes, fds);
-    while (sent < bytes.length) sent += this.socket.send(bytes.subarray(sent));
+    const deadline = performance.now() + LIVENESS_MS;
+    while (sent < bytes.length) {
+      if (!this.socket.waitForRoom(deadline)) throw new Error('the server takes nothing');
+      sent += this.socket.send(bytes.subarray(sent), sent === 0 ? fds : []);
+    }
   }
 
   close(): void {

@@ -65,33 +65,14 @@ export class HostileServer {
   }
 
   /** Connects to the server, which plays `script`, and lets `action` use the device. */
-  against(
+  async against(
     script: Partial<Script>,
-    action: (device: VfioDevice) => void,
+    action: (device: VfioDevice) => void | Promise<void>,
     options: VfioUserClientOptions = { timeoutMs: 2000 },
-  ): void {
-    this.#play(script);
-    try {
-      const device = connectVfioUser(this.path, options);
-      try {
-        action(device);
-      } finally {
-        device.close();
-      }
-    } finally {
-      this.#end();
-    }
-  }
-
-  /** Like `against`, with an action that lets the event loop run. */
-  async againstAsync(
-    script: Partial<Script>,
-    action: (device: VfioDevice) => Promise<void>,
-    options: VfioUserClientOptions = {},
   ): Promise<void> {
     this.#play(script);
     try {
-      const device = connectVfioUser(this.path, options);
+      const device = await connectVfioUser(this.path, options);
       try {
         await action(device);
       } finally {
