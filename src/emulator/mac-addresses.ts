@@ -8,8 +8,8 @@ const PREFIX = [0x02, 0xba];
 const MAC_BYTES = 6;
 
 /**
- * An address that no other NIC has, but for a chance of one in four billions: of this boot of the machine and the place of the
- * NIC's socket. Serving the same socket again gives the same address.
+ * An address that no other NIC has at the same time, but for a chance of one in four billions: of this boot of the machine and
+ * the place of the NIC's socket. Serving the same socket again gives the same address.
  */
 export function derivedMac(socketPath: string): Uint8Array {
   const hash = createHash('sha256').update(placeOf(socketPath)).digest();
