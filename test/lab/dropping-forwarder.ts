@@ -11,7 +11,7 @@ const ports: NetDevice[] = [];
 try {
   for (const address of process.argv.slice(2)) ports.push(await open(address, { pool, promiscuous: true }));
   const [a, b] = ports as [NetDevice, NetDevice];
-  const view = new DataView(pool.memory.buffer, pool.memory.byteOffset, pool.memory.byteLength);
+  const view = new DataView(pool.frames.buffer, pool.frames.byteOffset, pool.frames.byteLength);
   const onPacket = (packet: number, lengthBytes: number): number => {
     const start = packet << pool.bufferShift;
     const dropped = view.getUint16(start + 12) === 0x88b5 && view.getUint32(start + 14) % 3 === 0;

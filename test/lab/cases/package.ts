@@ -61,8 +61,10 @@ packed('has the library and the command, and neither tests nor sources', async (
   ]) {
     assert.ok(paths.includes(path), path);
   }
+  const unwanted =
+    /^(dist\/)?(test|bench)\/|\.test\.|node_modules|\.tsbuildinfo|^(?!examples\/).*(?<!\.d)\.ts$/;
   assert.equal(
-    paths.filter((path) => /test|bench|node_modules|\.tsbuildinfo|^(?!examples\/).*(?<!\.d)\.ts$/.test(path)),
+    paths.filter((path) => unwanted.test(path)),
     [],
   );
   note(`npm pack: ${paths.length} files, ${Math.round(size / 1024)} KiB`);
