@@ -6,6 +6,7 @@ import * as emulate from './commands/emulate.js';
 import * as fwd from './commands/fwd.js';
 import * as list from './commands/list.js';
 import * as pktgen from './commands/pktgen.js';
+import * as sink from './commands/sink.js';
 import * as unbind from './commands/unbind.js';
 import { EXIT_FAILED, watchOutput } from './output.js';
 import { prepareProgram, run } from './run-command.js';
@@ -28,6 +29,7 @@ export async function main(args: readonly string[]): Promise<number> {
   unbind.register(program);
   fwd.register(program);
   pktgen.register(program);
+  sink.register(program);
   emulate.register(program);
 
   const output = watchOutput();

@@ -64,6 +64,8 @@ export function register(program: Command): void {
     .option('--delay <time>', 'time that frames are under way: 500ns, 50us, 2ms, 1s', delayNs)
     .option('--loss <share>', 'lose this share of the frames on the way, 0 to 1', share)
     .option('--damage <share>', 'let this share of the frames arrive with a wrong FCS, 0 to 1', share)
+    .option('--duplicate <share>', 'let this share of the frames arrive twice, 0 to 1', share)
+    .option('--reorder <share>', 'let this share of the frames be overtaken by the next, 0 to 1', share)
     .option('--seed <n>', 'choose other frames to lose and damage', integerBetween(1, 0x7fff_ffff))
     .addOption(
       new Option('--lossless', 'senders wait while a receiver has no room').conflicts([
@@ -71,6 +73,8 @@ export function register(program: Command): void {
         'delay',
         'loss',
         'damage',
+        'duplicate',
+        'reorder',
       ]),
     )
     .option(
