@@ -40,11 +40,15 @@ export class KilledRuns {
 
   /**
    * One run with its end, and the next start.
-   * @param afterMs when to kill; random by default
+   * @param afterMs when to kill, after the start; random by default
+   * @param isUp wait until there are sockets, and so long after that
    * @throws where something is left, saying what
    */
-  async round(scenario: Scenario, afterMs = this.#random() * LATEST_MS): Promise<void> {
+  async round(scenario: Scenario, afterMs = this.#random() * LATEST_MS, isUp = false): Promise<void> {
     const [command, partner] = this.#start(scenario);
+    const hasSocket = (): boolean =>
+      readdirSync(this.#folder, { recursive: true }).some((name) => String(name).endsWith('.sock'));
+    if (isUp) await until(hasSocket, `${scenario}: a socket`);
     await delay(afterMs);
     if (scenario === 'fwd: its emulator') {
       // One that is not there yet is waited for, as long as its parent lives.
