@@ -1,10 +1,12 @@
 /**
- * Entry point `barewire/capture`: reading captures (pcap and pcapng, also packed with gzip) and writing them (pcap).
+ * Entry point `barewire/capture`: reading captures (pcap and pcapng, also packed with gzip) and writing them (pcap), and
+ * choosing frames by a filter in the language of tcpdump.
  * Needs no device and no other part of the library.
  */
 export { NicError } from '../errors.js';
 export { type CapturedFrame, CaptureReader } from './capture-reader.js';
 export { type FileKey, fileKey } from './file-key.js';
+export { compileFilter, type Filter, type FrameFilter, parseFilter } from './filter/index.js';
 export type { FrameView } from './frame-decoder.js';
 export type { CaptureFormat } from './identify.js';
 export { LINKTYPE_ETHERNET, linkTypeName } from './link-types.js';
