@@ -1,5 +1,5 @@
 /** What `barewire emulate` prints at its end: a line for each end of a link, with what it counted. */
-import type { RecordCounters } from '../src/capture/pcap-writer.js';
+import type { RecordCounters } from '../src/capture/capture-writer.js';
 import type { Port } from '../src/emulator/link.js';
 import type { Cable, LaneCounters } from '../src/emulator/links/cable.js';
 import { PlayPort } from '../src/emulator/links/play.js';

@@ -2,6 +2,7 @@
 import { readFileSync } from 'node:fs';
 import { Command } from 'commander';
 import * as bind from './commands/bind.js';
+import * as capture from './commands/capture.js';
 import * as emulate from './commands/emulate.js';
 import * as fwd from './commands/fwd.js';
 import * as list from './commands/list.js';
@@ -28,6 +29,7 @@ export async function main(args: readonly string[]): Promise<number> {
   unbind.register(program);
   fwd.register(program);
   pktgen.register(program);
+  capture.register(program);
   emulate.register(program);
 
   const output = watchOutput();

@@ -1,13 +1,13 @@
 /** The end of a link that records every frame it gets, and the tap on a link that records what passes. */
-import type { PcapWriter } from '../../capture/pcap-writer.js';
+import type { CaptureWriter } from '../../capture/capture-writer.js';
 import { type FrameMemory, type Port, UNLIMITED_ROOM } from '../link.js';
 import { Monitor } from './monitor.js';
 
 /** Records all frames that arrive. Sends nothing. */
 export class RecordPort implements Port {
-  readonly writer: PcapWriter;
+  readonly writer: CaptureWriter;
 
-  constructor(writer: PcapWriter) {
+  constructor(writer: CaptureWriter) {
     this.writer = writer;
   }
 
@@ -28,7 +28,7 @@ export class RecordPort implements Port {
 }
 
 /** A passage that records frames of both directions. */
-export function recordingMonitor(writer: PcapWriter): Monitor {
+export function recordingMonitor(writer: CaptureWriter): Monitor {
   return new Monitor((memory, offsetBytes, lengthBytes) =>
     writer.write(memory.bytes, offsetBytes, lengthBytes),
   );
