@@ -7,6 +7,7 @@ import * as emulate from './commands/emulate.js';
 import * as fwd from './commands/fwd.js';
 import * as list from './commands/list.js';
 import * as pktgen from './commands/pktgen.js';
+import * as replay from './commands/replay.js';
 import * as unbind from './commands/unbind.js';
 import { EXIT_FAILED, watchOutput } from './output.js';
 import { prepareProgram, run } from './run-command.js';
@@ -30,6 +31,7 @@ export async function main(args: readonly string[]): Promise<number> {
   fwd.register(program);
   pktgen.register(program);
   capture.register(program);
+  replay.register(program);
   emulate.register(program);
 
   const output = watchOutput();
