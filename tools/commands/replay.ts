@@ -1,4 +1,4 @@
-/** `barewire replay FILE PORT [PORT2]`: sends the frames of a capture, at their times or as fast as is wanted. */
+/** `barewire replay FILE PORT...`: sends the frames of a capture, at their times or as fast as is wanted. */
 import { type Command, InvalidArgumentError, Option } from 'commander';
 import { CaptureReader } from '../../src/capture/capture-reader.js';
 import { compileFilter, type FrameFilter } from '../../src/capture/filter/index.js';
@@ -44,8 +44,7 @@ export function register(program: Command): void {
     .command('replay')
     .description('send the frames of a capture (pcap, pcapng, also packed with gzip) with their gaps')
     .argument('<FILE>', 'the capture; - is stdin')
-    .argument('<PORT>', 'PCI address or vfio-user:/path.sock', deviceAddress)
-    .argument('[PORT2]', 'second port, for --split', deviceAddress)
+    .argument('<PORT...>', 'PCI address or vfio-user:/path.sock; two with --split', collectPort)
     .option('--speed <x>', 'so many times faster than captured: 2, 0.5', factor, 1)
     .addOption(
       new Option('--rate <pps>', 'frames per second in place of the gaps, such as 250k')
@@ -78,13 +77,9 @@ export function register(program: Command): void {
     .action(run);
 }
 
-async function run(
-  file: string,
-  port: string,
-  port2: string | undefined,
-  options: ReplayOptions,
-): Promise<void> {
-  if ((port2 === undefined) !== (options.split === undefined) || port === port2) {
+async function run(file: string, addresses: readonly string[], options: ReplayOptions): Promise<void> {
+  const wanted = options.split === undefined ? 1 : 2;
+  if (new Set(addresses).size !== wanted || addresses.length !== wanted) {
     throw new NicError('BAD_OPTION', 'two ports and --split go together', {
       hint: 'Give a second port and what leaves by the first: --split "src net 10.0.0.0/8"; or neither.',
     });
@@ -92,7 +87,6 @@ async function run(
   const filter = options.filter === undefined ? undefined : compileFilter(options.filter);
   const portOf = splitter(options.split);
   const reader = await openInput(file, options.loop);
-  const addresses = port2 === undefined ? [port] : [port, port2];
   let first: NetDevice | undefined;
   let replay: Replay | undefined;
   try {
@@ -279,6 +273,10 @@ function splitter(split: string | undefined): (frame: FrameView) => number {
   const filter = compileFilter(split);
   return ({ bytes, offsetBytes, lengthBytes, originalBytes }) =>
     filter(bytes, offsetBytes, lengthBytes, originalBytes) ? 0 : 1;
+}
+
+function collectPort(text: string, before: readonly string[] = []): string[] {
+  return [...before, deviceAddress(text)];
 }
 
 function factor(text: string): number {
