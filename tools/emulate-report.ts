@@ -61,7 +61,8 @@ function nobodyReceived(sent: number, port: number | undefined): string[] {
   return sent === 0 ? [`port ${port}: nobody received, so nothing was sent`] : [];
 }
 
-function recordText({ written, unread, slow, failed }: RecordCounters): string {
+/** `written 10, not written 2 (slow 2)`. */
+export function recordText({ written, unread, slow, failed }: RecordCounters): string {
   const reasons = withoutZeros({ unread, slow, failed });
   const why = reasons.length === 0 ? '' : ` (${reasons.join(', ')})`;
   return `written ${written}, not written ${unread + slow + failed}${why}`;
