@@ -11,9 +11,10 @@ import type { DeviceCapabilities, DeviceId, DeviceLimits, Driver, NetDevice, Ope
 import { igb } from './igb/igb.js';
 import { ixgbe } from './ixgbe/ixgbe.js';
 import { checkOpenOptions } from './options.js';
+import { virtio } from './virtio/virtio-net.js';
 
 /** A family is one line here. */
-const drivers: Driver[] = [igb, ixgbe];
+const drivers: Driver[] = [igb, ixgbe, virtio];
 
 /** Devices that are opened by another kind of address than a PCI function's or a vfio-user socket's. */
 export interface DeviceScheme {
