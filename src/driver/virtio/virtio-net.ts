@@ -123,7 +123,11 @@ export class VirtioNet extends BaseDevice {
       if (this.#control !== undefined) this.#control.signal = signal;
       if (queuePairs > 1) await this.#setPairs(queuePairs);
       for (const queue of this.#rxQueues) queue.start();
-      if (this.#offer.features.has(reg.Feature.CTRL_RX)) {
+      const { features } = this.#offer;
+      // 5.1.5: an address that was chosen here is not the device's yet.
+      if (!features.has(reg.Feature.MAC) && features.has(reg.Feature.CTRL_MAC_ADDR))
+        await this.setMac(this.mac);
+      if (features.has(reg.Feature.CTRL_RX)) {
         // What a device receives before it was told is its own affair (QEMU: everything).
         await this.setPromiscuous(promiscuous);
         await this.setMulticast([]);

@@ -6,7 +6,7 @@ import { type Context, suite } from 'uvu';
 import * as assert from 'uvu/assert';
 import { addNamespace, bindDriver, dmarFaults, kernelLog, nicAddresses, removeNamespace } from '../guest.js';
 import { PacketSocket } from '../packet-socket.js';
-import { type Background, sleep, waitFor } from '../processes.js';
+import { type Background, run, sleep, waitFor } from '../processes.js';
 import {
   ADDRESS_B,
   addNamespaces,
@@ -54,6 +54,8 @@ function runPair({ name, ports, backend, peer }: Pair): void {
     if (peer === 2) {
       removeNamespace('B');
       addNamespace('B', peer, `${ADDRESS_B}/24`);
+      // The peer at this IP address is another one now.
+      run('ip', ['-n', 'A', 'neigh', 'flush', 'all']);
     }
     log = kernelLog();
     fwd = await startTraffic(['fwd', ...ports], { env: { BAREWIRE_VFIO: backend } });

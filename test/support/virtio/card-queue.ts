@@ -26,6 +26,8 @@ export class CardQueue {
   readonly #card: VirtioCard;
   /** Descriptor table, available ring, used ring. */
   readonly #addresses: [bigint, bigint, bigint] = [0n, 0n, 0n];
+  readonly #mappings = new Map<bigint, ArrayBuffer>();
+  readonly #views: (DataView | undefined)[] = [];
   /** The available index that a notification showed, how far it was used, and the used index. */
   #seen = 0;
   #next = 0;
@@ -117,6 +119,11 @@ export class CardQueue {
     }
   }
 
+  /** Says of the next descriptor that so many bytes were written, which is not true. */
+  useFalsely(length: number): void {
+    this.use(this.#take()!.id, length);
+  }
+
   /** Writes a used element, true or not, moves the index, and interrupts where that is wanted. */
   use(id: number, length: number): void {
     const used = this.#usedRing();
@@ -175,10 +182,21 @@ export class CardQueue {
   }
 
   #view(which: number, sizeBytes: number): DataView {
-    return new DataView(this.#card.mapper.memoryAt(this.#addresses[which]!, sizeBytes));
+    const view =
+      this.#views[which] ?? new DataView(this.#card.mapper.memoryAt(this.#addresses[which]!, sizeBytes));
+    this.#views[which] = view;
+    return view;
   }
 
+  /** A view on a whole mapping is made once: it takes long. */
   #bytes(iova: bigint, sizeBytes: number): Uint8Array {
-    return new Uint8Array(this.#card.mapper.memoryAt(iova, sizeBytes));
+    for (const [start, mappedBytes] of this.#card.mapper.mapped) {
+      const offset = Number(iova - start);
+      if (offset < 0 || offset + sizeBytes > mappedBytes) continue;
+      const memory = this.#mappings.get(start) ?? this.#card.mapper.memoryAt(start, mappedBytes);
+      this.#mappings.set(start, memory);
+      return new Uint8Array(memory, offset, sizeBytes);
+    }
+    throw new Error(`nothing is mapped at 0x${iova.toString(16)}`);
   }
 }
