@@ -114,6 +114,7 @@ async function run(
   } catch (error) {
     stop.stop(error);
   } finally {
+    report.end();
     endTicks();
     cancelEnd();
     for (const unwatch of watches) unwatch();

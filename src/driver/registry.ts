@@ -1,8 +1,8 @@
 /** Which driver serves which PCI ID, and the way in: `open`. */
 import { NicError } from '../errors.js';
 import { badOption } from '../options.js';
-import { formatDeviceAddress, parseDeviceAddress } from '../pci/address.js';
 import { ConfigSpace } from '../pci/config-space.js';
+import { formatDeviceAddress, parseDeviceAddress } from '../pci/device-address.js';
 import { formatIds } from '../pci/ids.js';
 import { isNic, readDevice, SYSFS_ROOT } from '../pci/sysfs.js';
 import { openVfio } from '../vfio/open.js';

@@ -2,7 +2,7 @@ import fc from 'fast-check';
 import { suite } from 'uvu';
 import * as assert from 'uvu/assert';
 import { NicError } from '../../src/errors.js';
-import { formatDeviceAddress, parseDeviceAddress } from '../../src/pci/address.js';
+import { formatDeviceAddress, parseDeviceAddress } from '../../src/pci/device-address.js';
 import {
   formatPciAddress,
   isPciAddress,
