@@ -59,7 +59,7 @@ export interface WaitOptions {
 
 export interface LinkState {
   readonly up: boolean;
-  /** 0 while the link is down. */
+  /** 0 while the link is down, and where the device does not tell (virtio). */
   readonly speedMbps: number;
   readonly fullDuplex: boolean;
 }

@@ -8,7 +8,7 @@ import { TestFrame, TestFrameChecker } from '../../src/packet/test-frame.js';
 import * as fwd from '../../tools/commands/fwd.js';
 import * as pktgen from '../../tools/commands/pktgen.js';
 import { prepareProgram, run } from '../../tools/run-command.js';
-import { eventually, turns } from '../driver/conformance-rig.js';
+import { eventually, turns } from '../conformance/rig.js';
 import { captureLines } from '../support/capture.js';
 import type { MadeUpCard } from '../support/made-up-family/card.js';
 import { plugIn } from '../support/made-up-family/scheme.js';

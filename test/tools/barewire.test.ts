@@ -132,7 +132,7 @@ cli('list prints a table of the NICs', () => {
       ['ADDRESS', 'IDS', 'NAME', 'DRIVER', 'INTERFACE', 'GROUP', 'NUMA', 'BAREWIRE'],
       ['0000:03:00.0', '8086:10c9', 'Intel 82576', 'igb', 'eth1', '12', '-', 'igb'],
       ['0000:03:00.1', '8086:10c9', 'Intel 82576', 'vfio-pci', '-', '13', '0', 'igb'],
-      ['0000:04:00.0', '1af4:1041', 'virtio net', '-', '-', '-', '-', '-'],
+      ['0000:04:00.0', '1af4:1041', 'virtio net', '-', '-', '-', '-', 'virtio'],
       [''],
     ],
   );

@@ -1,5 +1,5 @@
 /**
- * What the conformance of `NetDevice` needs to know of a family (see `conformance.ts`), and what its tests work with: one
+ * What the conformance of `NetDevice` needs to know of a family (see `suite.ts`), and what its tests work with: one
  * device of the family, its pool, and the hardware behind it.
  */
 import * as assert from 'uvu/assert';

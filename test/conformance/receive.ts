@@ -1,7 +1,7 @@
 /** Conformance of `NetDevice`: the conventions of `receive`, and where frames lie. */
 import { suite } from 'uvu';
 import * as assert from 'uvu/assert';
-import { type Family, onRig, type Rig, range, refusesArrays } from './conformance-rig.js';
+import { type Family, onRig, type Rig, range, refusesArrays } from './rig.js';
 
 export function receiving(family: Family): void {
   const test = suite(`${family.name}: receive`);

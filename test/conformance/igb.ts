@@ -7,7 +7,7 @@ import { openOn } from '../../src/driver/registry.js';
 import { Fake82576, QUEUE_STRIDE, R } from '../support/fake-82576.js';
 import { FakeVfio } from '../support/fake-vfio.js';
 import { type BufferMap, RxRingDevice, TxRingDevice } from '../support/ring-device.js';
-import type { Family, Hardware } from './conformance-rig.js';
+import type { Family, Hardware } from './rig.js';
 
 /** Receive Oversize Count (8.19). */
 const ROC = 0x40ac;

@@ -3,7 +3,7 @@ import { suite } from 'uvu';
 import * as assert from 'uvu/assert';
 import type { RxQueue, TxQueue } from '../../src/driver/device.js';
 import { expectError } from '../support/expect-error.js';
-import { type Family, onRig, range, refusesArrays } from './conformance-rig.js';
+import { type Family, onRig, range, refusesArrays } from './rig.js';
 
 export function sending(family: Family): void {
   const test = suite(`${family.name}: send`);

@@ -3,7 +3,7 @@ import { suite } from 'uvu';
 import * as assert from 'uvu/assert';
 import { NicError } from '../../src/errors.js';
 import { expectRejection } from '../support/expect-error.js';
-import { eventually, type Family, isSettled, onRig, Rig, range, turns } from './conformance-rig.js';
+import { eventually, type Family, isSettled, onRig, Rig, range, turns } from './rig.js';
 
 export function frames(family: Family): void {
   sendFrame(family);

@@ -5,7 +5,7 @@ import type { NetDevice, WaitOptions } from '../../src/driver/device.js';
 import { NicError } from '../../src/errors.js';
 import { expectError, expectRejection } from '../support/expect-error.js';
 import { HANG_MS } from '../support/hang.js';
-import { type Family, isSettled, onRig, Rig, range, turns } from './conformance-rig.js';
+import { type Family, isSettled, onRig, Rig, range, turns } from './rig.js';
 
 /** Everything that waits, made to have something to wait for: no frame comes, the link is down, one frame never leaves. */
 const WAITS: Readonly<Record<string, (nic: NetDevice, options?: WaitOptions) => Promise<unknown>>> = {

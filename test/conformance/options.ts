@@ -4,7 +4,7 @@ import { suite } from 'uvu';
 import * as assert from 'uvu/assert';
 import type { NetDevice, OpenOptions, RingLimits } from '../../src/driver/device.js';
 import { expectRejection } from '../support/expect-error.js';
-import { BUFFERS, type Family, type Hardware, makePool, onRig, optionsOf, Rig } from './conformance-rig.js';
+import { BUFFERS, type Family, type Hardware, makePool, onRig, optionsOf, Rig } from './rig.js';
 
 /** Opens with impossible options: says so, with a hint, and leaves pool and memory as they were. */
 async function refuses(

@@ -6,7 +6,7 @@ import { type Connection, connect } from '../../src/emulator/link.js';
 import type { DeviceHost, ServedDevice } from '../../src/vfio/user/served-device.js';
 import { internetChecksum, memoryOf, Recorder } from '../emulator/support.js';
 import { LocalDevice, LocalMapper } from '../support/local-device.js';
-import type { Family, Hardware } from './conformance-rig.js';
+import type { Family, Hardware } from './rig.js';
 
 const MAC = Uint8Array.of(0x02, 0, 0, 0, 0, 0x1a);
 

@@ -3,7 +3,7 @@ import { open } from '../../src/driver/registry.js';
 import type { MadeUpCard } from '../support/made-up-family/card.js';
 import { HEADER_BYTES } from '../support/made-up-family/registers.js';
 import { plugIn } from '../support/made-up-family/scheme.js';
-import type { Family, Hardware } from './conformance-rig.js';
+import type { Family, Hardware } from './rig.js';
 
 /** Each piece of hardware has a slot of its own. */
 let slots = 100;

@@ -5,7 +5,7 @@ import * as assert from 'uvu/assert';
 import type { NetDevice, NetStats, RxQueue, TxQueue } from '../../src/driver/device.js';
 import { NicError } from '../../src/errors.js';
 import { expectError, expectRejection } from '../support/expect-error.js';
-import { type Family, makePool, onRig, optionsOf, Rig, range } from './conformance-rig.js';
+import { type Family, makePool, onRig, optionsOf, Rig, range } from './rig.js';
 
 export function life(family: Family): void {
   facts(family);
