@@ -116,7 +116,7 @@ async function run(
   } catch (error) {
     stop.stop(error);
   } finally {
-    report.end();
+    report?.end();
     endTicks();
     cancelEnd();
     for (const unwatch of watches) unwatch();

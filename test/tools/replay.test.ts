@@ -10,7 +10,7 @@ import type { FrameView } from '../../src/capture/frame-decoder.js';
 import { ManualClock } from '../../src/clock.js';
 import { open } from '../../src/driver/registry.js';
 import { parseMac } from '../../src/packet/addresses.js';
-import { ipv4ChecksumState, l4ChecksumState } from '../../src/packet/checksums.js';
+import { ipv4ChecksumState, l4ChecksumState } from '../../src/packet/frame-checksums.js';
 import { PacketView } from '../../src/packet/packet-view.js';
 import { parse } from '../../src/packet/parse.js';
 import { buildTcp, buildUdp } from '../../src/packet/transport-builder.js';
