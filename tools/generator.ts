@@ -3,15 +3,19 @@ import type { Clock } from '../src/clock.js';
 import type { NetDevice, NetStats } from '../src/driver/device.js';
 import {
   accountOf,
+  DEFAULT_CATCH_UP_MS,
   type FlowOptions,
+  type Schedule,
   type SenderOptions,
   type TrafficAccount,
   TrafficChecker,
   TrafficReceiver,
   TrafficSender,
 } from '../src/traffic/index.js';
+import type { PaceReport } from './pace.js';
 import { AlreadyReported } from './run-command.js';
 import { printAccount } from './traffic-account.js';
+import type { ReportPort } from './traffic-report.js';
 import type { Traffic } from './traffic-run.js';
 
 export interface GeneratorOptions extends Omit<SenderOptions, 'clock'> {
@@ -34,7 +38,7 @@ const DRAIN_MS = 500;
 
 export class Generator implements Traffic {
   readonly wakeOn: readonly NetDevice[];
-  readonly report;
+  readonly report: readonly ReportPort[];
   readonly sender: TrafficSender | undefined;
   readonly checker: TrafficChecker | undefined;
   readonly #receivers: readonly TrafficReceiver[];
@@ -51,7 +55,6 @@ export class Generator implements Traffic {
     this.#clock = clock;
     this.#options = options;
     const devices = [...new Set([tx, rx])].filter((device) => device !== undefined);
-    this.report = devices.map((device) => ({ device, dropped: () => 0 }));
     // A sender's schedule is no packet that could end a sleep.
     this.wakeOn = tx === undefined ? devices : [];
     this.checker =
@@ -66,6 +69,14 @@ export class Generator implements Traffic {
             ...(catchUpMs === undefined ? {} : { catchUpMs }),
             ...(lineBitsPerS === undefined ? {} : { lineBitsPerS }),
           });
+    const pace = this.#pace();
+    this.report = devices.map(
+      (device): ReportPort => ({
+        device,
+        dropped: () => 0,
+        ...(device === tx && pace !== undefined ? { pace } : {}),
+      }),
+    );
     this.#receivers = devices.map(
       (device) =>
         new TrafficReceiver(
@@ -77,6 +88,22 @@ export class Generator implements Traffic {
     );
     this.#before = new Map(devices.map((device) => [device, device.stats()]));
     this.sender?.start();
+  }
+
+  /** How the rate of all flows together was kept; undefined where one goes as fast as it can. */
+  #pace(): (() => PaceReport) | undefined {
+    const { sender } = this;
+    const sumOf = (value: (schedule: Schedule) => number): number =>
+      sender?.flows.reduce((sum, { schedule }) => sum + value(schedule), 0) ?? 0;
+    const requestedPps = sumOf((schedule) => schedule.requestedPps);
+    if (sender === undefined || requestedPps === Number.POSITIVE_INFINITY) return undefined;
+    return () => ({
+      requestedPps,
+      leftOutNoRoom: sumOf((schedule) => schedule.leftOutNoRoom),
+      leftOutLate: sumOf((schedule) => schedule.leftOutLate),
+      longestPauseMs: Math.round(sender.longestPauseNs / 1e4) / 100,
+      catchUpMs: this.#options.catchUpMs ?? DEFAULT_CATCH_UP_MS,
+    });
   }
 
   get done(): boolean {

@@ -19,7 +19,6 @@ export function printAccount(account: TrafficAccount, json: boolean): void {
     return;
   }
   for (const flow of account.flows) for (const line of flowLines(flow)) print(line);
-  if (account.limit !== undefined) print(`rate not reached; the limit: ${account.limit}`);
   if (account.notNumbered !== undefined)
     print(`${account.notNumbered} frames have no number, so only ports can count them`);
   const sum = sumLine(account);
@@ -56,7 +55,6 @@ function flowLines(flow: FlowReport): string[] {
     const asked = requestedPps === undefined ? 'as fast as it goes' : `asked for ${rateOf(requestedPps)}`;
     lines.push(`  rate ${rateOf(achievedPps)}, ${asked}`);
   }
-  if (flow.pauses) lines.push(`  pauses ${flow.pauses}, not caught up ${flow.skippedMs?.toFixed(1)} ms`);
   const rows = [
     ...timesRow('gap error', flow.gapErrors),
     ...timesRow('latency', flow.latency),

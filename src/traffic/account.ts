@@ -32,9 +32,9 @@ export interface FlowReport {
   readonly achievedPps?: number;
   /** How far the gaps between frames were from what was asked for. */
   readonly gapErrors?: HistogramSummary;
-  /** Times at which the sender was later than it may catch up, and the time that it left out. */
-  readonly pauses?: number;
-  readonly skippedMs?: number;
+  /** Send times left out since the ring or the pool had no room, and since the sender came too late. */
+  readonly leftOutNoRoom?: number;
+  readonly leftOutLate?: number;
   readonly received?: number;
   readonly lost?: number;
   readonly duplicated?: number;
@@ -60,8 +60,6 @@ export interface TrafficAccount {
   readonly losses?: Losses;
   /** Frames that have no number, so that nobody can account for them. */
   readonly notNumbered?: number;
-  /** What kept the sender from its rate; absent where it kept it. */
-  readonly limit?: string;
   /** Sum of losses and of what came twice is 0, and all is explained. */
   readonly complete?: boolean;
   readonly precision: string;
@@ -77,9 +75,6 @@ export interface AccountParts {
   readonly tx?: Counted;
   readonly rx?: Counted;
 }
-
-/** A rate is kept where at least this share of it was reached. */
-const KEPT = 0.99;
 
 export function accountOf({ sender, checker, tx, rx }: AccountParts): TrafficAccount {
   const indices = new Set<number>();
@@ -102,8 +97,7 @@ export function accountOf({ sender, checker, tx, rx }: AccountParts): TrafficAcc
 function sentOf(sender: TrafficSender) {
   const sent = sum(sender.flows, ({ taken }) => taken);
   const notNumbered = sum(sender.flows, (flow) => (flow.writer.numbered ? 0 : flow.taken));
-  const limit = limitOf(sender);
-  return { sent, ...(notNumbered > 0 ? { notNumbered } : {}), ...(limit === undefined ? {} : { limit }) };
+  return { sent, ...(notNumbered > 0 ? { notNumbered } : {}) };
 }
 
 function receivedOf(checker: TrafficChecker) {
@@ -160,11 +154,13 @@ function flowReport(
       ? {}
       : {
           sent: sending.taken,
-          ...(Number.isFinite(sending.requestedPps) ? { requestedPps: sending.requestedPps } : {}),
+          ...(Number.isFinite(sending.schedule.requestedPps)
+            ? { requestedPps: sending.schedule.requestedPps }
+            : {}),
           achievedPps: sending.achievedPps,
           ...(gapErrors === undefined ? {} : { gapErrors }),
-          pauses: sending.schedule.pauses,
-          skippedMs: sending.schedule.skippedNs / 1e6,
+          leftOutNoRoom: sending.schedule.leftOutNoRoom,
+          leftOutLate: sending.schedule.leftOutLate,
         }),
     ...(isChecked ? checkedPart(check, sending?.taken) : {}),
   };
@@ -189,18 +185,6 @@ function checkedPart(check: FlowCheck | undefined, sent: number | undefined) {
       : { latency: { ...latency, jitterNs: jitterCount > 0 ? jitterSumNs / jitterCount : 0 } }),
     ...(gaps === undefined ? {} : { gaps }),
   };
-}
-
-/** Which side kept the sender from the rate that was asked for; undefined where it was kept. */
-function limitOf(sender: TrafficSender): string | undefined {
-  const slow = sender.flows.filter(
-    ({ requestedPps, achievedPps, taken }) =>
-      Number.isFinite(requestedPps) && taken > 100 && achievedPps < requestedPps * KEPT,
-  );
-  if (slow.length === 0) return undefined;
-  return sender.ringFull > sender.polls / 10
-    ? 'the port, whose ring was full: line or card'
-    : 'this process, which had too little CPU time';
 }
 
 function precisionOf(hasArrivals: boolean): string {

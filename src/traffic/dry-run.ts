@@ -1,5 +1,5 @@
-/** Writes what flows would send to a capture, each frame with the time at which it would be due: no port, no waiting. */
-import { PcapWriter } from '../capture/pcap-writer.js';
+/** Writes what flows would send to a capture (pcap where the file's name ends so, else pcapng), each frame with the time at which it would be due: no port, no waiting. */
+import { CaptureWriter } from '../capture/capture-writer.js';
 import { NicError } from '../errors.js';
 import { TEST_FRAME_DEFAULTS } from '../packet/test-frame.js';
 import { checkFlow, type FlowOptions } from './flow.js';
@@ -19,7 +19,7 @@ const DEFAULT_LINE_BITS_PER_S = 10e9;
 
 /**
  * @returns how many frames were written
- * @throws NicError `BAD_OPTION` for a flow without an end, and as `PcapWriter.open`; `SYSCALL` where the disk is full
+ * @throws NicError `BAD_OPTION` for a flow without an end, and as `CaptureWriter.open`; `SYSCALL` where the disk is full
  */
 export function writeDryRun(
   path: string,
@@ -33,14 +33,14 @@ export function writeDryRun(
       throw new NicError('BAD_OPTION', 'a dry run without an end', { hint: 'Give a count or a duration.' });
     const isUnlimited = given.rate === undefined && given.burstGapMs === undefined;
     const flow = checkFlow(isUnlimited ? { ...given, rate: '100%' } : given, i);
-    const schedule = new Schedule(flow, lineBitsPerS);
-    schedule.start(0);
     const writer = new FrameWriter(flow, i, sourceMac);
+    const schedule = new Schedule(flow, lineBitsPerS, writer.averageBytes);
+    schedule.start(0);
     const frame = new Uint8Array(writer.maxBytes);
     writer.prepare(frame, 0);
     return { schedule, writer, frame };
   });
-  using capture = PcapWriter.open(path, { overwrite: options.overwrite ?? false });
+  using capture = CaptureWriter.open(path, { overwrite: options.overwrite ?? false });
   let count = 0;
   for (;;) {
     let next = sending[0]!;

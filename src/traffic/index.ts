@@ -40,5 +40,5 @@ export { FrameWriter } from './frame-writer.js';
 export { Histogram, type HistogramSummary } from './histogram.js';
 export { describeRate, frameBits, parseRate, type Rate, type RateSpec, wireBits } from './rate.js';
 export { TrafficReceiver } from './receiver.js';
-export { Schedule } from './schedule.js';
+export { DEFAULT_CATCH_UP_MS, Schedule } from './schedule.js';
 export { type SenderOptions, SendingFlow, TrafficSender } from './sender.js';

@@ -1,11 +1,12 @@
 /**
  * When the next frame of a flow is due. Times are absolute: each follows from the start and from what was sent since, so a late
- * frame makes none after it late, and no error adds up. After a pause that is longer than the bound the schedule begins anew:
- * what was missed is not sent in a burst, and it is counted.
+ * frame makes none after it late, and no error adds up. What is late by more than a bound is not caught up: a process that was
+ * stopped, or a ring that stayed full, would else be followed by a burst that nobody asked for. Those send times are left out,
+ * and counted by what held the sender up.
  */
 import type { CheckedFlow } from './flow.js';
 import { mixSeed, nextRandom, unitOf } from './random.js';
-import { absoluteRate, frameBits, wireBits } from './rate.js';
+import { absoluteRate, frameBits, packetsPerSecond, wireBits } from './rate.js';
 
 /** How far a sender may be late and still catch up. */
 export const DEFAULT_CATCH_UP_MS = 10;
@@ -15,9 +16,12 @@ export class Schedule {
   dueNs = 0;
   /** Frames that were sent. */
   sent = 0;
-  /** Pauses beyond the bound, and the time that was not caught up. */
-  pauses = 0;
-  skippedNs = 0;
+  /** Send times left out since the ring, or the pool behind it, had no room. */
+  leftOutNoRoom = 0;
+  /** Send times left out since the sender came too late. */
+  leftOutLate = 0;
+  /** Frames a second that were asked for; Infinity for as many as possible. */
+  readonly requestedPps: number;
   /** Without a rate: frames are due at any time. */
   readonly unlimited: boolean;
   readonly #flow: CheckedFlow;
@@ -31,13 +35,21 @@ export class Schedule {
   #endNs = Number.POSITIVE_INFINITY;
   #state: number;
 
-  /** @param lineBitsPerS for percent; 0 where not known @throws NicError `BAD_OPTION` */
-  constructor(flow: CheckedFlow, lineBitsPerS: number) {
+  /**
+   * @param lineBitsPerS for percent; 0 where not known
+   * @param averageBytes of the flow's frames without FCS
+   * @throws NicError `BAD_OPTION`
+   */
+  constructor(flow: CheckedFlow, lineBitsPerS: number, averageBytes: number) {
     this.#flow = flow;
     const rate = flow.rate === undefined ? undefined : absoluteRate(flow.rate, lineBitsPerS);
     this.unlimited = rate === undefined && flow.burstGapMs === 0;
     this.#unit = rate === undefined || rate.unit === 'percent' ? 'packets' : rate.unit;
     this.#nsPerUnit = rate === undefined ? (flow.burstGapMs * 1e6) / flow.burst : 1e9 / rate.value;
+    if (rate !== undefined) this.requestedPps = packetsPerSecond(rate, averageBytes);
+    else
+      this.requestedPps =
+        flow.burstGapMs > 0 ? (flow.burst * 1000) / flow.burstGapMs : Number.POSITIVE_INFINITY;
     this.#state = mixSeed(flow.seed, 0x7a_11);
   }
 
@@ -75,15 +87,19 @@ export class Schedule {
     this.#setDue();
   }
 
-  /** To be called before frames are sent: notices the end of the flow, and a pause. */
-  look(nowNs: number, catchUpNs: number): void {
-    if (nowNs >= this.#endNs && this.dueNs !== Number.POSITIVE_INFINITY)
-      this.dueNs = Number.POSITIVE_INFINITY;
+  /**
+   * To be called before frames are sent: notices the end of the flow, and leaves out what is too late.
+   * @param wasFull whether the ring or the pool had no room since the last call
+   */
+  look(nowNs: number, catchUpNs: number, wasFull: boolean): void {
+    if (nowNs >= this.#endNs) this.dueNs = Number.POSITIVE_INFINITY;
     const lateNs = nowNs - this.dueNs;
     if (!(lateNs > catchUpNs) || this.unlimited) return;
-    this.pauses++;
-    this.skippedNs += lateNs;
-    this.#originNs += lateNs;
+    // Whole send times, so that the others stay where they were.
+    const leftOut = Math.ceil(((lateNs - catchUpNs) * this.requestedPps) / 1e9);
+    if (wasFull) this.leftOutNoRoom += leftOut;
+    else this.leftOutLate += leftOut;
+    this.#originNs += (leftOut * 1e9) / this.requestedPps;
     this.#setDue();
   }
 

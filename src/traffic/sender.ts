@@ -10,7 +10,6 @@ import { type CheckedFlow, checkFlow, type FlowOptions } from './flow.js';
 import { FCS_BYTES } from './frame-size.js';
 import { FrameWriter } from './frame-writer.js';
 import { Histogram } from './histogram.js';
-import { absoluteRate, packetsPerSecond } from './rate.js';
 import { DEFAULT_CATCH_UP_MS, Schedule } from './schedule.js';
 import { sharedOffsetNs } from './shared-clock.js';
 
@@ -35,8 +34,6 @@ export class SendingFlow {
   readonly index: number;
   readonly writer: FrameWriter;
   readonly schedule: Schedule;
-  /** Frames a second that were asked for; Infinity for as many as possible. */
-  readonly requestedPps: number;
   /** Frames that the ring took. */
   taken = 0;
   takenBytes = 0;
@@ -45,17 +42,13 @@ export class SendingFlow {
   /** Differences between the gaps that were asked for and those that came about. */
   readonly gapErrors = new Histogram();
   #lastDueNs = Number.NaN;
-  #pausesSeen = 0;
+  #leftOutSeen = 0;
 
   constructor(options: CheckedFlow, index: number, sourceMac: Uint8Array, lineBitsPerS: number) {
     this.options = options;
     this.index = index;
     this.writer = new FrameWriter(options, index, sourceMac);
-    this.schedule = new Schedule(options, lineBitsPerS);
-    const { rate, burst, burstGapMs } = options;
-    if (rate !== undefined)
-      this.requestedPps = packetsPerSecond(absoluteRate(rate, lineBitsPerS), this.writer.averageBytes);
-    else this.requestedPps = burstGapMs > 0 ? (burst * 1000) / burstGapMs : Number.POSITIVE_INFINITY;
+    this.schedule = new Schedule(options, lineBitsPerS, this.writer.averageBytes);
   }
 
   /** Frames a second between the first and the last; 0 for less than two. */
@@ -66,12 +59,14 @@ export class SendingFlow {
 
   /** Notes a frame that the ring took. */
   note(lengthBytes: number, nowNs: number, dueNs: number): void {
+    // A gap with send times left out in it was not asked for.
+    const leftOut = this.schedule.leftOutLate + this.schedule.leftOutNoRoom;
     this.taken++;
     this.takenBytes += lengthBytes;
     if (this.firstNs < 0) this.firstNs = nowNs;
-    else if (!this.schedule.unlimited && this.schedule.pauses === this.#pausesSeen)
+    else if (!this.schedule.unlimited && leftOut === this.#leftOutSeen)
       this.gapErrors.record(Math.abs(nowNs - this.lastNs - (dueNs - this.#lastDueNs)));
-    this.#pausesSeen = this.schedule.pauses;
+    this.#leftOutSeen = leftOut;
     this.#lastDueNs = dueNs;
     this.lastNs = nowNs;
   }
@@ -83,6 +78,8 @@ export class TrafficSender {
   /** Polls at which the ring was full: the line, or the card, is the limit. */
   ringFull = 0;
   polls = 0;
+  /** Longest time between two looks at the schedules while there was room. */
+  longestPauseNs = 0;
   readonly #queue: NetDevice['txQueues'][number];
   readonly #clock: Clock;
   readonly #catchUpNs: number;
@@ -95,6 +92,9 @@ export class TrafficSender {
   readonly #prepared: Uint16Array;
   #waiting = 0;
   #ended = false;
+  /** Whether ring or pool had no room since the schedules were asked the last time. */
+  #wasFull = false;
+  #lastLookNs = 0;
   #started = false;
 
   /**
@@ -126,6 +126,7 @@ export class TrafficSender {
   start(): void {
     this.#started = true;
     const nowNs = this.#clock.nowNs();
+    this.#lastLookNs = nowNs;
     for (const { schedule } of this.flows) schedule.start(nowNs);
   }
 
@@ -154,7 +155,10 @@ export class TrafficSender {
     const waiting = this.#waiting;
     if (waiting === 0) return 0;
     const sent = this.#queue.send(this.#bufs, waiting);
-    if (sent < waiting) this.ringFull++;
+    if (sent < waiting) {
+      this.ringFull++;
+      this.#wasFull = true;
+    }
     const { lengths } = this.device.pool;
     for (let i = 0; i < sent; i++)
       this.flows[this.#flowOf[i]!]!.note(lengths[this.#bufs[i]!]!, nowNs, this.#dueOf[i]!);
@@ -171,7 +175,10 @@ export class TrafficSender {
   #write(nowNs: number): void {
     const { pool } = this.device;
     const bufs = this.#bufs;
-    for (const { schedule } of this.flows) schedule.look(nowNs, this.#catchUpNs);
+    if (!this.#wasFull) this.longestPauseNs = Math.max(this.longestPauseNs, nowNs - this.#lastLookNs);
+    this.#lastLookNs = nowNs;
+    for (const { schedule } of this.flows) schedule.look(nowNs, this.#catchUpNs, this.#wasFull);
+    this.#wasFull = false;
     const time = (nowNs + this.#offsetNs) | 0;
     let count = 0;
     while (count < bufs.length) {
@@ -179,7 +186,10 @@ export class TrafficSender {
       if (next < 0) break;
       if (pool.allocate(bufs, 1, count) === 0) {
         this.#queue.reclaim();
-        if (pool.allocate(bufs, 1, count) === 0) break;
+        if (pool.allocate(bufs, 1, count) === 0) {
+          this.#wasFull = true;
+          break;
+        }
       }
       const flow = this.flows[next]!;
       const buffer = bufs[count]!;

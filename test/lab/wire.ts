@@ -35,7 +35,7 @@ export function addNamespaces(): void {
 export async function startTraffic(args: readonly string[], options: RunOptions = {}): Promise<Background> {
   const command = start(process.execPath, [BAREWIRE, ...args, '--json'], options);
   try {
-    await command.waitForOutput(/"type":"rates"/, 60_000);
+    await command.waitForOutput(/"type":"rates"/, 150_000);
     return command;
   } catch (error) {
     command.kill('SIGKILL');
@@ -53,7 +53,10 @@ export function finalTotals(outcome: Outcome): PortTotals[] {
   return line.ports;
 }
 
-/** Checks of `fwd`'s totals: what came in on one port went out on the other or was counted as lost. */
+/**
+ * Checks of `fwd`'s totals: what came in on one port went out on the other or was counted as lost; and where the hardware
+ * counts (virtio does not), it counted the same.
+ */
 export function assertBalanced([a, b]: readonly PortTotals[]): void {
   assert.ok(a && b);
   for (const [from, to] of [
@@ -61,9 +64,13 @@ export function assertBalanced([a, b]: readonly PortTotals[]): void {
     [b, a],
   ] as const) {
     assert.is(from.rxPackets, to.txPackets + to.txErrors + to.dropped, `${from.address} to ${to.address}`);
-    assert.is(to.wireTxPackets, to.txPackets, `${to.address}: the hardware sent what was queued`);
     assert.is(
-      from.wireRxPackets,
+      to.wireTxPackets ?? to.txPackets,
+      to.txPackets,
+      `${to.address}: the hardware sent what was queued`,
+    );
+    assert.is(
+      from.wireRxPackets ?? from.rxPackets,
       from.rxPackets + (from.rxMissed ?? 0),
       `${from.address}: the hardware's receive count`,
     );
@@ -159,7 +166,7 @@ export async function assertFramesPass(
   for (let first = 0; first < frames.length; first += burst) {
     const sent = frames.slice(first, first + burst);
     for (const frame of sent) from.send(frame);
-    const received = await to.collect(sent.length, isTestFrame, 30_000);
+    const received = await to.collect(sent.length, isTestFrame, 90_000);
     for (const [i, frame] of sent.entries()) {
       const got = received[i] ? Buffer.from(received[i]) : undefined;
       if (!got?.equals(frame)) {

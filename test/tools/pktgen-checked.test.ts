@@ -7,7 +7,7 @@ import { join } from 'node:path';
 import { suite } from 'uvu';
 import * as assert from 'uvu/assert';
 import { startEmulator } from '../../src/emulator/index.js';
-import { ipv4ChecksumState, l4ChecksumState } from '../../src/packet/checksums.js';
+import { ipv4ChecksumState, l4ChecksumState } from '../../src/packet/frame-checksums.js';
 import { PacketView } from '../../src/packet/packet-view.js';
 import { parse } from '../../src/packet/parse.js';
 import { PLAIN_ENV } from '../support/child.js';

@@ -60,7 +60,6 @@ for (const [args, message] of [
   [['pktgen', A, '--force'], '--force is for files that are written'],
   [['pktgen', A, '--dry-run', '/tmp/x.pcap', '--count', '1'], 'PORT does nothing with --dry-run'],
   [['pktgen', '--dry-run', '/tmp/x.pcap'], 'a dry run without an end'],
-  [['pktgen', '--dry-run', '/tmp/x.pcapng', '--count', '1'], 'writes pcap, not pcapng'],
   [['pktgen', '--dry-run', '/nowhere/x.pcap', '--count', '1'], 'its folder does not exist'],
   [['sink'], "missing required argument 'PORT'"],
   [['pktgen', A, '--count', '-1'], 'whole number'],

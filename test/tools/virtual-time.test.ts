@@ -101,8 +101,15 @@ virtual('the report, the faults, and each frame with its time are the same to th
   const [second, third, totals, account] = first.lines.map((line) => JSON.parse(line));
   assert.is(first.lines.length, 4, first.lines.join('\n'));
   assert.equal([second.type, second.timeS, third.timeS], ['rates', 1, 2]);
-  // The first frame is due at once.
-  assert.equal([second.ports[0].txMpps, third.ports[0].txMpps], [RATE / 1e6, RATE / 1e6]);
+  // The first frame is due at once; at the tick the report of the frame before is still to be read.
+  assert.equal([second.ports[0].txMpps, third.ports[0].txMpps], [(RATE - 1) / 1e6, RATE / 1e6]);
+  assert.equal(totals.ports[0].pace, {
+    requestedPps: RATE,
+    leftOutNoRoom: 0,
+    leftOutLate: 0,
+    longestPauseMs: STEP_NS / 1e6,
+    catchUpMs: 10,
+  });
   assert.is(totals.type, 'totals');
   assert.equal([account.type, account.sent], ['account', totals.ports[0].txPackets]);
   // The first frame went a step of the clock late.

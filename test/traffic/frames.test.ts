@@ -4,7 +4,7 @@ import * as assert from 'uvu/assert';
 import { NicError } from '../../src/errors.js';
 import { formatIp, formatMac } from '../../src/packet/addresses.js';
 import { readU16 } from '../../src/packet/bytes.js';
-import { ipv4ChecksumState, l4ChecksumState } from '../../src/packet/checksums.js';
+import { ipv4ChecksumState, l4ChecksumState } from '../../src/packet/frame-checksums.js';
 import { ArpView } from '../../src/packet/link-views.js';
 import { PacketView } from '../../src/packet/packet-view.js';
 import { parse } from '../../src/packet/parse.js';

@@ -1,4 +1,5 @@
 /** When frames are due: to the nanosecond, without an error that adds up, and with pauses that are not caught up without end. */
+import fc from 'fast-check';
 import { suite } from 'uvu';
 import * as assert from 'uvu/assert';
 import { checkFlow, type FlowOptions } from '../../src/traffic/flow.js';
@@ -11,7 +12,7 @@ const NO_LIMIT = Number.POSITIVE_INFINITY;
 
 /** Times at which the first frames are due, when each is sent as soon as it is. */
 function dueTimes(options: FlowOptions, count: number, frameBytes = 60): number[] {
-  const schedule = new Schedule(checkFlow(options, 0), GIGABIT);
+  const schedule = new Schedule(checkFlow(options, 0), GIGABIT, frameBytes);
   schedule.start(1000);
   return Array.from({ length: count }, () => {
     const { dueNs } = schedule;
@@ -66,24 +67,50 @@ schedules('count, duration and start delay', () => {
 });
 
 schedules('a flow without a rate ends when its time is over', () => {
-  const schedule = new Schedule(checkFlow({ durationMs: 1 }, 0), 0);
+  const schedule = new Schedule(checkFlow({ durationMs: 1 }, 0), 0, 60);
   schedule.start(0);
-  schedule.look(999_999, NO_LIMIT);
+  schedule.look(999_999, NO_LIMIT, false);
   assert.is(schedule.ended, false);
-  schedule.look(1e6, NO_LIMIT);
+  schedule.look(1e6, NO_LIMIT, false);
   assert.is(schedule.ended, true);
 });
 
-schedules('a short pause is caught up, a long one is counted and left out', () => {
-  const schedule = new Schedule(checkFlow({ rate: 1e6 }, 0), 0);
+schedules('what is later than the bound is left out in whole send times, by its reason', () => {
+  const schedule = new Schedule(checkFlow({ rate: 1e6 }, 0), 0, 60);
   schedule.start(0);
-  schedule.look(10_000, 10_000);
-  assert.equal([schedule.dueNs, schedule.pauses], [0, 0]);
+  schedule.look(10_000, 10_000, false);
+  assert.equal([schedule.dueNs, schedule.leftOutLate], [0, 0]);
   schedule.advance(60);
-  schedule.look(11_001, 10_000);
-  assert.equal([schedule.dueNs, schedule.pauses, schedule.skippedNs], [11_001, 1, 10_001]);
+  schedule.look(13_500, 10_000, false);
+  assert.equal([schedule.dueNs, schedule.leftOutLate, schedule.leftOutNoRoom], [4000, 3, 0]);
   schedule.advance(60);
-  assert.is(schedule.dueNs, 12_001);
+  schedule.look(16_000, 10_000, true);
+  assert.equal([schedule.dueNs, schedule.leftOutLate, schedule.leftOutNoRoom], [6000, 3, 1]);
+});
+
+schedules('any pauses and full rings: all send times are sent, due, or left out by name', () => {
+  const step = fc.record({
+    ns: fc.integer({ min: 0, max: 4e9 }),
+    full: fc.boolean(),
+    take: fc.nat({ max: 400 }),
+  });
+  fc.assert(
+    fc.property(fc.integer({ min: 1, max: 30_000_000 }), fc.array(step, { maxLength: 40 }), (rate, steps) => {
+      const schedule = new Schedule(checkFlow({ rate }, 0), 0, 60);
+      schedule.start(0);
+      let nowNs = 0;
+      for (const { ns, full, take } of steps) {
+        nowNs += ns;
+        schedule.look(nowNs, 10e6, full);
+        assert.ok(schedule.dueNs >= nowNs - 10e6 - 1, 'not more than the bound late');
+        for (let i = 0; i < take && schedule.dueNs <= nowNs; i++) schedule.advance(60);
+      }
+      const { sent, leftOutNoRoom, leftOutLate, dueNs } = schedule;
+      // The next send time is the one after those that were sent or left out.
+      const number = (dueNs * rate) / 1e9;
+      assert.ok(Math.abs(number - sent - leftOutNoRoom - leftOutLate) < 1e-3, `${number}`);
+    }),
+  );
 });
 
 schedules('rates of a mix of sizes', () => {

@@ -51,7 +51,7 @@ export function register(program: Command): void {
     )
     .option(
       '--dry-run <file>',
-      'write the frames to a pcap file, with the times they are due at; needs no port',
+      'write the frames to a file (pcap, else pcapng), with the times they are due at; needs no port',
     )
     .option('--force', 'replace the file that --dry-run names')
     .option('--mtu <bytes>', 'largest layer 3 packet (default: what 2 KiB buffers hold)', positiveInteger)
@@ -121,8 +121,6 @@ function dryRun(path: string, port: string | undefined, options: Options): void 
     '--mtu': options.mtu,
   }).filter(([, value]) => value !== undefined);
   if (given.length > 0) throw refused(`${given[0]![0]} does nothing with --dry-run`, 'Leave it out.');
-  if (/\.pcapng$/i.test(path))
-    throw refused('--dry-run writes pcap, not pcapng', 'Give a file such as frames.pcap.');
   const flow = flowOf(options, options.timeStamps === true);
   const timed = options.duration === undefined ? flow : { ...flow, durationMs: options.duration };
   const frames = writeDryRun(path, [timed], {
