@@ -4,6 +4,7 @@
  */
 import { release, type as systemName } from 'node:os';
 import { get32, MAX_FRAME_BYTES } from './byte-window.js';
+import type { CaptureInterface, InterfaceStatistics } from './capture-interface.js';
 import { LINKTYPE_ETHERNET } from './link-types.js';
 import {
   BYTE_ORDER_MAGIC,
@@ -12,7 +13,7 @@ import {
   INTERFACE_STATISTICS,
   SECTION_HEADER,
 } from './pcapng-format.js';
-import type { CaptureInterface, InterfaceStatistics, RecordFormat } from './record-format.js';
+import type { RecordFormat } from './record-format.js';
 
 const OPTION_COMMENT = 1;
 const SECTION_HARDWARE = 2;

@@ -2,7 +2,7 @@
 import { type Command, Option } from 'commander';
 import type { CaptureWriter } from '../../src/capture/capture-writer.js';
 import { compileFilter, type FrameFilter } from '../../src/capture/filter/index.js';
-import type { Clock } from '../../src/clock.js';
+import { type Clock, timeOfDay } from '../../src/clock.js';
 import type { NetDevice } from '../../src/driver/device.js';
 import { open } from '../../src/driver/registry.js';
 import { describeFrame } from '../../src/packet/describe.js';
@@ -196,8 +196,5 @@ export class Capture implements Traffic {
 /** `13:05:07.000123`, local time, as tcpdump prints it. */
 function timeOf(wallMs: number): string {
   const micros = Math.floor(wallMs * 1000);
-  const date = new Date(Math.floor(micros / 1000));
-  const part = (value: number): string => String(value).padStart(2, '0');
-  const clock = [date.getHours(), date.getMinutes(), date.getSeconds()].map(part).join(':');
-  return `${clock}.${String(micros % 1e6).padStart(6, '0')}`;
+  return `${timeOfDay(Math.floor(micros / 1000))}.${String(micros % 1e6).padStart(6, '0')}`;
 }
