@@ -1,6 +1,11 @@
 /** How a format writes what a capture consists of: a header, records one after the other, and perhaps an end. */
 import type { InterfaceStatistics } from './capture-interface.js';
 
+/** Where records are written: what a `Buffer` of Node's offers, without its type, which not every project has. */
+export interface RecordBytes extends Uint8Array {
+  writeUInt32LE(value: number, at: number): number;
+}
+
 export interface RecordFormat {
   readonly name: 'pcap' | 'pcapng';
   /** What a file begins with. */
@@ -11,7 +16,7 @@ export interface RecordFormat {
   recordBytes(keptBytes: number): number;
   /** Writes what surrounds a frame of `keptBytes`; the frame itself lies at `at + recordHeaderBytes`. */
   frame(
-    into: Buffer,
+    into: RecordBytes,
     at: number,
     keptBytes: number,
     originalBytes: number,
