@@ -259,28 +259,28 @@ function remarks(port: PortSummary, hasLink: boolean): string[] {
     ].join(', ');
     lines.push(`${unsent} did not reach the wire${hasLink ? '' : ' (no link)'}: ${where}`);
   }
-  if (pace !== undefined) lines.push(paceLine(pace));
+  if (pace !== undefined) lines.push(...paceLines(pace));
   return lines;
 }
 
-/** `rate: asked for 1.000k/s, kept`, or what stood against it. */
-function paceLine({
+/** `rate: asked for 1.000k/s, kept`, or what stood against it: a line for each reason. */
+function paceLines({
   requestedPps,
   leftOutNoRoom,
   leftOutLate,
   longestPauseMs,
   catchUpMs,
-}: PaceReport): string {
+}: PaceReport): string[] {
   const asked = `rate: asked for ${scaled(requestedPps).trim()}/s`;
   const missed = [
-    ...(leftOutNoRoom > 0 ? [`${leftOutNoRoom} send times passed while the ring was full`] : []),
+    ...(leftOutNoRoom > 0 ? [`  ${leftOutNoRoom} send times passed while the ring was full`] : []),
     ...(leftOutLate > 0
-      ? [`${leftOutLate} in pauses of this process of up to ${Math.round(longestPauseMs)} ms`]
+      ? [`  ${leftOutLate} in pauses of this process of up to ${Math.round(longestPauseMs)} ms`]
       : []),
   ];
   return missed.length === 0
-    ? `${asked}, never more than ${catchUpMs} ms late`
-    : `${asked}, not reached: ${missed.join(', ')}`;
+    ? [`${asked}, never more than ${catchUpMs} ms late`]
+    : [`${asked}, not reached:`, ...missed];
 }
 
 function spanCells({ rxPps, txPps }: PortSummary): string[] {

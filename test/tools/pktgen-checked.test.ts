@@ -71,24 +71,25 @@ async function withCable(
 
 checked('without faults every frame comes, with latencies, and the status is 0', async () => {
   await withCable({}, async () => {
-    const args = ['--rx', PORT_B, '--count', '2000', '--rate', '20k', '--json', '--expect-no-loss'];
+    const args = ['--rx', PORT_B, '--count', '1000', '--rate', '5k', '--json', '--expect-no-loss'];
     const result = await barewire(['pktgen', PORT_A, ...args]);
     assert.is(result.status, 0, result.stderr);
     const { sent, received, complete, flows } = accountOf(result);
-    assert.equal([sent, received, complete], [2000, 2000, true]);
-    assert.is(flows[0].latency.count, 2000);
-    assert.is(flows[0].requestedPps, 20_000);
+    assert.equal([sent, received, complete], [1000, 1000, true]);
+    assert.is(flows[0].latency.count, 1000);
+    assert.is(flows[0].requestedPps, 5000);
     assert.is(flows[0].gapErrors.count > 0, true);
   });
 });
 
 checked('with all faults the account has the counts of the cable, and --expect-no-loss fails', async () => {
   await withCable({ loss: 0.02, damage: 0.02, duplicate: 0.02, reorder: 0.02 }, async (counters) => {
+    // So slow that no ring fills up while the machine is busy with something else.
     const args = [
       '--rx',
       PORT_B,
       '--count',
-      '3000',
+      '1500',
       '--vlan',
       '7',
       '--size',
@@ -96,12 +97,12 @@ checked('with all faults the account has the counts of the cable, and --expect-n
       '--src-ip',
       '10.0.0.1-10.0.0.9~',
     ];
-    const result = await barewire(['pktgen', PORT_A, ...args, '--rate', '30k', '--json', '--expect-no-loss']);
+    const result = await barewire(['pktgen', PORT_A, ...args, '--rate', '5k', '--json', '--expect-no-loss']);
     assert.is(result.status, 1, result.stderr);
     const cable = await counters();
     const { sent, received, duplicated, lost, losses, flows, unknown } = accountOf(result);
     assert.ok(cable.lost! > 0 && cable.damaged! > 0 && cable.duplicated! > 0 && cable.reordered! > 0);
-    assert.equal([sent, received, duplicated, unknown], [3000, cable.carried, cable.duplicated, 0]);
+    assert.equal([sent, received, duplicated, unknown], [1500, cable.carried, cable.duplicated, 0]);
     assert.is(flows[0].reordered, cable.reordered);
     assert.is(lost, cable.lost! + cable.damaged!);
     const none = { atSender: 0, atReceiverRing: 0, atReceiverDriver: 0, unexplained: 0 };
@@ -114,7 +115,7 @@ checked('sink in another process: counts, and latencies by the clock that both s
     let started: Promise<Result> | undefined;
     // Its first row says that it receives.
     const sink = barewire(['sink', PORT_B, '--count', '500', '--latency', '--json'], () => {
-      started ??= barewire(['pktgen', PORT_A, '--count', '500', '--rate', '10k', '--time-stamps', '--json']);
+      started ??= barewire(['pktgen', PORT_A, '--count', '500', '--rate', '5k', '--time-stamps', '--json']);
     });
     const account = accountOf(await sink);
     const sent = accountOf((await started)!);
@@ -126,7 +127,7 @@ checked('sink in another process: counts, and latencies by the clock that both s
 
 checked('text: rows of less than 80 columns, the sum, the precision', async () => {
   await withCable({ loss: 0.05 }, async (counters) => {
-    const result = await barewire(['pktgen', PORT_A, '--rx', PORT_B, '--count', '1000', '--rate', '10k']);
+    const result = await barewire(['pktgen', PORT_A, '--rx', PORT_B, '--count', '1000', '--rate', '5k']);
     assert.is(result.status, 0, result.stderr);
     const { carried, lost } = await counters();
     assert.ok(
