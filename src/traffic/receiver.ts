@@ -1,9 +1,8 @@
 /** Takes what a port receives and gives it to a checker; without a checker it only counts and throws away. */
-import type { Clock } from '../clock.js';
+import { type Clock, sharedOffsetNs } from '../clock.js';
 import type { NetDevice } from '../driver/device.js';
 import type { TrafficChecker } from './checker.js';
 import type { TrafficSender } from './sender.js';
-import { sharedOffsetNs } from './shared-clock.js';
 
 const BATCH = 64;
 

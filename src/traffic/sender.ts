@@ -2,7 +2,7 @@
  * Sends flows on one transmit queue: what is due by their schedules, in batches, out of buffers that were filled before. Nothing
  * here allocates while it runs.
  */
-import type { Clock } from '../clock.js';
+import { type Clock, sharedOffsetNs } from '../clock.js';
 import type { NetDevice } from '../driver/device.js';
 import { NicError } from '../errors.js';
 import { integerOption } from '../options.js';
@@ -11,7 +11,6 @@ import { FCS_BYTES } from './frame-size.js';
 import { FrameWriter } from './frame-writer.js';
 import { Histogram } from './histogram.js';
 import { DEFAULT_CATCH_UP_MS, Schedule } from './schedule.js';
-import { sharedOffsetNs } from './shared-clock.js';
 
 export interface SenderOptions {
   readonly clock: Clock;
