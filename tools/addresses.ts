@@ -11,6 +11,11 @@ export function deviceAddress(text: string): string {
   return normalizeAddress(text, sysfsRoot());
 }
 
+/** Arguments `<address...>`: one more. */
+export function collectAddress(text: string, before: readonly string[] = []): string[] {
+  return [...before, deviceAddress(text)];
+}
+
 /** Memory for the rings and buffers of these devices. An emulated one gains nothing from hugepages. */
 export function pageSizeFor(addresses: readonly string[]): PageSize {
   return addresses.every((address) => address.startsWith('vfio-user:')) ? '4K' : 'auto';

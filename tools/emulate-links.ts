@@ -10,6 +10,7 @@ export interface LinkOptions {
   readonly rate?: number;
   readonly count?: number;
   readonly bandwidth?: number;
+  readonly bottleneck?: number;
   readonly delay?: number;
   readonly loss?: number;
   readonly damage?: number;
@@ -115,6 +116,7 @@ function refuseIdle(options: LinkOptions, kinds: readonly LinkKind[]): void {
   if (!has('traffic', 'cable', 'tap', 'stream', 'play', 'record')) {
     const names = given(
       'bandwidth',
+      'bottleneck',
       'delay',
       'loss',
       'damage',
@@ -133,11 +135,12 @@ function refuseIdle(options: LinkOptions, kinds: readonly LinkKind[]): void {
 
 /** A link without any of these is memory to memory, which costs nothing. */
 function cableOf(options: LinkOptions): Pick<LinkDescription, 'cable'> {
-  const { bandwidth, delay, loss, damage, duplicate, reorder, seed } = options;
-  if ((bandwidth ?? delay ?? loss ?? damage ?? duplicate ?? reorder) === undefined) return {};
+  const { bandwidth, bottleneck, delay, loss, damage, duplicate, reorder, seed } = options;
+  if ((bandwidth ?? bottleneck ?? delay ?? loss ?? damage ?? duplicate ?? reorder) === undefined) return {};
   return {
     cable: {
       ...(bandwidth === undefined ? {} : { rateBitsPerSecond: bandwidth }),
+      ...(bottleneck === undefined ? {} : { bottleneckBitsPerSecond: bottleneck }),
       ...(delay === undefined ? {} : { delayNs: delay }),
       ...(loss === undefined ? {} : { loss }),
       ...(damage === undefined ? {} : { damage }),

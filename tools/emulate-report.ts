@@ -88,11 +88,15 @@ function laneText({
   damaged,
   duplicated,
   reordered,
+  dropped,
   overflowed,
   underWay,
 }: LaneCounters): string {
   const counts = `carried ${carried}, lost ${lost}, damaged ${damaged}, overflowed ${overflowed}`;
-  return [counts, ...withoutZeros({ duplicated, reordered, 'under way': underWay })].join(', ');
+  return [
+    counts,
+    ...withoutZeros({ duplicated, reordered, 'dropped halfway': dropped, 'under way': underWay }),
+  ].join(', ');
 }
 
 /** `slow 3`, for each that is not 0. */

@@ -307,7 +307,7 @@ function totalCells(port: PortSummary): string[] {
 }
 
 /** All digits, where there is room for them and a blank. */
-function count(value: number | undefined, width: number): string {
+export function count(value: number | undefined, width: number): string {
   if (value === undefined) return '-';
   return value < 10 ** (width - 1) ? String(value) : scaled(value);
 }

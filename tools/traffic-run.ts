@@ -27,6 +27,8 @@ export interface Traffic {
   poll(): number;
   /** True where nothing more will come: the run ends. */
   readonly done?: boolean;
+  /** True where nothing more is sent and what is under way is waited for: averages end here. */
+  readonly settling?: boolean;
   /** Whose packets end an idle sleep; empty where the poll must go on. */
   readonly wakeOn: readonly NetDevice[];
   /** What the table and the totals are about; empty where there are none. */
@@ -109,6 +111,7 @@ async function run(
     await pollLoop(
       () => {
         if (traffic.done === true) stop.stop();
+        if (traffic.settling === true) report?.end();
         return traffic.poll();
       },
       { signal: polling.signal, devices: traffic.wakeOn, sharesCpu: oneCpu, clock },

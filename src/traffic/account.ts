@@ -4,8 +4,8 @@
  */
 import type { NetStats } from '../driver/device.js';
 import { type FlowCheck, MAX_FLOWS, type TrafficChecker } from './checker.js';
-import type { HistogramSummary } from './histogram.js';
-import type { TrafficSender } from './sender.js';
+import type { HistogramSummary, Octave } from './histogram.js';
+import type { SendingFlow, TrafficSender } from './sender.js';
 
 /** Where frames were lost. All are counts of frames; the sum of them is what was sent and not received. */
 export interface Losses {
@@ -29,9 +29,11 @@ export interface FlowReport {
   readonly sent?: number;
   /** Frames a second; absent where as many as possible were asked for. */
   readonly requestedPps?: number;
+  /** How often the rate was changed; `requestedPps` is the last one. Absent where it was not. */
+  readonly rateChanges?: number;
   readonly achievedPps?: number;
   /** How far the gaps between frames were from what was asked for. */
-  readonly gapErrors?: HistogramSummary;
+  readonly gapErrors?: HistogramSummary & { readonly octaves: readonly Octave[] };
   /** Send times left out since the ring or the pool had no room, and since the sender came too late. */
   readonly leftOutNoRoom?: number;
   readonly leftOutLate?: number;
@@ -69,34 +71,41 @@ export interface TrafficAccount {
 export type Counted = Readonly<NetStats>;
 
 export interface AccountParts {
-  readonly sender?: TrafficSender;
+  /** Their frames have different flow numbers. */
+  readonly senders?: readonly TrafficSender[];
   readonly checker?: TrafficChecker;
-  /** Counters of the sending port: since the run began. */
+  /** Counters of the sending ports since the run began, summed. */
   readonly tx?: Counted;
+  /** The same of the ports that are checked. */
   readonly rx?: Counted;
+  /** Frames that the sending ports were given by others than the senders. Default 0. */
+  readonly otherFramesSent?: number;
 }
 
-export function accountOf({ sender, checker, tx, rx }: AccountParts): TrafficAccount {
+export function accountOf(parts: AccountParts): TrafficAccount {
+  const { senders = [], checker, tx, rx, otherFramesSent = 0 } = parts;
+  const sending = senders.flatMap(({ flows }) => flows);
   const indices = new Set<number>();
-  for (const flow of sender?.flows ?? []) indices.add(flow.index);
+  for (const flow of sending) indices.add(flow.index);
   checker?.flows.forEach((_, i) => void indices.add(i));
-  const flows = [...indices].sort((a, b) => a - b).map((index) => flowReport(index, sender, checker));
+  const flows = [...indices].sort((a, b) => a - b).map((index) => flowReport(index, sending, checker));
   const base = { flows, precision: precisionOf(checker !== undefined) };
   const totals = {
-    ...(sender === undefined ? {} : sentOf(sender)),
+    ...(sending.length === 0 ? {} : sentOf(sending)),
     ...(checker === undefined ? {} : receivedOf(checker)),
   };
-  if (sender === undefined || checker === undefined) return { ...base, ...totals };
-  const numbered = sum(sender.flows, (flow) => (flow.writer.numbered ? flow.taken : 0));
-  const losses = lossesOf(numbered, sender, checker, tx, rx);
+  if (sending.length === 0 || checker === undefined) return { ...base, ...totals };
+  const numbered = sum(sending, (flow) => (flow.writer.numbered ? flow.taken : 0));
+  const given = sum(sending, ({ taken }) => taken) + otherFramesSent;
+  const losses = lossesOf(numbered, given, checker, tx, rx);
   const lost = numbered - checker.received;
   const complete = lost === 0 && losses.unexplained === 0 && totals.duplicated === 0;
   return { ...base, ...totals, lost, losses, complete };
 }
 
-function sentOf(sender: TrafficSender) {
-  const sent = sum(sender.flows, ({ taken }) => taken);
-  const notNumbered = sum(sender.flows, (flow) => (flow.writer.numbered ? 0 : flow.taken));
+function sentOf(flows: readonly SendingFlow[]) {
+  const sent = sum(flows, ({ taken }) => taken);
+  const notNumbered = sum(flows, (flow) => (flow.writer.numbered ? 0 : flow.taken));
   return { sent, ...(notNumbered > 0 ? { notNumbered } : {}) };
 }
 
@@ -106,21 +115,23 @@ function receivedOf(checker: TrafficChecker) {
   return { received, duplicated: sum(present, ({ numbers }) => numbers.duplicated), unknown };
 }
 
-/** Names the losses. Where the hardware has no counters of the wire, what they would tell is unexplained. */
+/**
+ * Names the losses. Where the hardware has no counters of the wire, what they would tell is unexplained.
+ * @param numbered frames that can be accounted for @param given all that the sending ports were given
+ */
 function lossesOf(
   numbered: number,
-  sender: TrafficSender,
+  given: number,
   checker: TrafficChecker,
   tx: Counted | undefined,
   rx: Counted | undefined,
 ): Losses {
   const present = checker.flows.filter((flow) => flow !== undefined);
-  const taken = sum(sender.flows, (flow) => flow.taken);
   const atReceiverRing = rx?.rxMissed ?? 0;
   const atReceiverDriver = (rx?.rxTooLong ?? 0) + (rx?.rxDamaged ?? 0);
   const damagedPayloads = sum(present, ({ damagedNew }) => damagedNew) + checker.damagedFields;
   const damaged = (rx?.rxErrors ?? 0) + damagedPayloads;
-  const atSender = tx?.wireTxPackets === undefined ? 0 : taken - tx.wireTxPackets;
+  const atSender = tx?.wireTxPackets === undefined ? 0 : given - tx.wireTxPackets;
   let onTheWay = 0;
   if (tx?.wireTxPackets !== undefined && rx?.wireRxPackets !== undefined) {
     // What the receiver's hardware saw that is not one of ours arriving for the first time.
@@ -131,7 +142,7 @@ function lossesOf(
         ({ numbers, damaged: all, damagedNew }) => numbers.duplicated + numbers.stale + all - damagedNew,
       );
     const seen = rx.wireRxPackets + (rx.rxErrors ?? 0) - others;
-    onTheWay = tx.wireTxPackets - (taken - numbered) - seen;
+    onTheWay = tx.wireTxPackets - (given - numbered) - seen;
   }
   const missing = numbered - checker.received;
   const named = atSender + onTheWay + damaged + atReceiverRing + atReceiverDriver;
@@ -140,10 +151,10 @@ function lossesOf(
 
 function flowReport(
   index: number,
-  sender: TrafficSender | undefined,
+  flows: readonly SendingFlow[],
   checker: TrafficChecker | undefined,
 ): FlowReport {
-  const sending = sender?.flows.find((flow) => flow.index === index);
+  const sending = flows.find((flow) => flow.index === index);
   const check = checker?.flows[index];
   const isChecked = checker !== undefined && index < MAX_FLOWS && (sending?.writer.numbered ?? true);
   const gapErrors = sending?.gapErrors.summary();
@@ -157,8 +168,11 @@ function flowReport(
           ...(Number.isFinite(sending.schedule.requestedPps)
             ? { requestedPps: sending.schedule.requestedPps }
             : {}),
+          ...(sending.schedule.rateChanges > 0 ? { rateChanges: sending.schedule.rateChanges } : {}),
           achievedPps: sending.achievedPps,
-          ...(gapErrors === undefined ? {} : { gapErrors }),
+          ...(gapErrors === undefined
+            ? {}
+            : { gapErrors: { ...gapErrors, octaves: sending.gapErrors.octaves() } }),
           leftOutNoRoom: sending.schedule.leftOutNoRoom,
           leftOutLate: sending.schedule.leftOutLate,
         }),

@@ -66,12 +66,15 @@ export class FlowCheck {
 export interface CheckerOptions {
   /** Whether sender and receiver share a clock; else there are no latencies. */
   readonly sharedClock: boolean;
+  /** Frames of other flows count as unknown. Default: all below `MAX_FLOWS` are known. */
+  readonly firstFlow?: number;
+  readonly flows?: number;
 }
 
 export class TrafficChecker {
   /** By flow; undefined where none of a flow has come. */
   readonly flows: (FlowCheck | undefined)[] = [];
-  /** Frames of somebody else, or of a flow beyond `MAX_FLOWS`. */
+  /** Frames of somebody else, or of a flow that is not looked for. */
   unknown = 0;
   /** Test frames whose number cannot be believed. */
   damagedFields = 0;
@@ -80,9 +83,13 @@ export class TrafficChecker {
   readonly #frame = new TestFrameChecker();
   readonly #view = new PacketView();
   readonly #sharedClock: boolean;
+  readonly #firstFlow: number;
+  readonly #endFlow: number;
 
-  constructor({ sharedClock }: CheckerOptions) {
+  constructor({ sharedClock, firstFlow = 0, flows = MAX_FLOWS - firstFlow }: CheckerOptions) {
     this.#sharedClock = sharedClock;
+    this.#firstFlow = firstFlow;
+    this.#endFlow = Math.min(firstFlow + flows, MAX_FLOWS);
   }
 
   /**
@@ -90,6 +97,7 @@ export class TrafficChecker {
    *
    * @param words the same memory as 32-bit words, or undefined
    * @param nowNs time of arrival, on the clock that stamped the frames
+   * @returns whether it is a test frame, damaged or not
    */
   check(
     bytes: Uint8Array,
@@ -97,7 +105,7 @@ export class TrafficChecker {
     offset: number,
     lengthBytes: number,
     nowNs: number,
-  ): void {
+  ): boolean {
     const frame = this.#frame;
     let verdict = frame.check(bytes, words, offset, lengthBytes, TEST_PAYLOAD_OFFSET);
     if (verdict === 'foreign') {
@@ -107,14 +115,15 @@ export class TrafficChecker {
     }
     if (verdict === 'bad-fields') {
       this.damagedFields++;
-      return;
+      return true;
     }
-    if (verdict === 'foreign' || frame.flow >= MAX_FLOWS) {
+    if (verdict === 'foreign' || frame.flow < this.#firstFlow || frame.flow >= this.#endFlow) {
       this.unknown++;
-      return;
+      return verdict !== 'foreign';
     }
     const latencyNs = this.#sharedClock && frame.timeNs >= 0 ? this.#latency(nowNs) : -1;
     this.flow(frame.flow).arrived(frame.sequence, verdict === 'bad-payload', nowNs, latencyNs);
+    return true;
   }
 
   /** The account of a flow. @param index below `MAX_FLOWS` */

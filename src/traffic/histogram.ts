@@ -8,6 +8,14 @@ const SUB = 1 << SUB_BITS;
 const BUCKETS = (48 - SUB_BITS + 1) * SUB;
 const TWO_31 = 2 ** 31;
 
+const FIRST_OCTAVE_NS = 1024;
+
+/** How many values were below a bound, and not below the one before. */
+export interface Octave {
+  readonly belowNs: number;
+  readonly count: number;
+}
+
 export interface HistogramSummary {
   readonly count: number;
   readonly minNs: number;
@@ -48,6 +56,21 @@ export class Histogram {
       if (seen >= rank) return i === BUCKETS - 1 ? this.#max : Math.min(upperBound(i), this.#max);
     }
     return this.#max;
+  }
+
+  /**
+   * Counts of values by powers of two, in order and without empty ones: the first is of all below 1024 ns, each other of those from
+   * half its bound on.
+   */
+  octaves(): Octave[] {
+    const found: Octave[] = [];
+    let [count, index] = [0, 0];
+    for (let belowNs = FIRST_OCTAVE_NS; index < BUCKETS; belowNs *= 2) {
+      for (; index < BUCKETS && upperBound(index) < belowNs; index++) count += this.#buckets[index]!;
+      if (count > 0) found.push({ belowNs, count });
+      count = 0;
+    }
+    return found;
   }
 
   /** Undefined where nothing was recorded. */

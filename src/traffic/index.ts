@@ -3,19 +3,17 @@
  * each of them.
  *
  * @example
- * import { open, pollLoop, systemClock } from 'barewire';
- * import { accountOf, TrafficChecker, TrafficReceiver, TrafficSender } from 'barewire/traffic';
+ * import { open, pollLoop } from 'barewire';
+ * import { TrafficRun } from 'barewire/traffic';
  * await using a = await open('0000:03:00.0');
  * await using b = await open('0000:03:00.1', { promiscuous: true });
- * const sender = new TrafficSender(a, [{ srcIp: '10.0.0.1-10.0.0.254~', rate: '10kpps', count: 1000 }], { clock: systemClock });
- * const checker = new TrafficChecker({ sharedClock: true });
- * const receiver = new TrafficReceiver(b, systemClock, checker);
- * const stop = new AbortController();
+ * const run = new TrafficRun([a, b], { flows: [{ srcIp: '10.0.0.1-10.0.0.254~', rate: '10kpps', count: 1000 }] });
+ * const end = new AbortController();
  * await pollLoop(() => {
- *   if (sender.done && checker.received === 1000) stop.abort();
- *   return sender.poll() + receiver.poll();
- * }, { signal: stop.signal });
- * console.log(accountOf({ sender, checker, tx: a.stats(), rx: b.stats() }));
+ *   if (run.done) end.abort();
+ *   return run.poll();
+ * }, { signal: end.signal });
+ * console.log(run.reports[0]?.account);
  */
 export {
   type AccountParts,
@@ -37,8 +35,11 @@ export {
 } from './flow.js';
 export type { FrameSizes, SizeSpec } from './frame-size.js';
 export { FrameWriter } from './frame-writer.js';
-export { Histogram, type HistogramSummary } from './histogram.js';
+export { Histogram, type HistogramSummary, type Octave } from './histogram.js';
 export { describeRate, frameBits, parseRate, type Rate, type RateSpec, wireBits } from './rate.js';
-export { TrafficReceiver } from './receiver.js';
+export { type ForeignFrame, type ReceiverOptions, TrafficReceiver } from './receiver.js';
+export { type PhaseReport, RunningFlow, TrafficRun } from './run.js';
 export { DEFAULT_CATCH_UP_MS, Schedule } from './schedule.js';
+export { defineTraffic, portsOf, type ScriptFlow, type TrafficPhase, type TrafficScript } from './script.js';
 export { type SenderOptions, SendingFlow, TrafficSender } from './sender.js';
+export { Trial, type TrialOptions, type TrialPort } from './trial.js';

@@ -6,7 +6,7 @@
  */
 import type { CheckedFlow } from './flow.js';
 import { mixSeed, nextRandom, unitOf } from './random.js';
-import { absoluteRate, frameBits, packetsPerSecond, wireBits } from './rate.js';
+import { absoluteRate, frameBits, packetsPerSecond, type Rate, wireBits } from './rate.js';
 
 /** How far a sender may be late and still catch up. */
 export const DEFAULT_CATCH_UP_MS = 10;
@@ -20,13 +20,17 @@ export class Schedule {
   leftOutNoRoom = 0;
   /** Send times left out since the sender came too late. */
   leftOutLate = 0;
-  /** Frames a second that were asked for; Infinity for as many as possible. */
-  readonly requestedPps: number;
+  /** Frames a second that were asked for, the last time; Infinity for as many as possible. */
+  requestedPps: number;
   /** Without a rate: frames are due at any time. */
-  readonly unlimited: boolean;
+  unlimited: boolean;
+  /** How often another rate was asked for since the start. */
+  rateChanges = 0;
   readonly #flow: CheckedFlow;
-  readonly #unit: 'packets' | 'wire-bits' | 'frame-bits';
-  readonly #nsPerUnit: number;
+  readonly #lineBitsPerS: number;
+  readonly #averageBytes: number;
+  #unit: 'packets' | 'wire-bits' | 'frame-bits' = 'packets';
+  #nsPerUnit: number;
   /** Units since `#originNs` that the frames sent have taken, and those up to the burst that is going on. */
   #units = 0;
   #burstUnits = 0;
@@ -42,14 +46,13 @@ export class Schedule {
    */
   constructor(flow: CheckedFlow, lineBitsPerS: number, averageBytes: number) {
     this.#flow = flow;
-    const rate = flow.rate === undefined ? undefined : absoluteRate(flow.rate, lineBitsPerS);
-    this.unlimited = rate === undefined && flow.burstGapMs === 0;
-    this.#unit = rate === undefined || rate.unit === 'percent' ? 'packets' : rate.unit;
-    this.#nsPerUnit = rate === undefined ? (flow.burstGapMs * 1e6) / flow.burst : 1e9 / rate.value;
-    if (rate !== undefined) this.requestedPps = packetsPerSecond(rate, averageBytes);
-    else
-      this.requestedPps =
-        flow.burstGapMs > 0 ? (flow.burst * 1000) / flow.burstGapMs : Number.POSITIVE_INFINITY;
+    this.#lineBitsPerS = lineBitsPerS;
+    this.#averageBytes = averageBytes;
+    this.requestedPps =
+      flow.burstGapMs > 0 ? (flow.burst * 1000) / flow.burstGapMs : Number.POSITIVE_INFINITY;
+    this.unlimited = flow.rate === undefined && flow.burstGapMs === 0;
+    this.#nsPerUnit = (flow.burstGapMs * 1e6) / flow.burst;
+    if (flow.rate !== undefined) this.#useRate(flow.rate);
     this.#state = mixSeed(flow.seed, 0x7a_11);
   }
 
@@ -57,6 +60,30 @@ export class Schedule {
     this.#originNs = nowNs + this.#flow.startDelayMs * 1e6;
     this.#endNs = this.#originNs + this.#flow.durationMs * 1e6;
     this.dueNs = this.#originNs;
+  }
+
+  #useRate(given: Rate): void {
+    const rate = absoluteRate(given, this.#lineBitsPerS);
+    this.#unit = rate.unit === 'percent' ? 'packets' : rate.unit;
+    this.#nsPerUnit = 1e9 / rate.value;
+    this.requestedPps = packetsPerSecond(rate, this.#averageBytes);
+    this.unlimited = false;
+  }
+
+  /**
+   * Goes on at another rate. What is left of the gap before the next frame shrinks or grows with it.
+   * @throws NicError `BAD_OPTION` for percent of a speed that is not known
+   */
+  setRate(rate: Rate, nowNs: number): void {
+    const [dueNs, before] = [this.unlimited ? nowNs : this.dueNs, this.requestedPps];
+    this.#useRate(rate);
+    this.rateChanges++;
+    if (this.ended) return;
+    const leftNs = dueNs - nowNs;
+    const isBegun = this.sent > 0 && leftNs > 0;
+    this.#originNs = isBegun ? nowNs + (leftNs * before) / this.requestedPps : dueNs;
+    this.#units = this.#burstUnits = this.#inBurst = 0;
+    this.#setDue();
   }
 
   /** Notes that the frame that was due is sent, and says when the next is. @param frameBytes its length without FCS */
@@ -92,7 +119,8 @@ export class Schedule {
    * @param wasFull whether the ring or the pool had no room since the last call
    */
   look(nowNs: number, catchUpNs: number, wasFull: boolean): void {
-    if (nowNs >= this.#endNs) this.dueNs = Number.POSITIVE_INFINITY;
+    // With a rate the last frame is the last that is due before the end, however late it is sent.
+    if (this.unlimited && nowNs >= this.#endNs) this.dueNs = Number.POSITIVE_INFINITY;
     const lateNs = nowNs - this.dueNs;
     if (!(lateNs > catchUpNs) || this.unlimited) return;
     // Whole send times, so that the others stay where they were.

@@ -15,7 +15,7 @@ async function generator(slot: number, rate: number) {
   card.automatic = false;
   card.plug({ arrive: () => true });
   const device = await open(`made-up:${slot}`);
-  const made = new Generator(device, undefined, { flows: [{ size: 64, rate }] }, clock);
+  const made = new Generator([device], { flows: [{ size: 64, rate }] }, {}, clock);
   return { clock, card, device, made, report: () => made.report[0]!.pace!() };
 }
 

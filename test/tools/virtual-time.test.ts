@@ -68,9 +68,9 @@ async function generate(seed: number): Promise<Run> {
         // From here on it works when it is polled, not in a turn of its own.
         card.automatic = false;
         const generator = new Generator(
-          device!,
-          undefined,
-          { flows: [{ size: 64, rate: RATE }], json: true },
+          [device!],
+          { flows: [{ size: 64, rate: RATE }] },
+          { json: true },
           given,
         );
         return {

@@ -61,6 +61,11 @@ export function register(program: Command): void {
     .option('--rate <pps>', 'traffic: frames per second and port, such as 250k (default: all it can)', rate)
     .option('--count <n>', 'traffic: frames per port', positiveInteger)
     .option('--bandwidth <rate>', 'bits per second of each link, such as 10G (default: unlimited)', rate)
+    .option(
+      '--bottleneck <rate>',
+      'bits per second that a device halfway passes on; it drops what comes faster, such as 60M',
+      rate,
+    )
     .option('--delay <time>', 'time that frames are under way: 500ns, 50us, 2ms, 1s', delayNs)
     .option('--loss <share>', 'lose this share of the frames on the way, 0 to 1', share)
     .option('--damage <share>', 'let this share of the frames arrive with a wrong FCS, 0 to 1', share)
@@ -70,6 +75,7 @@ export function register(program: Command): void {
     .addOption(
       new Option('--lossless', 'senders wait while a receiver has no room').conflicts([
         'bandwidth',
+        'bottleneck',
         'delay',
         'loss',
         'damage',

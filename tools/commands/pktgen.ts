@@ -1,22 +1,24 @@
 /**
  * `barewire pktgen PORT`: sends frames from prefilled buffers, at full speed or at a rate; with `--rx` checks what arrives at
- * another port, and accounts for each frame.
+ * another port, and accounts for each frame; with `--script` does what a module says.
  */
 import type { Command } from 'commander';
 import { open } from '../../src/driver/registry.js';
 import { NicError } from '../../src/errors.js';
-import { writeDryRun } from '../../src/traffic/index.js';
-import { deviceAddress, pageSizeFor } from '../addresses.js';
+import { portsOf, type TrafficScript, writeDryRun } from '../../src/traffic/index.js';
+import { collectAddress, deviceAddress, pageSizeFor } from '../addresses.js';
 import { addFlowOptions, type FlowArguments, flowOf } from '../flow-options.js';
 import { Generator } from '../generator.js';
 import { durationMs, integerBetween, positiveInteger, rate } from '../option-values.js';
 import { print } from '../output.js';
+import { loadScript } from '../script-file.js';
 import { runTraffic } from '../traffic-run.js';
 
 interface Options extends FlowArguments {
   readonly mtu?: number;
   readonly duration?: number;
   readonly batch: number;
+  readonly script?: string;
   readonly rx?: string;
   readonly timeStamps?: true;
   readonly settle?: number;
@@ -32,9 +34,10 @@ export function register(program: Command): void {
   const command = program
     .command('pktgen')
     .description('send frames, and account for those that arrive')
-    .argument('[PORT]', 'PCI address or vfio-user:/path.sock', deviceAddress);
+    .argument('[PORT...]', 'PCI address or vfio-user:/path.sock; several with --script', collectAddress);
   addFlowOptions(command)
     .option('--duration <time>', 'stop after this time: 10 (seconds), 250ms, 5m', durationMs)
+    .option('--script <file>', 'traffic.ts or .mjs with flows of its own, see docs/traffic.md')
     .option('--rx <port>', 'check what arrives at this port: losses, latency, order', deviceAddress)
     .option('--time-stamps', 'frames tell when they were sent, for "sink --latency" (with --rx they do)')
     .option(
@@ -60,13 +63,20 @@ export function register(program: Command): void {
     .action(run);
 }
 
-async function run(port: string | undefined, options: Options): Promise<void> {
+async function run(ports: readonly string[], options: Options, command: Command): Promise<void> {
   if (options.dryRun !== undefined) {
-    dryRun(options.dryRun, port, options);
+    dryRun(options.dryRun, ports, options);
     return;
   }
+  if (options.script !== undefined) {
+    await runScript(options.script, ports, options, command);
+    return;
+  }
+  const [port, ...more] = ports;
   if (port === undefined)
-    throw refused("missing required argument 'PORT'", 'Give a port, or --dry-run FILE.');
+    throw refused("missing required argument 'PORT'", 'Give a port, --script or --dry-run FILE.');
+  if (more.length > 0)
+    throw refused('more than one port', 'Give one, and --rx for a port that checks; a --script has several.');
   if (options.force)
     throw refused('--force is for files that are written', 'Leave it out, or give --dry-run.');
   const { rx } = options;
@@ -81,23 +91,66 @@ async function run(port: string | undefined, options: Options): Promise<void> {
   }
   const flow = flowOf(options, options.timeStamps === true || rx !== undefined);
   const addresses = rx === undefined || rx === port ? [port] : [port, rx];
+  const checked = rx === undefined ? [] : [addresses.length - 1];
+  await generate(addresses, new Set(checked), { flows: [flow], checked }, options);
+}
+
+async function runScript(
+  path: string,
+  ports: readonly string[],
+  options: Options,
+  command: Command,
+): Promise<void> {
+  const useful = [
+    'script',
+    'batch',
+    'catchUp',
+    'lineRate',
+    'settle',
+    'expectNoLoss',
+    'mtu',
+    'json',
+    'duration',
+  ];
+  const idle = command.options.find(
+    (option) =>
+      !useful.includes(option.attributeName()) &&
+      command.getOptionValueSource(option.attributeName()) === 'cli',
+  );
+  if (idle !== undefined)
+    throw refused(`${idle.long} does nothing with --script`, 'Leave it out, or put it into the script.');
+  const script = await loadScript(path);
+  const needed = portsOf(script);
+  if (ports.length < needed)
+    throw refused(
+      `${path} needs ${needed} ports, and ${ports.length} were given`,
+      'Name the ports in order.',
+    );
+  await generate(ports, new Set(ports.keys()), script, options);
+}
+
+/** Opens the ports, those that check so that they take every frame, and runs the traffic on them. */
+async function generate(
+  addresses: readonly string[],
+  promiscuous: ReadonlySet<number>,
+  script: TrafficScript,
+  options: Options,
+): Promise<void> {
   await runTraffic(
     addresses.map(
-      (address) => (signal: AbortSignal) =>
+      (address, i) => (signal: AbortSignal) =>
         open(address, {
           pageSize: pageSizeFor(addresses),
           signal,
-          ...(address === rx ? { promiscuous: true } : {}),
+          ...(promiscuous.has(i) ? { promiscuous: true } : {}),
           ...(options.mtu === undefined ? {} : { mtu: options.mtu }),
         }),
     ),
     (devices, clock) =>
       new Generator(
-        devices[0],
-        rx === undefined ? undefined : devices.at(-1),
+        devices,
+        script,
         {
-          flows: [flow],
-          sharedClock: true,
           batch: options.batch,
           json: options.json ?? false,
           expectNoLoss: options.expectNoLoss ?? false,
@@ -111,9 +164,10 @@ async function run(port: string | undefined, options: Options): Promise<void> {
   );
 }
 
-function dryRun(path: string, port: string | undefined, options: Options): void {
+function dryRun(path: string, ports: readonly string[], options: Options): void {
   const given = Object.entries({
-    PORT: port,
+    PORT: ports[0],
+    '--script': options.script,
     '--rx': options.rx,
     '--settle': options.settle,
     '--expect-no-loss': options.expectNoLoss,

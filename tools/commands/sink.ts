@@ -37,10 +37,10 @@ export function register(program: Command): void {
               ...(options.mtu === undefined ? {} : { mtu: options.mtu }),
             }),
         ],
-        ([device], clock) =>
+        (devices, clock) =>
           new Generator(
-            undefined,
-            device,
+            devices,
+            { checked: [0] },
             {
               sharedClock: options.latency ?? false,
               json: options.json ?? false,

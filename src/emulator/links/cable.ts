@@ -37,6 +37,13 @@ export interface CableOptions {
    * comes. One at a time in each direction.
    */
   readonly reorder?: number;
+  /**
+   * Bits a second, preamble and gap included, that a device halfway passes on in each direction: a model of one that is slower than
+   * its ports. What comes faster waits in its buffer; what finds that full is dropped.
+   */
+  readonly bottleneckBitsPerSecond?: number;
+  /** Of the device halfway, in each direction. Default 32 KiB. */
+  readonly bottleneckBufferBytes?: number;
   /** Start of the pseudo-random numbers, the same for the same faults again. */
   readonly seed?: number;
   /**
@@ -56,6 +63,8 @@ export interface LaneCounters {
   readonly duplicated: number;
   /** Of those carried: arrived behind one that was sent later. */
   readonly reordered: number;
+  /** Dropped by the device halfway: it was too slow. */
+  readonly dropped: number;
   /** Lost because the buffer was full: the sender did not ask for room. */
   readonly overflowed: number;
   /** Still on the way. */
@@ -67,6 +76,7 @@ const OVERHEAD_OCTETS = 24;
 const MAX_FRAME_BYTES = 16384;
 const FULL_FRAME_OCTETS = 1514 + OVERHEAD_OCTETS;
 const DEFAULT_BUFFER_BYTES = 1 << 20;
+const BOTTLENECK_BUFFER_BYTES = 32_768;
 /** How far a sender may be ahead of the rate; what it sends beyond waits in its own queue, as with a card. */
 const AHEAD_NS = 20_000;
 /** How long a frame that is to be overtaken waits for another. */
@@ -110,7 +120,15 @@ class Lane {
   out: Port | undefined;
   /** Time of the last poll: frames that are sent between two polls count as sent then. */
   nowNs = 0;
-  readonly counters = { carried: 0, lost: 0, damaged: 0, duplicated: 0, reordered: 0, overflowed: 0 };
+  readonly counters = {
+    carried: 0,
+    lost: 0,
+    damaged: 0,
+    duplicated: 0,
+    reordered: 0,
+    dropped: 0,
+    overflowed: 0,
+  };
   readonly #queue = new FrameQueue();
   readonly #arrivalNs = new Float64Array(MAX_FRAMES);
   readonly #fates = new Uint8Array(MAX_FRAMES);
@@ -126,6 +144,10 @@ class Lane {
   readonly #reorder: number;
   readonly #random: () => number;
   #lineFreeNs = 0;
+  /** Of the device halfway: time for an octet, time that a full buffer takes, and when it will have sent what it has. */
+  readonly #slowNsPerOctet: number;
+  readonly #slowBufferNs: number;
+  #slowFreeNs = 0;
 
   constructor(options: CableOptions, seed: number) {
     this.#queue.reset(options.bufferBytes ?? DEFAULT_BUFFER_BYTES);
@@ -137,6 +159,9 @@ class Lane {
     this.#duplicate = options.duplicate ?? 0;
     this.#reorder = options.reorder ?? 0;
     this.#random = random(seed);
+    const slowRate = options.bottleneckBitsPerSecond ?? 0;
+    this.#slowNsPerOctet = slowRate > 0 ? 8e9 / slowRate : 0;
+    this.#slowBufferNs = (options.bottleneckBufferBytes ?? BOTTLENECK_BUFFER_BYTES) * this.#slowNsPerOctet;
   }
 
   get underWay(): number {
@@ -152,13 +177,22 @@ class Lane {
       this.counters.lost++;
       return true;
     }
+    const isSlow = this.#slowNsPerOctet > 0;
+    if (isSlow && this.#slowFreeNs - endNs > this.#slowBufferNs) {
+      this.#lineFreeNs = endNs;
+      this.counters.dropped++;
+      return true;
+    }
     const slot = this.#queue.nextSlot;
     if (!this.#queue.push(memory, offset, lengthBytes)) {
       this.counters.overflowed++;
       return false;
     }
     this.#lineFreeNs = endNs;
-    this.#arrivalNs[slot] = endNs + this.#delayNs;
+    if (isSlow)
+      this.#slowFreeNs =
+        Math.max(endNs, this.#slowFreeNs) + (lengthBytes + OVERHEAD_OCTETS) * this.#slowNsPerOctet;
+    this.#arrivalNs[slot] = (isSlow ? this.#slowFreeNs : endNs) + this.#delayNs;
     this.#fates[slot] = this.#chooseFate();
     return true;
   }

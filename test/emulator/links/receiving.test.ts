@@ -172,6 +172,7 @@ receiving('a cable says what is still on its way', () => {
     damaged: 0,
     duplicated: 0,
     reordered: 0,
+    dropped: 0,
     overflowed: 0,
     underWay: 0,
   });
