@@ -2,11 +2,14 @@
  * Loads a script of traffic: a module whose default export is what `defineTraffic` of `barewire/traffic` takes. Node.js 22.18 and
  * later run TypeScript as it is; elsewhere `jiti` does, where the script's project has it.
  */
+import { spawnSync } from 'node:child_process';
 import { createRequire } from 'node:module';
 import { resolve } from 'node:path';
 import { fileURLToPath, pathToFileURL } from 'node:url';
 import { NicError } from '../src/errors.js';
 import { defineTraffic, type TrafficScript } from '../src/traffic/index.js';
+
+const CHECK_TIMEOUT_MS = 10_000;
 
 /**
  * @throws NicError `BAD_FILE` where the file is none that can be run, or throws, with the place; `BAD_OPTION` for a script that
@@ -104,21 +107,26 @@ function explained(path: string, file: string, error: unknown): NicError {
   });
 }
 
-/** From the stack; of an error of syntax Node.js puts the place in front. */
+/** From the stack; of an error of syntax, which tells no place, from another look at the file. */
 function lineIn(file: string, error: unknown): number | undefined {
+  if (error instanceof SyntaxError) return syntaxLine(file);
   const { stack } = error as { stack?: unknown };
   if (typeof stack !== 'string') return undefined;
   for (const line of stack.split('\n')) {
-    const [, place, number] =
-      /(?:^|\()?((?:file:\/\/)?\/[^()]*?):([0-9]+)(?::[0-9]+)?\)?$/.exec(
-        line
-          .trim()
-          .replace(/^at (?:async )?/, '')
-          .replace(/^.*\((?=(?:file:\/\/)?\/)/, ''),
-      ) ?? [];
+    // "at name (file:///a/b.mjs:2:6)", "at /a/b.ts:2:6", also behind "async".
+    const [, place, number] = /(file:\/\/\/[^()\s]+|\/[^()]+?):([0-9]+):[0-9]+\)?$/.exec(line) ?? [];
     if (place === undefined) continue;
-    const name = place.startsWith('file:') ? fileURLToPath(place) : place;
-    if (name === file) return Number(number);
+    if ((place.startsWith('file:') ? fileURLToPath(place) : place) === file) return Number(number);
   }
   return undefined;
+}
+
+/** What `node --check` says in its first line: `/a/b.mjs:2`. */
+function syntaxLine(file: string): number | undefined {
+  const { stderr } = spawnSync(process.execPath, ['--check', file], {
+    encoding: 'utf8',
+    timeout: CHECK_TIMEOUT_MS,
+  });
+  const line = /^.*:([0-9]+)$/.exec(stderr?.split('\n')[0] ?? '')?.[1];
+  return line === undefined ? undefined : Number(line);
 }
