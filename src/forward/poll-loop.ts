@@ -9,6 +9,7 @@
 import { type Clock, clockOption, nextTurn, systemClock } from '../clock.js';
 import type { NetDevice, RxQueue } from '../driver/device.js';
 import { waitForAny } from '../driver/packet-wait.js';
+import { queuesHere } from '../driver/queue-share.js';
 import { NicError } from '../errors.js';
 import { giveWay, hasOneCpu } from '../one-cpu.js';
 import {
@@ -93,7 +94,8 @@ export function sharesCpu(devices: readonly Pick<NetDevice, 'vfio'>[]): boolean 
 }
 
 function queuesOf(device: Pick<NetDevice, 'rxQueues'>): readonly RxQueue[] {
-  if (Array.isArray((device as Partial<NetDevice> | undefined)?.rxQueues)) return device.rxQueues;
+  if (Array.isArray((device as Partial<NetDevice> | undefined)?.rxQueues))
+    return queuesHere(device.rxQueues);
   throw badOption('An element of devices', device, 'devices that open() returned');
 }
 

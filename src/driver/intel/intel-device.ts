@@ -302,6 +302,11 @@ export abstract class IntelDevice extends BaseDevice {
       }
     };
     this.registers.signal = undefined;
+    const queues = [...this.#rxQueues, ...this.#txQueues];
+    // Threads that have queues of this device leave them while the rings are still there.
+    await attempt('queues of other threads', async () => {
+      await Promise.all(queues.map((queue) => queue.beginClose()));
+    });
     if (this.#rxQueues.length > 0) {
       await attempt('read counters', () => {
         // A device that is gone would add all ones to each sum.
@@ -313,7 +318,6 @@ export abstract class IntelDevice extends BaseDevice {
     if (this.#attached) await attempt('reset', () => this.resetHardware());
     await attempt('bus master off', () => this.vfio.disableBusMaster());
     await attempt('interrupts off', () => this.#interrupts?.close());
-    const queues = [...this.#rxQueues, ...this.#txQueues];
     for (const queue of queues) queue.close(this.closedError());
     await attempt('unmap rings', () => this.rings.region.close());
     // Zero pages are in the rings' place now.
@@ -336,6 +340,7 @@ export abstract class IntelDevice extends BaseDevice {
           ring: rings.rx[q]!.words,
           tail: registers.doorbell(rxTail(q)),
           pool,
+          address: this.address,
           maxFrameBytes,
           errorMask,
           metadata,
@@ -346,7 +351,13 @@ export abstract class IntelDevice extends BaseDevice {
       );
       const ring = rings.tx[q]!.words;
       this.#txQueues.push(
-        new IntelTxQueue({ ring, tail: registers.doorbell(txTail(q)), pool, maxFrameBytes }),
+        new IntelTxQueue({
+          ring,
+          tail: registers.doorbell(txTail(q)),
+          pool,
+          maxFrameBytes,
+          address: this.address,
+        }),
       );
     }
   }

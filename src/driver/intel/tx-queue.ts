@@ -11,6 +11,7 @@ import { TxFlag } from '../../hugepage/packet-metadata.js';
 import { checkRange, type PacketPool, packetArray } from '../../hugepage/packet-pool.js';
 import type { TxQueue } from '../device.js';
 import { instantiate, STATE_LENGTH } from '../instantiate.js';
+import { type AttachedTxQueue, type HandedOver, type HandOver, inOtherThread } from '../queue-share.js';
 import type { Doorbell } from '../register-file.js';
 import {
   DESCRIPTOR_WORD_SHIFT,
@@ -34,6 +35,13 @@ import {
   TX_TXSM,
   TX_VLE,
 } from './descriptors.js';
+import {
+  type AttachedRing,
+  doorbellAddress,
+  noHandOver,
+  RingHandOver,
+  type TxTicket,
+} from './ring-hand-over.js';
 import { inPipe, type RingShare } from './ring-share.js';
 import { makeReclaim, makeSend, type TxLoop } from './tx-loop.js';
 
@@ -58,17 +66,26 @@ export interface IntelTxQueueOptions {
   readonly pool: PacketPool;
   /** Longest frame, at most what a buffer holds. Default: just that. */
   readonly maxFrameBytes?: number;
+  /** Of the device, for messages. */
+  readonly address?: string;
+  /** The ring is at work already: another thread brought it up. By default it is new. */
+  readonly attached?: AttachedRing;
 }
 
-export class IntelTxQueue implements TxQueue {
+export class IntelTxQueue implements AttachedTxQueue {
   readonly size: number;
   readonly pool: PacketPool;
-  /** Float64 slots: adding to them never allocates, however high they count. Elements as in LAYOUT. */
-  readonly counters = new Float64Array(STATE_LENGTH);
+  readonly #address: string;
+  /**
+   * Float64 slots: adding to them never allocates, however high they count. Elements as in LAYOUT. Those of a queue that was
+   * handed over are shared with its thread.
+   */
+  counters: Float64Array;
   /** A function of its own for each queue: see instantiate.ts. */
   send: TxQueue['send'];
   readonly #send: TxQueue['send'];
   readonly #loop: TxLoop;
+  #elsewhere: RingHandOver | undefined;
   /** Packets of a call that sends a part of its array, or goes on behind a packet that was refused. */
   readonly #scratch: Uint32Array;
   readonly #reclaimPlain: () => void;
@@ -83,16 +100,18 @@ export class IntelTxQueue implements TxQueue {
   #closed: NicError | undefined;
 
   constructor(options: IntelTxQueueOptions) {
-    const { ring, tail, pool } = options;
+    const { ring, tail, pool, attached } = options;
+    this.counters = attached?.counters ?? new Float64Array(STATE_LENGTH);
     const maxBytes = Math.min(options.maxFrameBytes ?? pool.maxFrameBytes, pool.maxFrameBytes);
     this.size = ring.length >>> DESCRIPTOR_WORD_SHIFT;
     this.pool = pool;
+    this.#address = options.address ?? 'a device';
     this.#reports = Int32Array.from({ length: this.size / GROUP }, (_, group) => group * GROUP + GROUP_MASK);
     const rings = {
       ring,
       tail,
-      slots: new Int32Array(this.size),
-      state: new Int32Array(STATE_LENGTH),
+      slots: attached?.slots ?? new Int32Array(this.size),
+      state: attached?.state ?? new Int32Array(STATE_LENGTH),
       counters: this.counters,
       free: pool.free,
       freeLevel: pool.freeLevel,
@@ -182,6 +201,7 @@ export class IntelTxQueue implements TxQueue {
   sendOffloaded(bufs: Uint32Array, count: number, start = 0): number {
     if (this.#closed !== undefined) throw this.#closed;
     if (this.#pipe !== undefined) return inPipe();
+    if (this.#elsewhere !== undefined) return inOtherThread();
     checkRange(bufs, count, start);
     const { state, mask, tail } = this.#loop;
     const { owners } = this.pool;
@@ -271,6 +291,7 @@ export class IntelTxQueue implements TxQueue {
   reclaim(): void {
     if (this.#closed !== undefined) throw this.#closed;
     if (this.#pipe !== undefined) return;
+    if (this.#elsewhere !== undefined) inOtherThread();
     if (this.#usesContexts || this.pool.owners !== undefined) this.#reclaimMixed();
     else this.#reclaimPlain();
   }
@@ -310,6 +331,7 @@ export class IntelTxQueue implements TxQueue {
 
   /** What stands against lending the ring to a pipe; undefined where nothing does. */
   get lendingObstacle(): string | undefined {
+    if (this.#elsewhere !== undefined) return 'the transmit queue was handed to another thread';
     if (this.#pipe !== undefined) return 'the transmit queue is in a pipe already';
     if (this.#closed !== undefined) return 'the transmit queue is closed';
     const { state } = this.#loop;
@@ -328,6 +350,58 @@ export class IntelTxQueue implements TxQueue {
     return this.#loop;
   }
 
+  get elsewhere(): boolean {
+    return this.#elsewhere !== undefined;
+  }
+
+  checkHandOver(): void {
+    const { lendingObstacle } = this;
+    if (lendingObstacle !== undefined) throw noHandOver(lendingObstacle);
+    doorbellAddress(this.#loop.tail);
+  }
+
+  handOver(_to: HandOver): HandedOver {
+    this.checkHandOver();
+    const { state, tail, minBytes, spanBytes } = this.#loop;
+    const elsewhere = new RingHandOver(this.#loop);
+    const data: TxTicket = {
+      ...elsewhere.ticket,
+      tail: doorbellAddress(tail),
+      maxFrameBytes: minBytes + spanBytes,
+    };
+    this.#elsewhere = elsewhere;
+    this.counters = elsewhere.counters;
+    this.send = inOtherThread;
+    // A caller may have kept the old `send`: it finds a full ring.
+    state[NEXT] = this.#loop.mask;
+    return {
+      family: 'intel',
+      address: this.#address,
+      data,
+      onEnd: (listener) => elsewhere.onEnd(listener),
+    };
+  }
+
+  /** The device begins to close: a thread that has the queue is asked to leave it. Resolves when it has, or hangs. */
+  beginClose(): Promise<void> | undefined {
+    return this.#elsewhere?.tell('closing');
+  }
+
+  /** Lets go of a ring that another thread's device goes on with: it is not written to, and its buffers stay there. */
+  leave(why: NicError): void {
+    if (this.#closed !== undefined) return;
+    this.#closed = why;
+    this.send = () => {
+      throw why;
+    };
+    this.#pipe?.close(why);
+    const { state, mask } = this.#loop;
+    // A caller may have kept the old `send`, and forwarders have loops of their own: all find a full ring.
+    state[CLEAN] = 0;
+    state[NEXT] = mask;
+    state[REPORT] = reportWord(GROUP_MASK);
+  }
+
   /**
    * Gives every buffer back to the pool, sent or not. The hardware must have stopped.
    * @param why thrown by `send` from now on
@@ -339,7 +413,8 @@ export class IntelTxQueue implements TxQueue {
     const { free, owners } = this.pool;
     const inFlight: number[] = [];
     if (this.#pipe !== undefined) inFlight.push(...this.#pipe.close(why).values());
-    else {
+    // The buffers of a ring that another thread has are in its slice of the pool.
+    else if (this.#elsewhere === undefined) {
       for (let slot = state[CLEAN]!; slot !== state[NEXT]; slot = (slot + 1) & mask)
         inFlight.push(slots[slot]!);
     }
@@ -349,6 +424,7 @@ export class IntelTxQueue implements TxQueue {
       free[this.pool.freeCount++] = buffer;
     }
     this.sealRing();
+    this.#elsewhere?.tell('closed');
   }
 
   /**
