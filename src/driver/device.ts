@@ -24,6 +24,11 @@ export interface OpenOptions {
   /** Pairs of receive and transmit queues; with more than one, flows are spread over them. Default 1. */
   readonly queuePairs?: number;
   /**
+   * Spread flows so that both directions of one meet on queues of the same number, on all devices opened so. Default false:
+   * the usual key, which spreads a little better.
+   */
+  readonly symmetricRss?: boolean;
+  /**
    * Bytes of the largest layer 3 packet. The longest frame has 22 more (Ethernet header and two VLAN tags), and an own
    * pool gets buffers that hold it. Without it frames may be as long as buffers and hardware allow.
    */

@@ -94,8 +94,7 @@ export function sharesCpu(devices: readonly Pick<NetDevice, 'vfio'>[]): boolean 
 }
 
 function queuesOf(device: Pick<NetDevice, 'rxQueues'>): readonly RxQueue[] {
-  if (Array.isArray((device as Partial<NetDevice> | undefined)?.rxQueues))
-    return queuesHere(device.rxQueues);
+  if (Array.isArray((device as Partial<NetDevice> | undefined)?.rxQueues)) return queuesHere(device.rxQueues);
   throw badOption('An element of devices', device, 'devices that open() returned');
 }
 

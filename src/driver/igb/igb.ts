@@ -59,6 +59,7 @@ class IgbDevice extends IntelDevice {
     init.setUpReceive(this.registers, this.rings, {
       bufferSizeBytes: this.pool.bufferSizeBytes,
       maxFrameBytes: this.maxFrameBytes,
+      symmetricRss: this.settings.symmetricRss,
     });
   }
 

@@ -85,6 +85,7 @@ class IxgbeDevice extends IntelDevice {
       packetBufferKib: this.#packetBufferKib,
       bufferSizeBytes: this.pool.bufferSizeBytes,
       maxFrameBytes: this.maxFrameBytes,
+      symmetricRss: this.settings.symmetricRss,
       vlanStrip: this.settings.vlanStrip,
     });
   }

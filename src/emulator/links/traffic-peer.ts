@@ -4,12 +4,13 @@ import { type TrafficOptions, TrafficSink, TrafficSource } from './traffic.js';
 
 export class TrafficPeer implements Port, Pollable {
   readonly source: TrafficSource;
-  readonly sink = new TrafficSink();
+  readonly sink: TrafficSink;
   /** True while no frames are to be sent; those that arrive are checked all the same. */
   paused = false;
 
   constructor(options: TrafficOptions = {}) {
     this.source = new TrafficSource(options);
+    this.sink = new TrafficSink(options.numberedByFlow === true ? (options.flows ?? 1) : 1);
   }
 
   poll(budget: number): number {
