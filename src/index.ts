@@ -16,6 +16,7 @@
  */
 export { type Clock, ManualClock, systemClock } from './clock.js';
 export { type AttachedThread, attachThread } from './driver/attached-thread.js';
+export { type BatchesOptions, batches, type PacketBatch } from './driver/batches.js';
 export type {
   DeviceCapabilities,
   DeviceId,
