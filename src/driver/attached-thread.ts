@@ -148,9 +148,11 @@ function usedBefore(state: number): NicError {
  * Takes what another thread gave by `shareWithThread`.
  * @throws NicError `BAD_OPTION` for anything but a ticket; `OWNERSHIP` where it was used before; `CLOSED`
  * @example
- * const { pool, rxQueues, txQueues } = attachThread(workerData);
- * const forward = connectQueues(rxQueues[0], txQueues[0]);
- * await pollLoop(() => forward.poll(), { signal, queues: rxQueues });
+ * async function work(ticket: unknown): Promise<void> { // workerData
+ *   const { rxQueues, txQueues } = attachThread(ticket);
+ *   const forward = connectQueues(rxQueues[0]!, txQueues[0]!);
+ *   await pollLoop(() => forward.poll(), { signal, queues: rxQueues });
+ * }
  */
 export function attachThread(ticket: unknown): AttachedThread {
   return new AttachedThread(ticketOption(ticket));

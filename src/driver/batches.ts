@@ -32,7 +32,7 @@ const BURST_MS = 1;
  * @example
  * for await (const { packets, count } of batches(nic.rxQueues[0], { signal })) {
  *   const sent = nic.txQueues[0].send(packets, count);
- *   if (sent < count) nic.pool.release(packets, count - sent, sent);
+ *   nic.pool.release(packets, count - sent, sent);
  * }
  */
 export async function* batches(

@@ -200,9 +200,9 @@ export class ThreadShare {
  * @throws NicError `BAD_OPTION` where a queue was used before, or cannot be handed over, or the pool has too few buffers:
  *   nothing has changed then; `OWNERSHIP` for an end of a channel that is in use; `CLOSED`
  * @example
- * const share = shareWithThread({ rxQueues: [nic.rxQueues[1]], txQueues: [nic.txQueues[1]] });
- * const worker = new Worker(new URL('./worker.js', import.meta.url), { workerData: share.ticket });
- * share.follow(worker);
+ * const share = shareWithThread({ rxQueues: [nic.rxQueues[0]], txQueues: [nic.txQueues[0]] });
+ * // const worker = new Worker(new URL('./worker.js', import.meta.url), { workerData: share.ticket });
+ * // share.follow(worker);
  */
 export function shareWithThread(options: ThreadShareOptions): ThreadShare {
   knownOptions('shareWithThread', options, KNOWN);
