@@ -45,7 +45,8 @@ export interface PollLoopOptions {
 const KNOWN = ['signal', 'devices', 'queues', 'idleAfterMs', 'sharesCpu', 'clock'] as const;
 const IDLE_AFTER_MS = 20;
 const BURST_NS = 1e6;
-const SLEEP_MS = 100;
+/** Longest sleep. Packets interrupt it; what has no interrupt is looked at by its own wait. */
+const SLEEP_MS = 1000;
 const MAX_POLLS = 1 << 16;
 
 /**

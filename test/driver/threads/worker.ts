@@ -43,6 +43,11 @@ async function run({ ticket, job, stop }: WorkerTask): Promise<void> {
   const { rxQueues, txQueues, inputs, outputs } = thread;
   const signal = new AbortController().signal;
   const port = parentPort!;
+  // Any message is a failure in the middle of work.
+  port.on('message', () => {
+    throw new Error('the worker was told to fail');
+  });
+  port.unref();
   port.postMessage('attached');
   if (job === 'hang') {
     Atomics.wait(stop, 0, 0);
