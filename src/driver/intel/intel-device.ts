@@ -345,7 +345,16 @@ export abstract class IntelDevice extends BaseDevice {
           errorMask,
           metadata,
           interrupt: hasVectors
-            ? { arm: () => registers.write(eims, 1 << q), disarm: () => registers.write(eimc, 1 << q) }
+            ? {
+                arm: () => {
+                  registers.write(eims, 1 << q);
+                  this.#announceSends(true);
+                },
+                disarm: () => {
+                  registers.write(eimc, 1 << q);
+                  this.#announceSends(false);
+                },
+              }
             : undefined,
         }),
       );
@@ -360,6 +369,17 @@ export abstract class IntelDevice extends BaseDevice {
         }),
       );
     }
+  }
+
+  /**
+   * An emulator that serves us does not look at mapped doorbells while we wait for interrupts; what is sent meanwhile is
+   * announced by an access that it hears. When a wait ends, masking the interrupt is one.
+   */
+  #announceSends(on: boolean): void {
+    if (this.vfio.backend !== 'vfio-user') return;
+    const { status } = this.#family.registers;
+    const announce = on ? () => void this.registers.readTrapped(status) : undefined;
+    for (const queue of this.#txQueues) queue.announceSends(announce);
   }
 
   #readCounters(sums: HardwareCounters): void {

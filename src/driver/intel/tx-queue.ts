@@ -84,6 +84,7 @@ export class IntelTxQueue implements AttachedTxQueue {
   /** A function of its own for each queue: see instantiate.ts. */
   send: TxQueue['send'];
   readonly #send: TxQueue['send'];
+  readonly #usualSend: TxQueue['send'];
   readonly #loop: TxLoop;
   #elsewhere: RingHandOver | undefined;
   /** Packets of a call that sends a part of its array, or goes on behind a packet that was refused. */
@@ -140,10 +141,28 @@ export class IntelTxQueue implements AttachedTxQueue {
     this.#scratch = new Uint32Array(this.size);
     this.#send = instantiate(makeSend, LAYOUT, this.#loop);
     const { owners } = pool;
-    this.send =
+    this.#usualSend =
       owners === undefined
         ? this.#send
         : (bufs, count, start = 0) => this.#sendChecked(owners, bufs, count, start);
+    this.send = this.#usualSend;
+  }
+
+  /**
+   * Has `send` call `announce` after each batch, until it is called with undefined: for a device that rests and does not look at
+   * doorbells. A loop that was compiled with `send` keeps the usual one, and pays nothing.
+   */
+  announceSends(announce: (() => void) | undefined): void {
+    if (this.#pipe !== undefined || this.#closed !== undefined || this.#elsewhere !== undefined) return;
+    const send = this.#usualSend;
+    this.send =
+      announce === undefined
+        ? send
+        : (bufs, count, start) => {
+            const taken = send(bufs, count, start);
+            announce();
+            return taken;
+          };
   }
 
   /** Sends, and checks first that the application owns the packets that will be taken. */

@@ -13,6 +13,10 @@ export class TrafficPeer implements Port, Pollable {
     this.sink = new TrafficSink(options.numberedByFlow === true ? (options.flows ?? 1) : 1);
   }
 
+  get resting(): boolean {
+    return this.paused || this.source.resting;
+  }
+
   poll(budget: number): number {
     return this.paused ? 0 : this.source.poll(budget);
   }

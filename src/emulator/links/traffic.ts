@@ -72,6 +72,11 @@ export class TrafficSource implements Port, Pollable {
     return this.sent >= this.#count;
   }
 
+  /** Nobody receives, or all is sent. */
+  get resting(): boolean {
+    return this.done || !isReceiving(this.#out);
+  }
+
   poll(budget: number): number {
     const out = this.#out;
     if (out === undefined || this.done) return 0;
