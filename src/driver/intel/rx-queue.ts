@@ -11,7 +11,7 @@ import { type PacketPool, packetArray } from '../../hugepage/packet-pool.js';
 import type { RxQueue, TxQueue, WaitOptions } from '../device.js';
 import { instantiate, STATE_LENGTH } from '../instantiate.js';
 import { PacketWait } from '../packet-wait.js';
-import type { LinkedQueues, LinkOptions } from '../queue-link.js';
+import { type LinkedQueues, type LinkOptions, refuseNested } from '../queue-link.js';
 import type { Doorbell } from '../register-file.js';
 import {
   DESCRIPTOR_WORD_SHIFT,
@@ -26,6 +26,7 @@ import {
   RX_VP,
 } from './descriptors.js';
 import { linkQueues } from './link-queues.js';
+import { countsOf, newCounters } from './queue-counters.js';
 import { inPipe, type RingShare } from './ring-share.js';
 import { makeReceive, type RxLoop } from './rx-loop.js';
 
@@ -56,15 +57,14 @@ export interface RxMetadataBits {
 /** Longest sleep of a queue whose slots all wait in another's transmit ring: it cannot interrupt. */
 const BLOCKED_MS = 1;
 
-const { NEXT, GOOD, HOLD, DONE, PACKETS, BYTES, NO_BUFFER, TOO_LONG, DAMAGED } = LAYOUT;
+const { NEXT, GOOD, HOLD, BUSY, DONE, PACKETS, BYTES, NO_BUFFER, TOO_LONG, DAMAGED } = LAYOUT;
 
 export class IntelRxQueue implements RxQueue {
   readonly size: number;
   readonly pool: PacketPool;
-  /** Float64 slots: adding to them never allocates, however high they count. Elements as in LAYOUT. */
-  readonly counters = new Float64Array(STATE_LENGTH);
   /** A function of its own for each queue: see instantiate.ts. */
   receive: RxQueue['receive'];
+  readonly #counters = newCounters();
   readonly #loop: RxLoop;
   readonly #metadata: RxMetadataBits | undefined;
   readonly #wait: PacketWait;
@@ -93,7 +93,7 @@ export class IntelRxQueue implements RxQueue {
       testMask: DONE | errorMask,
       slots: new Int32Array(this.size),
       state: new Int32Array(STATE_LENGTH),
-      counters: this.counters,
+      counters: this.#counters,
       free: pool.free,
       freeLevel: pool.freeLevel,
       lengths: pool.lengths,
@@ -126,6 +126,11 @@ export class IntelRxQueue implements RxQueue {
   /** Hands all slots but one to the hardware: RDT = RDH would mean an empty ring. Call once the queue is enabled. */
   start(): void {
     this.#loop.tail[0] = this.#loop.mask;
+  }
+
+  /** What was counted so far; elements as in LAYOUT. */
+  get counters(): Float64Array {
+    return countsOf(this.#counters);
   }
 
   get pending(): boolean {
@@ -229,6 +234,7 @@ export class IntelRxQueue implements RxQueue {
   #receiveRest(bufs: Uint32Array, max: number, before: number): number {
     if (this.#closed !== undefined) throw this.#closed;
     if (this.#pipe !== undefined) inPipe();
+    if (this.#loop.state[GOOD] === BUSY) refuseNested();
     const { ring, tail, slots, state, lengths, mask, testMask, maxBytes } = this.#loop;
     const { free } = this.pool;
     let limit = max;
@@ -244,7 +250,7 @@ export class IntelRxQueue implements RxQueue {
       const good = (status & testMask) === state[GOOD] && length > 0 && length <= maxBytes;
       if (good) {
         if (this.pool.freeCount === 0) {
-          this.counters[NO_BUFFER]! += 1;
+          this.#counters[NO_BUFFER]! += 1;
           break;
         }
         const buffer = slots[slot]!;
@@ -263,8 +269,8 @@ export class IntelRxQueue implements RxQueue {
       slot = (slot + 1) & mask;
     }
     state[NEXT] = slot;
-    this.counters[PACKETS]! += received - before;
-    this.counters[BYTES]! += bytes;
+    this.#counters[PACKETS]! += received - before;
+    this.#counters[BYTES]! += bytes;
     if (received + dropped > before) tail[0] = (slot - 1) & mask;
     return received;
   }
@@ -273,7 +279,7 @@ export class IntelRxQueue implements RxQueue {
   #drop(slot: number, status: number, length: number): void {
     const { state } = this.#loop;
     // Held: the rest of a frame that was counted at its first slot.
-    if (state[GOOD] !== HOLD) this.counters[this.damageOf(status, length)]! += 1;
+    if (state[GOOD] !== HOLD) this.#counters[this.damageOf(status, length)]! += 1;
     state[GOOD] = (status & RX_EOP) !== 0 ? DONE : HOLD;
     this.#arm(slot);
   }

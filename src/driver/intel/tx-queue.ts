@@ -34,6 +34,7 @@ import {
   TX_TXSM,
   TX_VLE,
 } from './descriptors.js';
+import { countsOf, newCounters } from './queue-counters.js';
 import { inPipe, type RingShare } from './ring-share.js';
 import { makeReclaim, makeSend, type TxLoop } from './tx-loop.js';
 
@@ -41,7 +42,7 @@ import { makeReclaim, makeSend, type TxLoop } from './tx-loop.js';
 export const TX_OFFLOADS: number =
   TxFlag.VLAN | TxFlag.IP_CHECKSUM | TxFlag.TCP_CHECKSUM | TxFlag.UDP_CHECKSUM;
 
-const { NEXT, CLEAN, REPORT, PACKETS, BYTES, ERRORS } = LAYOUT;
+const { NEXT, CLEAN, REPORT, GONE, PACKETS, BYTES, ERRORS } = LAYOUT;
 const GROUP_MASK = GROUP - 1;
 const GROUP_SHIFT = Math.log2(GROUP);
 /** In `slots`: a context descriptor, which has no buffer. */
@@ -63,11 +64,10 @@ export interface IntelTxQueueOptions {
 export class IntelTxQueue implements TxQueue {
   readonly size: number;
   readonly pool: PacketPool;
-  /** Float64 slots: adding to them never allocates, however high they count. Elements as in LAYOUT. */
-  readonly counters = new Float64Array(STATE_LENGTH);
   /** A function of its own for each queue: see instantiate.ts. */
   send: TxQueue['send'];
   readonly #send: TxQueue['send'];
+  readonly #counters = newCounters();
   readonly #loop: TxLoop;
   /** Packets of a call that sends a part of its array, or goes on behind a packet that was refused. */
   readonly #scratch: Uint32Array;
@@ -93,7 +93,7 @@ export class IntelTxQueue implements TxQueue {
       tail,
       slots: new Int32Array(this.size),
       state: new Int32Array(STATE_LENGTH),
-      counters: this.counters,
+      counters: this.#counters,
       free: pool.free,
       freeLevel: pool.freeLevel,
       lengths: pool.lengths,
@@ -108,8 +108,11 @@ export class IntelTxQueue implements TxQueue {
         (slot & GROUP_MASK) === GROUP_MASK ? COMMAND | TX_RS : COMMAND,
       ),
     };
-    // The high word of the address is the same for all buffers: `send` does not write it.
-    for (let slot = 0; slot < this.size; slot++) ring[(slot << DESCRIPTOR_WORD_SHIFT) + 1] = rings.iovaHigh;
+    // The high word of the address is the same for all buffers: `send` does not write it. No group has been reported.
+    for (let slot = 0; slot < this.size; slot++) {
+      ring[(slot << DESCRIPTOR_WORD_SHIFT) + 1] = rings.iovaHigh;
+      ring[reportWord(slot)] = 0;
+    }
     rings.state[REPORT] = reportWord(GROUP_MASK);
     this.#reclaimPlain = instantiate(makeReclaim, LAYOUT, rings);
     this.#loop = {
@@ -125,6 +128,11 @@ export class IntelTxQueue implements TxQueue {
       owners === undefined
         ? this.#send
         : (bufs, count, start = 0) => this.#sendChecked(owners, bufs, count, start);
+  }
+
+  /** What was counted so far; elements as in LAYOUT. */
+  get counters(): Float64Array {
+    return countsOf(this.#counters);
   }
 
   /** Sends, and checks first that the application owns the packets that will be taken. */
@@ -174,7 +182,7 @@ export class IntelTxQueue implements TxQueue {
   /** Takes a packet that no hardware can send: counts it and gives its buffer back. */
   #refuse(buffer: number): void {
     const { pool } = this;
-    this.counters[ERRORS]! += 1;
+    this.#counters[ERRORS]! += 1;
     pool.owners?.returned(buffer);
     if (buffer < pool.capacity) pool.free[pool.freeCount++] = buffer;
   }
@@ -230,8 +238,8 @@ export class IntelTxQueue implements TxQueue {
     ring[word + TX_STATUS_WORD] = status;
     slots[slot] = buffer;
     state[NEXT] = (slot + 1) & mask;
-    this.counters[PACKETS]! += 1;
-    this.counters[BYTES]! += length;
+    this.#counters[PACKETS]! += 1;
+    this.#counters[BYTES]! += length;
   }
 
   /**
@@ -284,7 +292,9 @@ export class IntelTxQueue implements TxQueue {
     let clean = state[CLEAN]!;
     while (((state[NEXT]! - clean) & mask) >= GROUP) {
       const group = clean >>> GROUP_SHIFT;
-      if ((ring[(reports[group]! << DESCRIPTOR_WORD_SHIFT) + TX_STATUS_WORD]! & TX_DD) === 0) break;
+      const report = reportWord(reports[group]!);
+      if ((ring[report]! & TX_DD) === 0) break;
+      ring[report]! &= ~TX_DD;
       reports[group] = clean | GROUP_MASK;
       const groupEnd = clean + GROUP;
       for (; clean < groupEnd; clean++) {
@@ -360,6 +370,7 @@ export class IntelTxQueue implements TxQueue {
     ring.fill(0);
     state[CLEAN] = 0;
     state[NEXT] = mask;
+    state[GONE] = 1;
     state[REPORT] = reportWord(GROUP_MASK);
     ring[reportWord(GROUP_MASK)] = TX_DD;
   }
