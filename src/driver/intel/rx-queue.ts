@@ -11,7 +11,7 @@ import { type PacketPool, packetArray } from '../../hugepage/packet-pool.js';
 import type { RxQueue, TxQueue, WaitOptions } from '../device.js';
 import { instantiate, STATE_LENGTH } from '../instantiate.js';
 import { PacketWait } from '../packet-wait.js';
-import type { LinkedQueues, LinkOptions } from '../queue-link.js';
+import { type LinkedQueues, type LinkOptions, refuseNested } from '../queue-link.js';
 import { type AttachedRxQueue, type HandedOver, type HandOver, inOtherThread } from '../queue-share.js';
 import type { Doorbell } from '../register-file.js';
 import {
@@ -27,6 +27,7 @@ import {
   RX_VP,
 } from './descriptors.js';
 import { linkQueues } from './link-queues.js';
+import { countsOf, newCounters } from './queue-counters.js';
 import {
   type AttachedRing,
   doorbellAddress,
@@ -68,19 +69,16 @@ export interface RxMetadataBits {
 /** Longest sleep of a queue whose slots all wait in another's transmit ring: it cannot interrupt. */
 const BLOCKED_MS = 1;
 
-const { NEXT, GOOD, HOLD, DONE, PACKETS, BYTES, NO_BUFFER, TOO_LONG, DAMAGED } = LAYOUT;
+const { NEXT, GOOD, HOLD, BUSY, DONE, PACKETS, BYTES, NO_BUFFER, TOO_LONG, DAMAGED } = LAYOUT;
 
 export class IntelRxQueue implements AttachedRxQueue {
   readonly size: number;
   readonly pool: PacketPool;
   readonly #address: string;
-  /**
-   * Float64 slots: adding to them never allocates, however high they count. Elements as in LAYOUT. Those of a queue that was
-   * handed over are shared with its thread.
-   */
-  counters: Float64Array;
   /** A function of its own for each queue: see instantiate.ts. */
   receive: RxQueue['receive'];
+  /** Shared with the thread that the queue was handed to. */
+  #counters: Float64Array;
   #loop: RxLoop;
   readonly #metadata: RxMetadataBits | undefined;
   readonly #wait: PacketWait;
@@ -98,7 +96,7 @@ export class IntelRxQueue implements AttachedRxQueue {
     this.pool = pool;
     this.#address = options.address ?? 'a device';
     this.#metadata = metadata;
-    this.counters = attached?.counters ?? new Float64Array(STATE_LENGTH);
+    this.#counters = attached?.counters ?? newCounters();
     if (attached === undefined && pool.freeCount < this.size) {
       throw new NicError(
         'BAD_OPTION',
@@ -112,7 +110,7 @@ export class IntelRxQueue implements AttachedRxQueue {
       testMask: DONE | errorMask,
       slots: attached?.slots ?? new Int32Array(this.size),
       state: attached?.state ?? new Int32Array(STATE_LENGTH),
-      counters: this.counters,
+      counters: this.#counters,
       free: pool.free,
       freeLevel: pool.freeLevel,
       lengths: pool.lengths,
@@ -147,6 +145,11 @@ export class IntelRxQueue implements AttachedRxQueue {
   /** Hands all slots but one to the hardware: RDT = RDH would mean an empty ring. Call once the queue is enabled. */
   start(): void {
     this.#loop.tail[0] = this.#loop.mask;
+  }
+
+  /** What was counted so far; elements as in LAYOUT. */
+  get counters(): Float64Array {
+    return countsOf(this.#counters);
   }
 
   get pending(): boolean {
@@ -200,7 +203,7 @@ export class IntelRxQueue implements AttachedRxQueue {
     // `pending` looks where the other thread is; a caller that kept the old `receive` finds every packet held.
     this.#loop.state[GOOD] = HOLD;
     this.#loop = { ...this.#loop, state: elsewhere.state };
-    this.counters = elsewhere.counters;
+    this.#counters = elsewhere.counters;
     this.receive = inOtherThread;
     return {
       family: 'intel',
@@ -319,6 +322,7 @@ export class IntelRxQueue implements AttachedRxQueue {
     if (this.#closed !== undefined) throw this.#closed;
     if (this.#pipe !== undefined) inPipe();
     if (this.#elsewhere !== undefined) inOtherThread();
+    if (this.#loop.state[GOOD] === BUSY) refuseNested();
     const { ring, tail, slots, state, lengths, mask, testMask, maxBytes } = this.#loop;
     const { free } = this.pool;
     let limit = max;
@@ -334,7 +338,7 @@ export class IntelRxQueue implements AttachedRxQueue {
       const good = (status & testMask) === state[GOOD] && length > 0 && length <= maxBytes;
       if (good) {
         if (this.pool.freeCount === 0) {
-          this.counters[NO_BUFFER]! += 1;
+          this.#counters[NO_BUFFER]! += 1;
           break;
         }
         const buffer = slots[slot]!;
@@ -353,8 +357,8 @@ export class IntelRxQueue implements AttachedRxQueue {
       slot = (slot + 1) & mask;
     }
     state[NEXT] = slot;
-    this.counters[PACKETS]! += received - before;
-    this.counters[BYTES]! += bytes;
+    this.#counters[PACKETS]! += received - before;
+    this.#counters[BYTES]! += bytes;
     if (received + dropped > before) tail[0] = (slot - 1) & mask;
     return received;
   }
@@ -363,7 +367,7 @@ export class IntelRxQueue implements AttachedRxQueue {
   #drop(slot: number, status: number, length: number): void {
     const { state } = this.#loop;
     // Held: the rest of a frame that was counted at its first slot.
-    if (state[GOOD] !== HOLD) this.counters[this.damageOf(status, length)]! += 1;
+    if (state[GOOD] !== HOLD) this.#counters[this.damageOf(status, length)]! += 1;
     state[GOOD] = (status & RX_EOP) !== 0 ? DONE : HOLD;
     this.#arm(slot);
   }

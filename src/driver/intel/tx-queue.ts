@@ -35,6 +35,7 @@ import {
   TX_TXSM,
   TX_VLE,
 } from './descriptors.js';
+import { countsOf, newCounters } from './queue-counters.js';
 import {
   type AttachedRing,
   doorbellAddress,
@@ -49,7 +50,7 @@ import { makeReclaim, makeSend, type TxLoop } from './tx-loop.js';
 export const TX_OFFLOADS: number =
   TxFlag.VLAN | TxFlag.IP_CHECKSUM | TxFlag.TCP_CHECKSUM | TxFlag.UDP_CHECKSUM;
 
-const { NEXT, CLEAN, REPORT, PACKETS, BYTES, ERRORS } = LAYOUT;
+const { NEXT, CLEAN, REPORT, GONE, PACKETS, BYTES, ERRORS } = LAYOUT;
 const GROUP_MASK = GROUP - 1;
 const GROUP_SHIFT = Math.log2(GROUP);
 /** In `slots`: a context descriptor, which has no buffer. */
@@ -76,15 +77,12 @@ export class IntelTxQueue implements AttachedTxQueue {
   readonly size: number;
   readonly pool: PacketPool;
   readonly #address: string;
-  /**
-   * Float64 slots: adding to them never allocates, however high they count. Elements as in LAYOUT. Those of a queue that was
-   * handed over are shared with its thread.
-   */
-  counters: Float64Array;
   /** A function of its own for each queue: see instantiate.ts. */
   send: TxQueue['send'];
   readonly #send: TxQueue['send'];
   readonly #usualSend: TxQueue['send'];
+  /** Shared with the thread that the queue was handed to. */
+  #counters: Float64Array;
   readonly #loop: TxLoop;
   #elsewhere: RingHandOver | undefined;
   /** Packets of a call that sends a part of its array, or goes on behind a packet that was refused. */
@@ -102,7 +100,7 @@ export class IntelTxQueue implements AttachedTxQueue {
 
   constructor(options: IntelTxQueueOptions) {
     const { ring, tail, pool, attached } = options;
-    this.counters = attached?.counters ?? new Float64Array(STATE_LENGTH);
+    this.#counters = attached?.counters ?? newCounters();
     const maxBytes = Math.min(options.maxFrameBytes ?? pool.maxFrameBytes, pool.maxFrameBytes);
     this.size = ring.length >>> DESCRIPTOR_WORD_SHIFT;
     this.pool = pool;
@@ -113,7 +111,7 @@ export class IntelTxQueue implements AttachedTxQueue {
       tail,
       slots: attached?.slots ?? new Int32Array(this.size),
       state: attached?.state ?? new Int32Array(STATE_LENGTH),
-      counters: this.counters,
+      counters: this.#counters,
       free: pool.free,
       freeLevel: pool.freeLevel,
       lengths: pool.lengths,
@@ -128,8 +126,11 @@ export class IntelTxQueue implements AttachedTxQueue {
         (slot & GROUP_MASK) === GROUP_MASK ? COMMAND | TX_RS : COMMAND,
       ),
     };
-    // The high word of the address is the same for all buffers: `send` does not write it.
-    for (let slot = 0; slot < this.size; slot++) ring[(slot << DESCRIPTOR_WORD_SHIFT) + 1] = rings.iovaHigh;
+    // The high word of the address is the same for all buffers: `send` does not write it. No group has been reported.
+    for (let slot = 0; slot < this.size; slot++) {
+      ring[(slot << DESCRIPTOR_WORD_SHIFT) + 1] = rings.iovaHigh;
+      ring[reportWord(slot)] = 0;
+    }
     rings.state[REPORT] = reportWord(GROUP_MASK);
     this.#reclaimPlain = instantiate(makeReclaim, LAYOUT, rings);
     this.#loop = {
@@ -163,6 +164,11 @@ export class IntelTxQueue implements AttachedTxQueue {
             announce();
             return taken;
           };
+  }
+
+  /** What was counted so far; elements as in LAYOUT. */
+  get counters(): Float64Array {
+    return countsOf(this.#counters);
   }
 
   /** Sends, and checks first that the application owns the packets that will be taken. */
@@ -212,7 +218,7 @@ export class IntelTxQueue implements AttachedTxQueue {
   /** Takes a packet that no hardware can send: counts it and gives its buffer back. */
   #refuse(buffer: number): void {
     const { pool } = this;
-    this.counters[ERRORS]! += 1;
+    this.#counters[ERRORS]! += 1;
     pool.owners?.returned(buffer);
     if (buffer < pool.capacity) pool.free[pool.freeCount++] = buffer;
   }
@@ -269,8 +275,8 @@ export class IntelTxQueue implements AttachedTxQueue {
     ring[word + TX_STATUS_WORD] = status;
     slots[slot] = buffer;
     state[NEXT] = (slot + 1) & mask;
-    this.counters[PACKETS]! += 1;
-    this.counters[BYTES]! += length;
+    this.#counters[PACKETS]! += 1;
+    this.#counters[BYTES]! += length;
   }
 
   /**
@@ -324,7 +330,9 @@ export class IntelTxQueue implements AttachedTxQueue {
     let clean = state[CLEAN]!;
     while (((state[NEXT]! - clean) & mask) >= GROUP) {
       const group = clean >>> GROUP_SHIFT;
-      if ((ring[(reports[group]! << DESCRIPTOR_WORD_SHIFT) + TX_STATUS_WORD]! & TX_DD) === 0) break;
+      const report = reportWord(reports[group]!);
+      if ((ring[report]! & TX_DD) === 0) break;
+      ring[report]! &= ~TX_DD;
       reports[group] = clean | GROUP_MASK;
       const groupEnd = clean + GROUP;
       for (; clean < groupEnd; clean++) {
@@ -389,7 +397,7 @@ export class IntelTxQueue implements AttachedTxQueue {
       maxFrameBytes: minBytes + spanBytes,
     };
     this.#elsewhere = elsewhere;
-    this.counters = elsewhere.counters;
+    this.#counters = elsewhere.counters;
     this.send = inOtherThread;
     // A caller may have kept the old `send`: it finds a full ring.
     state[NEXT] = this.#loop.mask;
@@ -418,6 +426,7 @@ export class IntelTxQueue implements AttachedTxQueue {
     // A caller may have kept the old `send`, and forwarders have loops of their own: all find a full ring.
     state[CLEAN] = 0;
     state[NEXT] = mask;
+    state[GONE] = 1;
     state[REPORT] = reportWord(GROUP_MASK);
   }
 
@@ -455,6 +464,7 @@ export class IntelTxQueue implements AttachedTxQueue {
     ring.fill(0);
     state[CLEAN] = 0;
     state[NEXT] = mask;
+    state[GONE] = 1;
     state[REPORT] = reportWord(GROUP_MASK);
     ring[reportWord(GROUP_MASK)] = TX_DD;
   }
