@@ -19,11 +19,12 @@ import { ForwardWorkers } from '../forward-workers.js';
 import { durationMs, integerBetween, positiveInteger, rate } from '../option-values.js';
 import { print } from '../output.js';
 import { type Stop, stopOnSignals } from '../stop-signals.js';
+import { checkTap, Tap, type TapOptions } from '../tap.js';
 import { runTraffic, type Traffic } from '../traffic-run.js';
 
 const FLOWS_PER_QUEUE = 4;
 
-interface Options {
+interface Options extends TapOptions {
   readonly batch: number;
   readonly ring?: number;
   readonly queues?: number;
@@ -79,6 +80,10 @@ export function register(program: Command): void {
     )
     .option('--on-packet <file>', 'module whose default export makes the hook that sees each packet')
     .option('--duration <time>', 'stop after this time: 10 (seconds), 250ms, 5m', durationMs)
+    .option('--capture <file>', 'write copies of what passes to a pcapng file or a pipe')
+    .option('--capture-filter <text>', "only these, in tcpdump's language: 'udp port 53'")
+    .option('--snap-length <bytes>', 'keep so much of each frame', integerBetween(1, 262_144))
+    .option('--force', 'replace the file of --capture')
     .option('--touch', 'read and rewrite a byte of every packet')
     .option('--json', 'print JSON lines')
     .action(run);
@@ -86,9 +91,15 @@ export function register(program: Command): void {
 
 async function run(a: string | undefined, b: string | undefined, options: Options): Promise<void> {
   const { workers } = options;
+  checkTap(options);
   if (workers !== undefined && workers > queuesOf(options)) {
     throw new NicError('BAD_OPTION', `${workers} workers for ${options.queues} queue pairs`, {
       hint: 'Give each worker a queue pair of its own at least: --queues.',
+    });
+  }
+  if (workers !== undefined && options.capture !== undefined) {
+    throw new NicError('BAD_OPTION', '--capture and --workers do not go together', {
+      hint: 'Leave --workers out: one thread writes the file.',
     });
   }
   if (a !== undefined && b !== undefined) {
@@ -172,12 +183,21 @@ async function forward(
     pool ??= device.pool;
     return device;
   });
-  await runTraffic(
-    openers,
-    (devices) => forwardBothWays(devices, { emulated, options, makeHook }),
-    options,
-    stop,
-  );
+  let tap: Tap | undefined;
+  try {
+    await runTraffic(
+      openers,
+      (devices, clock) => {
+        const { capture } = options;
+        tap = capture === undefined ? undefined : new Tap(devices, { ...options, capture }, clock);
+        return forwardBothWays(devices, { emulated, options, makeHook, tap });
+      },
+      options,
+      stop,
+    );
+  } finally {
+    tap?.close();
+  }
 }
 
 function hookUrl({ onPacket }: Options): string | undefined {
@@ -188,16 +208,17 @@ interface Run {
   readonly emulated: EmulatedPorts | undefined;
   readonly options: Options;
   readonly makeHook: MakeHook | undefined;
+  readonly tap: Tap | undefined;
 }
 
 async function forwardBothWays(devices: readonly NetDevice[], run: Run): Promise<Traffic> {
-  const { emulated, options } = run;
+  const { emulated, options, tap } = run;
   const ports = devices as readonly [NetDevice, NetDevice];
   const { batch, touch = false, path } = options;
   const settings: ForwardSettings = { batch, touch, path, onPacket: hookUrl(options) };
   const made =
     options.workers === undefined
-      ? forwardHere(ports, settings, run.makeHook)
+      ? forwardHere(ports, settings, run.makeHook, tap)
       : await forwardInWorkers(ports, options.workers, settings);
   print(options.json === true ? JSON.stringify({ type: 'path', path: made.path }) : `path: ${made.path}`);
   emulated?.resume();
@@ -209,6 +230,7 @@ async function forwardBothWays(devices: readonly NetDevice[], run: Run): Promise
       if (emulated !== undefined) traffic = await emulated.pause();
     },
     afterTotals() {
+      tap?.end(options.json === true);
       for (const [port, counted] of traffic.entries()) {
         print(
           options.json === true
@@ -231,23 +253,43 @@ function forwardHere(
   ports: readonly [NetDevice, NetDevice],
   settings: ForwardSettings,
   makeHook: MakeHook | undefined,
+  tap: Tap | undefined,
 ): Made {
   const queuesAt = ({ rxQueues: rx, txQueues: tx }: NetDevice): PortQueues => ({ rx, tx });
   const a = queuesAt(ports[0]);
   const queues = a.rx.map((_, queue) => queue);
-  const { toA, toB } = connectPorts([a, queuesAt(ports[1])], queues, settings, makeHook);
+  const { toA, toB } = connectPorts(
+    [a, queuesAt(ports[1])],
+    queues,
+    settings,
+    tap === undefined ? makeHook : tapped(tap, makeHook),
+  );
   const forwarders = [...toB, ...toA];
   return {
     path: forwarders[0]!.path,
     dropped: (port) => droppedBy(port === 0 ? toA : toB),
     traffic: {
       poll() {
+        tap?.tick();
         let moved = 0;
         for (let i = 0; i < forwarders.length; i++) moved += forwarders[i]!.poll();
         return moved;
       },
       wakeOn: ports,
     },
+  };
+}
+
+/** Hooks that copy what arrives, and then ask the user's. */
+function tapped(tap: Tap, makeHook: MakeHook | undefined): MakeHook {
+  return (context) => {
+    const copy = tap.hook(context.from);
+    const hook = makeHook?.(context);
+    if (hook === undefined) return copy;
+    return (packet, lengthBytes) => {
+      copy(packet, lengthBytes);
+      return hook(packet, lengthBytes);
+    };
   };
 }
 
