@@ -120,8 +120,8 @@ export const faults: readonly Fault[] = [
   {
     name: 'interrupts are masked with EIMS = 0',
     file: 'intel/intel-device.js',
-    find: 'disarm: () => registers.write(eimc, 1 << q)',
-    replace: 'disarm: () => registers.write(eims, 0)',
+    find: 'registers.write(eimc, 1 << q)',
+    replace: 'registers.write(eims, 0)',
   },
   {
     name: 'octet counters: the low half only',
