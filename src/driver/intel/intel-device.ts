@@ -110,6 +110,8 @@ export abstract class IntelDevice extends BaseDevice {
   readonly #hardware = noCounts();
   readonly #family: IntelFamily;
   readonly #counters: CounterMap;
+  /** Frames that wait on the transmit rings, at the last look. */
+  #inRings = 0;
   #interrupts: Interrupts | undefined;
   #attached = false;
   /** Sent frames that the link lost: fetched, and counted by no MAC. */
@@ -242,10 +244,7 @@ export abstract class IntelDevice extends BaseDevice {
   }
 
   stats(): NetStats {
-    if (!this.closed.aborted) {
-      this.assertPresent();
-      this.#readCounters(this.#hardware);
-    }
+    if (!this.closed.aborted) this.#readState();
     const sum = (queues: readonly { counters: Float64Array }[], index: number): number =>
       queues.reduce((total, queue) => total + queue.counters[index]!, 0);
     const [rx, tx] = [this.#rxQueues, this.#txQueues];
@@ -258,6 +257,7 @@ export abstract class IntelDevice extends BaseDevice {
       rxDamaged: sum(rx, LAYOUT.DAMAGED),
       rxNoBuffer: sum(rx, LAYOUT.NO_BUFFER),
       txErrors: sum(tx, LAYOUT.ERRORS),
+      txInRing: this.#inRings,
       ...this.#hardware,
     };
   }
@@ -303,11 +303,7 @@ export abstract class IntelDevice extends BaseDevice {
     };
     this.registers.signal = undefined;
     if (this.#rxQueues.length > 0) {
-      await attempt('read counters', () => {
-        // A device that is gone would add all ones to each sum.
-        this.assertPresent();
-        this.#readCounters(this.#hardware);
-      });
+      await attempt('read counters', () => this.#readState());
       await attempt('stop queues', () => this.stopQueues());
     }
     if (this.#attached) await attempt('reset', () => this.resetHardware());
@@ -353,6 +349,17 @@ export abstract class IntelDevice extends BaseDevice {
 
   #readCounters(sums: HardwareCounters): void {
     addCounters(this.registers, this.#counters, sums);
+  }
+
+  /** What the hardware counts, and how far it has come on the transmit rings. @throws NicError `DEVICE_GONE` */
+  #readState(): void {
+    // A device that is gone would add all ones to each sum.
+    this.assertPresent();
+    this.#readCounters(this.#hardware);
+    const { txHead, txTail } = this.#family.registers;
+    this.#inRings = 0;
+    for (const [q, queue] of this.#txQueues.entries())
+      this.#inRings += queue.countFrames(this.registers.read(txHead(q)), this.registers.read(txTail(q)));
   }
 
   /** @throws NicError `DEVICE_GONE` */

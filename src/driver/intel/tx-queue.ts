@@ -22,6 +22,7 @@ import {
   TX_DEXT,
   TX_DTYP_CONTEXT,
   TX_DTYP_DATA,
+  TX_DTYP_MASK,
   TX_EOP,
   TX_IFCS,
   TX_IXSM,
@@ -311,6 +312,18 @@ export class IntelTxQueue implements TxQueue {
     state[REPORT] = reportWord(reports[clean >>> GROUP_SHIFT]!);
     // Told when the ring is in order again.
     if (changed !== undefined) throw pool.owners!.changedError(changed);
+  }
+
+  /** Frames in the slots from `head` to `tail`: neither contexts, nor the null descriptors of what a pipe's hook dropped. */
+  countFrames(head: number, tail: number): number {
+    const { ring, mask } = this.#loop;
+    let frames = 0;
+    for (let slot = head & mask; slot !== (tail & mask); slot = (slot + 1) & mask) {
+      const command = ring[(slot << DESCRIPTOR_WORD_SHIFT) + TX_COMMAND_WORD]!;
+      const isContext = (command & TX_DEXT) !== 0 && (command & TX_DTYP_MASK) === TX_DTYP_CONTEXT;
+      if (!isContext && (command & LAYOUT.LENGTH_MASK) !== 0) frames++;
+    }
+    return frames;
   }
 
   /** What forwarders work on; undefined where packets need more than the plain loop. */
