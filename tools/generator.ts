@@ -27,7 +27,7 @@ export interface GeneratorOptions extends Omit<TrialOptions, 'clock' | 'onFrame'
 export class Generator implements Traffic {
   readonly wakeOn: readonly NetDevice[];
   readonly report: readonly ReportPort[];
-  readonly run: TrafficRun;
+  readonly trafficRun: TrafficRun;
   readonly #clock: Clock;
   readonly #options: GeneratorOptions;
   readonly #phases: number;
@@ -38,8 +38,8 @@ export class Generator implements Traffic {
     this.#clock = clock;
     this.#options = options;
     this.#phases = script.phases?.length ?? 1;
-    this.run = new TrafficRun(devices, script, { ...trial, clock });
-    const { senders } = this.run.trial;
+    this.trafficRun = new TrafficRun(devices, script, { ...trial, clock });
+    const { senders } = this.trafficRun.trial;
     // A schedule, or a script's clock, is no packet that could end a sleep.
     const isSink = senders.length === 0 && this.#phases === 1 && script.onTick === undefined;
     this.wakeOn = isSink ? devices : [];
@@ -51,7 +51,7 @@ export class Generator implements Traffic {
 
   /** How the rate of all flows of a port together was kept; undefined where one goes as fast as it can, or rates change. */
   #paceOf(device: NetDevice): (() => PaceReport) | undefined {
-    const sender = this.run.trial.senders.find((one) => one.device === device);
+    const sender = this.trafficRun.trial.senders.find((one) => one.device === device);
     if (sender === undefined || this.#phases > 1) return undefined;
     const sumOf = (value: (schedule: Schedule) => number): number =>
       sender.flows.reduce((sum, { schedule }) => sum + value(schedule), 0);
@@ -67,32 +67,36 @@ export class Generator implements Traffic {
 
   get done(): boolean {
     const { receiveCount } = this.#options;
-    if (this.run.done) return true;
-    return receiveCount !== undefined && this.run.trial.checker!.received >= receiveCount;
+    if (this.trafficRun.done) return true;
+    return receiveCount !== undefined && this.trafficRun.trial.checker!.received >= receiveCount;
   }
 
   get settling(): boolean {
-    return this.run.settling;
+    return this.trafficRun.settling;
   }
 
   poll(): number {
-    return this.run.poll();
+    return this.trafficRun.poll();
   }
 
   /** Sends nothing more, and waits until what is under way has come or is lost. */
   async beforeEnd(): Promise<void> {
-    this.run.stop();
-    while (!this.run.done) await new Promise<void>((resolve) => this.#clock.after(1, resolve));
+    this.trafficRun.stop();
+    while (!this.trafficRun.done) {
+      // The loop may be asleep until a packet comes.
+      this.trafficRun.poll();
+      await new Promise<void>((resolve) => this.#clock.after(1, resolve));
+    }
   }
 
   /** Of each phase that ran. */
   get accounts(): readonly { readonly phase: string; readonly account: TrafficAccount }[] {
-    const { run } = this;
+    const run = this.trafficRun;
     return run.done ? run.reports : [...run.reports, { phase: run.phase, account: run.trial.account() }];
   }
 
   afterTotals(): void {
-    const { accounts, run } = this;
+    const { accounts, trafficRun: run } = this;
     const { json = false, expectNoLoss = false } = this.#options;
     for (const { phase, account } of accounts)
       printAccount(account, json, accounts.length > 1 ? phase : undefined);
