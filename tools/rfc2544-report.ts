@@ -29,7 +29,8 @@ export function rfc2544Lines(reports: readonly SizeReport[], lostHere: number): 
 function throughputTable(reports: readonly SizeReport[]): string[] {
   if (!reports.some(({ throughput }) => throughput)) return [];
   const hasPartial = reports.some(({ partial }) => partial);
-  const titles = ['line pkt/s', 'no loss', 'pkt/s', 'bit/s', ...(hasPartial ? ['0.5 % loss', 'pkt/s'] : [])];
+  const more = hasPartial ? ['0.5 % loss', 'pkt/s'] : ['bit/s'];
+  const titles = ['line pkt/s', 'no loss', 'pkt/s', 'limit', ...more];
   return [
     'throughput',
     row('size', titles),
@@ -37,8 +38,8 @@ function throughputTable(reports: readonly SizeReport[]): string[] {
       row(`${sizeBytes}`, [
         scaled(lineFramesPerS),
         ...loadCells(throughput),
-        throughput === undefined ? '-' : scaled(throughput.bitsPerS),
-        ...(hasPartial ? loadCells(partial) : []),
+        throughput?.limit ?? '-',
+        ...(hasPartial ? loadCells(partial) : [throughput === undefined ? '-' : scaled(throughput.bitsPerS)]),
       ]),
     ),
   ];
@@ -72,22 +73,32 @@ function latencyTable(reports: readonly SizeReport[]): string[] {
 
 function lossTable(reports: readonly SizeReport[]): string[] {
   const lines = reports.flatMap(({ sizeBytes, losses = [] }) =>
-    losses.map(({ load, lossRatio }) =>
-      row(`${sizeBytes}`, [percentText(load), `${Number((lossRatio * 100).toPrecision(3))} %`]),
+    losses.map(({ load, offered, lossRatio }) =>
+      row(`${sizeBytes}`, [
+        percentText(load),
+        percentText(offered),
+        `${Number((lossRatio * 100).toPrecision(3))} %`,
+      ]),
     ),
   );
-  return lines.length === 0 ? [] : ['frame loss', row('size', ['load', 'lost']), ...lines];
+  return lines.length === 0 ? [] : ['frame loss', row('size', ['load', 'reached', 'lost']), ...lines];
 }
 
 function burstTable(reports: readonly SizeReport[]): string[] {
   const lines = reports.flatMap(({ sizeBytes, backToBack }) =>
     backToBack === undefined
       ? []
-      : [row(`${sizeBytes}`, [String(backToBack.frames), backToBack.isWhole ? 'all' : ''])],
+      : [
+          row(`${sizeBytes}`, [
+            String(backToBack.frames),
+            backToBack.isWhole ? 'yes' : 'no',
+            percentText(backToBack.offered),
+          ]),
+        ],
   );
   return lines.length === 0
     ? []
-    : ['longest burst without loss', row('size', ['frames', 'of 2 s']), ...lines];
+    : ['longest burst without loss', row('size', ['frames', 'all of 2 s', 'reached']), ...lines];
 }
 
 /** A case for each size and test: it fails where less passes than was expected. @param expected share of the line */

@@ -3,19 +3,20 @@
  * another port, and accounts for each frame; with `--script` does what a module says.
  */
 import type { Command } from 'commander';
-import { open } from '../../src/driver/registry.js';
 import { NicError } from '../../src/errors.js';
 import { portsOf, type TrafficScript, writeDryRun } from '../../src/traffic/index.js';
-import { collectAddress, deviceAddress, pageSizeFor } from '../addresses.js';
+import { collectAddress, deviceAddress } from '../addresses.js';
 import { addFlowOptions, type FlowArguments, flowOf } from '../flow-options.js';
 import { Generator } from '../generator.js';
 import { durationMs, integerBetween, positiveInteger, rate } from '../option-values.js';
 import { print } from '../output.js';
 import { loadScript } from '../script-file.js';
+import { trafficPorts } from '../traffic-ports.js';
 import { runTraffic } from '../traffic-run.js';
 
 interface Options extends FlowArguments {
   readonly mtu?: number;
+  readonly ring?: number;
   readonly duration?: number;
   readonly batch: number;
   readonly script?: string;
@@ -58,6 +59,11 @@ export function register(program: Command): void {
     )
     .option('--force', 'replace the file that --dry-run names')
     .option('--mtu <bytes>', 'largest layer 3 packet (default: what 2 KiB buffers hold)', positiveInteger)
+    .option(
+      '--ring <n>',
+      "receive descriptors of a port that checks (default: the driver's)",
+      positiveInteger,
+    )
     .option('--batch <n>', 'most frames sent at a time', integerBetween(1, 256), 32)
     .option('--json', 'print JSON lines')
     .action(run);
@@ -81,10 +87,10 @@ async function run(ports: readonly string[], options: Options, command: Command)
     throw refused('--force is for files that are written', 'Leave it out, or give --dry-run.');
   const { rx } = options;
   if (rx === undefined) {
-    for (const name of ['settle', 'expectNoLoss'] as const) {
+    for (const name of ['settle', 'ring', 'expectNoLoss'] as const) {
       if (options[name] !== undefined)
         throw refused(
-          `--${name === 'settle' ? name : 'expect-no-loss'} is for runs that are checked`,
+          `--${name === 'expectNoLoss' ? 'expect-no-loss' : name} is for runs that are checked`,
           'Leave it out, or give --rx.',
         );
     }
@@ -109,6 +115,7 @@ async function runScript(
     'settle',
     'expectNoLoss',
     'mtu',
+    'ring',
     'json',
     'duration',
   ];
@@ -132,20 +139,12 @@ async function runScript(
 /** Opens the ports, those that check so that they take every frame, and runs the traffic on them. */
 async function generate(
   addresses: readonly string[],
-  promiscuous: ReadonlySet<number>,
+  checking: ReadonlySet<number>,
   script: TrafficScript,
   options: Options,
 ): Promise<void> {
   await runTraffic(
-    addresses.map(
-      (address, i) => (signal: AbortSignal) =>
-        open(address, {
-          pageSize: pageSizeFor(addresses),
-          signal,
-          ...(promiscuous.has(i) ? { promiscuous: true } : {}),
-          ...(options.mtu === undefined ? {} : { mtu: options.mtu }),
-        }),
-    ),
+    trafficPorts(addresses, checking, options),
     (devices, clock) =>
       new Generator(
         devices,
@@ -173,6 +172,7 @@ function dryRun(path: string, ports: readonly string[], options: Options): void 
     '--expect-no-loss': options.expectNoLoss,
     '--catch-up': options.catchUp,
     '--mtu': options.mtu,
+    '--ring': options.ring,
   }).filter(([, value]) => value !== undefined);
   if (given.length > 0) throw refused(`${given[0]![0]} does nothing with --dry-run`, 'Leave it out.');
   const flow = flowOf(options, options.timeStamps === true);

@@ -2,7 +2,6 @@
 import { type Command, InvalidArgumentError, Option } from 'commander';
 import type { Clock } from '../../src/clock.js';
 import type { NetDevice } from '../../src/driver/device.js';
-import { open } from '../../src/driver/registry.js';
 import { NicError } from '../../src/errors.js';
 import {
   RFC2544_SIZES,
@@ -12,13 +11,14 @@ import {
   type Rfc2544Test,
   type TrialReport,
 } from '../../src/traffic/index.js';
-import { deviceAddress, pageSizeFor } from '../addresses.js';
+import { deviceAddress } from '../addresses.js';
 import { addAddressOptions, type FlowArguments, flowOf } from '../flow-options.js';
 import { type JunitCase, openJunit } from '../junit.js';
 import { durationMs, integerBetween, positiveInteger, rate } from '../option-values.js';
 import { print } from '../output.js';
 import { junitCases, rfc2544Lines, trialLine } from '../rfc2544-report.js';
 import { AlreadyReported } from '../run-command.js';
+import { trafficPorts } from '../traffic-ports.js';
 import { runTraffic, type Traffic } from '../traffic-run.js';
 
 interface Options extends FlowArguments {
@@ -34,6 +34,7 @@ interface Options extends FlowArguments {
   readonly junit?: string;
   readonly force?: true;
   readonly mtu?: number;
+  readonly ring?: number;
   readonly json?: true;
 }
 
@@ -72,6 +73,11 @@ export function register(program: Command): void {
       'largest layer 3 packet (default: what 2 KiB buffers hold)',
       integerBetween(64, 16_384),
     )
+    .option(
+      '--ring <n>',
+      "receive descriptors of a port that checks (default: the driver's)",
+      positiveInteger,
+    )
     .option('--json', 'print JSON lines')
     .action(run);
 }
@@ -85,15 +91,7 @@ async function run(tx: string, rx: string, options: Options): Promise<void> {
   const writeReport = junit === undefined ? undefined : openJunit(junit, force);
   const addresses = tx === rx ? [tx] : [tx, rx];
   await runTraffic(
-    addresses.map(
-      (address) => (signal: AbortSignal) =>
-        open(address, {
-          pageSize: pageSizeFor(addresses),
-          signal,
-          ...(address === rx ? { promiscuous: true } : {}),
-          ...(options.mtu === undefined ? {} : { mtu: options.mtu }),
-        }),
-    ),
+    trafficPorts(addresses, new Set([addresses.length - 1]), options),
     (devices, clock) => new Rfc2544Traffic(devices, options, writeReport, clock),
     options,
   );

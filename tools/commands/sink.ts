@@ -1,9 +1,9 @@
 /** `barewire sink PORT`: receives what a generator elsewhere sends, and accounts for it. */
 import type { Command } from 'commander';
-import { open } from '../../src/driver/registry.js';
-import { deviceAddress, pageSizeFor } from '../addresses.js';
+import { deviceAddress } from '../addresses.js';
 import { Generator } from '../generator.js';
 import { durationMs, positiveInteger } from '../option-values.js';
+import { trafficPorts } from '../traffic-ports.js';
 import { runTraffic } from '../traffic-run.js';
 
 interface Options {
@@ -11,6 +11,7 @@ interface Options {
   readonly duration?: number;
   readonly latency?: true;
   readonly mtu?: number;
+  readonly ring?: number;
   readonly expectNoLoss?: true;
   readonly json?: true;
 }
@@ -25,18 +26,15 @@ export function register(program: Command): void {
     .option('--latency', 'the sender is on this machine and sends time stamps: tell latencies')
     .option('--expect-no-loss', 'exit with status 1 where a number is missing below the highest')
     .option('--mtu <bytes>', 'largest layer 3 packet (default: what 2 KiB buffers hold)', positiveInteger)
+    .option(
+      '--ring <n>',
+      "receive descriptors of a port that checks (default: the driver's)",
+      positiveInteger,
+    )
     .option('--json', 'print JSON lines')
     .action(async (port: string, options: Options) => {
       await runTraffic(
-        [
-          (signal) =>
-            open(port, {
-              pageSize: pageSizeFor([port]),
-              promiscuous: true,
-              signal,
-              ...(options.mtu === undefined ? {} : { mtu: options.mtu }),
-            }),
-        ],
+        trafficPorts([port], new Set([0]), options),
         (devices, clock) =>
           new Generator(
             devices,

@@ -43,8 +43,26 @@ export interface ThroughputReport {
   readonly framesPerS: number;
   /** Bits a second on the wire, preamble and gap included. */
   readonly bitsPerS: number;
-  /** Lowest share of the line that lost too much; absent where none did: the line, or the sender, is the limit. */
+  /** Lowest share of the line that lost too much; absent where none did. */
   readonly tooHigh?: number;
+  /** What keeps the load from being higher: the device that lost frames, the line, or a sender that reached no more. */
+  readonly limit: 'device' | 'line' | 'sender';
+}
+
+/** A load at which frames were lost or not. */
+export interface LoadLoss {
+  /** What was asked for, and what the sender reached. */
+  readonly load: number;
+  readonly offered: number;
+  readonly lossRatio: number;
+}
+
+export interface BurstReport {
+  readonly frames: number;
+  /** No longer one was tried: it took two seconds. */
+  readonly isWhole: boolean;
+  /** Share of the line that the sender reached in it. */
+  readonly offered: number;
 }
 
 export interface SizeReport {
@@ -58,9 +76,9 @@ export interface SizeReport {
   /** At the throughput. */
   readonly latency?: HistogramSummary & { readonly jitterNs: number };
   /** By load, from the whole line down to the second one without loss. */
-  readonly losses?: readonly { readonly load: number; readonly lossRatio: number }[];
-  /** Longest burst at the rate of the line without loss, in frames; `isWhole` where no longer one was tried. */
-  readonly backToBack?: { readonly frames: number; readonly isWhole: boolean };
+  readonly losses?: readonly LoadLoss[];
+  /** Longest burst at the rate of the line without loss. */
+  readonly backToBack?: BurstReport;
 }
 
 export interface PlanOptions {
@@ -120,13 +138,14 @@ function* sizePlan(sizeBytes: number, options: PlanOptions): Generator<TrialSpec
 function throughputReport(
   { load, tooHigh }: FoundLoad,
   linePps: number,
-  { lineBitsPerS }: PlanOptions,
+  { lineBitsPerS, tolerance }: PlanOptions,
 ): ThroughputReport {
   return {
     load,
     framesPerS: load * linePps,
     bitsPerS: load * lineBitsPerS,
     ...(tooHigh === undefined ? {} : { tooHigh }),
+    limit: tooHigh !== undefined ? 'device' : load >= 1 - tolerance ? 'line' : 'sender',
   };
 }
 
@@ -159,13 +178,14 @@ function* latencyAt(
 function* lossCurve(
   sizeBytes: number,
   { trialMs }: PlanOptions,
-): Generator<TrialSpec, { load: number; lossRatio: number }[], TrialOutcome> {
-  const losses = [];
+): Generator<TrialSpec, LoadLoss[], TrialOutcome> {
+  const losses: LoadLoss[] = [];
   let clean = 0;
   for (let step = LOSS_STEPS; step > 0 && clean < 2; step--) {
     const load = step / LOSS_STEPS;
-    const lossRatio = lossRatioOf(yield { test: 'loss', sizeBytes, load, durationMs: trialMs });
-    losses.push({ load, lossRatio });
+    const outcome = yield { test: 'loss', sizeBytes, load, durationMs: trialMs };
+    const lossRatio = lossRatioOf(outcome);
+    losses.push({ load, offered: outcome.offered, lossRatio });
     clean = lossRatio === 0 ? clean + 1 : 0;
   }
   return losses;
@@ -176,19 +196,25 @@ function* longestBurst(
   sizeBytes: number,
   linePps: number,
   { tolerance }: PlanOptions,
-): Generator<TrialSpec, { frames: number; isWhole: boolean }, TrialOutcome> {
+): Generator<TrialSpec, BurstReport, TrialOutcome> {
   const longest = Math.max(1, Math.floor((linePps * LONGEST_BURST_MS) / 1000));
-  let [passed, failed] = [0, Number.POSITIVE_INFINITY];
+  let [passed, failed, offered] = [0, Number.POSITIVE_INFINITY, 1];
   let count = longest;
   for (;;) {
     const durationMs = (count * 1000) / linePps;
-    const { lost } = yield { test: 'back-to-back', sizeBytes, load: 1, durationMs, count };
-    if (lost === 0) passed = count;
+    const { lost, offered: reached } = yield {
+      test: 'back-to-back',
+      sizeBytes,
+      load: 1,
+      durationMs,
+      count,
+    };
+    if (lost === 0) [passed, offered] = [count, reached];
     else failed = count;
-    if (failed === Number.POSITIVE_INFINITY) return { frames: passed, isWhole: true };
-    if (failed - passed <= Math.max(1, passed * tolerance)) return { frames: passed, isWhole: false };
+    const isWhole = failed === Number.POSITIVE_INFINITY;
+    if (isWhole || failed - passed <= Math.max(1, passed * tolerance))
+      return { frames: passed, isWhole, offered };
     count = Math.floor((passed + failed) / 2);
-    if (count === 0) return { frames: 0, isWhole: false };
   }
 }
 
