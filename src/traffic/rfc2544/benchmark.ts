@@ -89,6 +89,8 @@ const NOT_IN_FLOW = [
 /** How often a trial is tried again in which this process was held up. */
 const MOST_AGAIN = 3;
 const SETTLE_MS = 200;
+/** What is caught up after a pause is a burst: longer ones would fill a device's buffers, and the result be ours. */
+const CATCH_UP_MS = 1;
 
 export class Rfc2544 {
   /** Frames that ports here lost, in all trials. */
@@ -215,7 +217,12 @@ export class Rfc2544 {
           ];
     // Late frames of a trial before are known by their flow number.
     const firstFlow = this.#number % MAX_FLOWS;
-    this.#trial = new Trial(ports, { clock: this.#clock, settleMs: this.#settleMs, firstFlow });
+    this.#trial = new Trial(ports, {
+      clock: this.#clock,
+      settleMs: this.#settleMs,
+      catchUpMs: CATCH_UP_MS,
+      firstFlow,
+    });
   }
 }
 
