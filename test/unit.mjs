@@ -50,7 +50,9 @@ async function runFiles(pattern = '') {
       const fileSeconds = ((performance.now() - fileStartMs) / 1000).toFixed(1);
       const [, total, passed, skipped] = SUMMARY.exec(output) ?? [];
       const ended = total !== undefined && (status === 0) === (total === passed);
-      console.log(`${file} (${fileSeconds} s)\n${output.replace(SUMMARY, '\n')}${ended ? '' : unexpectedEnd(file, status)}`);
+      console.log(
+        `${file} (${fileSeconds} s)\n${output.replace(SUMMARY, '\n')}${ended ? '' : unexpectedEnd(file, status)}`,
+      );
       sum.total += Number(total ?? 0) + (ended ? 0 : 1);
       sum.passed += Number(passed ?? 0);
       sum.skipped += Number(skipped ?? 0);
