@@ -2,6 +2,7 @@
 import type { FileHandle } from 'node:fs/promises';
 import { Readable, type Transform } from 'node:stream';
 import * as zlib from 'node:zlib';
+import type { Packing } from './identify.js';
 
 export interface ByteSource {
   /** Reads what comes next, up to the length of `into`. Resolves to the number of bytes; 0 at the end. */
@@ -76,8 +77,6 @@ export class PrefixedSource implements ByteSource {
     return this.#source.close();
   }
 }
-
-export type Packing = 'gzip' | 'zstd';
 
 // One piece at a time: a piece that waits in the stream would be lost when the next one fails.
 const UNPACKER_OPTIONS = { chunkSize: CHUNK_BYTES, readableHighWaterMark: 1 } as object;

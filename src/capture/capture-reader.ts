@@ -8,7 +8,6 @@ import { NicError } from '../errors.js';
 import {
   type ByteSource,
   FileSource,
-  type Packing,
   PrefixedSource,
   StreamSource,
   UnpackSource,
@@ -18,7 +17,7 @@ import { ByteWindow } from './byte-window.js';
 import type { FileKey } from './file-key.js';
 import { fileError, openForReading } from './files.js';
 import type { FrameDecoder, FrameView } from './frame-decoder.js';
-import { type CaptureFormat, IDENTIFY_BYTES, identify } from './identify.js';
+import { type CaptureFormat, IDENTIFY_BYTES, identify, type Packing } from './identify.js';
 import { PcapDecoder } from './pcap-decoder.js';
 import { PcapngDecoder } from './pcapng-decoder.js';
 

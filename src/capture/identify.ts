@@ -1,7 +1,7 @@
 /** Tells by its first bytes what kind of file a capture is. */
-import type { Packing } from './byte-source.js';
-
 export type CaptureFormat = 'pcap' | 'pcapng';
+
+export type Packing = 'gzip' | 'zstd';
 
 export type FileKind =
   | { readonly format: CaptureFormat }
