@@ -12,7 +12,7 @@ import koffi from 'koffi';
 export const ROOT = join(import.meta.dirname, '..', '..');
 export const CACHE = join(ROOT, '.cache');
 const SOURCES = join(ROOT, 'bench', 'native');
-const FILES = ['lockstep.h', 'device.c', 'ixy-peer.c', 'pipe-peer.c'];
+const FILES = ['lockstep.h', 'device.c', 'ixy-peer.c', 'pipe-peer.c', 'generator-peer.c'];
 const FLAGS = ['-O2', '-march=native', '-Wall', '-Wextra', '-Werror', '-shared', '-fPIC'];
 
 /** An address in C memory. */
@@ -101,4 +101,26 @@ export const native = {
     polls: number,
     batch: number,
   ) => number,
+  generatorNew: library.func(
+    'void *generator_new(uint64_t ring, uint64_t tail, uint64_t memory, uint32_t buffers, uint32_t bufferBytes, uint32_t entries)',
+  ) as (
+    ring: bigint,
+    tail: bigint,
+    memory: bigint,
+    buffers: number,
+    bufferBytes: number,
+    entries: number,
+  ) => Pointer,
+  generatorFree: library.func('void generator_free(void *generator)') as (generator: Pointer) => void,
+  generatorRun: library.func(
+    'double generator_run(void *generator, int32_t polls, int32_t batch, int32_t fields)',
+  ) as (generator: Pointer, polls: number, batch: number, fields: number) => number,
+  generatorComplete: library.func(
+    'int32_t generator_complete(uint64_t ring, uint64_t tail, uint64_t memory, uint64_t iova, uint32_t entries, uint32_t head)',
+  ) as (ring: bigint, tail: bigint, memory: bigint, iova: bigint, entries: number, head: number) => number,
+  checkerNew: library.func('void *checker_new()') as () => Pointer,
+  checkerFree: library.func('void checker_free(void *checker)') as (checker: Pointer) => void,
+  checkerRun: library.func(
+    'double checker_run(void *checker, uint64_t memory, uint32_t bufferBytes, uint32_t frames, uint32_t bytes)',
+  ) as (checker: Pointer, memory: bigint, bufferBytes: number, frames: number, bytes: number) => number,
 };
