@@ -37,7 +37,9 @@ interface Subject {
   close(): void;
 }
 
-const { values } = parseArgs({ options: { rounds: { type: 'string', default: '15' } } });
+const { values } = parseArgs({
+  options: { rounds: { type: 'string', default: '15' }, only: { type: 'string' } },
+});
 
 /** A transmit ring in DMA memory, and the device behind it. */
 class Ring {
@@ -204,7 +206,7 @@ const FIELDS: FlowOptions = {
   dstPort: '1000-2023~',
 };
 
-const subjects: Subject[] = [
+const all: Subject[] = [
   inC('C: fixed frame', FIXED, false),
   ours('fixed frame', FIXED, 'C: fixed frame'),
   inC('C: three random fields, checksums', { ...FIXED, srcIp: '10.0.0.0', srcPort: 0, dstPort: 0 }, true),
@@ -215,6 +217,9 @@ const subjects: Subject[] = [
   ...checkers(64),
   ...checkers(1514),
 ];
+
+/** With `--only NAME` nothing else has shaped the engine's code. */
+const subjects = all.filter(({ name }) => values.only === undefined || name === values.only);
 
 const rounds = new Map<string, number[]>(subjects.map(({ name }) => [name, []]));
 try {
@@ -228,7 +233,7 @@ try {
     }
   }
 } finally {
-  for (const subject of subjects) subject.close();
+  for (const subject of all) subject.close();
 }
 
 console.log(
@@ -236,7 +241,7 @@ console.log(
 );
 for (const { name, twin } of subjects) {
   const ns = rounds.get(name)!;
-  const other = twin === undefined ? undefined : rounds.get(twin)!;
+  const other = twin === undefined ? undefined : rounds.get(twin);
   const ratio =
     other === undefined
       ? ''
