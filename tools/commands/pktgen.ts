@@ -8,6 +8,7 @@ import { portsOf, type TrafficScript, writeDryRun } from '../../src/traffic/inde
 import { collectAddress, deviceAddress } from '../addresses.js';
 import { addFlowOptions, type FlowArguments, flowOf } from '../flow-options.js';
 import { Generator } from '../generator.js';
+import { openJunit } from '../junit.js';
 import { durationMs, integerBetween, positiveInteger, rate } from '../option-values.js';
 import { print } from '../output.js';
 import { loadScript } from '../script-file.js';
@@ -27,6 +28,7 @@ interface Options extends FlowArguments {
   readonly catchUp?: number;
   readonly lineRate?: number;
   readonly dryRun?: string;
+  readonly junit?: string;
   readonly force?: true;
   readonly json?: true;
 }
@@ -57,7 +59,8 @@ export function register(program: Command): void {
       '--dry-run <file>',
       'write the frames to a file (pcap, else pcapng), with the times they are due at; needs no port',
     )
-    .option('--force', 'replace the file that --dry-run names')
+    .option('--junit <file>', 'write a report for CI: a case for each phase')
+    .option('--force', 'replace the file that --dry-run or --junit names')
     .option('--mtu <bytes>', 'largest layer 3 packet (default: what 2 KiB buffers hold)', positiveInteger)
     .option(
       '--ring <n>',
@@ -83,8 +86,8 @@ async function run(ports: readonly string[], options: Options, command: Command)
     throw refused("missing required argument 'PORT'", 'Give a port, --script or --dry-run FILE.');
   if (more.length > 0)
     throw refused('more than one port', 'Give one, and --rx for a port that checks; a --script has several.');
-  if (options.force)
-    throw refused('--force is for files that are written', 'Leave it out, or give --dry-run.');
+  if (options.force && options.junit === undefined)
+    throw refused('--force is for files that are written', 'Leave it out, or give --dry-run or --junit.');
   const { rx } = options;
   if (rx === undefined) {
     for (const name of ['settle', 'ring', 'expectNoLoss'] as const) {
@@ -116,6 +119,8 @@ async function runScript(
     'expectNoLoss',
     'mtu',
     'ring',
+    'junit',
+    'force',
     'json',
     'duration',
   ];
@@ -143,6 +148,8 @@ async function generate(
   script: TrafficScript,
   options: Options,
 ): Promise<void> {
+  const { junit, force = false } = options;
+  const writeReport = junit === undefined ? undefined : openJunit(junit, force);
   await runTraffic(
     trafficPorts(addresses, checking, options),
     (devices, clock) =>
@@ -153,6 +160,7 @@ async function generate(
           batch: options.batch,
           json: options.json ?? false,
           expectNoLoss: options.expectNoLoss ?? false,
+          ...(writeReport === undefined ? {} : { writeReport }),
           ...(options.settle === undefined ? {} : { settleMs: options.settle }),
           ...(options.catchUp === undefined ? {} : { catchUpMs: options.catchUp }),
           ...(options.lineRate === undefined ? {} : { lineBitsPerS: options.lineRate }),
@@ -173,6 +181,7 @@ function dryRun(path: string, ports: readonly string[], options: Options): void 
     '--catch-up': options.catchUp,
     '--mtu': options.mtu,
     '--ring': options.ring,
+    '--junit': options.junit,
   }).filter(([, value]) => value !== undefined);
   if (given.length > 0) throw refused(`${given[0]![0]} does nothing with --dry-run`, 'Leave it out.');
   const flow = flowOf(options, options.timeStamps === true);
