@@ -136,7 +136,7 @@ function* sizePlan(sizeBytes: number, options: PlanOptions): Generator<TrialSpec
 }
 
 function throughputReport(
-  { load, tooHigh }: FoundLoad,
+  { load, tooHigh, unreached }: FoundLoad,
   linePps: number,
   { lineBitsPerS, tolerance }: PlanOptions,
 ): ThroughputReport {
@@ -145,8 +145,18 @@ function throughputReport(
     framesPerS: load * linePps,
     bitsPerS: load * lineBitsPerS,
     ...(tooHigh === undefined ? {} : { tooHigh }),
-    limit: tooHigh !== undefined ? 'device' : load >= 1 - tolerance ? 'line' : 'sender',
+    limit: limitOf(load >= 1 - tolerance, unreached, tooHigh),
   };
+}
+
+function limitOf(
+  isWhole: boolean,
+  unreached: boolean,
+  tooHigh: number | undefined,
+): ThroughputReport['limit'] {
+  if (unreached) return isWhole ? 'line' : 'sender';
+  if (tooHigh !== undefined) return 'device';
+  return isWhole ? 'line' : 'sender';
 }
 
 function* throughput(

@@ -25,6 +25,8 @@ export interface FoundLoad {
   readonly load: number;
   /** Lowest load that did not pass; undefined where all did. */
   readonly tooHigh: number | undefined;
+  /** The sender is the limit: what it reached passed, and what is above that it did not reach. */
+  readonly unreached: boolean;
 }
 
 export type LoadSearch<Found> = Generator<number, Found, Measured>;
@@ -38,17 +40,24 @@ const MOST_LOADS = 64;
  */
 export function* binarySearch(options: SearchOptions, lossRatio = 0): LoadSearch<FoundLoad> {
   let [passed, failed] = [0, Number.POSITIVE_INFINITY];
+  /** Lowest load that the sender did not reach: nothing is known of the device above what it reached instead. */
+  let ceiling = Number.POSITIVE_INFINITY;
   let load = 1;
   for (let loads = 0; loads < MOST_LOADS; loads++) {
     const { offered, passes } = yield* tried(load, options.repetitions, lossRatio);
-    if (passes) passed = Math.max(passed, offered);
-    else failed = Math.min(failed, offered);
-    // A sender that reaches no more has nothing to search above that.
+    if (!passes) failed = Math.min(failed, offered);
+    else {
+      passed = Math.max(passed, offered);
+      if (offered < load - options.tolerance) ceiling = load;
+    }
+    // The whole line passed, or all that the sender has.
     if (failed === Number.POSITIVE_INFINITY) break;
-    if (failed - passed <= options.tolerance) break;
-    load = (passed + failed) / 2;
+    const end = Math.min(failed, ceiling);
+    if (end - passed <= options.tolerance) break;
+    load = (passed + end) / 2;
   }
-  return { load: passed, tooHigh: failed === Number.POSITIVE_INFINITY ? undefined : failed };
+  const tooHigh = failed === Number.POSITIVE_INFINITY ? undefined : failed;
+  return { load: passed, tooHigh, unreached: ceiling < failed };
 }
 
 function* tried(
@@ -94,12 +103,14 @@ export function* mlrSearch(
 ): LoadSearch<FoundLoad[]> {
   const { repetitions, tolerance } = options;
   const loads = new Map<number, LoadTrials>();
+  let ceiling = Number.POSITIVE_INFINITY;
   const measure = function* (
     load: number,
   ): Generator<number, LoadTrials & { lastOffered: number }, Measured> {
     const { offered, lossRatio } = yield load;
     // Where the sender cannot reach a load, it is the one that it reached that was tried.
     const reached = offered < load - tolerance ? offered : load;
+    if (reached < load && lossRatio === 0) ceiling = Math.min(ceiling, load);
     const trials = loads.get(reached) ?? { load: reached, lossRatios: [] };
     trials.lossRatios.push(lossRatio);
     loads.set(reached, trials);
@@ -111,12 +122,12 @@ export function* mlrSearch(
   if (first.lossRatios[0]! > 0 && guess >= tolerance && guess < top) yield* measure(guess);
   for (const goal of goals) {
     for (let trials = 0; trials < MOST_LOADS * repetitions; trials++) {
-      const next = nextLoad([...loads.values()], goal, options, top);
+      const next = nextLoad([...loads.values()], goal, options, top, ceiling);
       if (next === undefined) break;
       yield* measure(next);
     }
   }
-  return goals.map((goal) => boundsOf([...loads.values()], goal, repetitions));
+  return goals.map((goal) => boundsOf([...loads.values()], goal, repetitions, ceiling));
 }
 
 /** The load to be tried for a goal; undefined where its bounds are near enough. */
@@ -125,8 +136,12 @@ function nextLoad(
   goal: SearchGoal,
   { repetitions, tolerance }: SearchOptions,
   top: number,
+  ceiling: number,
 ): number | undefined {
-  const { load: passed, tooHigh = Number.POSITIVE_INFINITY } = boundsOf(loads, goal, repetitions);
+  const bounds = boundsOf(loads, goal, repetitions, ceiling);
+  const { load: passed } = bounds;
+  const tooHigh = Math.min(bounds.tooHigh ?? Number.POSITIVE_INFINITY, ceiling);
+  if (bounds.tooHigh === undefined && ceiling !== Number.POSITIVE_INFINITY && passed >= top) return undefined;
   // One between the bounds whose trials do not decide yet comes first: those nearest to too high.
   const open = loads.filter(
     ({ load, lossRatios }) =>
@@ -156,14 +171,23 @@ function verdict(
 }
 
 /** The lowest load that is too high, and the highest below it that passes. */
-function boundsOf(loads: readonly LoadTrials[], goal: SearchGoal, repetitions: number): FoundLoad {
+function boundsOf(
+  loads: readonly LoadTrials[],
+  goal: SearchGoal,
+  repetitions: number,
+  ceiling: number,
+): FoundLoad {
   const are = (wanted: string): number[] =>
     loads
       .filter(({ lossRatios }) => verdict(lossRatios, goal, repetitions) === wanted)
       .map(({ load }) => load);
   const tooHigh = Math.min(Number.POSITIVE_INFINITY, ...are('too high'));
   const load = Math.max(0, ...are('passes').filter((passing) => passing < tooHigh));
-  return { load, tooHigh: tooHigh === Number.POSITIVE_INFINITY ? undefined : tooHigh };
+  return {
+    load,
+    tooHigh: tooHigh === Number.POSITIVE_INFINITY ? undefined : tooHigh,
+    unreached: ceiling < tooHigh,
+  };
 }
 
 /** Trials that a bisection of a range still needs, for an estimate of the time left. */

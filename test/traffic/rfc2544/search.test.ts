@@ -39,7 +39,7 @@ const searches = suite('searches for a throughput');
 
 searches('a device without loss: one trial, the whole line', () => {
   const { found, loads } = run(binarySearch(OPTIONS), () => 0);
-  assert.equal([found, loads], [{ load: 1, tooHigh: undefined }, [1]]);
+  assert.equal([found, loads], [{ load: 1, tooHigh: undefined, unreached: false }, [1]]);
   const mlr = run(mlrSearch(OPTIONS), () => 0);
   assert.equal([mlr.found.map(({ load }) => load), mlr.loads], [[1, 1], [1]]);
 });
@@ -100,11 +100,47 @@ searches('one bad trial in three does not move MLRsearch, and does move bisectio
 
 searches('a sender that reaches less than the line: what it reached is what was tried', () => {
   const { found, loads } = run(binarySearch(OPTIONS), () => 0, 0.31);
-  assert.equal([found, loads], [{ load: 0.31, tooHigh: undefined }, [1]]);
+  assert.equal([found, loads], [{ load: 0.31, tooHigh: undefined, unreached: true }, [1]]);
+  const mlr = run(mlrSearch(OPTIONS), () => 0, 0.31);
+  assert.equal([mlr.found.map(({ load }) => load), mlr.loads], [[0.31, 0.31], [1]]);
   const lossy = run(binarySearch(OPTIONS), capacity(0.2), 0.31).found;
   assert.ok(lossy.load <= 0.2 && lossy.load > 0.195 && lossy.tooHigh! <= 0.31);
   const [ndr] = run(mlrSearch(OPTIONS), capacity(0.2), 0.31).found;
   assert.ok(ndr!.load <= 0.2 && ndr!.load > 0.195, `${ndr!.load}`);
 });
+
+searches(
+  'a sender that is held up ever again: each search ends soon, and says that the sender is the limit',
+  () => {
+    fc.assert(
+      fc.property(
+        fc.array(fc.double({ min: 0.2, max: 1, noNaN: true }), { minLength: 1, maxLength: 50 }),
+        (shares) => {
+          for (const search of [binarySearch(OPTIONS), mlrSearch(OPTIONS)] as LoadSearch<unknown>[]) {
+            let trials = 0;
+            let step = search.next();
+            while (!step.done) {
+              assert.ok(trials <= 60, 'it does not end');
+              const offered = step.value * shares[trials++ % shares.length]!;
+              step = search.next({ offered, lossRatio: capacity(0.6)(offered) });
+            }
+            const [{ load, tooHigh = 1 }] = [step.value].flat() as [{ load: number; tooHigh?: number }];
+            assert.ok(load <= 0.6 + 1e-9 && load < tooHigh + 1e-9, `${load} ${tooHigh}`);
+          }
+        },
+      ),
+    );
+    // Reaches half of what is asked for, but for the first time.
+    let first = true;
+    const search = binarySearch(OPTIONS);
+    let step = search.next();
+    while (!step.done) {
+      const offered = first ? step.value : step.value / 2;
+      first = false;
+      step = search.next({ offered, lossRatio: capacity(0.6)(offered) });
+    }
+    assert.is(step.value.unreached, true);
+  },
+);
 
 searches.run();
