@@ -11,9 +11,9 @@ export function deviceAddress(text: string): string {
   return normalizeAddress(text, sysfsRoot());
 }
 
-/** Memory for the rings and buffers of these devices. An emulated one gains nothing from hugepages. */
+/** Memory for the rings and buffers of these devices. An emulated one gains nothing from hugepages, nor the kernel's. */
 export function pageSizeFor(addresses: readonly string[]): PageSize {
-  return addresses.every((address) => address.startsWith('vfio-user:')) ? '4K' : 'auto';
+  return addresses.every((address) => /^(vfio-user|xdp):/.test(address)) ? '4K' : 'auto';
 }
 
 /** Arguments `<address...>` of a command that is about PCI devices only. @throws NicError `BAD_ADDRESS` */

@@ -11,6 +11,7 @@ import type { DeviceCapabilities, DeviceId, DeviceLimits, Driver, NetDevice, Ope
 import { igb } from './igb/igb.js';
 import { ixgbe } from './ixgbe/ixgbe.js';
 import { checkOpenOptions } from './options.js';
+import { xdp } from './xdp/xdp.js';
 
 /** A family is one line here. */
 const drivers: Driver[] = [igb, ixgbe];
@@ -25,7 +26,7 @@ export interface DeviceScheme {
   open(rest: string, options: OpenOptions): Promise<NetDevice>;
 }
 
-const schemes = new Map<string, DeviceScheme>();
+const schemes = new Map<string, DeviceScheme>([[xdp.name, xdp]]);
 
 /** Lets `open` and all commands take PCI devices that a driver of yours knows. The first driver of an ID has it. */
 export function addDriver(driver: Driver): void {
@@ -65,7 +66,7 @@ export function normalizeAddress(text: string, sysfsRoot?: string): string {
   try {
     return formatDeviceAddress(parseDeviceAddress(text, sysfsRoot));
   } catch (error) {
-    if (schemes.size === 0 || !(error instanceof NicError)) throw error;
+    if (!(error instanceof NicError)) throw error;
     const forms = Array.from(schemes.values(), ({ form }) => form);
     throw new NicError(error.code, error.message, { hint: `${error.hint}, or ${forms.join(', ')}` });
   }
@@ -100,7 +101,7 @@ export function supportedDevices(): readonly SupportedDevice[] {
  * Opens a NIC, resets it, and brings its queues and link up. The link may need some seconds more: see
  * `NetDevice.waitForLink`.
  *
- * @param address `0000:03:00.0`, `03:00.0` (a PCI device bound to vfio-pci) or `vfio-user:/path/to.sock`
+ * @param address `0000:03:00.0`, `03:00.0` (a PCI device bound to vfio-pci), `vfio-user:/path/to.sock` or `xdp:eth0`
  * @throws NicError; `code` tells the step that failed and `hint` what to do
  * @example
  * await using nic = await open('0000:03:00.0', { promiscuous: true });

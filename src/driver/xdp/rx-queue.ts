@@ -1,0 +1,201 @@
+/**
+ * Receive side of a socket. The fill ring tells the kernel where free buffers are, the receive ring says which of them
+ * hold a frame. Each frame that is handed out is replaced by a free buffer, so that the kernel always has as many as the
+ * ring has entries. What the kernel says is checked: an address that it was not given, or an impossible length, is counted
+ * and dropped.
+ */
+import type { NicError } from '../../errors.js';
+import { type PacketPool, packetArray } from '../../hugepage/packet-pool.js';
+import type { RxQueue, WaitOptions } from '../device.js';
+import { PacketWait } from '../packet-wait.js';
+import type { KernelRing } from './kernel-ring.js';
+import { KERNEL_HEADROOM } from './uapi.js';
+
+export interface XdpRxQueueOptions {
+  readonly fill: KernelRing;
+  readonly rx: KernelRing;
+  readonly pool: PacketPool;
+  readonly maxFrameBytes: number;
+  /** Called when there is nothing to receive: what waits to be sent may need the kernel. */
+  readonly idle: () => void;
+  /** Begins to watch the socket for packets; may be called while it is watched. */
+  readonly arm: () => void;
+  readonly disarm: () => void;
+}
+
+export class XdpRxQueue implements RxQueue {
+  readonly size: number;
+  readonly pool: PacketPool;
+  readonly counters = { packets: 0, bytes: 0, tooLong: 0, damaged: 0, noBuffer: 0 };
+  readonly #fill: KernelRing;
+  readonly #rx: KernelRing;
+  readonly #mask: number;
+  readonly #maxFrameBytes: number;
+  readonly #idle: () => void;
+  readonly #wait: PacketWait;
+  /** 1 where the kernel may write to the buffer. */
+  readonly #armed: Uint8Array;
+  /** Offset of a buffer's address in the fill ring from where the buffer begins, in bytes; may be negative. */
+  readonly #fillOffset: number;
+  #produced = 0;
+  #consumed = 0;
+  /** Buffers that were put in place of those that the kernel named wrongly. */
+  #doubtful = 0;
+  #closed: NicError | undefined;
+
+  constructor(options: XdpRxQueueOptions) {
+    const { fill, rx, pool, maxFrameBytes, idle, arm, disarm } = options;
+    this.size = rx.size;
+    this.pool = pool;
+    this.#fill = fill;
+    this.#rx = rx;
+    this.#mask = rx.size - 1;
+    this.#maxFrameBytes = maxFrameBytes;
+    this.#idle = idle;
+    this.#armed = new Uint8Array(pool.capacity);
+    // The kernel puts a frame 256 bytes behind the address. A larger headroom it was told (see `umemHeadroom`).
+    this.#fillOffset = Math.min(0, pool.headroomBytes - KERNEL_HEADROOM);
+    this.#wait = new PacketWait({ pending: () => this.pending, arm, disarm });
+    for (let i = 0; i < this.size; i++) {
+      const buffer = this.#free();
+      if (buffer < 0) break;
+      this.#arm(buffer);
+    }
+    this.#publish();
+  }
+
+  get pending(): boolean {
+    return this.#closed === undefined && this.#rx.words[this.#rx.producer] !== this.#consumed;
+  }
+
+  receive(bufs: Uint32Array, max?: number): number {
+    const { length } = packetArray(bufs);
+    if (this.#closed !== undefined) throw this.#closed;
+    const limit = max !== undefined && max < length ? max : length;
+    const { words, producer, consumer } = this.#rx;
+    const ready = (words[producer]! - this.#consumed) >>> 0;
+    if (ready === 0) {
+      this.#idle();
+      return 0;
+    }
+    // A producer that is out of range means entries that were there before: each is checked.
+    const looks = ready < this.size ? ready : this.size;
+    const { pool, counters } = this;
+    let received = 0;
+    let bytes = 0;
+    for (let looked = 0; looked < looks && received < limit; looked++) {
+      const next = this.#free();
+      if (next < 0) {
+        counters.noBuffer++;
+        break;
+      }
+      const buffer = this.#take(next);
+      if (buffer < 0) continue;
+      bytes += pool.lengths[buffer]!;
+      bufs[received++] = buffer;
+    }
+    words[consumer] = this.#consumed;
+    this.#publish();
+    pool.owners?.taken(bufs, received);
+    counters.packets += received;
+    counters.bytes += bytes;
+    return received;
+  }
+
+  wait(options: WaitOptions = {}): Promise<boolean> {
+    return this.#wait.wait(options);
+  }
+
+  /** The socket can be read, or has an error. */
+  readable(): void {
+    this.#wait.wake();
+  }
+
+  /** Ends all waits: the interface is gone. */
+  end(why: Error): void {
+    this.#wait.close(why);
+  }
+
+  /** Gives every buffer back. The socket must be closed. */
+  close(why: NicError): void {
+    if (this.#closed !== undefined) return;
+    this.#closed = why;
+    const { pool } = this;
+    for (const [buffer, armed] of this.#armed.entries()) {
+      if (armed === 1) pool.free[pool.freeCount++] = buffer;
+    }
+    this.#wait.close(why);
+  }
+
+  /** Takes the next entry and gives the kernel `next` for its buffer. The frame's buffer, or -1 where there is no good one. */
+  #take(next: number): number {
+    const { words, entries } = this.#rx;
+    const { pool, counters } = this;
+    const at = entries + ((this.#consumed & this.#mask) << 2);
+    this.#consumed = (this.#consumed + 1) | 0;
+    // In unaligned mode the high 16 bits are an offset to the rest.
+    const high = words[at + 1]!;
+    const place = (words[at]! >>> 0) + (high >>> 16) - pool.headroomBytes;
+    const buffer = place >>> pool.bufferShift;
+    const isOurs =
+      (high & 0xffff) === 0 && place === (buffer << pool.bufferShift) >>> 0 && this.#armed[buffer] === 1;
+    if (!isOurs) {
+      counters.damaged++;
+      this.#replaceDoubtful(next);
+      return -1;
+    }
+    const lengthBytes = words[at + 2]! >>> 0;
+    if (lengthBytes === 0 || lengthBytes > this.#maxFrameBytes) {
+      if (lengthBytes === 0) counters.damaged++;
+      else counters.tooLong++;
+      this.#arm(buffer);
+      pool.free[pool.freeCount++] = next;
+      return -1;
+    }
+    this.#armed[buffer] = 0;
+    pool.lengths[buffer] = lengthBytes;
+    this.#arm(next);
+    return buffer;
+  }
+
+  /**
+   * The kernel named a buffer that it does not have. Which one it is done with nobody knows: all stay its own until the
+   * end, and it gets another, as often as the ring has entries. The fill ring may be full by then, so that is asked.
+   */
+  #replaceDoubtful(next: number): void {
+    const waiting = (this.#produced - this.#fill.words[this.#fill.consumer]!) >>> 0;
+    if (this.#doubtful++ < this.size && waiting < this.size) this.#arm(next);
+    else this.pool.free[this.pool.freeCount++] = next;
+  }
+
+  /** A free buffer, -1 where there is none. Buffer 0 has no address where the offset is negative, and is passed over. */
+  #free(): number {
+    const { pool } = this;
+    const count = pool.freeCount;
+    if (count === 0) return -1;
+    const top = pool.free[count - 1]!;
+    if (top !== 0 || this.#fillOffset === 0) {
+      pool.freeCount = count - 1;
+      return top;
+    }
+    if (count === 1) return -1;
+    const second = pool.free[count - 2]!;
+    pool.free[count - 2] = 0;
+    pool.freeCount = count - 1;
+    return second;
+  }
+
+  /** Puts a buffer into the fill ring; `#publish` tells the kernel. */
+  #arm(buffer: number): void {
+    const { words, entries } = this.#fill;
+    const at = entries + ((this.#produced & this.#mask) << 1);
+    words[at] = (buffer << this.pool.bufferShift) + this.#fillOffset;
+    words[at + 1] = 0;
+    this.#armed[buffer] = 1;
+    this.#produced = (this.#produced + 1) | 0;
+  }
+
+  #publish(): void {
+    this.#fill.words[this.#fill.producer] = this.#produced;
+  }
+}
