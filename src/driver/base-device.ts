@@ -209,5 +209,6 @@ export abstract class BaseDevice implements NetDevice {
 function describeLink(link: LinkState | undefined): string {
   if (link === undefined) return 'does not answer';
   if (!link.up) return 'no link';
+  if (link.speedMbps === 0) return 'link of unknown speed';
   return `link ${link.speedMbps} Mbit/s ${link.fullDuplex ? 'full' : 'half'} duplex`;
 }

@@ -59,7 +59,7 @@ export interface WaitOptions {
 
 export interface LinkState {
   readonly up: boolean;
-  /** 0 while the link is down. */
+  /** 0 while the link is down, and where the device does not tell (virtio). */
   readonly speedMbps: number;
   readonly fullDuplex: boolean;
 }
@@ -84,6 +84,8 @@ export interface NetStats {
   rxNoBuffer: number;
   /** Packets given to `send` that no hardware can send (too short, longer than the buffer); dropped. */
   txErrors: number;
+  /** Packets of `txPackets` that are on the ring now: the hardware has not taken them yet, or has no link to send them to. */
+  txInRing?: number;
   /** Good frames that the hardware lost because no descriptor was free: the application is too slow. */
   rxMissed?: number;
   /** Frames that arrived damaged (FCS, length, symbol errors), by the hardware's counters. */

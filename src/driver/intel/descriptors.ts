@@ -50,6 +50,7 @@ export const RX_RSS_TYPE_MASK = 0xf;
 // Transmit data.
 export const TX_COMMAND_WORD = 2;
 export const TX_STATUS_WORD = 3;
+export const TX_DTYP_MASK = 0xf << 20;
 /** DTYP 0011b: advanced transmit data. */
 export const TX_DTYP_DATA = 3 << 20;
 /** End of packet. */

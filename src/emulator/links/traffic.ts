@@ -14,6 +14,7 @@ import {
   type Port,
   UNLIMITED_ROOM,
 } from '../link.js';
+import { LinkEnd } from './link-end.js';
 
 const BROADCAST = new Uint8Array(6).fill(0xff);
 
@@ -35,7 +36,7 @@ export interface TrafficOptions {
  * Sends numbered frames while it is polled and somebody receives at the other end; until then it waits. What it
  * receives it ignores.
  */
-export class TrafficSource implements Port, Pollable {
+export class TrafficSource extends LinkEnd implements Pollable {
   /** Frames sent; the next one has this number. */
   sent = 0;
   readonly sizeBytes: number;
@@ -50,6 +51,7 @@ export class TrafficSource implements Port, Pollable {
 
   /** @throws NicError `BAD_OPTION` where no frame has that size or number of flows */
   constructor(options: TrafficOptions = {}) {
+    super();
     this.#frame = new TestFrame({
       sizeBytes: options.sizeBytes ?? MIN_FRAME_BYTES,
       flows: options.flows ?? 1,
@@ -106,21 +108,9 @@ export class TrafficSource implements Port, Pollable {
     return due;
   }
 
-  plug(out: Port | undefined): void {
+  override plug(out: Port | undefined): void {
     this.#out = out;
     this.#startNs = -1;
-  }
-
-  deliver(): boolean {
-    return true;
-  }
-
-  damaged(): void {}
-  flush(): void {}
-  carrier(): void {}
-
-  room(): number {
-    return UNLIMITED_ROOM;
   }
 }
 
@@ -145,7 +135,7 @@ export interface SinkCounters {
 }
 
 /** Checks the frames of one `TrafficSource`. */
-export class TrafficSink implements Port {
+export class TrafficSink extends LinkEnd {
   readonly #checker = new TestFrameChecker();
   readonly #numbers = new SequenceTracker();
   #reordered = 0;
@@ -170,9 +160,7 @@ export class TrafficSink implements Port {
     };
   }
 
-  plug(): void {}
-
-  deliver(memory: FrameMemory, offset: number, lengthBytes: number): boolean {
+  override deliver(memory: FrameMemory, offset: number, lengthBytes: number): boolean {
     const checker = this.#checker;
     const verdict = checker.check(memory.bytes, memory.words, offset, lengthBytes);
     if (verdict === 'foreign') {
@@ -199,15 +187,8 @@ export class TrafficSink implements Port {
     else this.#stale++;
   }
 
-  damaged(): void {
+  override damaged(): void {
     this.#corrupt++;
     this.#corruptNumberless++;
-  }
-
-  flush(): void {}
-  carrier(): void {}
-
-  room(): number {
-    return UNLIMITED_ROOM;
   }
 }
