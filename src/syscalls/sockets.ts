@@ -12,6 +12,9 @@ const C = {
   sendto: libc.func(
     'int64_t sendto(int fd, const void *data, size_t size, int flags, const void *to, uint32_t toSize)',
   ),
+  recvfrom: libc.func(
+    'int64_t recvfrom(int fd, void *data, size_t size, int flags, void *from, void *fromSize)',
+  ),
 };
 
 const SOCK_RAW = 3;
@@ -52,5 +55,11 @@ export function socketError(fd: number): number {
 /** Has the kernel look at the transmit ring of an AF_XDP socket. Returns 0 or the negative errno. */
 export function wakeTransmit(fd: number): number {
   const result = Number(C.sendto(fd, null, 0, MSG_DONTWAIT, null, 0));
+  return result < 0 ? resultOrErrno(result) : 0;
+}
+
+/** Has the kernel look at the fill ring of an AF_XDP socket. Returns 0 or the negative errno. */
+export function wakeReceive(fd: number): number {
+  const result = Number(C.recvfrom(fd, null, 0, MSG_DONTWAIT, null, null));
   return result < 0 ? resultOrErrno(result) : 0;
 }

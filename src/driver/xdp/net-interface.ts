@@ -10,6 +10,7 @@ import { tryIoctl } from '../../syscalls/ioctl.js';
 import { addressOf } from '../../syscalls/memory.js';
 import { rawSocket, setSocketOption } from '../../syscalls/sockets.js';
 import type { LinkState } from '../device.js';
+import type { KernelInterface } from './kernel.js';
 import { failedOn } from './program.js';
 
 const AF_PACKET = 17;
@@ -40,7 +41,7 @@ const ETHTOOL_GET_DRIVER = 3;
 const ETHTOOL_GET_CHANNELS = 0x3c;
 const SPEED_UNKNOWN = 0xffff_ffff;
 
-export class NetInterface {
+export class NetInterface implements KernelInterface {
   readonly name: string;
   readonly index: number;
   readonly mac: Uint8Array;

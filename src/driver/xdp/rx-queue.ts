@@ -8,8 +8,9 @@ import type { NicError } from '../../errors.js';
 import { type PacketPool, packetArray } from '../../hugepage/packet-pool.js';
 import type { RxQueue, WaitOptions } from '../device.js';
 import { PacketWait } from '../packet-wait.js';
+import { COUNTERS, COUNTERS_LENGTH } from './counters.js';
 import type { KernelRing } from './kernel-ring.js';
-import { KERNEL_HEADROOM } from './uapi.js';
+import { KERNEL_HEADROOM, RING_NEED_WAKEUP } from './uapi.js';
 
 export interface XdpRxQueueOptions {
   readonly fill: KernelRing;
@@ -18,25 +19,32 @@ export interface XdpRxQueueOptions {
   readonly maxFrameBytes: number;
   /** Called when there is nothing to receive: what waits to be sent may need the kernel. */
   readonly idle: () => void;
+  /** Has the kernel look at the fill ring. Returns 0 or the negative errno. */
+  readonly wake: () => number;
   /** Begins to watch the socket for packets; may be called while it is watched. */
   readonly arm: () => void;
   readonly disarm: () => void;
 }
 
+const { PACKETS, BYTES, NO_BUFFER, TOO_LONG, DAMAGED, WAKE_UPS } = COUNTERS;
+
 export class XdpRxQueue implements RxQueue {
   readonly size: number;
   readonly pool: PacketPool;
-  readonly counters = { packets: 0, bytes: 0, tooLong: 0, damaged: 0, noBuffer: 0 };
+  readonly counters = new Float64Array(COUNTERS_LENGTH);
   readonly #fill: KernelRing;
   readonly #rx: KernelRing;
   readonly #mask: number;
   readonly #maxFrameBytes: number;
   readonly #idle: () => void;
+  readonly #wake: () => number;
   readonly #wait: PacketWait;
   /** 1 where the kernel may write to the buffer. */
   readonly #armed: Uint8Array;
   /** Offset of a buffer's address in the fill ring from where the buffer begins, in bytes; may be negative. */
   readonly #fillOffset: number;
+  /** How far behind its place the kernel puts a frame in buffer 0, which has no room in front of it. */
+  readonly #firstShift: number;
   #produced = 0;
   #consumed = 0;
   /** Buffers that were put in place of those that the kernel named wrongly. */
@@ -44,7 +52,7 @@ export class XdpRxQueue implements RxQueue {
   #closed: NicError | undefined;
 
   constructor(options: XdpRxQueueOptions) {
-    const { fill, rx, pool, maxFrameBytes, idle, arm, disarm } = options;
+    const { fill, rx, pool, maxFrameBytes, idle, wake, arm, disarm } = options;
     this.size = rx.size;
     this.pool = pool;
     this.#fill = fill;
@@ -52,9 +60,11 @@ export class XdpRxQueue implements RxQueue {
     this.#mask = rx.size - 1;
     this.#maxFrameBytes = maxFrameBytes;
     this.#idle = idle;
+    this.#wake = wake;
     this.#armed = new Uint8Array(pool.capacity);
     // The kernel puts a frame 256 bytes behind the address. A larger headroom it was told (see `umemHeadroom`).
     this.#fillOffset = Math.min(0, pool.headroomBytes - KERNEL_HEADROOM);
+    this.#firstShift = -this.#fillOffset;
     this.#wait = new PacketWait({ pending: () => this.pending, arm, disarm });
     for (let i = 0; i < this.size; i++) {
       const buffer = this.#free();
@@ -75,6 +85,7 @@ export class XdpRxQueue implements RxQueue {
     const { words, producer, consumer } = this.#rx;
     const ready = (words[producer]! - this.#consumed) >>> 0;
     if (ready === 0) {
+      this.#wakeFill();
       this.#idle();
       return 0;
     }
@@ -86,7 +97,7 @@ export class XdpRxQueue implements RxQueue {
     for (let looked = 0; looked < looks && received < limit; looked++) {
       const next = this.#free();
       if (next < 0) {
-        counters.noBuffer++;
+        counters[NO_BUFFER]! += 1;
         break;
       }
       const buffer = this.#take(next);
@@ -97,8 +108,8 @@ export class XdpRxQueue implements RxQueue {
     words[consumer] = this.#consumed;
     this.#publish();
     pool.owners?.taken(bufs, received);
-    counters.packets += received;
-    counters.bytes += bytes;
+    counters[PACKETS]! += received;
+    counters[BYTES]! += bytes;
     return received;
   }
 
@@ -131,27 +142,27 @@ export class XdpRxQueue implements RxQueue {
   #take(next: number): number {
     const { words, entries } = this.#rx;
     const { pool, counters } = this;
+    const { bufferShift } = pool;
     const at = entries + ((this.#consumed & this.#mask) << 2);
     this.#consumed = (this.#consumed + 1) | 0;
     // In unaligned mode the high 16 bits are an offset to the rest.
     const high = words[at + 1]!;
     const place = (words[at]! >>> 0) + (high >>> 16) - pool.headroomBytes;
-    const buffer = place >>> pool.bufferShift;
-    const isOurs =
-      (high & 0xffff) === 0 && place === (buffer << pool.bufferShift) >>> 0 && this.#armed[buffer] === 1;
-    if (!isOurs) {
-      counters.damaged++;
+    const buffer = place === this.#firstShift ? 0 : place >>> bufferShift;
+    const start = place === this.#firstShift ? place : (buffer << bufferShift) >>> 0;
+    if ((high & 0xffff) !== 0 || place !== start || this.#armed[buffer] !== 1) {
+      counters[DAMAGED]! += 1;
       this.#replaceDoubtful(next);
       return -1;
     }
     const lengthBytes = words[at + 2]! >>> 0;
     if (lengthBytes === 0 || lengthBytes > this.#maxFrameBytes) {
-      if (lengthBytes === 0) counters.damaged++;
-      else counters.tooLong++;
+      counters[lengthBytes === 0 ? DAMAGED : TOO_LONG]! += 1;
       this.#arm(buffer);
       pool.free[pool.freeCount++] = next;
       return -1;
     }
+    if (place !== buffer << bufferShift) pool.frames.copyWithin(0, place, place + lengthBytes);
     this.#armed[buffer] = 0;
     pool.lengths[buffer] = lengthBytes;
     this.#arm(next);
@@ -168,34 +179,37 @@ export class XdpRxQueue implements RxQueue {
     else this.pool.free[this.pool.freeCount++] = next;
   }
 
-  /** A free buffer, -1 where there is none. Buffer 0 has no address where the offset is negative, and is passed over. */
+  /** A free buffer, -1 where there is none. */
   #free(): number {
     const { pool } = this;
     const count = pool.freeCount;
     if (count === 0) return -1;
-    const top = pool.free[count - 1]!;
-    if (top !== 0 || this.#fillOffset === 0) {
-      pool.freeCount = count - 1;
-      return top;
-    }
-    if (count === 1) return -1;
-    const second = pool.free[count - 2]!;
-    pool.free[count - 2] = 0;
     pool.freeCount = count - 1;
-    return second;
+    return pool.free[count - 1]!;
   }
 
   /** Puts a buffer into the fill ring; `#publish` tells the kernel. */
   #arm(buffer: number): void {
     const { words, entries } = this.#fill;
     const at = entries + ((this.#produced & this.#mask) << 1);
-    words[at] = (buffer << this.pool.bufferShift) + this.#fillOffset;
+    // Buffer 0 has nothing in front of it: its frames come a little behind their place, and are moved.
+    words[at] = buffer === 0 ? 0 : (buffer << this.pool.bufferShift) + this.#fillOffset;
     words[at + 1] = 0;
     this.#armed[buffer] = 1;
     this.#produced = (this.#produced + 1) | 0;
   }
 
   #publish(): void {
-    this.#fill.words[this.#fill.producer] = this.#produced;
+    // The store must be seen before the flag is looked at, or both sides would wait.
+    Atomics.store(this.#fill.words, this.#fill.producer, this.#produced);
+    this.#wakeFill();
+  }
+
+  /** Calls the kernel where it ran out of buffers and sleeps until it is told of new ones. Copy mode never asks for that. */
+  #wakeFill(): void {
+    const { words, flags } = this.#fill;
+    if ((words[flags]! & RING_NEED_WAKEUP) === 0) return;
+    this.counters[WAKE_UPS]! += 1;
+    this.#wake();
   }
 }

@@ -2,11 +2,9 @@
  * A network interface of the kernel as a NIC: one AF_XDP socket for each queue, and a program that directs the queue's
  * frames to it. Everything ends with the process, however it ends: the program's link, the filters, the sockets.
  */
-import { errnoText, NicError } from '../../errors.js';
+import { NicError } from '../../errors.js';
 import type { PacketPool } from '../../hugepage/packet-pool.js';
 import { booleanOption } from '../../options.js';
-import { watchFd } from '../../syscalls/descriptors.js';
-import { wakeTransmit } from '../../syscalls/sockets.js';
 import type { DmaBacking, DmaMapper } from '../../vfio/types.js';
 import { BaseDevice } from '../base-device.js';
 import type {
@@ -18,11 +16,13 @@ import type {
   Queues,
 } from '../device.js';
 import { type DeviceSettings, deviceSettings, multicastGroups, stationAddress } from '../options.js';
-import { Member, type NetInterface } from './net-interface.js';
-import { XdpProgram } from './program.js';
+import { sumQueues } from '../queue-counts.js';
+import { COUNTERS } from './counters.js';
+import type { InterfaceWatch, KernelInterface, KernelProgram, KernelSocket, XdpKernel } from './kernel.js';
+import { Member } from './net-interface.js';
 import { XdpRxQueue } from './rx-queue.js';
 import { XdpTxQueue } from './tx-queue.js';
-import { frameRoom, XdpSocket } from './xdp-socket.js';
+import { frameRoom } from './xdp-socket.js';
 
 const RING = { min: 64, max: 16_384, powerOfTwo: true, default: 1024 } as const;
 /** Ethernet header; with two VLAN tags. */
@@ -31,7 +31,6 @@ const L2_BYTES = 22;
 const VLAN_BYTES = 4;
 const BUFFER_SIZES = [2048, 4096];
 const DEFAULT_HEADROOM = 64;
-const LOOK_MS = 200;
 
 const CAPABILITIES: DeviceCapabilities = {
   rxMetadata: false,
@@ -63,18 +62,19 @@ export class XdpDevice extends BaseDevice {
   readonly pool: PacketPool;
   readonly maxFrameBytes: number;
   mac: Uint8Array;
-  readonly #interface: NetInterface;
+  readonly #kernel: XdpKernel;
+  readonly #interface: KernelInterface;
   readonly #firstQueue: number;
   readonly #settings: DeviceSettings;
   readonly #mapper = new UmemMapper();
-  readonly #sockets: XdpSocket[] = [];
+  readonly #sockets: KernelSocket[] = [];
   readonly #rxQueues: XdpRxQueue[] = [];
   readonly #txQueues: XdpTxQueue[] = [];
-  readonly #watches = new Map<number, () => void>();
+  readonly #watched = new Map<KernelSocket, () => void>();
   readonly #goneListeners = new Set<(error: Error) => void>();
-  #program: XdpProgram | undefined;
+  #program: KernelProgram | undefined;
   #attached = false;
-  #looking: NodeJS.Timeout | undefined;
+  #watch: InterfaceWatch | undefined;
   #gone: NicError | undefined;
   #promiscuous = false;
   #station: Uint8Array | undefined;
@@ -82,9 +82,11 @@ export class XdpDevice extends BaseDevice {
   #lastStats: NetStats | undefined;
 
   /** @throws NicError `BAD_OPTION`, `NO_MEMORY` */
-  constructor(address: string, netInterface: NetInterface, firstQueue: number, options: OpenOptions) {
+  constructor(address: string, kernel: XdpKernel, firstQueue: number, options: OpenOptions) {
     super();
+    const { netInterface } = kernel;
     this.address = address;
+    this.#kernel = kernel;
     this.#interface = netInterface;
     this.#firstQueue = firstQueue;
     this.mac = netInterface.mac;
@@ -128,16 +130,15 @@ export class XdpDevice extends BaseDevice {
   /** Attaches the program and binds the sockets. On failure the device is closed. */
   async start(): Promise<this> {
     const { queuePairs, promiscuous, signal } = this.#settings;
-    const { name, index } = this.#interface;
     try {
       this.pool.attach(this.#mapper);
       this.#attached = true;
       // Some drivers refuse a socket's wake-up while they have no program, so that comes first.
-      this.#program = new XdpProgram(name, index, this.#firstQueue + queuePairs);
+      this.#program = this.#kernel.attach(this.#firstQueue + queuePairs);
       for (let pair = 0; pair < queuePairs; pair++) await this.#addPair(this.#firstQueue + pair, signal);
       for (const [pair, { fd }] of this.#sockets.entries()) this.#program.direct(this.#firstQueue + pair, fd);
       if (promiscuous) await this.setPromiscuous(true);
-      this.#looking = setInterval(() => this.#look(), LOOK_MS).unref();
+      this.#watch = this.#kernel.watch(this.#sockets, (error) => this.#end(error));
       return this;
     } catch (error) {
       await this.close();
@@ -177,30 +178,19 @@ export class XdpDevice extends BaseDevice {
 
   stats(): NetStats {
     if (this.#lastStats !== undefined) return { ...this.#lastStats };
-    const rx = { packets: 0, bytes: 0, tooLong: 0, damaged: 0, noBuffer: 0 };
-    const tx = { packets: 0, bytes: 0, errors: 0 };
-    for (const { counters } of this.#rxQueues) addTo(rx, counters);
-    for (const { counters } of this.#txQueues) addTo(tx, counters);
-    let missed = 0;
+    if (this.#gone !== undefined) throw this.#gone;
+    const sums = sumQueues(this.#rxQueues, this.#txQueues, COUNTERS);
+    const txInRing = this.#txQueues.reduce((sum, queue) => sum + queue.inRing, 0);
+    let rxMissed = 0;
     for (const socket of this.#sockets) {
       const { rxDropped, rxRingFull, fillRingEmpty, txInvalid } = socket.statistics();
       // In copy mode each frame that finds the fill ring empty counts in both; the rest did not fit a buffer.
       const noBuffer = Math.min(rxDropped, fillRingEmpty);
-      missed += rxRingFull + noBuffer;
-      rx.tooLong += rxDropped - noBuffer;
-      tx.errors += txInvalid;
+      rxMissed += rxRingFull + noBuffer;
+      sums.rxTooLong += rxDropped - noBuffer;
+      sums.txErrors += txInvalid;
     }
-    return {
-      rxPackets: rx.packets,
-      rxBytes: rx.bytes,
-      rxTooLong: rx.tooLong,
-      rxDamaged: rx.damaged,
-      rxNoBuffer: rx.noBuffer,
-      rxMissed: missed,
-      txPackets: tx.packets,
-      txBytes: tx.bytes,
-      txErrors: tx.errors,
-    };
+    return { ...sums, txInRing, rxMissed };
   }
 
   onGone(listener: (error: Error) => void): () => void {
@@ -215,10 +205,9 @@ export class XdpDevice extends BaseDevice {
   }
 
   protected async shutDown(): Promise<void> {
-    clearInterval(this.#looking);
-    for (const stop of this.#watches.values()) stop();
-    this.#watches.clear();
-    if (this.#sockets.length > 0) this.#lastStats = this.stats();
+    this.#watch?.stop();
+    this.#unwatchAll();
+    if (this.#sockets.length > 0 && this.#gone === undefined) this.#lastStats = this.stats();
     this.#program?.close();
     for (const socket of this.#sockets) socket.close();
     for (const queue of [...this.#rxQueues, ...this.#txQueues]) queue.close(this.closedError());
@@ -231,18 +220,18 @@ export class XdpDevice extends BaseDevice {
   async #addPair(queue: number, signal: AbortSignal | undefined): Promise<void> {
     const { pool, maxFrameBytes } = this;
     const { rxRingSize, txRingSize } = this.#settings;
-    const { name, index } = this.#interface;
-    const socket = new XdpSocket({ name, pool, memoryAddress: this.#mapper.address, rxRingSize, txRingSize });
+    const memoryAddress = this.#mapper.address;
+    const socket = this.#kernel.openSocket({ pool, memoryAddress, rxRingSize, txRingSize });
     this.#sockets.push(socket);
-    await socket.bind(index, queue, { signal, closed: this.closed });
-    const { fd, tx, completion, rx, fill } = socket;
+    await socket.bind(this.#interface.index, queue, { signal, closed: this.closed });
+    const { tx, completion, rx, fill } = socket;
     const sender = new XdpTxQueue({
       tx,
       completion,
       pool,
       minFrameBytes: HEADER_BYTES,
       maxFrameBytes,
-      wake: () => wakeTransmit(fd),
+      wake: () => socket.wakeTransmit(),
     });
     const receiver = new XdpRxQueue({
       rx,
@@ -250,26 +239,32 @@ export class XdpDevice extends BaseDevice {
       pool,
       maxFrameBytes,
       idle: () => sender.kick(),
-      arm: () => this.#watch(fd, receiver),
-      disarm: () => this.#unwatch(fd),
+      wake: () => socket.wakeReceive(),
+      arm: () => this.#arm(socket, receiver),
+      disarm: () => this.#disarm(socket),
     });
     this.#txQueues.push(sender);
     this.#rxQueues.push(receiver);
   }
 
-  #watch(fd: number, receiver: XdpRxQueue): void {
-    if (this.#watches.has(fd) || this.#gone !== undefined) return;
-    const stop = watchFd(fd, { readable: true }, false, () => {
+  #arm(socket: KernelSocket, receiver: XdpRxQueue): void {
+    if (this.#watched.has(socket) || this.#gone !== undefined) return;
+    const stop = socket.watch(() => {
       // Readable without a packet: an error, which would be told again and again.
-      if (!receiver.pending) this.#look();
+      if (!receiver.pending) this.#watch?.look();
       receiver.readable();
     });
-    this.#watches.set(fd, stop);
+    this.#watched.set(socket, stop);
   }
 
-  #unwatch(fd: number): void {
-    this.#watches.get(fd)?.();
-    this.#watches.delete(fd);
+  #disarm(socket: KernelSocket): void {
+    this.#watched.get(socket)?.();
+    this.#watched.delete(socket);
+  }
+
+  #unwatchAll(): void {
+    for (const stop of this.#watched.values()) stop();
+    this.#watched.clear();
   }
 
   #setGroups(add: boolean, groups: readonly Uint8Array[] | 'all'): void {
@@ -277,33 +272,10 @@ export class XdpDevice extends BaseDevice {
     else for (const group of groups) this.#interface.setMember(add, Member.GROUP, group);
   }
 
-  /** An interface that is deleted says nothing by itself, so it is asked now and then. */
-  #look(): void {
+  #end(error: NicError): void {
     if (this.#gone !== undefined || this.closed.aborted) return;
-    let error: NicError | undefined;
-    try {
-      if (!this.#interface.isUp()) {
-        error = new NicError('DEVICE_GONE', `Interface ${this.#interface.name} was brought down`, {
-          path: this.address,
-          hint: `ip link set dev ${this.#interface.name} up, and open it again.`,
-        });
-      } else {
-        const errno = this.#sockets.map((socket) => socket.error()).find((one) => one !== 0);
-        if (errno !== undefined) {
-          error = new NicError('DEVICE_GONE', `The socket on ${this.#interface.name} has ended`, {
-            path: this.address,
-            errno,
-            hint: `The kernel says ${errnoText(errno)}: was the interface deleted or set up anew?`,
-          });
-        }
-      }
-    } catch (cause) {
-      error = cause as NicError;
-    }
-    if (error === undefined) return;
     this.#gone = error;
-    for (const stop of this.#watches.values()) stop();
-    this.#watches.clear();
+    this.#unwatchAll();
     for (const queue of this.#rxQueues) queue.end(error);
     for (const listener of [...this.#goneListeners]) listener(error);
     this.#goneListeners.clear();
@@ -349,10 +321,4 @@ function checkBuffers(
           : `Lower its MTU: ip link set dev NAME mtu ${largest - L2_BYTES}`,
     },
   );
-}
-
-function addTo<T extends Record<string, number>>(sums: T, more: Readonly<T>): void {
-  for (const name of Object.keys(sums) as (keyof T & string)[]) {
-    (sums as Record<string, number>)[name]! += more[name]!;
-  }
 }

@@ -4,7 +4,7 @@
  */
 import { NicError } from '../../errors.js';
 import type { PacketPool } from '../../hugepage/packet-pool.js';
-import { closeFd } from '../../syscalls/descriptors.js';
+import { closeFd, watchFd } from '../../syscalls/descriptors.js';
 import { memlockLimitBytes } from '../../syscalls/limits.js';
 import { type Mapping, munmap } from '../../syscalls/memory.js';
 import {
@@ -13,9 +13,12 @@ import {
   rawSocket,
   setSocketOption,
   socketError,
+  wakeReceive,
+  wakeTransmit,
 } from '../../syscalls/sockets.js';
 import type { WaitOptions } from '../device.js';
 import { until } from '../until.js';
+import type { KernelSocket } from './kernel.js';
 import { ADDRESS_SHIFT, DESCRIPTOR_SHIFT, type KernelRing, mapRing, parseOffsets } from './kernel-ring.js';
 import { failedOn } from './program.js';
 import {
@@ -48,7 +51,7 @@ export interface XdpSocketOptions {
   readonly txRingSize: number;
 }
 
-export class XdpSocket {
+export class XdpSocket implements KernelSocket {
   readonly fd: number;
   readonly rx: KernelRing;
   readonly tx: KernelRing;
@@ -113,6 +116,7 @@ export class XdpSocket {
       return result === -EBUSY ? undefined : true;
     };
     await until(look, { ...options, timeoutMs: BUSY_MS });
+    options.signal?.throwIfAborted();
     if (result === -EBUSY) {
       throw new NicError('ALREADY_OPEN', `Queue ${queue} of ${this.#name} has an AF_XDP socket already`, {
         syscall: 'bind(AF_XDP)',
@@ -127,6 +131,21 @@ export class XdpSocket {
   /** An error that waits on the socket, 0 where there is none. */
   error(): number {
     return socketError(this.fd);
+  }
+
+  /** Calls back when there is something to receive. Returns a function that ends it. */
+  watch(onReadable: () => void): () => void {
+    return watchFd(this.fd, { readable: true }, false, onReadable);
+  }
+
+  /** Has the kernel look at the transmit ring. Returns 0 or the negative errno. */
+  wakeTransmit(): number {
+    return wakeTransmit(this.fd);
+  }
+
+  /** Has the kernel look at the fill ring. Returns 0 or the negative errno. */
+  wakeReceive(): number {
+    return wakeReceive(this.fd);
   }
 
   statistics(): XdpStatistics {

@@ -4,7 +4,7 @@ import { NicError } from '../../errors.js';
 import { interfaceUses } from '../../pci/interface-use.js';
 import { SYSFS_ROOT } from '../../pci/sysfs.js';
 import type { NetDevice, OpenOptions } from '../device.js';
-import { NetInterface } from './net-interface.js';
+import { LinuxKernel } from './kernel.js';
 import { XdpDevice } from './xdp-device.js';
 
 const FORM = 'xdp:INTERFACE[/QUEUE]';
@@ -19,7 +19,8 @@ export const xdp = {
   async open(rest: string, options: OpenOptions): Promise<NetDevice> {
     const address = `xdp:${rest}`;
     const { name, queue } = parseXdpAddress(rest);
-    const netInterface = new NetInterface(name);
+    const kernel = new LinuxKernel(address, name);
+    const { netInterface } = kernel;
     try {
       refuseDefaultRoute(address, name);
       if (queue >= netInterface.queuePairs) {
@@ -32,7 +33,7 @@ export const xdp = {
           },
         );
       }
-      return await new XdpDevice(address, netInterface, queue, options).start();
+      return await new XdpDevice(address, kernel, queue, options).start();
     } catch (error) {
       netInterface.close();
       throw error;

@@ -76,7 +76,7 @@ async function startFwd(...options: readonly string[]): Promise<Background> {
 
 function assertPings(count: number): void {
   const text = run('ping', ['-q', '-c', `${count}`, '-i', '0.01', '-W', '5', ADDRESS_B], { netns: A });
-  assert.match(text, new RegExp(`\\b${count} received`));
+  assert.match(text, new RegExp(`\\b${count} received`), text);
 }
 
 /** TCP from one namespace to the other: both ends have the same SHA-256. */
