@@ -8,13 +8,19 @@ import { connectQueues, type Forwarder } from '../../src/forward/forwarder.js';
 import type { PacketPool } from '../../src/hugepage/packet-pool.js';
 import { deviceAddress, pageSizeFor } from '../addresses.js';
 import { EmulatedPorts, type PortTraffic, trafficLine } from '../emulated-ports.js';
+import {
+  defaultRouteOption,
+  type InterfaceOptions,
+  interfaceOptions,
+  onlyOption,
+} from '../interface-options.js';
 import { durationMs, integerBetween, positiveInteger, rate } from '../option-values.js';
 import { print } from '../output.js';
 import { type Stop, stopOnSignals } from '../stop-signals.js';
 import { checkTap, Tap, type TapOptions } from '../tap.js';
 import { runTraffic, type Traffic } from '../traffic-run.js';
 
-interface Options extends TapOptions {
+interface Options extends TapOptions, InterfaceOptions {
   readonly batch: number;
   readonly ring?: number;
   readonly queues: number;
@@ -60,6 +66,8 @@ export function register(program: Command): void {
     .option('--capture-filter <text>', "only these, in tcpdump's language: 'udp port 53'")
     .option('--snap-length <bytes>', 'keep so much of each frame', integerBetween(1, MAX_FRAME_BYTES))
     .option('--force', 'replace the file of --capture')
+    .addOption(onlyOption())
+    .addOption(defaultRouteOption())
     .option('--touch', 'read and rewrite a byte of every packet')
     .option('--json', 'print JSON lines')
     .action(run);
@@ -118,10 +126,12 @@ async function forward(
   stop?: Stop,
 ): Promise<void> {
   const { queues, ring, mtu } = options;
+  const ofInterface = interfaceOptions(addresses, options);
   // The first port makes the pool, large enough for both.
   let pool: PacketPool | undefined;
   const openers = addresses.map((address) => async (signal: AbortSignal): Promise<NetDevice> => {
     const device = await open(address, {
+      ...ofInterface(address),
       ...(pool === undefined ? { buffersForDevices: addresses.length } : { pool }),
       pageSize: pageSizeFor(addresses),
       ...(ring === undefined ? {} : { rxRingSize: ring, txRingSize: ring }),

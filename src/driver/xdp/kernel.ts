@@ -2,6 +2,7 @@
  * What a device asks of the kernel: an interface, sockets on its queues, the program that directs frames to them. Tests put
  * rings of their own in its place.
  */
+import type { Filter } from '../../capture/filter/index.js';
 import { errnoText, NicError } from '../../errors.js';
 import type { LinkState } from '../device.js';
 import type { KernelRing } from './kernel-ring.js';
@@ -63,15 +64,21 @@ export interface KernelSocket {
 /** The kernel under one device. */
 export interface XdpKernel {
   readonly netInterface: KernelInterface;
-  /** @param queues one more than the highest queue that gets a socket @throws NicError as `XdpProgram` */
-  attach(queues: number): KernelProgram;
+  /**
+   * Has the kernel run the program on what arrives.
+   * @param queues one more than the highest queue that gets a socket
+   * @param only frames that go to the sockets; without it all of these queues
+   * @throws NicError as `XdpProgram`
+   */
+  attach(queues: number, only?: Filter): KernelProgram;
   /** @throws NicError as `XdpSocket` */
   openSocket(options: Omit<XdpSocketOptions, 'name'>): KernelSocket;
-  /** Calls back once when the interface or a socket has ended. Returns a function that looks now, and one that stops. */
+  /** Calls back once when the interface or a socket has ended. */
   watch(sockets: readonly KernelSocket[], onGone: (error: NicError) => void): InterfaceWatch;
 }
 
 export interface InterfaceWatch {
+  /** Looks now. */
   look(): void;
   stop(): void;
 }
@@ -87,9 +94,9 @@ export class LinuxKernel implements XdpKernel {
     this.netInterface = new NetInterface(name);
   }
 
-  attach(queues: number): KernelProgram {
+  attach(queues: number, only?: Filter): KernelProgram {
     const { name, index } = this.netInterface;
-    return new XdpProgram(name, index, queues);
+    return new XdpProgram(name, index, queues, only);
   }
 
   openSocket(options: Omit<XdpSocketOptions, 'name'>): KernelSocket {

@@ -1,12 +1,16 @@
 /**
- * The program that runs in the kernel for each frame that arrives: a frame of a queue that has a socket goes to the
- * socket, any other takes its usual way. It is attached by a link that ends with its descriptor, so with the process.
- * Specification: linux/bpf.h; Documentation/bpf/standardization/instruction-set.rst.
+ * Loads the program of `redirect-program.ts` and attaches it to an interface, by a link that ends with its descriptor, so with
+ * the process, also after SIGKILL. Nothing is pinned.
+ * Specification: linux/bpf.h; Documentation/bpf/.
  */
+import type { Filter } from '../../capture/filter/index.js';
 import { NicError } from '../../errors.js';
 import { bpf } from '../../syscalls/bpf.js';
 import { closeFd } from '../../syscalls/descriptors.js';
-import { addressOf } from '../../syscalls/memory.js';
+import { INSTRUCTION_BYTES } from './bpf-assembler.js';
+import { bpfAttributes, type Field, still } from './bpf-attributes.js';
+import { programOwner } from './program-owner.js';
+import { redirectProgram } from './redirect-program.js';
 
 /** Commands of bpf(2). */
 const MAP_CREATE = 0;
@@ -17,17 +21,15 @@ const LINK_CREATE = 28;
 const MAP_TYPE_XSKMAP = 17;
 const PROG_TYPE_XDP = 6;
 const ATTACH_XDP = 37;
-const XDP_PASS = 2;
-const HELPER_REDIRECT_MAP = 51;
-/** Offset of `rx_queue_index` in `struct xdp_md`. */
-const RX_QUEUE_INDEX = 16;
 
 /** Flags of attaching: by the kernel's general code, by the interface's driver. */
 const ATTACH_GENERIC = 2;
 const ATTACH_NATIVE = 4;
 
-const INSTRUCTION_BYTES = 8;
-const LOG_BYTES = 64 * 1024;
+/** The verifier's words about a program that it refuses: of a long one they are long. */
+const LOG_BYTES = 1 << 20;
+/** Offset of the program's name in the attributes of PROG_LOAD. */
+const PROGRAM_NAME = 48;
 const { EBUSY, EEXIST, EINVAL, EOPNOTSUPP, EPERM, EACCES, ERANGE } = {
   EBUSY: 16,
   EEXIST: 17,
@@ -37,46 +39,6 @@ const { EBUSY, EEXIST, EINVAL, EOPNOTSUPP, EPERM, EACCES, ERANGE } = {
   EACCES: 13,
   ERANGE: 34,
 };
-
-/** Opcodes (class, source and size in one byte). */
-const LOAD_WORD = 0x61;
-const LOAD_IMMEDIATE_64 = 0x18;
-const MOVE_IMMEDIATE = 0xb7;
-const CALL = 0x85;
-const EXIT = 0x95;
-/** Source register of LOAD_IMMEDIATE_64: the immediate is the descriptor of a map. */
-const PSEUDO_MAP_FD = 1;
-
-/** One instruction: opcode, destination and source register, offset, immediate. */
-export function instruction(
-  code: number,
-  to: number,
-  from: number,
-  offset: number,
-  immediate: number,
-): Uint8Array {
-  const view = new DataView(new ArrayBuffer(INSTRUCTION_BYTES));
-  view.setUint8(0, code);
-  view.setUint8(1, (from << 4) | to);
-  view.setInt16(2, offset, true);
-  view.setInt32(4, immediate, true);
-  return new Uint8Array(view.buffer);
-}
-
-/** `return bpf_redirect_map(&sockets, context->rx_queue_index, XDP_PASS)`. */
-export function redirectProgram(mapFd: number): Uint8Array {
-  return Uint8Array.from(
-    [
-      instruction(LOAD_WORD, 2, 1, RX_QUEUE_INDEX, 0),
-      instruction(LOAD_IMMEDIATE_64, 1, PSEUDO_MAP_FD, 0, mapFd),
-      // The high half of the 64 bits.
-      instruction(0, 0, 0, 0, 0),
-      instruction(MOVE_IMMEDIATE, 3, 0, 0, XDP_PASS),
-      instruction(CALL, 0, 0, 0, HELPER_REDIRECT_MAP),
-      instruction(EXIT, 0, 0, 0, 0),
-    ].flatMap((one) => [...one]),
-  );
-}
 
 /** The program on an interface, and the map that it looks sockets up in. */
 export class XdpProgram {
@@ -91,13 +53,14 @@ export class XdpProgram {
    * Loads the program and attaches it.
    * @param name of the interface, for messages
    * @param queues one more than the highest queue that gets a socket
+   * @param only frames that go to the sockets; without it all of these queues
    * @throws NicError `NO_PERMISSION`, `ALREADY_OPEN` where the interface has a program, `UNSUPPORTED_DEVICE`, `SYSCALL`
    */
-  constructor(name: string, interfaceIndex: number, queues: number) {
+  constructor(name: string, interfaceIndex: number, queues: number, only?: Filter) {
     this.#name = name;
     this.#mapFd = createMap(name, queues);
     try {
-      const programFd = loadProgram(name, redirectProgram(this.#mapFd));
+      const programFd = loadProgram(name, redirectProgram(this.#mapFd, only));
       try {
         const attached = attach(name, programFd, interfaceIndex);
         this.#linkFd = attached.fd;
@@ -114,9 +77,9 @@ export class XdpProgram {
 
   /** Has frames of a queue go to a socket. @throws NicError `SYSCALL` */
   direct(queue: number, socketFd: number): void {
-    const key = fixed(Uint32Array.of(queue));
-    const value = fixed(Uint32Array.of(socketFd));
-    const attributes = attributesOf(
+    const key = still(Uint32Array.of(queue));
+    const value = still(Uint32Array.of(socketFd));
+    const attributes = bpfAttributes(
       32,
       [[0, this.#mapFd]],
       [
@@ -137,39 +100,40 @@ export class XdpProgram {
   }
 }
 
-function createMap(name: string, queues: number): number {
+/** A map of sockets by queue. Returns its descriptor. @throws NicError as `XdpProgram` */
+export function createMap(name: string, queues: number): number {
   const fields: Field[] = [
     [0, MAP_TYPE_XSKMAP],
     [4, 4],
     [8, 4],
     [12, queues],
   ];
-  const fd = bpf(MAP_CREATE, attributesOf(48, fields, []));
+  const fd = bpf(MAP_CREATE, bpfAttributes(48, fields, []));
   if (fd < 0) throw failedOn(name, 'bpf(BPF_MAP_CREATE)', fd);
   return fd;
 }
 
-function loadProgram(name: string, code: Uint8Array): number {
+/** Has the verifier look at a program. Returns its descriptor. @throws NicError `SYSCALL` with the verifier's words in the hint */
+export function loadProgram(name: string, code: Uint8Array): number {
   const log = new Uint8Array(new ArrayBuffer(LOG_BYTES));
   const license = new Uint8Array(new ArrayBuffer(128));
   license.set(new TextEncoder().encode('MIT'));
-  const instructions = fixed(code);
-  const load = (logLevel: number): number =>
-    bpf(
-      PROG_LOAD,
-      attributesOf(
-        72,
-        [
-          [0, PROG_TYPE_XDP],
-          [4, code.length / INSTRUCTION_BYTES],
-          [24, logLevel],
-          [28, logLevel * LOG_BYTES],
-          [68, ATTACH_XDP],
-        ],
-        [[8, instructions], [16, license], ...(logLevel === 0 ? [] : ([[32, log]] as const))],
-        new TextEncoder().encode('barewire'),
-      ),
+  const instructions = still(code);
+  const load = (logLevel: number): number => {
+    const attributes = bpfAttributes(
+      72,
+      [
+        [0, PROG_TYPE_XDP],
+        [4, code.length / INSTRUCTION_BYTES],
+        [24, logLevel],
+        [28, logLevel * LOG_BYTES],
+        [68, ATTACH_XDP],
+      ],
+      [[8, instructions], [16, license], ...(logLevel === 0 ? [] : ([[32, log]] as const))],
     );
+    attributes.set(new TextEncoder().encode('barewire'), PROGRAM_NAME);
+    return bpf(PROG_LOAD, attributes);
+  };
   const fd = load(0);
   if (fd >= 0) return fd;
   if (-fd === EPERM) throw failedOn(name, 'bpf(BPF_PROG_LOAD)', fd);
@@ -193,7 +157,7 @@ function attach(name: string, programFd: number, index: number): { fd: number; m
   ] as const) {
     result = bpf(
       LINK_CREATE,
-      attributesOf(
+      bpfAttributes(
         48,
         [
           [0, programFd],
@@ -211,12 +175,12 @@ function attach(name: string, programFd: number, index: number): { fd: number; m
   if (errno === EBUSY || errno === EEXIST) {
     throw new NicError(
       'ALREADY_OPEN',
-      `${name} has an XDP program already: of another Barewire, or of another tool`,
+      `${name} has an XDP program already: ${programOwner(index) ?? 'whose, this process may not ask'}`,
       {
         syscall: 'bpf(BPF_LINK_CREATE)',
         errno,
         path: name,
-        hint: `"bpftool net" and "ip -details link show dev ${name}" tell whose it is. An interface takes one program: end the other one first.`,
+        hint: `"bpftool net" and "ip -details link show dev ${name}" tell more. An interface takes one program: end that one first.`,
       },
     );
   }
@@ -229,30 +193,6 @@ function attach(name: string, programFd: number, index: number): { fd: number; m
     });
   }
   throw failedOn(name, 'bpf(BPF_LINK_CREATE)', result);
-}
-
-type Field = readonly [offset: number, value: number];
-
-/** `union bpf_attr`: fields of 32 bits, pointers, and a program's name. */
-function attributesOf(
-  sizeBytes: number,
-  fields: readonly Field[],
-  pointers: readonly (readonly [offset: number, bytes: Uint8Array])[],
-  programName?: Uint8Array,
-): Uint8Array {
-  const view = new DataView(new ArrayBuffer(Math.max(sizeBytes, 128)));
-  for (const [offset, value] of fields) view.setUint32(offset, value, true);
-  for (const [offset, bytes] of pointers) view.setBigUint64(offset, addressOf(bytes), true);
-  const bytes = new Uint8Array(view.buffer);
-  if (programName !== undefined) bytes.set(programName, 48);
-  return bytes;
-}
-
-/** A copy whose memory does not move. */
-function fixed(array: Uint8Array | Uint32Array): Uint8Array {
-  const copy = new Uint8Array(new ArrayBuffer(Math.max(array.byteLength, 128)));
-  copy.set(new Uint8Array(array.buffer, array.byteOffset, array.byteLength));
-  return copy;
 }
 
 /** The error of a call about an interface; a lack of rights is named as what it is. */

@@ -2,6 +2,7 @@
  * A network interface of the kernel as a NIC: one AF_XDP socket for each queue, and a program that directs the queue's
  * frames to it. Everything ends with the process, however it ends: the program's link, the filters, the sockets.
  */
+import { type Filter, parseFilter } from '../../capture/filter/index.js';
 import { NicError } from '../../errors.js';
 import type { PacketPool } from '../../hugepage/packet-pool.js';
 import { booleanOption } from '../../options.js';
@@ -38,6 +39,7 @@ const CAPABILITIES: DeviceCapabilities = {
   txOffloads: 0,
   rxTimes: false,
   interrupts: true,
+  sharesInterface: true,
 };
 
 /** What the pool is to the device: memory at an address. There is no IOMMU of ours between. */
@@ -66,6 +68,7 @@ export class XdpDevice extends BaseDevice {
   readonly #interface: KernelInterface;
   readonly #firstQueue: number;
   readonly #settings: DeviceSettings;
+  readonly #only: Filter | undefined;
   readonly #mapper = new UmemMapper();
   readonly #sockets: KernelSocket[] = [];
   readonly #rxQueues: XdpRxQueue[] = [];
@@ -89,6 +92,7 @@ export class XdpDevice extends BaseDevice {
     this.#kernel = kernel;
     this.#interface = netInterface;
     this.#firstQueue = firstQueue;
+    this.#only = options.only === undefined ? undefined : parseFilter(options.only);
     this.mac = netInterface.mac;
     this.limits = {
       rxRing: RING,
@@ -134,7 +138,7 @@ export class XdpDevice extends BaseDevice {
       this.pool.attach(this.#mapper);
       this.#attached = true;
       // Some drivers refuse a socket's wake-up while they have no program, so that comes first.
-      this.#program = this.#kernel.attach(this.#firstQueue + queuePairs);
+      this.#program = this.#kernel.attach(this.#firstQueue + queuePairs, this.#only);
       for (let pair = 0; pair < queuePairs; pair++) await this.#addPair(this.#firstQueue + pair, signal);
       for (const [pair, { fd }] of this.#sockets.entries()) this.#program.direct(this.#firstQueue + pair, fd);
       if (promiscuous) await this.setPromiscuous(true);

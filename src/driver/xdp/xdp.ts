@@ -22,7 +22,7 @@ export const xdp = {
     const kernel = new LinuxKernel(address, name);
     const { netInterface } = kernel;
     try {
-      refuseDefaultRoute(address, name);
+      if (options.takeDefaultRoute !== true && options.only === undefined) refuseDefaultRoute(address, name);
       if (queue >= netInterface.queuePairs) {
         throw new NicError(
           'BAD_ADDRESS',
@@ -54,12 +54,11 @@ export function parseXdpAddress(rest: string): { readonly name: string; readonly
 
 /** All frames of the interface go to us: a connection over which somebody is logged in would be cut. */
 function refuseDefaultRoute(address: string, name: string): void {
-  if (process.env.BAREWIRE_XDP_FORCE === '1') return;
   const host = { sysfsRoot: SYSFS_ROOT, procRoot: '/proc', networkInterfaces };
   const reason = interfaceUses(name, host).find((use) => use.includes('default route'));
   if (reason === undefined) return;
   throw new NicError('INTERFACE_IN_USE', `${name} ${reason}, and all its frames would go to this process`, {
     path: address,
-    hint: 'Take another interface. If nobody needs it: BAREWIRE_XDP_FORCE=1.',
+    hint: 'Take another interface, or only some frames: only, --only. If nobody needs it: takeDefaultRoute, --take-default-route.',
   });
 }

@@ -2,8 +2,9 @@
 import { suite } from 'uvu';
 import * as assert from 'uvu/assert';
 import { normalizeAddress, open } from '../../../src/driver/registry.js';
+import { instruction } from '../../../src/driver/xdp/bpf-assembler.js';
 import { parseOffsets } from '../../../src/driver/xdp/kernel-ring.js';
-import { instruction, redirectProgram } from '../../../src/driver/xdp/program.js';
+import { redirectProgram } from '../../../src/driver/xdp/redirect-program.js';
 import { parseStatistics, socketAddress, umemReg } from '../../../src/driver/xdp/uapi.js';
 import { parseXdpAddress } from '../../../src/driver/xdp/xdp.js';
 import { frameRoom } from '../../../src/driver/xdp/xdp-socket.js';

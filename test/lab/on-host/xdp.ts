@@ -10,14 +10,22 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { suite } from 'uvu';
 import * as assert from 'uvu/assert';
+import { parseFilter } from '../../../src/capture/filter/index.js';
+import { instruction, Op } from '../../../src/driver/xdp/bpf-assembler.js';
+import { createMap, loadProgram } from '../../../src/driver/xdp/program.js';
+import { redirectProgram } from '../../../src/driver/xdp/redirect-program.js';
 import { closeFd } from '../../../src/syscalls/descriptors.js';
 import { rawSocket } from '../../../src/syscalls/sockets.js';
+import { expectError } from '../../support/expect-error.js';
+import { MATCHES } from '../../support/filter-samples.js';
 import { attempt, type Background, type Outcome, run, sleep, start, waitFor } from '../processes.js';
+import { parseTotals } from '../totals.js';
 
 const LAB = join(import.meta.dirname, '..');
 const BAREWIRE = join(LAB, '../../tools/barewire.js');
 const [A, M, B] = ['a', 'm', 'b'].map((name) => `bw-xdp-${process.pid}-${name}`) as [string, string, string];
 const ADDRESS_B = '198.18.77.2';
+const ADDRESS_M = '198.18.77.3';
 const AF_XDP = 44;
 const MIB = 2 ** 20;
 const FRAMES = 1_000_000;
@@ -45,6 +53,12 @@ function removeNamespaces(): void {
   for (const namespace of [A, M, B]) attempt('ip', ['netns', 'del', namespace]);
 }
 
+/** Has A and B compute their checksums. */
+function turnChecksumsOff(): void {
+  run(process.execPath, [join(LAB, 'checksums-off.js'), 'a0'], { netns: A });
+  run(process.execPath, [join(LAB, 'checksums-off.js'), 'b0'], { netns: B });
+}
+
 /** Makes both pairs anew, with so many queues. */
 function makeWires(queues = 1): void {
   for (const name of ['p0', 'p1']) attempt('ip', ['-n', M, 'link', 'del', name]);
@@ -58,12 +72,11 @@ function makeWires(queues = 1): void {
     run('ip', ['-n', namespace, 'addr', 'add', address, 'dev', outer]);
     run('ip', ['-n', namespace, 'link', 'set', outer, 'up']);
     run('ip', ['-n', M, 'link', 'set', inner, 'up']);
-    run(process.execPath, [join(LAB, 'checksums-off.js'), outer], { netns: namespace });
   }
 }
 
-function barewire(args: readonly string[], env: Readonly<Record<string, string>> = {}): Outcome {
-  return attempt(process.execPath, [BAREWIRE, ...args], { netns: M, env });
+function barewire(args: readonly string[]): Outcome {
+  return attempt(process.execPath, [BAREWIRE, ...args], { netns: M });
 }
 
 async function startFwd(...options: readonly string[]): Promise<Background> {
@@ -74,8 +87,8 @@ async function startFwd(...options: readonly string[]): Promise<Background> {
   return fwd;
 }
 
-function assertPings(count: number): void {
-  const text = run('ping', ['-q', '-c', `${count}`, '-i', '0.01', '-W', '5', ADDRESS_B], { netns: A });
+function assertPings(count: number, from = A, target = ADDRESS_B): void {
+  const text = run('ping', ['-q', '-c', `${count}`, '-i', '0.01', '-W', '5', target], { netns: from });
   assert.match(text, new RegExp(`\\b${count} received`), text);
 }
 
@@ -114,10 +127,15 @@ const xdp = suite(reason === undefined ? 'AF_XDP on veth' : `AF_XDP on veth: ski
 const test = reason === undefined ? xdp : xdp.skip;
 xdp.after(removeNamespaces);
 let fwd: Background | undefined;
+let map = -1;
+xdp.before(() => {
+  if (reason === undefined) map = createMap('p0', 1);
+});
 xdp.after.each(() => fwd?.kill('SIGKILL'));
 
 test('fwd carries ping 100 of 100 and 64 MiB of TCP each way; its sums agree; nothing is left behind', async () => {
   makeWires();
+  turnChecksumsOff();
   assert.is(hasProgram('p0'), false);
   fwd = await startFwd();
   assert.is(hasProgram('p0'), true);
@@ -126,7 +144,8 @@ test('fwd carries ping 100 of 100 and 64 MiB of TCP each way; its sums agree; no
   await assertTcp(B, A, '198.18.77.1');
   const second = barewire(['pktgen', 'xdp:p0', '--count', '1']);
   assert.is(second.status, 1);
-  assert.match(second.stderr, 'p0 has an XDP program already');
+  assert.match(second.stderr, 'p0 has an XDP program already: program "barewire" (id ');
+  assert.match(second.stderr, /of process \d+ \(.*barewire\.js fwd xdp:p0 xdp:p1/);
   const outcome = await fwd.stop('SIGINT');
   assert.is(outcome.status, 0, outcome.stderr);
   const [p0, p1] = totalsOf(outcome);
@@ -219,6 +238,48 @@ for (const [what, args, message] of [
   });
 }
 
+test('--only: what the filter takes comes here, the rest stays with the kernel', async () => {
+  makeWires();
+  run('ip', ['-n', M, 'addr', 'add', `${ADDRESS_M}/24`, 'dev', 'p0']);
+  const args = ['capture', 'xdp:p0', '--only', 'udp port 9 or vlan 7', '--count', '150'];
+  const capture = start(process.execPath, [BAREWIRE, ...args], { netns: M });
+  await waitFor('the program', () => hasProgram('p0'));
+  // The kernel of M answers: a login over the interface would go on.
+  assertPings(20, A, ADDRESS_M);
+  run(process.execPath, [BAREWIRE, 'pktgen', 'xdp:a0', '--count', '150'], { netns: A });
+  const { status, stdout, stderr } = await capture.ended;
+  assert.is(status, 0, stderr);
+  assert.match(stderr, 'captured 150 of 150 frames');
+  assert.is(stdout.match(/UDP|udp/g)?.length, 150, stdout.slice(0, 500));
+});
+
+test('the verifier takes every kind of filter; what it refuses is told in its own words', () => {
+  for (const [text] of MATCHES) closeFd(loadProgram('p0', redirectProgram(map, parseFilter(text))));
+  const long = Array.from({ length: 250 }, (_, i) => `src or dst port ${i}`).join(' or ');
+  closeFd(loadProgram('p0', redirectProgram(map, parseFilter(long))));
+  // A program that gives no result.
+  const error = expectError('SYSCALL', () => loadProgram('p0', instruction(Op.EXIT, 0, 0, 0, 0)));
+  assert.match(error.hint!, 'R0 !read_ok');
+  assert.match(error.hint!, 'processed 1 insns');
+});
+
+test('the conformance of NetDevice', () => {
+  const namespace = `${M}-c`;
+  run('ip', ['netns', 'add', namespace]);
+  try {
+    const program = join(LAB, 'xdp-conformance.js');
+    const { status, stdout } = attempt(process.execPath, ['--enable-source-maps', program], {
+      netns: namespace,
+    });
+    assert.is(status, 0, stdout);
+    const { passed, failed } = parseTotals(stdout)!;
+    assert.is(failed, 0);
+    assert.ok(passed > 90, `${passed} tests`);
+  } finally {
+    run('ip', ['netns', 'del', namespace]);
+  }
+});
+
 test('two queues', async () => {
   makeWires(2);
   fwd = await startFwd('--queues', '2');
@@ -239,7 +300,9 @@ test('refuses an interface that is down, one with the default route, and one who
   const refused = barewire(pktgen);
   assert.is(refused.status, 1);
   assert.match(refused.stderr, 'p1 carries the IPv4 default route');
-  assert.is(barewire(pktgen, { BAREWIRE_XDP_FORCE: '1' }).status, 0);
+  assert.match(refused.stderr, '--take-default-route');
+  assert.is(barewire([...pktgen, '--take-default-route']).status, 0);
+  assert.is(barewire([...pktgen, '--only', 'udp port 9']).status, 0);
   run('ip', ['-n', M, 'link', 'set', 'p0', 'mtu', '9000']);
   assert.match(barewire(['pktgen', 'xdp:p0', '--count', '1']).stderr, 'frames of up to 9014 bytes');
   run('ip', ['-n', M, 'link', 'set', 'p0', 'down']);
