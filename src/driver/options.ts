@@ -25,6 +25,7 @@ const KNOWN = [
   'rxRingSize',
   'txRingSize',
   'queuePairs',
+  'symmetricRss',
   'mtu',
   'promiscuous',
   'buffers',
@@ -41,7 +42,14 @@ const KNOWN = [
 ] as const satisfies readonly (keyof OpenOptions)[];
 
 const OWN_POOL = ['buffers', 'buffersForDevices', 'bufferSizeBytes', 'headroomBytes', 'debug'] as const;
-const FLAGS = ['promiscuous', 'debug', 'rxMetadata', 'vlanStrip', 'takeDefaultRoute'] as const;
+const FLAGS = [
+  'promiscuous',
+  'debug',
+  'rxMetadata',
+  'vlanStrip',
+  'symmetricRss',
+  'takeDefaultRoute',
+] as const;
 const OF_SHARED_INTERFACES = ['only', 'takeDefaultRoute'] as const;
 
 /** Smallest layer 3 packet that an IPv4 link has to carry (RFC 791, 3.2), largest that its length field can say. */
@@ -56,6 +64,7 @@ export interface DeviceSettings {
   readonly rxRingSize: number;
   readonly txRingSize: number;
   readonly queuePairs: number;
+  readonly symmetricRss: boolean;
   readonly promiscuous: boolean;
   readonly rxMetadata: boolean;
   readonly vlanStrip: boolean;
@@ -135,6 +144,7 @@ export function deviceSettings(
     rxRingSize,
     txRingSize,
     queuePairs,
+    symmetricRss: options.symmetricRss ?? false,
     promiscuous: options.promiscuous ?? false,
     rxMetadata: options.rxMetadata ?? false,
     vlanStrip: options.vlanStrip ?? false,

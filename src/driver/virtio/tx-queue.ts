@@ -85,7 +85,10 @@ export class VirtioTxQueue implements TxQueue {
     };
     const { state, minBytes, spanBytes } = loop;
     this.#unusual = new UnusualSends({
-      ...{ pool, size: this.size, minBytes, spanBytes, counters: this.counters, errors: ERRORS },
+      ...{ pool, size: this.size, minBytes, spanBytes },
+      countError: () => {
+        this.counters[ERRORS]! += 1;
+      },
       room: () => state[FREE]!,
       send: (bufs, count) => this.#send(bufs, count),
       reclaim: () => this.reclaim(),

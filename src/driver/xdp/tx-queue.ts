@@ -56,7 +56,10 @@ export class XdpTxQueue implements TxQueue {
     const loop: TxQueue['send'] = (bufs, count, start) => this.#send(bufs, count, start);
     this.#unusual = new UnusualSends({
       ...{ pool, size: this.size, minBytes: minFrameBytes, spanBytes: this.#spanBytes },
-      ...{ counters: this.counters, errors: ERRORS, send: loop },
+      send: loop,
+      countError: () => {
+        this.counters[ERRORS]! += 1;
+      },
       room: () => this.size - this.#inFlight,
       reclaim: () => this.reclaim(),
     });
