@@ -1,6 +1,7 @@
-/** Options of ports that stay with the kernel (`xdp:eth0`): what comes here, and whether to insist. */
+/** Options for ports that are interfaces of the kernel: what comes here, and whether to insist. */
 import { Option } from 'commander';
 import type { OpenOptions } from '../src/driver/device.js';
+import { isSharedInterface } from '../src/driver/registry.js';
 import { NicError } from '../src/errors.js';
 
 export interface InterfaceOptions {
@@ -8,13 +9,14 @@ export interface InterfaceOptions {
   readonly takeDefaultRoute?: true;
 }
 
-const SCHEME = 'xdp:';
-
 /** The options of a command that takes such ports. */
 export const onlyOption = (): Option =>
-  new Option('--only <text>', "xdp: what comes here, in tcpdump's language; the rest is the kernel's");
+  new Option(
+    '--only <text>',
+    "of an interface, what comes here, in tcpdump's language; the rest is the kernel's",
+  );
 export const defaultRouteOption = (): Option =>
-  new Option('--take-default-route', 'xdp: take an interface although the default route goes over it');
+  new Option('--take-default-route', 'take an interface although the default route goes over it');
 
 /** What `open` gets of them, for each of a command's ports. @throws NicError `BAD_OPTION` where no port is of that kind */
 export function interfaceOptions(
@@ -22,13 +24,17 @@ export function interfaceOptions(
   { only, takeDefaultRoute }: InterfaceOptions,
 ): (address: string) => Pick<OpenOptions, 'only' | 'takeDefaultRoute'> {
   const given = only === undefined ? takeDefaultRoute && '--take-default-route' : '--only';
-  if (given !== undefined && !addresses.some((address) => address.startsWith(SCHEME))) {
-    throw new NicError('BAD_OPTION', `${given} is for interfaces of the kernel, and no port is one`, {
-      hint: 'Leave it out, or give an address such as xdp:eth0.',
-    });
+  if (given !== undefined && !addresses.some(isSharedInterface)) {
+    throw new NicError(
+      'BAD_OPTION',
+      `${given} is for interfaces that stay with the kernel, and no port is one`,
+      {
+        hint: 'Leave it out.',
+      },
+    );
   }
   return (address) =>
-    address.startsWith(SCHEME)
+    isSharedInterface(address)
       ? {
           ...(only === undefined ? {} : { only }),
           ...(takeDefaultRoute === undefined ? {} : { takeDefaultRoute }),

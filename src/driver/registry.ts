@@ -24,6 +24,8 @@ export interface DeviceScheme {
   readonly name: string;
   /** How such an address looks, for messages: `xdp:INTERFACE`. */
   readonly form: string;
+  /** Its devices are interfaces that the kernel keeps: `only` and `takeDefaultRoute` are for them. Default false. */
+  readonly sharesInterface?: boolean;
   /** @param rest of the address, behind the colon. The options' types are checked */
   open(rest: string, options: OpenOptions): Promise<NetDevice>;
 }
@@ -58,6 +60,11 @@ export function threadFamily(name: string): ThreadFamily {
   throw new NicError('BAD_OPTION', `No driver of this thread knows queues of the family ${name}`, {
     hint: 'A thread knows the drivers that it added itself: call addDriver there as well.',
   });
+}
+
+/** Whether the kernel keeps what the address names, so that `open` takes `only` and `takeDefaultRoute`. */
+export function isSharedInterface(address: string): boolean {
+  return schemeOf(address)?.scheme.sharesInterface ?? false;
 }
 
 /** The scheme of an address and the rest behind the colon; undefined for a PCI address or a vfio-user socket. */

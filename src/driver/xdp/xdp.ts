@@ -14,6 +14,7 @@ const ADDRESS = /^([^/\s:]{1,15})(?:\/([0-9]{1,4}))?$/;
 export const xdp = {
   name: 'xdp',
   form: FORM,
+  sharesInterface: true,
 
   /** @throws NicError as `XdpDevice`; `BAD_ADDRESS`; `INTERFACE_IN_USE` where the default route goes over it */
   async open(rest: string, options: OpenOptions): Promise<NetDevice> {
