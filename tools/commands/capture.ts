@@ -9,11 +9,17 @@ import { open } from '../../src/driver/registry.js';
 import { describeFrame } from '../../src/packet/describe.js';
 import { deviceAddress, pageSizeFor } from '../addresses.js';
 import { checkOutput, interfaceOf, openOutput, TIMES_COMMENT } from '../capture-output.js';
+import {
+  defaultRouteOption,
+  type InterfaceOptions,
+  interfaceOptions,
+  onlyOption,
+} from '../interface-options.js';
 import { durationMs, integerBetween, positiveInteger } from '../option-values.js';
 import { print } from '../output.js';
 import { runTraffic, type Traffic } from '../traffic-run.js';
 
-export interface CaptureOptions {
+export interface CaptureOptions extends InterfaceOptions {
   readonly write?: string;
   readonly format?: 'pcap' | 'pcapng';
   readonly force?: true;
@@ -48,10 +54,13 @@ export function register(program: Command): void {
     .option('--no-promiscuous', 'only frames that are addressed to the port')
     .option('--ring <n>', "receive descriptors (default: the driver's)", positiveInteger)
     .option('--mtu <bytes>', 'largest layer 3 packet (default: what 2 KiB buffers hold)', positiveInteger)
+    .addOption(onlyOption())
+    .addOption(defaultRouteOption())
     .action(run);
 }
 
 async function run(port: string, options: CaptureOptions): Promise<void> {
+  const ofInterface = interfaceOptions([port], options);
   const filter = options.filter === undefined ? undefined : compileFilter(options.filter);
   if (options.write !== undefined) checkOutput(options.write, options);
   let capture: Capture | undefined;
@@ -63,6 +72,7 @@ async function run(port: string, options: CaptureOptions): Promise<void> {
             pageSize: pageSizeFor([port]),
             promiscuous: options.promiscuous,
             signal,
+            ...ofInterface(port),
             ...(options.ring === undefined ? {} : { rxRingSize: options.ring }),
             ...(options.mtu === undefined ? {} : { mtu: options.mtu }),
           }),

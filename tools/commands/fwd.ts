@@ -17,6 +17,12 @@ import {
   type PortQueues,
 } from '../forward-queues.js';
 import { ForwardWorkers } from '../forward-workers.js';
+import {
+  defaultRouteOption,
+  type InterfaceOptions,
+  interfaceOptions,
+  onlyOption,
+} from '../interface-options.js';
 import { durationMs, integerBetween, positiveInteger, rate } from '../option-values.js';
 import { print } from '../output.js';
 import { type Stop, stopOnSignals } from '../stop-signals.js';
@@ -25,7 +31,7 @@ import { runTraffic, type Traffic } from '../traffic-run.js';
 
 const FLOWS_PER_QUEUE = 4;
 
-interface Options extends TapOptions {
+interface Options extends TapOptions, InterfaceOptions {
   readonly batch: number;
   readonly ring?: number;
   readonly queues?: number;
@@ -85,6 +91,8 @@ export function register(program: Command): void {
     .option('--capture-filter <text>', "only these, in tcpdump's language: 'udp port 53'")
     .option('--snap-length <bytes>', 'keep so much of each frame', integerBetween(1, MAX_FRAME_BYTES))
     .option('--force', 'replace the file of --capture')
+    .addOption(onlyOption())
+    .addOption(defaultRouteOption())
     .option('--touch', 'read and rewrite a byte of every packet')
     .option('--json', 'print JSON lines')
     .action(run);
@@ -167,10 +175,12 @@ async function forward(
 ): Promise<void> {
   const { ring, mtu } = options;
   const makeHook = await loadHook(hookUrl(options));
+  const ofInterface = interfaceOptions(addresses, options);
   // The first port makes the pool, large enough for both.
   let pool: PacketPool | undefined;
   const openers = addresses.map((address) => async (signal: AbortSignal): Promise<NetDevice> => {
     const device = await open(address, {
+      ...ofInterface(address),
       ...(pool === undefined ? { buffersForDevices: addresses.length } : { pool }),
       pageSize: pageSizeFor(addresses),
       ...(ring === undefined ? {} : { rxRingSize: ring, txRingSize: ring }),

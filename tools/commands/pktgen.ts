@@ -6,12 +6,18 @@ import { open } from '../../src/driver/registry.js';
 import { NicError } from '../../src/errors.js';
 import { TestFrame } from '../../src/packet/test-frame.js';
 import { deviceAddress, pageSizeFor } from '../addresses.js';
+import {
+  defaultRouteOption,
+  type InterfaceOptions,
+  interfaceOptions,
+  onlyOption,
+} from '../interface-options.js';
 import { durationMs, integerBetween, macAddress, positiveInteger, rate } from '../option-values.js';
 import { Pace } from '../pace.js';
 import type { ReportPort } from '../traffic-report.js';
 import { runTraffic, type Traffic } from '../traffic-run.js';
 
-interface Options {
+interface Options extends InterfaceOptions {
   readonly size: number;
   readonly mtu?: number;
   readonly rate?: number;
@@ -40,14 +46,18 @@ export function register(program: Command): void {
       macAddress,
     )
     .option('--batch <n>', 'most frames sent at a time', integerBetween(1, 256), 32)
+    .addOption(onlyOption())
+    .addOption(defaultRouteOption())
     .option('--json', 'print JSON lines')
     .action(async (port: string, options: Options) => {
+      const ofInterface = interfaceOptions([port], options);
       await runTraffic(
         [
           (signal) =>
             open(port, {
               pageSize: pageSizeFor([port]),
               signal,
+              ...ofInterface(port),
               ...(options.mtu === undefined ? {} : { mtu: options.mtu }),
             }),
         ],
