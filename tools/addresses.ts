@@ -11,6 +11,11 @@ export function deviceAddress(text: string): string {
   return normalizeAddress(text, sysfsRoot());
 }
 
+/** Arguments `<address...>`: one more. */
+export function collectAddress(text: string, before: readonly string[] = []): string[] {
+  return [...before, deviceAddress(text)];
+}
+
 /** A PCI address in its normal spelling. */
 const PCI = /^[0-9a-f]+:[0-9a-f]{2}:[0-9a-f]{2}\.[0-7]$/;
 
