@@ -55,6 +55,11 @@ const RULES: readonly { readonly files: RegExp; readonly may: readonly RegExp[] 
     ],
   },
   {
+    // A filter becomes a program of the kernel's.
+    files: /^src\/driver\/xdp\//,
+    may: [/^src\/capture\/filter\/index$/, /^src\/(driver|packet|hugepage|vfio|pci|syscalls)\//, BASE],
+  },
+  {
     files: /^src\/driver\//,
     may: [/^src\/(driver|packet|hugepage|vfio|pci|syscalls)\//, BASE],
   },

@@ -4,6 +4,7 @@ import { Command } from 'commander';
 import * as bind from './commands/bind.js';
 import * as capture from './commands/capture.js';
 import * as emulate from './commands/emulate.js';
+import * as extcap from './commands/extcap.js';
 import * as fwd from './commands/fwd.js';
 import * as list from './commands/list.js';
 import * as pktgen from './commands/pktgen.js';
@@ -37,6 +38,7 @@ export async function main(args: readonly string[]): Promise<number> {
   sink.register(program);
   rfc2544.register(program);
   emulate.register(program);
+  extcap.register(program);
 
   const output = watchOutput();
   const status = await run(program, args);

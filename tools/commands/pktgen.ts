@@ -8,6 +8,7 @@ import { portsOf, type TrafficScript, writeDryRun } from '../../src/traffic/inde
 import { collectAddress, deviceAddress } from '../addresses.js';
 import { addFlowOptions, type FlowArguments, flowOf } from '../flow-options.js';
 import { Generator } from '../generator.js';
+import { defaultRouteOption, type InterfaceOptions, onlyOption } from '../interface-options.js';
 import { openJunit } from '../junit.js';
 import { durationMs, integerBetween, positiveInteger, rate } from '../option-values.js';
 import { print } from '../output.js';
@@ -15,7 +16,7 @@ import { loadScript } from '../script-file.js';
 import { trafficPorts } from '../traffic-ports.js';
 import { runTraffic } from '../traffic-run.js';
 
-interface Options extends FlowArguments {
+interface Options extends FlowArguments, InterfaceOptions {
   readonly mtu?: number;
   readonly ring?: number;
   readonly duration?: number;
@@ -68,6 +69,8 @@ export function register(program: Command): void {
       positiveInteger,
     )
     .option('--batch <n>', 'most frames sent at a time', integerBetween(1, 256), 32)
+    .addOption(onlyOption())
+    .addOption(defaultRouteOption())
     .option('--json', 'print JSON lines')
     .action(run);
 }
@@ -123,6 +126,8 @@ async function runScript(
     'force',
     'json',
     'duration',
+    'only',
+    'takeDefaultRoute',
   ];
   const idle = command.options.find(
     (option) =>
@@ -148,10 +153,11 @@ async function generate(
   script: TrafficScript,
   options: Options,
 ): Promise<void> {
+  const ports = trafficPorts(addresses, checking, options);
   const { junit, force = false } = options;
   const writeReport = junit === undefined ? undefined : openJunit(junit, force);
   await runTraffic(
-    trafficPorts(addresses, checking, options),
+    ports,
     (devices, clock) =>
       new Generator(
         devices,
@@ -182,6 +188,8 @@ function dryRun(path: string, ports: readonly string[], options: Options): void 
     '--mtu': options.mtu,
     '--ring': options.ring,
     '--junit': options.junit,
+    '--only': options.only,
+    '--take-default-route': options.takeDefaultRoute,
   }).filter(([, value]) => value !== undefined);
   if (given.length > 0) throw refused(`${given[0]![0]} does nothing with --dry-run`, 'Leave it out.');
   const flow = flowOf(options, options.timeStamps === true);

@@ -14,12 +14,18 @@ import { parseIpv4 } from '../../src/packet/addresses.js';
 import { readU32 } from '../../src/packet/bytes.js';
 import { collectAddress, pageSizeFor } from '../addresses.js';
 import { GapHistogram, octaveLines, shortTime } from '../gap-histogram.js';
+import {
+  defaultRouteOption,
+  type InterfaceOptions,
+  interfaceOptions,
+  onlyOption,
+} from '../interface-options.js';
 import { durationMs, macAddress, positiveInteger, rate, stationMac } from '../option-values.js';
 import { print, warn } from '../output.js';
 import { leftOutText, ReplaySource } from '../replay-source.js';
 import { runTraffic, type Traffic } from '../traffic-run.js';
 
-export interface ReplayOptions {
+export interface ReplayOptions extends InterfaceOptions {
   readonly speed: number;
   readonly rate?: number;
   readonly burst?: true;
@@ -75,6 +81,8 @@ export function register(program: Command): void {
     )
     .option('--mtu <bytes>', 'largest layer 3 packet (default: what 2 KiB buffers hold)', positiveInteger)
     .option('--duration <time>', 'stop after this time: 10 (seconds), 250ms, 5m', durationMs)
+    .addOption(onlyOption())
+    .addOption(defaultRouteOption())
     .option('--json', 'print JSON lines')
     .action(run);
 }
@@ -86,6 +94,7 @@ async function run(file: string, addresses: readonly string[], options: ReplayOp
       hint: 'Give a second port and what leaves by the first: --split "src net 10.0.0.0/8"; or neither.',
     });
   }
+  const ofInterface = interfaceOptions(addresses, options);
   const filter = options.filter === undefined ? undefined : compileFilter(options.filter);
   const portOf = splitter(options.split);
   const reader = await openInput(file, options.loop);
@@ -97,6 +106,7 @@ async function run(file: string, addresses: readonly string[], options: ReplayOp
         const device = await open(address, {
           pageSize: pageSizeFor(addresses),
           signal,
+          ...ofInterface(address),
           ...(first === undefined ? { buffersForDevices: addresses.length } : { pool: first.pool }),
           ...(options.mtu === undefined ? {} : { mtu: options.mtu }),
         });

@@ -13,6 +13,7 @@ import {
 } from '../../src/traffic/index.js';
 import { deviceAddress } from '../addresses.js';
 import { addAddressOptions, type FlowArguments, flowOf } from '../flow-options.js';
+import { defaultRouteOption, type InterfaceOptions, onlyOption } from '../interface-options.js';
 import { type JunitCase, openJunit } from '../junit.js';
 import { durationMs, integerBetween, positiveInteger, rate } from '../option-values.js';
 import { print } from '../output.js';
@@ -21,7 +22,7 @@ import { AlreadyReported } from '../run-command.js';
 import { trafficPorts } from '../traffic-ports.js';
 import { runTraffic, type Traffic } from '../traffic-run.js';
 
-interface Options extends FlowArguments {
+interface Options extends FlowArguments, InterfaceOptions {
   readonly sizes?: readonly number[];
   readonly tests?: readonly Rfc2544Test[];
   readonly search: 'binary' | 'mlr';
@@ -78,6 +79,8 @@ export function register(program: Command): void {
       "receive descriptors of a port that checks (default: the driver's)",
       positiveInteger,
     )
+    .addOption(onlyOption())
+    .addOption(defaultRouteOption())
     .option('--json', 'print JSON lines')
     .action(run);
 }
@@ -88,10 +91,11 @@ async function run(tx: string, rx: string, options: Options): Promise<void> {
     throw new NicError('BAD_OPTION', '--force is for files that are written', {
       hint: 'Leave it out, or give --junit.',
     });
-  const writeReport = junit === undefined ? undefined : openJunit(junit, force);
   const addresses = tx === rx ? [tx] : [tx, rx];
+  const ports = trafficPorts(addresses, new Set([addresses.length - 1]), options);
+  const writeReport = junit === undefined ? undefined : openJunit(junit, force);
   await runTraffic(
-    trafficPorts(addresses, new Set([addresses.length - 1]), options),
+    ports,
     (devices, clock) => new Rfc2544Traffic(devices, options, writeReport, clock),
     options,
   );

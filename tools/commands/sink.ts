@@ -2,11 +2,12 @@
 import type { Command } from 'commander';
 import { deviceAddress } from '../addresses.js';
 import { Generator } from '../generator.js';
+import { defaultRouteOption, type InterfaceOptions, onlyOption } from '../interface-options.js';
 import { durationMs, positiveInteger } from '../option-values.js';
 import { trafficPorts } from '../traffic-ports.js';
 import { runTraffic } from '../traffic-run.js';
 
-interface Options {
+interface Options extends InterfaceOptions {
   readonly count?: number;
   readonly duration?: number;
   readonly latency?: true;
@@ -31,6 +32,8 @@ export function register(program: Command): void {
       "receive descriptors of a port that checks (default: the driver's)",
       positiveInteger,
     )
+    .addOption(onlyOption())
+    .addOption(defaultRouteOption())
     .option('--json', 'print JSON lines')
     .action(async (port: string, options: Options) => {
       await runTraffic(
