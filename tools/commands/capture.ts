@@ -42,7 +42,7 @@ export function register(program: Command): void {
   program
     .command('capture')
     .description('show the frames that a port receives, or write them to a file (pcapng, pcap)')
-    .argument('<PORT>', 'PCI address or vfio-user:/path.sock', deviceAddress)
+    .argument('<PORT>', 'PCI address, xdp:eth0 or vfio-user:/a.sock', deviceAddress)
     .option(
       '-w, --write <file>',
       'write to a file: pcapng, or pcap where its name ends in .pcap; - is stdout',

@@ -50,7 +50,7 @@ export function register(program: Command): void {
     .option('--fifo <path>', 'the pipe')
     .option(
       '--port <address>',
-      'for the interface "barewire": PCI address or vfio-user:/path.sock',
+      'for the interface "barewire": PCI address, xdp:eth0 or vfio-user:/a.sock',
       deviceAddress,
     )
     .option('--snap-length <bytes>', 'keep so much of each frame', integerBetween(1, MAX_FRAME_BYTES))

@@ -53,7 +53,7 @@ export function register(program: Command): void {
     .description('forward all frames between two ports, both ways')
     .argument(
       '[A]',
-      'first port: PCI address or vfio-user:/path.sock (default: emulated ports)',
+      'first port: PCI address, xdp:eth0 or vfio-user:/a.sock (default: emulated ports)',
       deviceAddress,
     )
     .argument('[B]', 'second port', deviceAddress)

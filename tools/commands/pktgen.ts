@@ -40,7 +40,11 @@ export function register(program: Command): void {
   const command = program
     .command('pktgen')
     .description('send frames, and account for those that arrive')
-    .argument('[PORT...]', 'PCI address or vfio-user:/path.sock; several with --script', collectAddress);
+    .argument(
+      '[PORT...]',
+      'PCI address, xdp:eth0 or vfio-user:/a.sock; several with --script',
+      collectAddress,
+    );
   addFlowOptions(command)
     .option('--duration <time>', 'stop after this time: 10 (seconds), 250ms, 5m', durationMs)
     .option('--script <file>', 'traffic.ts or .mjs with flows of its own, see docs/traffic.md')

@@ -52,7 +52,7 @@ export function register(program: Command): void {
     .command('replay')
     .description('send the frames of a capture (pcap, pcapng, also packed with gzip) with their gaps')
     .argument('<FILE>', 'the capture; - is stdin')
-    .argument('<PORT...>', 'PCI address or vfio-user:/path.sock; two with --split', collectAddress)
+    .argument('<PORT...>', 'PCI address, xdp:eth0 or vfio-user:/a.sock; two with --split', collectAddress)
     .option('--speed <x>', 'so many times faster than captured: 2, 0.5', factor, 1)
     .addOption(
       new Option('--rate <pps>', 'frames per second in place of the gaps, such as 250k')

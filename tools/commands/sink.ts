@@ -25,7 +25,7 @@ export function register(program: Command): void {
   program
     .command('sink')
     .description('check the test frames that arrive')
-    .argument('<PORT>', 'PCI address or vfio-user:/path.sock', deviceAddress)
+    .argument('<PORT>', 'PCI address, xdp:eth0 or vfio-user:/a.sock', deviceAddress)
     .option('--count <n>', 'stop when so many have come, each counted once', positiveInteger)
     .option('--duration <time>', 'stop after this time: 10 (seconds), 250ms, 5m', durationMs)
     .option('--latency', 'the sender is on this machine and sends time stamps: tell latencies')
