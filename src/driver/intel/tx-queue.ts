@@ -49,6 +49,11 @@ const NO_BUFFER = -1;
 /** `#context` before the first context descriptor: no context has this value. */
 const NO_CONTEXT = -1;
 const COMMAND = TX_DTYP_DATA | TX_EOP | TX_IFCS | TX_DEXT;
+/**
+ * Word 2 of a legacy descriptor. Word 3 gets the length above bit 14 as in an advanced one: there are CSS and VLAN, which
+ * count only with IC and VLE (82574 datasheet 7.2.3). So both kinds have one loop.
+ */
+const LEGACY_COMMAND = TX_EOP | TX_IFCS;
 
 export interface IntelTxQueueOptions {
   /** Four words a descriptor; the number of descriptors is a power of two, at least 64. */
@@ -58,6 +63,8 @@ export interface IntelTxQueueOptions {
   readonly pool: PacketPool;
   /** Longest frame, at most what a buffer holds. Default: just that. */
   readonly maxFrameBytes?: number;
+  /** Legacy descriptors, which have no offloads; default: advanced ones. */
+  readonly legacy?: boolean;
 }
 
 export class IntelTxQueue implements TxQueue {
@@ -67,6 +74,8 @@ export class IntelTxQueue implements TxQueue {
   readonly counters = new Float64Array(STATE_LENGTH);
   /** A function of its own for each queue: see instantiate.ts. */
   send: TxQueue['send'];
+  /** Absent where the descriptors have no offloads. */
+  readonly sendOffloaded?: (bufs: Uint32Array, count: number, start?: number) => number;
   readonly #send: TxQueue['send'];
   readonly #loop: TxLoop;
   /** Packets of a call that sends a part of its array, or goes on behind a packet that was refused. */
@@ -83,7 +92,8 @@ export class IntelTxQueue implements TxQueue {
   #closed: NicError | undefined;
 
   constructor(options: IntelTxQueueOptions) {
-    const { ring, tail, pool } = options;
+    const { ring, tail, pool, legacy = false } = options;
+    const command = legacy ? LEGACY_COMMAND : COMMAND;
     const maxBytes = Math.min(options.maxFrameBytes ?? pool.maxFrameBytes, pool.maxFrameBytes);
     this.size = ring.length >>> DESCRIPTOR_WORD_SHIFT;
     this.pool = pool;
@@ -105,7 +115,7 @@ export class IntelTxQueue implements TxQueue {
       minBytes: TX_MIN_FRAME_BYTES,
       spanBytes: maxBytes - TX_MIN_FRAME_BYTES,
       commands: Int32Array.from({ length: this.size }, (_, slot) =>
-        (slot & GROUP_MASK) === GROUP_MASK ? COMMAND | TX_RS : COMMAND,
+        (slot & GROUP_MASK) === GROUP_MASK ? command | TX_RS : command,
       ),
     };
     // The high word of the address is the same for all buffers: `send` does not write it.
@@ -120,6 +130,7 @@ export class IntelTxQueue implements TxQueue {
     };
     this.#scratch = new Uint32Array(this.size);
     this.#send = instantiate(makeSend, LAYOUT, this.#loop);
+    if (!legacy) this.sendOffloaded = (bufs, count, start) => this.#sendOffloaded(bufs, count, start);
     const { owners } = pool;
     this.send =
       owners === undefined
@@ -179,7 +190,7 @@ export class IntelTxQueue implements TxQueue {
     if (buffer < pool.capacity) pool.free[pool.freeCount++] = buffer;
   }
 
-  sendOffloaded(bufs: Uint32Array, count: number, start = 0): number {
+  #sendOffloaded(bufs: Uint32Array, count: number, start = 0): number {
     if (this.#closed !== undefined) throw this.#closed;
     if (this.#pipe !== undefined) return inPipe();
     checkRange(bufs, count, start);
