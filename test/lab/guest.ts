@@ -115,7 +115,7 @@ export function removeNamespace(netns: string): void {
 }
 
 /** Waits until the interface is up and has a carrier. */
-export async function waitForCarrier(name: string, netns?: string, timeoutMs = 30_000): Promise<void> {
+export async function waitForCarrier(name: string, netns?: string, timeoutMs = 90_000): Promise<void> {
   const ask = () => run('ip', [...(netns ? ['-n', netns] : []), 'link', 'show', name]).includes('LOWER_UP');
   await waitFor(`the carrier of ${name}`, ask, timeoutMs);
 }

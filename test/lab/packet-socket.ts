@@ -131,7 +131,7 @@ export class PacketSocket {
   async collect(
     count: number,
     filter: (frame: Uint8Array) => boolean = () => true,
-    timeoutMs = 10_000,
+    timeoutMs = 60_000,
   ): Promise<Uint8Array[]> {
     const frames: Uint8Array[] = [];
     const deadline = Date.now() + timeoutMs;

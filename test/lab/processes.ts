@@ -37,7 +37,7 @@ export function attempt(program: string, args: readonly string[], options: RunOp
   const [file, ...rest] = wrap(program, args, options);
   const { status, signal, stdout, stderr, error } = spawnSync(file!, rest, {
     encoding: 'utf8',
-    timeout: options.timeoutMs ?? 60_000,
+    timeout: options.timeoutMs ?? 150_000,
     killSignal: 'SIGKILL',
     env: { ...process.env, ...options.env },
     ...(options.input !== undefined && { input: options.input }),
@@ -102,7 +102,7 @@ export class Background {
   }
 
   /** Waits until the program has printed something that matches, on either stream; throws if it ends without. */
-  async waitForOutput(pattern: RegExp, timeoutMs = 30_000): Promise<RegExpMatchArray> {
+  async waitForOutput(pattern: RegExp, timeoutMs = 120_000): Promise<RegExpMatchArray> {
     const deadline = Date.now() + timeoutMs;
     for (;;) {
       const match = this.stdout.match(pattern) ?? this.stderr.match(pattern);
@@ -126,7 +126,7 @@ export class Background {
   }
 
   /** Sends the signal and waits for the end; throws, and kills it, if the program stays. */
-  async stop(signal: NodeJS.Signals = 'SIGINT', timeoutMs = 30_000): Promise<Outcome> {
+  async stop(signal: NodeJS.Signals = 'SIGINT', timeoutMs = 90_000): Promise<Outcome> {
     this.kill(signal);
     let timer: NodeJS.Timeout | undefined;
     const late = new Promise<never>((_, reject) => {
@@ -151,7 +151,7 @@ export function sleep(ms: number): Promise<void> {
 export async function waitFor<T>(
   what: string,
   ask: () => T | undefined | false,
-  timeoutMs = 30_000,
+  timeoutMs = 120_000,
 ): Promise<T> {
   const deadline = Date.now() + timeoutMs;
   for (;;) {

@@ -1,12 +1,12 @@
 /**
  * Runs one lab case and counts its tests. What gives no trustworthy result counts as one failed test.
  */
-import { spawnSync } from 'node:child_process';
+import { spawn } from 'node:child_process';
 import { rmSync } from 'node:fs';
 import { join } from 'node:path';
 import type { LabCase } from './cases.js';
 import { addTotals, NO_TESTS, ONE_FAILED, parseTotals, type Totals } from './totals.js';
-import { runVm, STATUS_HANG, STATUS_NO_RESULT } from './vm.js';
+import { DEFAULT_TIMEOUT_S, runVm, STATUS_HANG, STATUS_NO_RESULT } from './vm.js';
 
 export interface CaseReport {
   readonly totals: Totals;
@@ -39,18 +39,26 @@ export async function runInGuest(labCase: LabCase): Promise<CaseReport> {
   return { totals, durationS: result.durationS, text };
 }
 
-function runOnHost(labCase: LabCase): CaseReport {
+async function runOnHost(labCase: LabCase): Promise<CaseReport> {
   const start = performance.now();
-  const { status, stdout, stderr } = spawnSync(
-    'setpriv',
-    [
-      ...['--pdeathsig', 'KILL', process.execPath],
-      ...['--enable-source-maps', join(import.meta.dirname, `on-host/${labCase.name}.js`)],
-    ],
-    { encoding: 'utf8', timeout: (labCase.timeoutS ?? 180) * 1000, killSignal: 'SIGKILL' },
-  );
-  const { totals, problem } = judge(status ?? STATUS_HANG, stdout);
-  const text = stdout + stderr + (problem ? `lab: ${problem}\n` : '');
+  const program = join(import.meta.dirname, `on-host/${labCase.name}.js`);
+  const child = spawn('setpriv', ['--pdeathsig', 'KILL', process.execPath, '--enable-source-maps', program], {
+    stdio: ['ignore', 'pipe', 'pipe'],
+    timeout: (labCase.timeoutS ?? DEFAULT_TIMEOUT_S) * 1000,
+    killSignal: 'SIGKILL',
+  });
+  const output = { stdout: '', stderr: '' };
+  for (const name of ['stdout', 'stderr'] as const) {
+    child[name].setEncoding('utf8').on('data', (text: string) => {
+      output[name] += text;
+    });
+  }
+  const status = await new Promise<number | null>((resolve, reject) => {
+    child.once('error', reject);
+    child.once('close', resolve);
+  });
+  const { totals, problem } = judge(status ?? STATUS_HANG, output.stdout);
+  const text = output.stdout + output.stderr + (problem ? `lab: ${problem}\n` : '');
   return { totals, durationS: (performance.now() - start) / 1000, text };
 }
 

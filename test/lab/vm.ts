@@ -30,6 +30,9 @@ export const STATUS_HANG = 124;
 /** Status of a run whose machine died, or ended without a trustworthy result. */
 export const STATUS_NO_RESULT = 125;
 
+/** Several times what a case takes that says nothing else, beside another one. */
+export const DEFAULT_TIMEOUT_S = 600;
+
 /** How long a run's folder stays if nobody removes it. */
 const KEEP_RUNS_MS = 24 * 3600 * 1000;
 
@@ -37,7 +40,7 @@ const KEEP_RUNS_MS = 24 * 3600 * 1000;
 export interface VmOptions extends MachineOptions {
   /** Run by bash in the guest, in the root of the work tree. */
   readonly command: string;
-  /** Seconds until the machine is killed, boot included. Default: 300. */
+  /** Seconds until the machine is killed, boot included. Default: {@link DEFAULT_TIMEOUT_S}. */
   readonly timeoutS?: number;
   /** Called with what the command prints, as it prints it. */
   readonly onOutput?: (stream: 'stdout' | 'stderr', text: string) => void;
@@ -116,7 +119,7 @@ export async function runVm(options: VmOptions): Promise<VmResult> {
     join(stages[`qemu${qemu}`]!, 'qemu'),
     args,
     join(outDir, 'qemu.log'),
-    options.timeoutS ?? 300,
+    options.timeoutS ?? DEFAULT_TIMEOUT_S,
   );
   for (const stop of followers) stop();
 

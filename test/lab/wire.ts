@@ -35,7 +35,7 @@ export function addNamespaces(): void {
 export async function startTraffic(args: readonly string[], options: RunOptions = {}): Promise<Background> {
   const command = start(process.execPath, [BAREWIRE, ...args, '--json'], options);
   try {
-    await command.waitForOutput(/"type":"rates"/, 60_000);
+    await command.waitForOutput(/"type":"rates"/, 150_000);
     return command;
   } catch (error) {
     command.kill('SIGKILL');
@@ -157,7 +157,7 @@ export async function assertFramesPass(
   for (let first = 0; first < frames.length; first += burst) {
     const sent = frames.slice(first, first + burst);
     for (const frame of sent) from.send(frame);
-    const received = await to.collect(sent.length, isTestFrame, 30_000);
+    const received = await to.collect(sent.length, isTestFrame, 90_000);
     for (const [i, frame] of sent.entries()) {
       const got = received[i] ? Buffer.from(received[i]) : undefined;
       if (!got?.equals(frame)) {

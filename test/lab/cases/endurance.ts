@@ -36,7 +36,7 @@ test('1,000,000 packets leave the heap as it was and every buffer in the pool', 
     ports.push(await open(address, { pool, promiscuous: true }));
   }
   const [a, b] = ports as [NetDevice, NetDevice];
-  for (const port of ports) assert.ok((await port.waitForLink({ timeoutMs: 30_000 })).up);
+  for (const port of ports) assert.ok((await port.waitForLink({ timeoutMs: 90_000 })).up);
 
   const bufs = new Uint32Array(32);
   for (let sent = 0; sent < FRAMES_IN_FLIGHT; sent += bufs.length) {

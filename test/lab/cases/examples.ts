@@ -17,7 +17,7 @@ async function running(name: string, args: string[], use: () => void | Promise<v
   const program = start(process.execPath, [example(name), ...args]);
   try {
     const count = args.filter((arg) => addresses.includes(arg)).length;
-    await waitFor('the open ports', () => openPorts(program.pid) === count, 60_000);
+    await waitFor('the open ports', () => openPorts(program.pid) === count, 150_000);
     await use();
   } finally {
     program.kill('SIGINT');
@@ -79,7 +79,7 @@ examples('echo answers for one address, and for no other', async () => {
 examples('dump prints a line for each frame, and stops after as many as it was told', async () => {
   const dump = start(process.execPath, [example('dump'), addresses[1], '7']);
   const socket = new PacketSocket('k1', 'B');
-  await waitFor('the open port', () => openPorts(dump.pid) === 1, 60_000);
+  await waitFor('the open port', () => openPorts(dump.pid) === 1, 150_000);
   // The receiver is on some time after the node is open; frames sent before that are lost.
   const sending = setInterval(() => socket.send(testFrame(300, 0)), 50);
   const outcome = await dump.ended.finally(() => clearInterval(sending));

@@ -69,7 +69,7 @@ for (const backend of ['group', 'cdev'] as const) {
     pool = new PacketPool({ buffers: 2048 });
     nic = await open(address, { pool, promiscuous: true });
     assert.is(nic.vfio!.backend, backend);
-    await nic.waitForLink({ timeoutMs: 30_000 });
+    await nic.waitForLink({ timeoutMs: 90_000 });
   });
 
   isolation.after(async () => {

@@ -105,7 +105,7 @@ dropping.after(killProgram);
 
 dropping('sends the others in order, and none of the dropped', async () => {
   running.program = start(process.execPath, [DROPPER, ...addresses]);
-  await program().waitForOutput(/ready/, 60_000);
+  await program().waitForOutput(/ready/, 150_000);
   const a = new PacketSocket('k0', 'A');
   const b = new PacketSocket('k1', 'B');
   const log = kernelLog();
@@ -116,7 +116,7 @@ dropping('sends the others in order, and none of the dropped', async () => {
       const burst = numbers.slice(first, first + 48).map((number) => testFrame(60 + (number % 900), number));
       for (const frame of burst) a.send(frame);
       const kept = burst.filter((frame) => frame.readUInt32BE(14) % 3 !== 0);
-      const received = await b.collect(kept.length, isTestFrame, 30_000);
+      const received = await b.collect(kept.length, isTestFrame, 90_000);
       assert.equal(
         received.map((frame) => Buffer.from(frame).toString('hex')),
         kept.map((frame) => frame.toString('hex')),

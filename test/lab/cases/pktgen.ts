@@ -99,7 +99,7 @@ for (const [sizeBytes, count, ...options] of [
       const socket = new PacketSocket('k0', 'A');
       const args = ['pktgen', address, '--json', '--size', `${sizeBytes}`, '--count', `${count}`, ...options];
       const command = start(process.execPath, [BAREWIRE, ...args]);
-      const frames = await socket.collect(count, isOurs, 60_000);
+      const frames = await socket.collect(count, isOurs, 150_000);
       const outcome = await command.ended;
       assert.equal(await socket.collect(1, isOurs, 300), [], 'no frame more');
       socket.close();
@@ -116,7 +116,7 @@ pktgen('as tcpdump sees it, at a rate, to a MAC address, until SIGINT', async ()
   const args = ['pktgen', address, '--json', '--rate', `${rate}`, '--dst-mac', '02:00:00:00:99:01'];
   const startMs = performance.now();
   const command = start(process.execPath, [BAREWIRE, ...args]);
-  await command.waitForOutput(/("type":"rates".*\n[\s\S]*){3}/, 60_000);
+  await command.waitForOutput(/("type":"rates".*\n[\s\S]*){3}/, 150_000);
   const outcome = await command.stop('SIGINT');
   const seconds = (performance.now() - startMs) / 1000;
   const frames: CapturedFrame[] = await capture.stop();

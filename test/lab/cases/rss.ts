@@ -69,7 +69,7 @@ rss('each flow goes to the queue of its hash, and to no other', async () => {
   const nic = await open(addresses[0], { queuePairs: 2, promiscuous: true });
   const peer = new PacketSocket('k0', 'A');
   try {
-    await nic.waitForLink({ timeoutMs: 30_000 });
+    await nic.waitForLink({ timeoutMs: 90_000 });
     const flows = Array.from({ length: FLOWS }, (_, n) => flow(n));
     const seen = flows.map(() => [0, 0]);
     const bufs = new Uint32Array(64);

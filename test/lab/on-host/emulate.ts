@@ -35,7 +35,7 @@ const guest = await runInGuest({
   nics: sockets.map((path) => `vfio-user:${path}`),
   // As for `linux-ixgbe`; DPDK goes without one too.
   iommu: 'none',
-  timeoutS: 440,
+  timeoutS: 880,
 });
 const outcome = await emulator.stop('SIGTERM');
 process.stdout.write(guest.text);

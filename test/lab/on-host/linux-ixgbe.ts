@@ -32,7 +32,7 @@ const guest = await runInGuest({
   // A virtual IOMMU would mean a message to the models for each of the many mappings that the kernel makes: the case
   // `circle` has one.
   iommu: 'none',
-  timeoutS: 440,
+  timeoutS: 880,
 });
 const report = await models.stop();
 process.stdout.write(guest.text);

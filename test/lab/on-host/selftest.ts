@@ -22,7 +22,7 @@ test('a failing test fails, and only it', async () => {
 });
 
 test('a hang fails', async () => {
-  const { totals, text } = await plant({ command: 'echo alive; sleep 1000', timeoutS: 15 });
+  const { totals, text } = await plant({ command: 'echo alive; sleep 1000', timeoutS: 40 });
   assert.equal(totals, { passed: 0, failed: 1, skipped: 0 });
   assert.match(text, 'did not end in time');
 });
