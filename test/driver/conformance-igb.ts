@@ -22,7 +22,7 @@ const BSIZEPACKET_MASK = 0x7f;
 const MAX_QUEUES = 8;
 
 /** Tells who watches it that it is gone, and answers all ones. */
-class WatchedVfio extends FakeVfio {
+export class WatchedVfio extends FakeVfio {
   readonly listeners = new Set<(error: Error) => void>();
 
   override onGone(listener?: (error: Error) => void): () => void {

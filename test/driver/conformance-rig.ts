@@ -42,7 +42,20 @@ export interface Family {
   readonly refusedRingSizes: readonly number[];
   /** Whether the hardware of these tests filters by address. */
   readonly hasFilters: boolean;
+  /**
+   * Longest frame in a buffer of so many bytes with 64 of headroom, with an mtu or without, where it is not what the buffer
+   * holds or the mtu asks for.
+   */
+  longestFrame?(bufferSizeBytes: number, mtu?: number): number;
+  /** Pairs that tests of several queues use. Default 3. */
+  readonly queuePairs?: number;
+  /** True where frames that find no descriptor are not among `wireRxPackets`. Default false. */
+  readonly missesBeforeCounting?: boolean;
   makeHardware(): Hardware;
+}
+
+export function pairsOf({ queuePairs = 3 }: Family): number {
+  return queuePairs;
 }
 
 /** Buffers of the tests' pools. */

@@ -10,7 +10,7 @@
 import { NicError } from '../../errors.js';
 import { HEADROOM_DEFAULT, type PacketPool } from '../../hugepage/packet-pool.js';
 import type { DeviceLimits, OpenOptions } from '../device.js';
-import { L2_BYTES } from '../options.js';
+import { checkOpenOptions, L2_BYTES } from '../options.js';
 import * as reg from './registers.js';
 
 const KIB = 1024;
@@ -72,6 +72,7 @@ function sizeBits(sizeBytes: number): number {
 
 /** The options with larger buffers, where the device makes its own pool and its `mtu` needs them. */
 export function withBuffersFor(options: OpenOptions, limits: DeviceLimits): OpenOptions {
+  checkOpenOptions(options);
   const { mtu, pool, bufferSizeBytes, headroomBytes = HEADROOM_DEFAULT } = options;
   if (!Number.isInteger(mtu) || pool !== undefined || bufferSizeBytes !== undefined) return options;
   if (!Number.isInteger(headroomBytes)) return options;
