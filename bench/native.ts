@@ -62,6 +62,11 @@ export const native = {
     lab: Pointer,
     bytes: number,
   ) => void,
+  labShuffled: library.func('void lab_shuffled(void *lab)') as (lab: Pointer) => void,
+  labWalk: library.func('uint32_t lab_walk(uint64_t memory, uint32_t bytes)') as (
+    memory: bigint,
+    bytes: number,
+  ) => number,
   labError: library.func('const char *lab_error(void *lab)') as (lab: Pointer) => string,
   labForwarded: library.func('double lab_forwarded(void *lab)') as (lab: Pointer) => number,
   labReceived: library.func('double lab_received(void *lab)') as (lab: Pointer) => number,
@@ -79,9 +84,19 @@ export const native = {
     polls: number,
     batch: number,
   ) => number,
+  peerLookRun: library.func('double peer_look_run(void *peer, int32_t polls, int32_t batch)') as (
+    peer: Pointer,
+    polls: number,
+    batch: number,
+  ) => number,
   cPipeNew: library.func('void *c_pipe_new(void *lab)') as (lab: Pointer) => Pointer,
   cPipeFree: library.func('void c_pipe_free(void *pipe)') as (pipe: Pointer) => void,
   cPipeRun: library.func('double c_pipe_run(void *pipe, int32_t polls, int32_t batch)') as (
+    pipe: Pointer,
+    polls: number,
+    batch: number,
+  ) => number,
+  cPipeLookRun: library.func('double c_pipe_look_run(void *pipe, int32_t polls, int32_t batch)') as (
     pipe: Pointer,
     polls: number,
     batch: number,

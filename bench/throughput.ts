@@ -3,12 +3,13 @@
  * by round, so that whatever drifts in the machine hits all; ratios are taken within a round. Batch sizes take turns as
  * well, in passes, so that a disturbance of some seconds does not decide about one of them.
  */
-import { type Bench, closeBench, RING, SUBJECTS, type SubjectName } from './lab.js';
+import { type Bench, closeBench, type Place, SUBJECTS, type SubjectName, WARM } from './lab.js';
 
-/** Frames that the device receives at each port before the forwarder runs. Room for what the pipe has in flight. */
-export const WINDOW_FRAMES = 192;
+/** Frames that the device receives at each port before the forwarder runs. */
+export const WINDOW_FRAMES: number = WARM.windowFrames;
 const WARM_UP_MS = 150;
-const WINDOWS_PER_ROUND = 200;
+/** Windows of a round; emptying the caches takes some milliseconds each time. */
+const WINDOWS_PER_ROUND = { warm: 200, cold: 10 } as const;
 
 export interface Quartiles {
   readonly p25: number;
@@ -20,7 +21,12 @@ export interface Throughput {
   readonly subject: SubjectName;
   readonly batch: number;
   readonly nsPerPacket: Quartiles;
-  /** Median of the rounds' ratios to ixy's algorithm in C, and to the pipe in C. */
+  /** Nothing was in the caches. */
+  readonly cold: boolean;
+  /**
+   * Median of the rounds' ratios to ixy's algorithm in C, and to the pipe in C; of what looks at packets, to these two with
+   * the same look.
+   */
   readonly ratioToIxy: number | null;
   readonly ratioToCPipe: number | null;
   /** Packets that the device saw and found right. */
@@ -37,6 +43,7 @@ export interface ThroughputOptions {
   readonly batch: number;
   /** A fault of `Fault` to plant, to see that it is found. */
   readonly plant: number;
+  readonly place: Place;
 }
 
 /** Forwarders of one batch size, measured as often as wanted. */
@@ -52,10 +59,10 @@ export class BatchMeasurement {
 
   /** Rounds on new rings. @throws Error where a forwarder did something wrong */
   run(rounds: number): void {
-    const { batch } = this.#options;
+    const { batch, place } = this.#options;
     const cells: Cell[] = this.#options.subjects.map((subject) => ({
       subject,
-      bench: SUBJECTS[subject](batch),
+      bench: SUBJECTS[subject](batch, place),
     }));
     try {
       for (const { subject, bench } of cells) {
@@ -85,17 +92,22 @@ export class BatchMeasurement {
       return {
         subject,
         batch: this.#options.batch,
+        cold: this.#options.place.walkBytes > 0,
         nsPerPacket: {
           p25: quantile(rounds, 0.25),
           median: quantile(rounds, 0.5),
           p75: quantile(rounds, 0.75),
         },
-        ratioToIxy: ratio(rounds, this.#nsPerPacket.get('c-ixy')),
-        ratioToCPipe: ratio(rounds, this.#nsPerPacket.get('c-pipe')),
+        ratioToIxy: ratio(rounds, this.#nsPerPacket.get(looks(subject) ? 'c-look' : 'c-ixy')),
+        ratioToCPipe: ratio(rounds, this.#nsPerPacket.get(looks(subject) ? 'c-pipe-look' : 'c-pipe')),
         checkedPackets: this.#checkedPackets.get(subject) ?? 0,
       };
     });
   }
+}
+
+function looks(subject: SubjectName): boolean {
+  return subject.endsWith('look');
 }
 
 function inSubject<T>(subject: SubjectName, action: () => T): T {
@@ -108,14 +120,16 @@ function inSubject<T>(subject: SubjectName, action: () => T): T {
 
 /** Nanoseconds per packet, the median of some windows: a disturbance hits few of them. */
 function runRound(bench: Bench, batch: number): number {
-  const samples = new Float64Array(WINDOWS_PER_ROUND);
+  const { warm, cold } = WINDOWS_PER_ROUND;
+  const samples = new Float64Array(bench.lab.place.walkBytes > 0 ? cold : warm);
   for (let i = 0; i < samples.length; i++) samples[i] = runWindow(bench, batch);
   return quantile([...samples], 0.5);
 }
 
 /** The device works, then the forwarder. Returns the forwarder's nanoseconds per packet. */
 function runWindow({ lab, subject }: Bench, batch: number): number {
-  const frames = lab.step(Math.max(WINDOW_FRAMES, batch));
+  const frames = lab.step(Math.max(lab.place.windowFrames, batch));
+  lab.cool();
   if (frames === 0) throw new Error('no descriptor is free to receive into: the forwarder has stopped');
   const ns = subject.run(Math.ceil(frames / batch));
   return ns / (2 * frames);
@@ -125,7 +139,7 @@ function runWindow({ lab, subject }: Bench, batch: number): number {
 function finish({ lab, subject }: Bench, batch: number): void {
   const received = lab.received;
   lab.step(0);
-  subject.run(Math.ceil(RING / batch));
+  subject.run(Math.ceil(lab.place.ring / batch));
   lab.step(0);
   lab.checkArmed();
   if (lab.forwarded !== received) throw new Error(`${received} frames arrived and ${lab.forwarded} left`);

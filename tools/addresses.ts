@@ -2,7 +2,7 @@
 import { normalizeAddress } from '../src/driver/registry.js';
 import { NicError } from '../src/errors.js';
 import type { PageSize } from '../src/hugepage/dma-region.js';
-import { type DeviceAddress, parseDeviceAddress } from '../src/pci/address.js';
+import { type DeviceAddress, parseDeviceAddress } from '../src/pci/device-address.js';
 import { report } from './output.js';
 import { AlreadyReported } from './run-command.js';
 

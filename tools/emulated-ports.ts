@@ -40,7 +40,9 @@ export type FromEmulator =
 /** Messages to the child: start sending; stop sending, and then tell what was counted; all is done. */
 export type ToEmulator = { readonly type: 'resume' | 'pause' | 'end' };
 
-const TIMEOUT_MS = 10_000;
+/** For a message of the child: one on a busy machine takes its time, and Ctrl-C ends the wait. */
+const MESSAGE_TIMEOUT_MS = 60_000;
+const END_TIMEOUT_MS = 10_000;
 
 export class EmulatedPorts {
   /** `vfio-user:/path`, one per port. */
@@ -141,7 +143,7 @@ async function end(child: ChildProcess): Promise<void> {
   if (hasExited(child)) return;
   const ended = new Promise<void>((resolve) => child.once('exit', () => resolve()));
   askToEnd(child);
-  const spare = systemClock.after(TIMEOUT_MS, () => child.kill('SIGKILL'));
+  const spare = systemClock.after(END_TIMEOUT_MS, () => child.kill('SIGKILL'));
   await ended;
   spare();
 }
@@ -172,7 +174,7 @@ function nextMessage<T extends FromEmulator['type']>(
     };
     const onEnd = (): void => finish(() => reject(gone(type)));
     const onAbort = (): void => finish(() => reject(signal?.reason));
-    const cancel = systemClock.after(TIMEOUT_MS, onEnd);
+    const cancel = systemClock.after(MESSAGE_TIMEOUT_MS, onEnd);
     signal?.addEventListener('abort', onAbort);
     child.on('message', onMessage);
     child.once('exit', onEnd);

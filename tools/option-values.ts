@@ -23,16 +23,6 @@ export function integerBetween(min: number, max: number): (text: string) => numb
   };
 }
 
-/** Option value: a power of two in a range, both ends included. */
-export function powerOfTwoBetween(min: number, max: number): (text: string) => number {
-  return (text) => {
-    const value = /^[0-9]+$/.test(text) ? Number(text) : Number.NaN;
-    if (!(value >= min && value <= max && Number.isInteger(Math.log2(value))))
-      throw new InvalidArgumentError(`It must be a power of two from ${min} to ${max}.`);
-    return value;
-  };
-}
-
 /** Option value: a rate per second above 0, with an optional suffix k, M or G (powers of 1000): `14.88M`. */
 export function rate(text: string): number {
   const match = /^([0-9]+(?:\.[0-9]+)?)([kKMG]?)$/.exec(text);

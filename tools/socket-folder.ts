@@ -36,11 +36,11 @@ export interface SocketFolder {
 
 /** Makes a folder in XDG_RUNTIME_DIR or the folder for temporary files, and removes those of killed emulators. */
 export function makeSocketFolder(base = process.env.XDG_RUNTIME_DIR ?? tmpdir()): SocketFolder {
-  removeDead(base);
   for (let tries = 0; tries < MAX_TRIES; tries++) {
-    const path = mkdtempSync(join(base, PREFIX));
+    const path = makeFolder(base);
     const lock = lockFolder(path);
     if (lock === undefined) continue;
+    removeDead(base);
     return {
       socketPath: (port) => join(path, `port${port}.sock`),
       remove: () => {
@@ -52,6 +52,23 @@ export function makeSocketFolder(base = process.env.XDG_RUNTIME_DIR ?? tmpdir())
   throw new NicError('SYSCALL', `Each new folder in ${base} is removed at once by somebody else`, {
     path: base,
   });
+}
+
+/** @throws NicError `NO_PERMISSION`, `SYSCALL` where no folder can be made in `base` */
+function makeFolder(base: string): string {
+  try {
+    return mkdtempSync(join(base, PREFIX));
+  } catch (error) {
+    const { errno, syscall, code } = error as NodeJS.ErrnoException;
+    const failed = `Cannot make a folder for sockets in ${base}`;
+    throw new NicError(code === 'EACCES' ? 'NO_PERMISSION' : 'SYSCALL', failed, {
+      path: base,
+      errno,
+      syscall,
+      cause: error,
+      hint: 'XDG_RUNTIME_DIR (or else TMPDIR) names that folder: let it name one of yours. Or give each port a --socket.',
+    });
+  }
 }
 
 /** The descriptor that holds the lock of a folder of ours; undefined where another process has it, or the folder is gone. */
@@ -71,13 +88,22 @@ function lockFolder(path: string): number | undefined {
 }
 
 function removeDead(base: string): void {
-  for (const name of readdirSync(base)) {
+  for (const name of namesIn(base)) {
     if (!FOLDER.test(name)) continue;
     try {
       removeIfDead(join(base, name));
     } catch {
       // it is not ours, or somebody else removes it: an old folder is no reason not to start
     }
+  }
+}
+
+/** Nothing of a folder that may be written to and not read. */
+function namesIn(base: string): string[] {
+  try {
+    return readdirSync(base);
+  } catch {
+    return [];
   }
 }
 

@@ -1,20 +1,26 @@
 /**
  * The table that traffic commands print once a second, and their totals, in rows of less than 80 columns: ports have
  * numbers there, and a legend says once which they are. Rates count what a wire carries: beside the frame its FCS (4
- * bytes) and preamble, start delimiter and gap (20 bytes), as ixy counts.
+ * bytes) and preamble, start delimiter and gap (20 bytes), as ixy counts. Sent is what reached the wire, where the device counts
+ * that; what it was given beside is "unsent" in the totals, and a line says where that is.
  */
 import { type Clock, systemClock } from '../src/clock.js';
 import type { NetDevice, NetStats } from '../src/driver/device.js';
 import { print } from './output.js';
+import { CATCH_UP_MS, type PaceReport } from './pace.js';
+import { RateRange, type RateSpan } from './rate-range.js';
 
 /** FCS, preamble and start delimiter, inter-frame gap (IEEE 802.3, 4.4.2). */
-const OVERHEAD_BYTES = 4 + 8 + 12;
+const FCS_BYTES = 4;
+const OVERHEAD_BYTES = FCS_BYTES + 8 + 12;
 
 /** What a command knows of a port besides the device's counters. */
 export interface ReportPort {
-  readonly device: Pick<NetDevice, 'address' | 'stats'>;
+  readonly device: Pick<NetDevice, 'address' | 'stats' | 'linkState'>;
   /** Packets that the command itself dropped on their way out of this port. */
   readonly dropped: () => number;
+  /** How a rate that was asked for was kept. */
+  readonly pace?: () => PaceReport;
 }
 
 /** What a port did since the last time, per second where it says so. A counter that the device lacks is absent. */
@@ -40,10 +46,21 @@ export type PortTotals = {
   readonly asOfS?: number;
 } & Readonly<NetStats>;
 
+/** What is printed at the end of a port: its counters, and what follows from them. */
+export type PortSummary = PortTotals & {
+  /** Packets of `txPackets` that did not reach the wire. Absent where the device cannot tell. */
+  readonly unsent?: number;
+  /** Packets per second: over the whole time, and the least and most of the seconds. */
+  readonly rxPps: RateSpan;
+  readonly txPps: RateSpan;
+  readonly pace?: PaceReport;
+};
+
 const RATE_COLUMNS = ['rx pkt/s', 'rx bit/s', 'tx pkt/s', 'tx bit/s', 'missed', 'drops', 'errors'];
 const RATE_WIDTH = 10;
-const TOTAL_COLUMNS = ['received', 'sent', 'dropped', 'missed', 'errors'];
-const TOTAL_WIDTH = 15;
+const TOTAL_COLUMNS = ['received', 'sent', 'unsent', 'dropped', 'missed', 'errors'];
+const SPAN_COLUMNS = ['rx average', 'rx minimum', 'rx maximum', 'tx average', 'tx minimum', 'tx maximum'];
+const TOTAL_WIDTH = 12;
 const NAME_WIDTH = 4;
 /** Rows of ports after which the header is printed again. */
 const ROWS_PER_HEADER = 20;
@@ -55,7 +72,10 @@ export class TrafficReport {
   readonly #startMs: number;
   /** What each port answered the last time. */
   readonly #last: PortTotals[];
+  readonly #rxRanges: readonly RateRange[];
+  readonly #txRanges: readonly RateRange[];
   #lastMs: number;
+  #endMs: number | undefined;
   #rows = 0;
   #named = false;
 
@@ -67,6 +87,8 @@ export class TrafficReport {
     this.#startMs = this.#nowMs();
     this.#lastMs = this.#startMs;
     this.#last = ports.map(readCounters);
+    this.#rxRanges = ports.map(() => new RateRange());
+    this.#txRanges = ports.map(() => new RateRange());
   }
 
   /** Prints a row a port for the time since the last call. @throws NicError `DEVICE_GONE`, and prints nothing */
@@ -75,6 +97,10 @@ export class TrafficReport {
     const totals = this.#ports.map(readCounters);
     const seconds = (nowMs - this.#lastMs) / 1000;
     const rates = totals.map((now, i) => portRates(this.#last[i]!, now, seconds));
+    for (const [i, { rxMpps, txMpps }] of rates.entries()) {
+      this.#rxRanges[i]!.add(rxMpps * 1e6);
+      this.#txRanges[i]!.add(txMpps * 1e6);
+    }
     this.#last.splice(0, totals.length, ...totals);
     this.#lastMs = nowMs;
     if (this.#json) {
@@ -88,11 +114,17 @@ export class TrafficReport {
     }
   }
 
+  /** The traffic has ended: averages are those until now, without the time that the last packets take to leave. */
+  end(): void {
+    this.#endMs ??= this.#nowMs();
+  }
+
   /**
    * Prints the totals at the end; for a port that no longer answers what it answered the last time, and how old that is.
    * @throws NicError `DEVICE_GONE` for such a port, when all is printed
    */
   final(): void {
+    this.end();
     const nowMs = this.#nowMs();
     const failures: unknown[] = [];
     const totals = this.#ports.map((port, i): PortTotals => {
@@ -104,7 +136,8 @@ export class TrafficReport {
         return { ...this.#last[i]!, dropped: port.dropped(), asOfS };
       }
     });
-    this.#printTotals(totals, round((nowMs - this.#startMs) / 1000, 3));
+    const summaries = totals.map((port, i) => this.#summary(port, i));
+    this.#printTotals(summaries, round((nowMs - this.#startMs) / 1000, 3));
     if (failures.length > 0) throw failures[0];
   }
 
@@ -112,7 +145,20 @@ export class TrafficReport {
     return this.#clock.nowNs() / 1e6;
   }
 
-  #printTotals(totals: readonly PortTotals[], timeS: number): void {
+  #summary(port: PortTotals, i: number): PortSummary {
+    const seconds = port.asOfS ?? (this.#endMs! - this.#startMs) / 1000;
+    const { pace } = this.#ports[i]!;
+    const unsent = unsentOf(port);
+    return {
+      ...port,
+      ...(unsent === undefined ? {} : { unsent }),
+      rxPps: this.#rxRanges[i]!.span(port.rxPackets, seconds),
+      txPps: this.#txRanges[i]!.span(sentOf(port), seconds),
+      ...(pace === undefined ? {} : { pace: pace() }),
+    };
+  }
+
+  #printTotals(totals: readonly PortSummary[], timeS: number): void {
     if (this.#json) {
       print(JSON.stringify({ type: 'totals', timeS, ports: totals }));
       return;
@@ -121,9 +167,20 @@ export class TrafficReport {
     print(`totals after ${timeS.toFixed(1)} s`);
     print(row('port', TOTAL_COLUMNS, TOTAL_WIDTH));
     for (const [i, port] of totals.entries()) print(row(`${i}`, totalCells(port), TOTAL_WIDTH));
-    for (const [i, { asOfS }] of totals.entries()) {
-      if (asOfS !== undefined)
-        print(`port ${i} no longer answers: its counters are those after ${asOfS.toFixed(1)} s`);
+    print('packets per second');
+    print(row('port', SPAN_COLUMNS, TOTAL_WIDTH));
+    for (const [i, port] of totals.entries()) print(row(`${i}`, spanCells(port), TOTAL_WIDTH));
+    for (const [i, port] of totals.entries()) {
+      for (const line of remarks(port, this.#hasLink(i))) print(`port ${i}: ${line}`);
+    }
+  }
+
+  #hasLink(i: number): boolean {
+    try {
+      return this.#ports[i]!.device.linkState().up;
+    } catch {
+      // One that is gone is told otherwise.
+      return true;
     }
   }
 
@@ -141,15 +198,16 @@ function readCounters({ device, dropped }: ReportPort): PortTotals {
 
 export function portRates(before: PortTotals, now: PortTotals, seconds: number): PortRates {
   const mega = (count: number): number => round(count / seconds / 1e6, 6);
-  const bits = (packets: number, bytes: number): number => mega((bytes + packets * OVERHEAD_BYTES) * 8);
+  const bits = (packets: number, bytesWithFcs: number): number =>
+    mega((bytesWithFcs + packets * (OVERHEAD_BYTES - FCS_BYTES)) * 8);
   const rxPackets = now.rxPackets - before.rxPackets;
-  const txPackets = now.txPackets - before.txPackets;
+  const txPackets = sentOf(now) - sentOf(before);
   return {
     address: now.address,
     rxMpps: mega(rxPackets),
-    rxMbitPerS: bits(rxPackets, now.rxBytes - before.rxBytes),
+    rxMbitPerS: bits(rxPackets, now.rxBytes - before.rxBytes + rxPackets * FCS_BYTES),
     txMpps: mega(txPackets),
-    txMbitPerS: bits(txPackets, now.txBytes - before.txBytes),
+    txMbitPerS: bits(txPackets, sentBytesOf(now) - sentBytesOf(before)),
     missed: difference(before.rxMissed, now.rxMissed),
     drops: drops(now) - drops(before),
     errors: errors(now) - errors(before),
@@ -169,6 +227,62 @@ function errors(port: PortTotals): number {
   return (port.rxErrors ?? 0) + port.rxDamaged + port.txErrors;
 }
 
+/** Packets on the wire, where the device counts them; else those that it was given and has reported. */
+function sentOf({ txPackets, txInRing = 0, wireTxPackets }: PortTotals): number {
+  return wireTxPackets ?? txPackets - txInRing;
+}
+
+/** Bytes of those on the wire, FCS included. */
+function sentBytesOf(port: PortTotals): number {
+  return port.wireTxPackets === undefined || port.wireTxBytes === undefined
+    ? port.txBytes + sentOf(port) * FCS_BYTES
+    : port.wireTxBytes;
+}
+
+function unsentOf(port: PortTotals): number | undefined {
+  if (port.wireTxPackets === undefined && port.txInRing === undefined) return undefined;
+  return Math.max(0, port.txPackets - sentOf(port));
+}
+
+/** What the numbers of a port do not tell by themselves. */
+function remarks(port: PortSummary, hasLink: boolean): string[] {
+  const { asOfS, unsent = 0, txInRing = 0, pace } = port;
+  const inRing = Math.min(unsent, txInRing);
+  const lost = unsent - inRing;
+  const lines: string[] = [];
+  if (asOfS !== undefined)
+    lines.push(`no longer answers: these are its counters after ${asOfS.toFixed(1)} s`);
+  if (unsent > 0) {
+    const where = [
+      ...(inRing > 0 ? [`${inRing} wait in the ring`] : []),
+      ...(lost > 0 ? [`${lost} the device took and did not send`] : []),
+    ].join(', ');
+    lines.push(`${unsent} did not reach the wire${hasLink ? '' : ' (no link)'}: ${where}`);
+  }
+  if (pace !== undefined) lines.push(paceLine(pace));
+  return lines;
+}
+
+/** `rate: asked for 1.000k/s, kept`, or what stood against it. */
+function paceLine({ requestedPps, leftOutNoRoom, leftOutLate, longestPauseMs }: PaceReport): string {
+  const asked = `rate: asked for ${scaled(requestedPps).trim()}/s`;
+  const missed = [
+    ...(leftOutNoRoom > 0 ? [`${leftOutNoRoom} send times passed while the ring was full`] : []),
+    ...(leftOutLate > 0
+      ? [`${leftOutLate} in pauses of this process of up to ${Math.round(longestPauseMs)} ms`]
+      : []),
+  ];
+  return missed.length === 0
+    ? `${asked}, never more than ${CATCH_UP_MS} ms late`
+    : `${asked}, not reached: ${missed.join(', ')}`;
+}
+
+function spanCells({ rxPps, txPps }: PortSummary): string[] {
+  return [rxPps, txPps].flatMap(({ average, min, max }) =>
+    [average, min, max].map((value) => (value === undefined ? '-' : scaled(value))),
+  );
+}
+
 function rateCells(port: PortRates): string[] {
   return [
     scaled(port.rxMpps * 1e6),
@@ -181,8 +295,8 @@ function rateCells(port: PortRates): string[] {
   ];
 }
 
-function totalCells(port: PortTotals): string[] {
-  const counts = [port.rxPackets, port.txPackets, drops(port), port.rxMissed, errors(port)];
+function totalCells(port: PortSummary): string[] {
+  const counts = [port.rxPackets, sentOf(port), port.unsent, drops(port), port.rxMissed, errors(port)];
   return counts.map((value) => count(value, TOTAL_WIDTH));
 }
 

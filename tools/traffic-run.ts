@@ -29,6 +29,9 @@ export interface Traffic {
   readonly done?: boolean;
   /** Whose packets end an idle sleep; empty where the poll must go on. */
   readonly wakeOn: readonly NetDevice[];
+  /** Takes the place of polling, where other threads poll: runs until the signal is aborted. */
+  run?(signal: AbortSignal): Promise<void>;
+  /** What the table and the totals are about; empty where there are none. */
   readonly report: readonly ReportPort[];
   /** Runs between the wish to stop and the end of polling: packets that are on their way still pass. */
   beforeEnd?(): Promise<void>;
@@ -44,7 +47,7 @@ export interface Traffic {
  */
 export async function runTraffic(
   openers: readonly ((signal: AbortSignal) => Promise<NetDevice>)[],
-  makeTraffic: (devices: readonly NetDevice[], clock: Clock) => Traffic,
+  makeTraffic: (devices: readonly NetDevice[], clock: Clock) => Traffic | Promise<Traffic>,
   options: TrafficOptions,
   given?: Stop,
 ): Promise<void> {
@@ -56,7 +59,8 @@ export async function runTraffic(
       if (!stop.signal.aborted) devices.push(await opener(stop.signal));
     }
     if (!stop.signal.aborted) await waitForLinks(devices, stop.signal);
-    if (!stop.signal.aborted) await run(devices, makeTraffic(devices, clock), stop, { ...options, clock });
+    if (!stop.signal.aborted)
+      await run(devices, await makeTraffic(devices, clock), stop, { ...options, clock });
   } catch (error) {
     // What was opening or waiting ends with the wish to stop, which is no failure.
     if (error !== stop.signal.reason) stop.stop(error);
@@ -82,11 +86,12 @@ async function run(
       'It takes two to keep both busy (nproc tells how many it may use; taskset and containers limit that).',
     );
   }
-  const report = new TrafficReport(traffic.report, options.json ?? false, clock);
+  const report =
+    traffic.report.length === 0 ? undefined : new TrafficReport(traffic.report, options.json ?? false, clock);
   const watches = devices.map((device) => device.onGone((error) => stop.stop(error)));
   const endTicks = every(clock, REPORT_MS, () => {
     try {
-      report.tick();
+      report?.tick();
     } catch (error) {
       stop.stop(error);
     }
@@ -104,16 +109,19 @@ async function run(
   };
   stop.signal.addEventListener('abort', endPolling, { once: true });
   try {
-    await pollLoop(
-      () => {
+    if (stop.signal.aborted) polling.abort();
+    if (traffic.run !== undefined) await traffic.run(polling.signal);
+    else {
+      const poll = (): number => {
         if (traffic.done === true) stop.stop();
         return traffic.poll();
-      },
-      { signal: polling.signal, devices: traffic.wakeOn, sharesCpu: oneCpu, clock },
-    );
+      };
+      await pollLoop(poll, { signal: polling.signal, devices: traffic.wakeOn, sharesCpu: oneCpu, clock });
+    }
   } catch (error) {
     stop.stop(error);
   } finally {
+    report?.end();
     endTicks();
     cancelEnd();
     for (const unwatch of watches) unwatch();
@@ -123,7 +131,7 @@ async function run(
     await device.drain({ timeoutMs: DRAIN_TIMEOUT_MS }).catch((error: unknown) => stop.stop(error));
   }
   try {
-    report.final();
+    report?.final();
   } catch (error) {
     stop.stop(error);
   }

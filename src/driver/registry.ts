@@ -1,8 +1,8 @@
 /** Which driver serves which PCI ID, and the way in: `open`. */
 import { NicError } from '../errors.js';
 import { badOption } from '../options.js';
-import { formatDeviceAddress, parseDeviceAddress } from '../pci/address.js';
 import { ConfigSpace } from '../pci/config-space.js';
+import { formatDeviceAddress, parseDeviceAddress } from '../pci/device-address.js';
 import { formatIds } from '../pci/ids.js';
 import { isNic, readDevice, SYSFS_ROOT } from '../pci/sysfs.js';
 import { openVfio } from '../vfio/open.js';
@@ -12,9 +12,11 @@ import { e1000e } from './e1000e/e1000e.js';
 import { igb } from './igb/igb.js';
 import { ixgbe } from './ixgbe/ixgbe.js';
 import { checkOpenOptions } from './options.js';
+import type { ThreadFamily } from './queue-share.js';
+import { virtio } from './virtio/virtio-net.js';
 
 /** A family is one line here. */
-const drivers: Driver[] = [igb, ixgbe, e1000e];
+const drivers: Driver[] = [igb, ixgbe, e1000e, virtio];
 
 /** Devices that are opened by another kind of address than a PCI function's or a vfio-user socket's. */
 export interface DeviceScheme {
@@ -47,6 +49,15 @@ export function addScheme(scheme: DeviceScheme): void {
     throw new NicError('BAD_OPTION', `There is a scheme ${name} already`, { hint: 'Give it another name.' });
   }
   schemes.set(name, scheme);
+}
+
+/** Makes queues of a family in the thread that they were handed to. @throws NicError `BAD_OPTION` */
+export function threadFamily(name: string): ThreadFamily {
+  const found = drivers.find((driver) => driver.threads?.name === name)?.threads;
+  if (found !== undefined) return found;
+  throw new NicError('BAD_OPTION', `No driver of this thread knows queues of the family ${name}`, {
+    hint: 'A thread knows the drivers that it added itself: call addDriver there as well.',
+  });
 }
 
 /** The scheme of an address and the rest behind the colon; undefined for a PCI address or a vfio-user socket. */
@@ -136,7 +147,7 @@ export function explainUnbound(error: unknown, address: string, sysfsRoot = SYSF
   if (found === null || !isNic(found)) return error;
   const { address: bdf, vendor, device } = found;
   if (vendor === null || device === null || supported(vendor, device) !== undefined) return error;
-  return noDriver(`${bdf} (${formatIds(vendor, device)})`, bdf);
+  return noDriver(`${bdf} (${formatIds(vendor, device)})`, bdf, vendor);
 }
 
 function supported(vendor: number, device: number): { driver: Driver; id: DeviceId } | undefined {
@@ -147,11 +158,19 @@ function supported(vendor: number, device: number): { driver: Driver; id: Device
   return undefined;
 }
 
-function noDriver(name: string, path: string): NicError {
-  const list = supportedDevices().map((entry) => `${entry.name} (${formatIds(entry.vendor, entry.device)})`);
+function noDriver(name: string, path: string, vendor: number): NicError {
+  const all = supportedDevices();
+  // Of the same maker first: such a controller is the one whose driver is easiest to extend.
+  const near = all.filter((entry) => entry.vendor === vendor);
+  const rest = all.filter((entry) => entry.vendor !== vendor);
+  const text = (entries: readonly SupportedDevice[]): string =>
+    entries.map((entry) => `${entry.name} (${formatIds(entry.vendor, entry.device)})`).join(', ');
+  const nearest = near.length === 0 ? '' : `Of the same vendor: ${text(near)}. Others: `;
   return new NicError('UNSUPPORTED_DEVICE', `No driver for ${name}`, {
     path,
-    hint: `Supported: ${list.join(', ')}.`,
+    hint:
+      `${nearest === '' ? 'Supported: ' : nearest}${text(rest) || 'none'}. ` +
+      'addDriver() lets open take a driver of yours; docs/architecture.md tells how to write one.',
   });
 }
 
@@ -184,6 +203,6 @@ function driverFor(vfio: VfioDevice): { driver: Driver; id: DeviceId } {
     });
   }
   const found = supported(vendor, device);
-  if (found === undefined) throw noDriver(name, vfio.address);
+  if (found === undefined) throw noDriver(name, vfio.address, vendor);
   return found;
 }

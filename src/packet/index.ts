@@ -32,8 +32,8 @@ export {
   updateChecksum,
   updateUdpChecksum,
 } from './checksum.js';
-export { type ChecksumState, ipv4ChecksumState, l4ChecksumState, writeChecksums } from './checksums.js';
 export { describeFrame } from './describe.js';
+export { type ChecksumState, ipv4ChecksumState, l4ChecksumState, writeChecksums } from './frame-checksums.js';
 export { buildIp, type ExtensionHeader, type IpOptions, type IpPacketOptions } from './ip-builder.js';
 export { Ipv4View, Ipv6View } from './ip-views.js';
 export {

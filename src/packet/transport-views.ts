@@ -1,8 +1,8 @@
 /** Views of UDP, TCP, ICMP and ICMPv6 headers; how to use them: header-view.ts. */
 import { HeaderView } from './header-view.js';
 
-/** RFC 768: ports at 0 and 2, length of header and payload at 4, checksum at 6. */
-export class UdpView extends HeaderView {
+/** UDP and TCP have their ports at the same place. */
+abstract class PortsView extends HeaderView {
   get sourcePort(): number {
     return this.u16(0);
   }
@@ -15,6 +15,10 @@ export class UdpView extends HeaderView {
   set destinationPort(value: number) {
     this.setU16(2, value);
   }
+}
+
+/** RFC 768: ports at 0 and 2, length of header and payload at 4, checksum at 6. */
+export class UdpView extends PortsView {
   get lengthBytes(): number {
     return this.u16(4);
   }
@@ -41,19 +45,7 @@ export class UdpView extends HeaderView {
  *     16 checksum, urgent pointer            2 + 2
  *     20 options
  */
-export class TcpView extends HeaderView {
-  get sourcePort(): number {
-    return this.u16(0);
-  }
-  set sourcePort(value: number) {
-    this.setU16(0, value);
-  }
-  get destinationPort(): number {
-    return this.u16(2);
-  }
-  set destinationPort(value: number) {
-    this.setU16(2, value);
-  }
+export class TcpView extends PortsView {
   get sequence(): number {
     return this.u32(4);
   }

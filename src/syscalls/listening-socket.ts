@@ -4,7 +4,16 @@
  * a living process; a socket that a killed process left is replaced. Processes that replace one at the same time take
  * turns by a lock on the folder, so that exactly one of them has the path in the end.
  */
-import { closeSync, constants, lstatSync, openSync, rmdirSync, type Stats, unlinkSync } from 'node:fs';
+import {
+  closeSync,
+  constants,
+  existsSync,
+  lstatSync,
+  openSync,
+  rmdirSync,
+  type Stats,
+  unlinkSync,
+} from 'node:fs';
 import { dirname, join, resolve } from 'node:path';
 import { isErrno, NicError } from '../errors.js';
 import { closeFd } from './descriptors.js';
@@ -35,7 +44,7 @@ export class ListeningSocket {
    * in place of `close`.
    * @param backlog connections that may wait
    * @throws NicError `ALREADY_OPEN` where a living process has the path, `BAD_ADDRESS` where what is there is no socket
-   * or the path cannot be a socket's, `SYSCALL`
+   * or the path cannot be a socket's, `NO_PERMISSION`, `SYSCALL`
    * @example
    * const socket = ListeningSocket.listen('/tmp/wire.sock', 4);
    * const server = createServer(onPeer).listen({ fd: socket.fd });
@@ -57,7 +66,7 @@ export class ListeningSocket {
       return socket;
     } catch (error) {
       closeFd(fd);
-      throw error;
+      throw explainBind(error, path);
     }
   }
 
@@ -163,6 +172,27 @@ function openFolder(folder: string, path: string): number {
 
 function pause(ms: number): void {
   Atomics.wait(new Int32Array(new SharedArrayBuffer(4)), 0, 0, ms);
+}
+
+/** The error of a path at which no socket can be made, in words. */
+function explainBind(error: unknown, path: string): unknown {
+  if (!(error instanceof NicError) || error.syscall !== 'bind') return error;
+  const details = { path, errno: error.errno, syscall: error.syscall, cause: error };
+  const failed = `Cannot listen at ${path}`;
+  if (!existsSync(dirname(path)) || isErrno(error, 'ENOTDIR')) {
+    return new NicError('BAD_ADDRESS', failed, {
+      ...details,
+      hint: `There is no folder ${dirname(path)}. Make it, or choose another path.`,
+    });
+  }
+  if (isErrno(error, 'EACCES') || isErrno(error, 'EROFS') || isErrno(error, 'EPERM')) {
+    return new NicError('NO_PERMISSION', failed, {
+      ...details,
+      hint: `No file can be made in ${dirname(path)}. Choose a folder of your own, such as /tmp.`,
+    });
+  }
+  const hint = `${dirname(path)} takes no sockets. Choose another folder, such as /tmp.`;
+  return new NicError('SYSCALL', failed, { ...details, hint });
 }
 
 function notASocket(path: string): NicError {

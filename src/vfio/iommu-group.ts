@@ -90,13 +90,16 @@ export function notAvailable(
   errno: number,
 ): NicError {
   const members = groupMembers(device.group, SYSFS_ROOT, kernel);
-  if (blockingMembers(members).length > 0) return notViable(kernel, device);
+  if (blockingMembers(members).length > 0) return notViable(kernel, device, members);
   return busy(kernel, device, node, syscall, errno);
 }
 
 /** Error for a group that kernel drivers still hold a part of. */
-export function notViable(kernel: KernelApi, device: VfioFunction): NicError {
-  const members = groupMembers(device.group, SYSFS_ROOT, kernel);
+export function notViable(
+  kernel: KernelApi,
+  device: VfioFunction,
+  members = groupMembers(device.group, SYSFS_ROOT, kernel),
+): NicError {
   const list = members.map(describeMember).join(', ');
   const blockers = blockingMembers(members);
   const hint =

@@ -4,7 +4,7 @@
  */
 import createDebug from 'debug';
 import { NicError } from '../errors.js';
-import { parseDeviceAddress } from '../pci/address.js';
+import { parseDeviceAddress } from '../pci/device-address.js';
 import { normalizePciAddress } from '../pci/pci-address.js';
 import { SYSFS_ROOT } from '../pci/sysfs.js';
 import { characterDevice, groupNode } from '../pci/vfio-state.js';

@@ -24,6 +24,13 @@ registry('one that no driver knows is not worth binding', () => {
   assert.is(error.code, 'UNSUPPORTED_DEVICE');
   assert.match(error.message, '0000:03:00.0 (10ec:8168)');
   assert.match(error.hint!, 'Supported: ');
+  assert.match(error.hint!, 'addDriver()');
+});
+
+registry('devices of the same vendor are named first', () => {
+  const { hint } = explained({ vendor: '0x8086', device: '0x1572' });
+  assert.match(hint!, /^Of the same vendor: Intel .*Others: virtio net \(1af4:1041\)/);
+  assert.not.match(hint!, /Others:.*Intel/);
 });
 
 registry('one that a driver knows, one that is no NIC, one of which nothing is known: as it was', () => {

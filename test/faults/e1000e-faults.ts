@@ -2,7 +2,8 @@
 import type { Fault } from './faults.js';
 
 const DEVICE = ['e1000e', '^device\\.test\\.js$'] as const;
-const CONFORMANCE = ['e1000e', '^conformance\\.test\\.js$'] as const;
+const CONFORMANCE = ['../conformance', '^e1000e\\.test\\.js$'] as const;
+const THREADS = ['e1000e', '^threads\\.test\\.js$'] as const;
 
 export const e1000eFaults: readonly Fault[] = [
   {
@@ -18,6 +19,13 @@ export const e1000eFaults: readonly Fault[] = [
     find: 'legacy ? LEGACY_COMMAND : COMMAND',
     replace: 'COMMAND',
     tests: CONFORMANCE,
+  },
+  {
+    name: 'e1000e: another thread goes on with advanced descriptors',
+    file: 'intel/threads.js',
+    find: '            legacy,\n',
+    replace: '',
+    tests: THREADS,
   },
   {
     name: 'e1000e: a size of buffers beyond what is left of them',

@@ -8,7 +8,7 @@ import { TestFrame, TestFrameChecker } from '../../src/packet/test-frame.js';
 import * as fwd from '../../tools/commands/fwd.js';
 import * as pktgen from '../../tools/commands/pktgen.js';
 import { prepareProgram, run } from '../../tools/run-command.js';
-import { eventually } from '../driver/conformance-rig.js';
+import { eventually, turns } from '../conformance/rig.js';
 import { captureLines } from '../support/capture.js';
 import type { MadeUpCard } from '../support/made-up-family/card.js';
 import { plugIn } from '../support/made-up-family/scheme.js';
@@ -184,10 +184,12 @@ commands('fwd for some time: a table with a dash where the card has no counter',
   assert.is(status, 0);
   assert.is(out[0], 'path: general');
   assert.ok(out.includes('port 0: made-up:10') && out.includes('port 1: made-up:11'));
-  const header = out.findIndex((line) => /^port +received +sent +dropped +missed +errors$/.test(line));
+  const header = out.findIndex((line) =>
+    /^port +received +sent +unsent +dropped +missed +errors$/.test(line),
+  );
   assert.ok(header > 0, out.join('\n'));
-  assert.match(out[header + 1]!, /^0 +0 +0 +0 +- +0$/);
-  assert.match(out[header + 2]!, /^1 +0 +0 +0 +- +0$/);
+  assert.match(out[header + 1]!, /^0 +0 +0 +0 +0 +- +0$/);
+  assert.match(out[header + 2]!, /^1 +0 +0 +0 +0 +- +0$/);
   assertReleased(a, b);
 });
 
@@ -236,6 +238,31 @@ commands('pktgen throws away what it receives, and goes on', async () => {
   assertReleased(port);
 });
 
+commands('a link that goes down: the totals say what left, and name the rest', async () => {
+  for (const json of [true, false]) {
+    const port = plugPort(12);
+    const running = barewire('pktgen', 'made-up:12', ...(json ? ['--json'] : []));
+    await eventually('frames leave', () => port.left.length > 100);
+    port.card.plug(undefined);
+    const left = port.left.length;
+    await turns(20);
+    process.emit('SIGINT');
+    const outcome = await running;
+    assert.equal([outcome.status, outcome.errors], [0, []]);
+    if (json) {
+      const [{ txPackets, unsent, txInRing }] = totalsOf(outcome) as [Record<string, number>];
+      assert.ok(unsent! > 0);
+      assert.equal([txPackets, unsent], [left + unsent!, txInRing]);
+    } else {
+      assert.match(
+        outcome.out.at(-1)!,
+        /^port 0: ([0-9]+) did not reach the wire \(no link\): \1 wait in the ring$/,
+      );
+    }
+    assertReleased(port);
+  }
+});
+
 commands('a card that is pulled out ends the run with its error, and the totals', async () => {
   const [a, b] = [plugPort(10), plugPort(11)];
   const running = barewire('fwd', 'made-up:10', 'made-up:11');
@@ -249,7 +276,7 @@ commands('a card that is pulled out ends the run with its error, and the totals'
   assert.is(status, 1);
   assert.is(errors[0], 'barewire: made-up:11 was pulled out');
   assert.ok(out.some((line) => line.startsWith('totals after')));
-  assert.ok(out.some((line) => line.startsWith('port 1 no longer answers')));
+  assert.ok(out.some((line) => line.startsWith('port 1: no longer answers')));
   assert.is(a.card.claimed || b.card.claimed, false);
 });
 

@@ -7,7 +7,7 @@ import { NicError } from '../../src/errors.js';
 import { connectQueues } from '../../src/forward/forwarder.js';
 import { pollLoop } from '../../src/forward/poll-loop.js';
 import { PacketPool } from '../../src/hugepage/packet-pool.js';
-import { eventually } from '../driver/conformance-rig.js';
+import { eventually } from '../conformance/rig.js';
 import { expectRejection } from '../support/expect-error.js';
 import type { MadeUpCard } from '../support/made-up-family/card.js';
 import { plugIn } from '../support/made-up-family/scheme.js';

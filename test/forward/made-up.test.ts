@@ -6,10 +6,10 @@ import type { PacketHook } from '../../src/driver/queue-link.js';
 import { connectQueues, type ForwardOptions } from '../../src/forward/forwarder.js';
 import { onHugepageWarning } from '../../src/hugepage/dma-region.js';
 import type { PacketPool, PacketPoolOptions } from '../../src/hugepage/packet-pool.js';
-import { igb } from '../driver/conformance-igb.js';
-import { ixgbe } from '../driver/conformance-ixgbe.js';
-import { madeUp } from '../driver/conformance-made-up.js';
-import { type Family, type Hardware, makePool, optionsOf } from '../driver/conformance-rig.js';
+import { igb } from '../conformance/igb.js';
+import { ixgbe } from '../conformance/ixgbe.js';
+import { madeUp } from '../conformance/made-up.js';
+import { type Family, type Hardware, makePool, optionsOf } from '../conformance/rig.js';
 import { expectError } from '../support/expect-error.js';
 
 onHugepageWarning(() => {});

@@ -16,7 +16,7 @@ import {
   updateChecksum,
   updateUdpChecksum,
 } from '../../src/packet/checksum.js';
-import { ipv4ChecksumState, l4ChecksumState, writeChecksums } from '../../src/packet/checksums.js';
+import { ipv4ChecksumState, l4ChecksumState, writeChecksums } from '../../src/packet/frame-checksums.js';
 import { Layer, PacketView } from '../../src/packet/packet-view.js';
 import { parse } from '../../src/packet/parse.js';
 import { buildUdp } from '../../src/packet/transport-builder.js';

@@ -66,6 +66,19 @@ for (const umask of [0, 0o022, 0o077]) {
   });
 }
 
+test('a path at which no socket can be: the path, and why', ({ folder }) => {
+  const missing = errorOf(() => ListeningSocket.listen(join(folder, 'missing', 's'), 1));
+  assert.is(missing.code, 'BAD_ADDRESS');
+  assert.match(missing.message, /^Cannot listen at .*missing\/s: ENOENT/);
+  assert.match(missing.hint ?? '', /no folder .*missing\./);
+  writeFileSync(join(folder, 'file'), '');
+  const inFile = errorOf(() => ListeningSocket.listen(join(folder, 'file', 's'), 1));
+  assert.match(inFile.hint ?? '', /no folder .*file\./);
+  const inProc = errorOf(() => ListeningSocket.listen('/proc/s', 1));
+  assert.match(inProc.hint ?? '', /\/proc/);
+  assert.not.match(inProc.hint ?? '', 'no folder');
+});
+
 test('replaces the socket of a dead process', ({ path }) => {
   leaveDead(path);
   const socket = ListeningSocket.listen(path, 1);
@@ -116,10 +129,6 @@ test('does not touch what is no socket: a file, a folder, a link', ({ folder, pa
   symlinkSync(join(folder, 'nothing'), dangling);
   assert.is(errorOf(() => ListeningSocket.listen(dangling, 1)).code, 'BAD_ADDRESS');
   assert.ok(lstatSync(dangling).isSymbolicLink());
-});
-
-test('a folder that is not there', ({ folder }) => {
-  assert.is(errorOf(() => ListeningSocket.listen(join(folder, 'none', 's'), 1)).code, 'SYSCALL');
 });
 
 test('removes at its end what is its own only', ({ path }) => {

@@ -107,7 +107,7 @@ cli('--help lists the commands on stdout', () => {
 cli('help of a command, of help itself, and of each command in 80 columns', () => {
   assert.match(run('help', 'list').stdout, /^Usage: barewire list /);
   assert.is(run('help', 'help').status, 0);
-  for (const command of ['', 'list', 'bind', 'unbind', 'fwd', 'pktgen', 'emulate']) {
+  for (const command of ['', 'list', 'bind', 'unbind', 'fwd', 'pktgen', 'capture', 'replay', 'emulate']) {
     const { status, stdout } = run(...(command === '' ? [] : [command]), '--help');
     assert.is(status, 0);
     for (const line of stdout.split('\n')) assert.ok(line.length <= 80, line);
@@ -132,7 +132,7 @@ cli('list prints a table of the NICs', () => {
       ['ADDRESS', 'IDS', 'NAME', 'DRIVER', 'INTERFACE', 'GROUP', 'NUMA', 'BAREWIRE'],
       ['0000:03:00.0', '8086:10c9', 'Intel 82576', 'igb', 'eth1', '12', '-', 'igb'],
       ['0000:03:00.1', '8086:10c9', 'Intel 82576', 'vfio-pci', '-', '13', '0', 'igb'],
-      ['0000:04:00.0', '1af4:1041', 'virtio net', '-', '-', '-', '-', '-'],
+      ['0000:04:00.0', '1af4:1041', 'virtio net', '-', '-', '-', '-', 'virtio'],
       [''],
     ],
   );

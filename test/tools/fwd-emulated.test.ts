@@ -1,11 +1,12 @@
 /** `barewire fwd` without ports: two processes, the real protocol, traffic with sequence numbers. */
 import { type ChildProcess, spawn } from 'node:child_process';
 import { once } from 'node:events';
-import { closeSync, existsSync, mkdtempSync, openSync, readdirSync, rmSync } from 'node:fs';
+import { closeSync, existsSync, mkdtempSync, openSync, readdirSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { suite } from 'uvu';
 import * as assert from 'uvu/assert';
+import { CaptureReader } from '../../src/capture/capture-reader.js';
 import { children } from '../support/child.js';
 import { HANG_MS, until } from '../support/hang.js';
 import { besidesOneCpu } from './run-cli.js';
@@ -138,6 +139,62 @@ emulated(
   }),
 );
 
+/** A module for --on-packet, in the run's folder. */
+function hookModule(code: string): string {
+  const folder = mkdtempSync(join(tmpdir(), 'bw-hook-'));
+  const path = join(folder, 'hook.mjs');
+  writeFileSync(path, code);
+  return path;
+}
+
+emulated(
+  '--workers 2: each flow in order, none lost, and the totals of both threads',
+  withRun(['--workers', '2', '--flows', '4'], async (run) => {
+    await run.line('"rates"');
+    run.process.kill('SIGINT');
+    assert.is(await run.ended, 0, run.stderr());
+    checkTotals(run);
+    assert.is(run.stderr(), '');
+    assert.equal(readdirSync(run.folder), []);
+  }),
+);
+
+emulated('--on-packet drops packets in the workers; both directions of a flow meet in one', async () => {
+  // Queue and direction are told; a packet of an odd flow is dropped.
+  const hook = hookModule(
+    'export default ({ pool, from, to, queue }) => {\n' +
+      '  if (!(from === 1 - to && queue < 2)) throw new Error("context");\n' +
+      '  return (packet, bytes) => pool.bytes(packet)[35] % 2 === 1 ? 0 : bytes;\n};\n',
+  );
+  await withRun(['--workers', '2', '--flows', '4', '--on-packet', hook], async (run) => {
+    await run.line('"rates"');
+    run.process.kill('SIGINT');
+    assert.is(await run.ended, 0, run.stderr());
+    const [{ ports } = { ports: [] }] = message<Totals>(run, 'totals');
+    for (const [i, port] of ports.entries()) {
+      assert.ok(port.dropped > 0);
+      assert.is(ports[1 - i]!.rxPackets, port.txPackets + port.dropped);
+    }
+  })();
+});
+
+emulated('a hook that throws in a worker ends the command with its error', async () => {
+  const hook = hookModule('export default () => () => { throw new Error("no more"); };');
+  await withRun(['--workers', '2', '--on-packet', hook], async (run) => {
+    assert.is(await run.ended, 1);
+    assert.match(run.stderr(), 'no more');
+    assert.is(message(run, 'totals').length, 1);
+    assert.equal(readdirSync(run.folder), []);
+  })();
+});
+
+emulated('more workers than queue pairs: used wrongly', async () => {
+  await withRun(['--workers', '3', '--queues', '2'], async (run) => {
+    assert.is(await run.ended, 2);
+    assert.match(run.stderr(), '--queues');
+  })();
+});
+
 for (const signal of ['SIGTERM', 'SIGHUP', 'SIGQUIT'] as const) {
   emulated(
     `${signal}: the same`,
@@ -229,7 +286,39 @@ for (const [args, path] of [
   );
 }
 
+emulated('--capture: copies of what passes on a pipe, both ways, and the traffic as without', async () => {
+  const folder = mkdtempSync(join(tmpdir(), 'bw-tap-'));
+  const path = join(folder, 'tap.pcapng');
+  const args = ['--duration', '500ms', '--rate', '2000', '--capture', path, '--snap-length', '50'];
+  try {
+    await withRun(args, async (run) => {
+      assert.is(await run.ended, 0, run.stderr());
+      assert.equal(message<{ path: string }>(run, 'path'), [{ type: 'path', path: 'pipe' }]);
+      checkTotals(run);
+      const [totals] = message<Totals>(run, 'totals');
+      const received = totals!.ports.map(({ rxPackets }) => rxPackets);
+      const [counted] = message<{ written: number }>(run, 'capture');
+      assert.is(counted!.written, received[0]! + received[1]!, 'nothing was lost to the capture');
+      const reader = await CaptureReader.open(path);
+      const byInterface = [0, 0];
+      do {
+        while (reader.next()) {
+          byInterface[reader.frame.interfaceId]!++;
+          assert.equal([reader.frame.lengthBytes, reader.frame.originalBytes], [50, 60]);
+        }
+      } while (await reader.fill());
+      assert.equal([byInterface, reader.damage], [received, undefined]);
+      await reader.close();
+    })();
+  } finally {
+    rmSync(folder, { recursive: true, force: true });
+  }
+});
+
 for (const [args, says] of [
+  [['--capture', '-'], 'Give the name of a file'],
+  [['--snap-length', '9'], 'are for --capture'],
+  [['--capture', '/dev/null', '--capture-filter', 'udp prot'], 'at character 5'],
   [['--ring', '100'], 'from 64 to 4096'],
   [['--queues', '99'], 'from 1 to'],
 ] as const) {

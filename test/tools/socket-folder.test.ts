@@ -20,6 +20,7 @@ import { ListeningSocket } from '../../src/syscalls/listening-socket.js';
 import { unixBind, unixSocket } from '../../src/syscalls/unix-sockets.js';
 import { makeSocketFolder } from '../../tools/socket-folder.js';
 import { DIST } from '../support/child.js';
+import { expectError } from '../support/expect-error.js';
 import { fixtureSuite } from '../vfio/user/support/harness.js';
 
 const test = fixtureSuite('folder of sockets', {
@@ -128,4 +129,15 @@ test('a link is not followed, another name is not touched', ({ base }) => {
   assert.equal(readdirSync(base).sort(), ['barewire-abc123', NAME, 'elsewhere']);
   assert.ok(existsSync(join(elsewhere, 'port0.sock')));
 });
+
+test('where no folder can be made: the path, and what names it', ({ base }) => {
+  const missing = join(base, 'missing');
+  const error = expectError(
+    'SYSCALL',
+    () => makeSocketFolder(missing),
+    /^Cannot make a folder for sockets in .*missing: ENOENT/,
+  );
+  assert.match(error.hint ?? '', 'XDG_RUNTIME_DIR');
+});
+
 test.run();

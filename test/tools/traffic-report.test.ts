@@ -32,11 +32,13 @@ const totals = (stats: Partial<PortTotals>): PortTotals => ({
 
 /** A port whose counters the test sets. */
 function port(address = '0000:03:00.0') {
-  const state = { stats: { ...NOTHING }, dropped: 0 };
-  return {
-    state,
-    report: { device: { address, stats: () => ({ ...state.stats }) }, dropped: () => state.dropped },
+  const state = { stats: { ...NOTHING }, dropped: 0, up: true };
+  const device = {
+    address,
+    stats: () => ({ ...state.stats }),
+    linkState: () => ({ up: state.up, speedMbps: 0, fullDuplex: true }),
   };
+  return { state, report: { device, dropped: () => state.dropped } };
 }
 
 const rates = suite('traffic rates');
@@ -52,9 +54,27 @@ rates('10 Gbit/s of the shortest frames are 14.88 Mpps', () => {
 
 rates('1 Gbit/s of the longest frames', () => {
   const packets = 81_274;
-  const result = portRates(totals({}), totals({ txPackets: packets, txBytes: packets * 1514 }), 1);
-  assert.is(Math.round(result.txMbitPerS), 1000);
-  assert.is(result.txMpps, 0.081274);
+  const onRing = { txPackets: packets, txBytes: packets * 1514 };
+  const sent = totals({ ...onRing, wireTxPackets: packets, wireTxBytes: packets * 1518 });
+  const { wireTxPackets: _, wireTxBytes: __, ...uncounted } = sent;
+  for (const port of [sent, uncounted as PortTotals]) {
+    const before = totals({});
+    const result = portRates(before, port, 1);
+    assert.is(Math.round(result.txMbitPerS), 1000);
+    assert.is(result.txMpps, 0.081274);
+  }
+});
+
+rates('what did not reach the wire is not sent', () => {
+  const onRing = { txPackets: 900, txBytes: 54_000, txInRing: 500 };
+  const { txMpps, txMbitPerS } = portRates(totals({}), totals(onRing), 1);
+  assert.equal([txMpps, txMbitPerS], [0, 0]);
+  const { wireTxPackets: _, ...uncounted } = totals(onRing);
+  assert.is(
+    portRates(totals({}), uncounted as PortTotals, 1).txMpps,
+    0.0004,
+    'without such a counter: what was reported',
+  );
 });
 
 rates('are differences, by time', () => {
@@ -120,7 +140,14 @@ report('JSON: a line a tick with the rates since the last, a line with the total
   ]);
   assert.is(second.ports[0]!.drops, 4);
   assert.is(second.ports[0]!.rxMpps, 0);
-  assert.equal(last.ports, [totals({ rxPackets: 2_000_000, rxBytes: 120_000_000, dropped: 4 })]);
+  assert.equal(last.ports, [
+    {
+      ...totals({ rxPackets: 2_000_000, rxBytes: 120_000_000, dropped: 4 }),
+      unsent: 0,
+      rxPps: { average: 800_000, min: 0, max: 2_000_000 },
+      txPps: { average: 0, min: 0, max: 0 },
+    },
+  ]);
 });
 
 report('table: a legend and a header, a row a port, columns under their names, in 79 columns', async () => {
@@ -132,8 +159,7 @@ report('table: a legend and a header, a row a port, columns under their names, i
     a.state.stats.rxPackets = 14_880_952;
     a.state.stats.rxBytes = 14_880_952 * 60;
     a.state.stats.rxMissed = 123_456_789;
-    b.state.stats.txPackets = 5;
-    b.state.stats.txBytes = 300;
+    Object.assign(b.state.stats, { txPackets: 5, txBytes: 300, wireTxPackets: 5, wireTxBytes: 320 });
     every(clock, 1000, () => printed.tick());
     clock.advanceNs(11e9);
     printed.final();
@@ -148,17 +174,21 @@ report('table: a legend and a header, a row a port, columns under their names, i
   assert.is(table.filter((line) => line === table[0]).length, 2, 'the header again after 20 rows');
   assert.equal(table.slice(2 + 22), [
     'totals after 11.0 s',
-    'port       received           sent        dropped         missed         errors',
-    '0          14880952              0              0      123456789              0',
-    '1                 0              5              0              0              0',
+    'port    received        sent      unsent     dropped      missed      errors',
+    '0       14880952           0           0           0   123456789           0',
+    '1              0           5           0           0           0           0',
+    'packets per second',
+    'port  rx average  rx minimum  rx maximum  tx average  tx minimum  tx maximum',
+    '0         1.353M          0       14.88M          0           0           0 ',
+    '1             0           0           0       0.500           0       5.000 ',
   ]);
   for (const line of table) assert.ok(line.length <= 79, `${line.length}: ${line}`);
 });
 
 report('counters that the device lacks are left out of JSON, and a dash in the table', async () => {
   const { report: reported } = port();
-  const { rxMissed: _, rxErrors: __, ...some } = NOTHING;
-  const lacking = { ...reported, device: { address: 'x', stats: () => some as NetStats } };
+  const { rxMissed: _, rxErrors: __, wireTxPackets: ___, ...some } = NOTHING;
+  const lacking = { ...reported, device: { ...reported.device, stats: () => some as NetStats } };
   const lines = await captureLines(() => {
     for (const json of [true, false]) {
       const clock = new ManualClock();
@@ -180,7 +210,8 @@ report('counters that the device lacks are left out of JSON, and a dash in the t
   ]);
   assert.not.ok('rxMissed' in sums);
   assert.match(lines[4]!, /^0 .* - +0 +0$/);
-  assert.match(lines.at(-1)!, /^0 +0 +0 +0 +- +0$/);
+  assert.is(sums.unsent, undefined);
+  assert.match(lines.at(-4)!, /^0 +0 +0 +- +0 +- +0$/);
 });
 
 report('a port that is gone: a tick fails, the totals have what it said the last time', async () => {
@@ -208,21 +239,90 @@ report('a port that is gone: a tick fails, the totals have what it said the last
       assert.is(lines.length, 2);
       assert.is(timeS, 2.5);
       assert.equal(ports, [
-        { ...totals({ rxPackets: 7, dropped: 3, asOfS: 1 }), address: 'a' },
-        { ...totals({ rxPackets: 9 }), address: 'b' },
+        {
+          ...totals({ rxPackets: 7, dropped: 3, asOfS: 1 }),
+          address: 'a',
+          unsent: 0,
+          rxPps: { average: 7, min: 7, max: 7 },
+          txPps: { average: 0, min: 0, max: 0 },
+        },
+        {
+          ...totals({ rxPackets: 9 }),
+          address: 'b',
+          unsent: 0,
+          rxPps: { average: 3.6, min: 0, max: 0 },
+          txPps: { average: 0, min: 0, max: 0 },
+        },
       ]);
     } else {
-      assert.equal(lines.slice(-3), [
-        '0                 7              0              3              0              0',
-        '1                 9              0              0              0              0',
-        'port 0 no longer answers: its counters are those after 1.0 s',
+      assert.equal(lines.slice(-7, -5), [
+        '0              7           0           0           3           0           0',
+        '1              9           0           0           0           0           0',
       ]);
+      assert.is(lines.at(-1), 'port 0: no longer answers: these are its counters after 1.0 s');
     }
     dead.report.device.stats = () => ({ ...dead.state.stats });
     dead.state.stats = { ...NOTHING };
     dead.state.dropped = 0;
     alive.state.stats = { ...NOTHING };
   }
+});
+
+report('what did not reach the wire is named', async () => {
+  const { state, report: reported } = port();
+  const run = (stats: Partial<NetStats>): Promise<readonly string[]> => {
+    Object.assign(state.stats, stats);
+    return captureLines(() => new TrafficReport([reported], false, new ManualClock()).final());
+  };
+  state.up = false;
+  let lines = await run({ txPackets: 900, txInRing: 511, wireTxPackets: 300 });
+  assert.is(
+    lines.at(-1),
+    'port 0: 600 did not reach the wire (no link): 511 wait in the ring, 89 the device took and did not send',
+  );
+  assert.is(lines[3], '0              0         300         600           0           0           0');
+  // A device that claims more than it was given.
+  lines = await run({ txInRing: 9000, wireTxPackets: 100 });
+  assert.is(lines.at(-1), 'port 0: 800 did not reach the wire (no link): 800 wait in the ring');
+  state.up = true;
+  lines = await run({ txInRing: 0 });
+  assert.is(lines.at(-1), 'port 0: 800 did not reach the wire: 800 the device took and did not send');
+  lines = await run({ wireTxPackets: 900 });
+  assert.match(lines.at(-1)!, /^0 /, 'nothing to say');
+  lines = await run({ wireTxPackets: 1000 });
+  assert.match(lines.at(-1)!, /^0 /);
+});
+
+report('averages end with the traffic, not when the last packets have left', async () => {
+  const { state, report: reported } = port();
+  const clock = new ManualClock();
+  const lines = await captureLines(() => {
+    const printed = new TrafficReport([reported], true, clock);
+    clock.advanceNs(2e9);
+    printed.end();
+    state.stats.wireTxPackets = 5000;
+    clock.advanceNs(0.5e9);
+    printed.final();
+  });
+  const { timeS, ports } = JSON.parse(lines[0]!);
+  assert.is(timeS, 2.5);
+  assert.equal(ports[0].txPps, { average: 2500 }, 'and no second was whole');
+});
+
+report('how a rate was kept', async () => {
+  const { report: reported } = port();
+  const pace = { requestedPps: 250_000, leftOutNoRoom: 0, leftOutLate: 0, longestPauseMs: 3.5 };
+  const run = async (more: Partial<typeof pace>, json: boolean): Promise<string> => {
+    const given = { ...reported, pace: () => ({ ...pace, ...more }) };
+    const lines = await captureLines(() => new TrafficReport([given], json, new ManualClock()).final());
+    return lines.at(-1)!;
+  };
+  assert.is(await run({}, false), 'port 0: rate: asked for 250.0k/s, never more than 10 ms late');
+  assert.is(
+    await run({ leftOutNoRoom: 7, leftOutLate: 9, longestPauseMs: 3000.2 }, false),
+    'port 0: rate: asked for 250.0k/s, not reached: 7 send times passed while the ring was full, 9 in pauses of this process of up to 3000 ms',
+  );
+  assert.equal(JSON.parse(await run({ leftOutLate: 9 }, true)).ports[0].pace, { ...pace, leftOutLate: 9 });
 });
 
 report('numbers of any size in four digits', () => {

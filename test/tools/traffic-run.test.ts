@@ -9,6 +9,7 @@ import { runTraffic, type Traffic } from '../../tools/traffic-run.js';
 import { captureLines } from '../support/capture.js';
 import { DIST, PLAIN_ENV } from '../support/child.js';
 import { expectRejection } from '../support/expect-error.js';
+import { HANG_MS } from '../support/hang.js';
 import { type Bench, bench } from '../support/open-igb.js';
 
 /** Traffic that calls `poll` and is reported. */
@@ -137,7 +138,7 @@ function stopping(lines: string) {
   const child = spawn(process.execPath, ['--input-type=module', '--eval', script], {
     stdio: ['ignore', 'pipe', 'inherit'],
     env: PLAIN_ENV,
-    timeout: 60_000, // one that hangs fails the test
+    timeout: HANG_MS, // one that hangs fails the test
     killSignal: 'SIGKILL',
   });
   let output = '';

@@ -95,8 +95,14 @@ virtual('the report, the faults, and each frame with its time are the same to th
   const [second, third, totals] = first.lines.map((line) => JSON.parse(line));
   assert.is(first.lines.length, 3, first.lines.join('\n'));
   assert.equal([second.type, second.timeS, third.timeS], ['rates', 1, 2]);
-  // At the tick the frame that is due then is still to be sent.
-  assert.equal([second.ports[0].txMpps, third.ports[0].txMpps], [(RATE - 1) / 1e6, RATE / 1e6]);
+  // At the tick the frame that is due then is still to be sent, and the report of the one before to be read.
+  assert.equal([second.ports[0].txMpps, third.ports[0].txMpps], [(RATE - 2) / 1e6, RATE / 1e6]);
+  assert.equal(totals.ports[0].pace, {
+    requestedPps: RATE,
+    leftOutNoRoom: 0,
+    leftOutLate: 0,
+    longestPauseMs: STEP_NS / 1e6,
+  });
   assert.is(totals.type, 'totals');
   const { carried, lost, damaged, overflowed, underWay } = first.cable;
   assert.is(carried + lost + damaged + underWay, totals.ports[0].txPackets);

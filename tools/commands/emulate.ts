@@ -60,6 +60,11 @@ export function register(program: Command): void {
     )
     .option('--rate <pps>', 'traffic: frames per second and port, such as 250k (default: all it can)', rate)
     .option('--count <n>', 'traffic: frames per port', positiveInteger)
+    .option(
+      '--flows <n>',
+      'traffic: number of UDP flows, each numbered by itself (default: 1)',
+      integerBetween(1, 8192),
+    )
     .option('--bandwidth <rate>', 'bits per second of each link, such as 10G (default: unlimited)', rate)
     .option('--delay <time>', 'time that frames are under way: 500ns, 50us, 2ms, 1s', delayNs)
     .option('--loss <share>', 'lose this share of the frames on the way, 0 to 1', share)
@@ -84,7 +89,10 @@ export function register(program: Command): void {
       '--trust-client',
       'take memory that a client could shrink, and so end this process (QEMU: memory-backend-file)',
     )
-    .option('--capture <file>', 'write what passes to a pcap file (%d is the link number)')
+    .option(
+      '--capture <file>',
+      'write what passes to a file: pcapng, or pcap where its name ends in .pcap (%d is the link number)',
+    )
     .option('--force', 'replace files that --capture and record:FILE name')
     .option('--duration <time>', 'stop after this time: 10 (seconds), 250ms, 5m', durationMs)
     .action(run);

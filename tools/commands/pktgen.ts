@@ -7,6 +7,8 @@ import { NicError } from '../../src/errors.js';
 import { TestFrame } from '../../src/packet/test-frame.js';
 import { deviceAddress, pageSizeFor } from '../addresses.js';
 import { durationMs, integerBetween, macAddress, positiveInteger, rate } from '../option-values.js';
+import { Pace } from '../pace.js';
+import type { ReportPort } from '../traffic-report.js';
 import { runTraffic, type Traffic } from '../traffic-run.js';
 
 interface Options {
@@ -55,26 +57,24 @@ export function register(program: Command): void {
     });
 }
 
-/** Sends what is due by the clock, from the moment when it is made. */
+/** Sends what is due by the clock, from the moment when it is made, at most 10 ms late. */
 export class Generator implements Traffic {
   readonly wakeOn = [];
   readonly report;
   readonly #device: NetDevice;
   readonly #frame: TestFrame;
   readonly #bufs: Uint32Array;
-  /** Frames per second. */
-  readonly #rate: number;
   readonly #count: number;
-  readonly #clock: Clock;
-  readonly #startNs: number;
+  readonly #pace: Pace | undefined;
   #sent = 0;
   /** Buffers at the front of `#bufs` that are numbered, but found no room in the ring. */
   #waiting = 0;
   #numbered = 0;
+  /** Whether ring or pool had no room since the schedule was asked the last time. */
+  #wasFull = false;
 
   constructor(device: NetDevice, options: Options, clock: Clock) {
     this.#device = device;
-    this.#clock = clock;
     const longest = device.maxFrameBytes + FCS_BYTES;
     if (options.size > longest) {
       throw new NicError(
@@ -85,17 +85,19 @@ export class Generator implements Traffic {
         },
       );
     }
-    this.report = [{ device, dropped: () => 0 }];
     this.#frame = new TestFrame({
       sizeBytes: options.size - FCS_BYTES,
       sourceMac: device.mac,
       ...(options.dstMac === undefined ? {} : { destinationMac: options.dstMac }),
     });
     this.#bufs = new Uint32Array(options.batch);
-    this.#rate = options.rate ?? Number.POSITIVE_INFINITY;
     this.#count = options.count ?? Number.POSITIVE_INFINITY;
     this.#prefill();
-    this.#startNs = clock.nowNs();
+    const pace = options.rate === undefined ? undefined : new Pace(options.rate, clock);
+    this.#pace = pace;
+    this.report = [
+      { device, dropped: () => 0, ...(pace === undefined ? {} : { pace: () => pace.report }) },
+    ] satisfies readonly ReportPort[];
   }
 
   get done(): boolean {
@@ -108,9 +110,10 @@ export class Generator implements Traffic {
     const bufs = this.#bufs;
     this.#discardReceived(rxQueues[0]!);
     if (this.#waiting === 0) {
-      const due = Math.min(bufs.length, this.#due() - this.#numbered);
+      const due = Math.min(bufs.length, this.#due());
       if (due <= 0) return 0;
       this.#waiting = pool.allocate(bufs, due);
+      if (this.#waiting < due) this.#wasFull = true;
       for (let i = 0; i < this.#waiting; i++) {
         this.#frame.stamp(pool.frames, bufs[i]! << pool.bufferShift, this.#numbered++);
       }
@@ -118,15 +121,18 @@ export class Generator implements Traffic {
     const sent = txQueues[0]!.send(bufs, this.#waiting);
     if (sent > 0 && sent < this.#waiting) bufs.copyWithin(0, sent, this.#waiting);
     this.#waiting -= sent;
+    if (this.#waiting > 0) this.#wasFull = true;
     this.#sent += sent;
     return sent;
   }
 
-  /** Number of frames that should have been sent by now. */
+  /** Frames that are to be sent now. */
   #due(): number {
-    if (this.#rate === Number.POSITIVE_INFINITY) return this.#count;
-    const elapsedNs = this.#clock.nowNs() - this.#startNs;
-    return Math.min(this.#count, Math.floor((elapsedNs * this.#rate) / 1e9));
+    const left = this.#count - this.#numbered;
+    if (this.#pace === undefined) return left;
+    const due = this.#pace.due(this.#numbered, this.#wasFull);
+    this.#wasFull = false;
+    return Math.min(left, due);
   }
 
   readonly #received = new Uint32Array(64);

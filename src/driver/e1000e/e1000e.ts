@@ -10,6 +10,7 @@ import type { VfioDevice } from '../../vfio/types.js';
 import type { DeviceId, Driver, LinkState, OpenOptions } from '../device.js';
 import { ClearingCounters } from '../intel/counters.js';
 import { IntelDevice, type IntelFamily, intelCapabilities, intelLimits } from '../intel/intel-device.js';
+import { intelThreads } from '../intel/threads.js';
 import * as init from './init.js';
 import { queueInterrupts, sharedInterrupt } from './interrupts.js';
 import { linkState, startLink } from './link.js';
@@ -68,7 +69,7 @@ class E1000eDevice extends IntelDevice {
 
   protected async setUpReceive(): Promise<void> {
     const { control } = checkedReceiveBuffers(this.address, this.pool, limits, this.#wantedBytes);
-    init.setUpReceive(this.registers, this.rings, control);
+    init.setUpReceive(this.registers, this.rings, control, this.settings.symmetricRss);
   }
 
   protected async setUpTransmit(): Promise<void> {
@@ -97,6 +98,7 @@ export const e1000e: Driver = {
   name: 'e1000e',
   limits,
   capabilities: family.capabilities,
+  threads: intelThreads,
   ids: [{ vendor: 0x8086, device: 0x10d3, name: 'Intel 82574L' }],
   open: (vfio, id, options) => new E1000eDevice(vfio, id, options).start(),
 };

@@ -4,7 +4,7 @@ import createDebug from 'debug';
 import { NicError } from '../../errors.js';
 import { MULTICAST_WORDS, macFromRegisters } from '../intel/filters.js';
 import type { RingMemory } from '../intel/rings.js';
-import { RSS_KEY_WORDS } from '../intel/rss.js';
+import { rssKeyWords } from '../intel/rss.js';
 import type { RegisterFile } from '../register-file.js';
 import * as reg from './registers.js';
 
@@ -80,7 +80,12 @@ export function readMac(registers: RegisterFile): Uint8Array {
  * 4.6.5, all but turning the receiver on.
  * @param buffers bits of RCTL for the size of buffers and long frames
  */
-export function setUpReceive(registers: RegisterFile, rings: RingMemory, buffers: number): void {
+export function setUpReceive(
+  registers: RegisterFile,
+  rings: RingMemory,
+  buffers: number,
+  symmetricRss: boolean,
+): void {
   // Without Address Valid the unicast filter would not know its own address. The other entries are undefined after power-up.
   registers.set(reg.rah(0), reg.RAH_AV);
   for (let entry = 1; entry < reg.RECEIVE_ADDRESSES; entry++) registers.write(reg.rah(entry), 0);
@@ -100,16 +105,16 @@ export function setUpReceive(registers: RegisterFile, rings: RingMemory, buffers
     registers.write(reg.rdt(q), 0);
     registers.write(reg.rxdctl(q), RX_THRESHOLDS);
   }
-  if (rings.rx.length > 1) setUpRss(registers);
+  if (rings.rx.length > 1) setUpRss(registers, symmetricRss);
 }
 
 /** Two queues, whose number is bit 7 of a table entry. The hash takes the place of the packet checksum (RXCSUM.PCSD). */
-function setUpRss(registers: RegisterFile): void {
+function setUpRss(registers: RegisterFile, symmetric: boolean): void {
   const queue1 = 1 << reg.RETA_QUEUE_SHIFT;
   // Four entries a word: queues 0 and 1 in turn.
   const entries = ((queue1 << 8) | (queue1 << 24)) >>> 0;
   for (let word = 0; word < reg.RETA_WORDS; word++) registers.write(reg.RETA + 4 * word, entries);
-  for (const [i, word] of RSS_KEY_WORDS.entries()) registers.write(reg.RSSRK + 4 * i, word);
+  for (const [i, word] of rssKeyWords(symmetric).entries()) registers.write(reg.RSSRK + 4 * i, word);
   registers.set(reg.RXCSUM, reg.RXCSUM_PCSD);
   registers.write(reg.MRQC, reg.MRQC_RSS | reg.MRQC_FIELDS);
 }

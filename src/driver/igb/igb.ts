@@ -7,6 +7,7 @@ import type { DeviceId, Driver, LinkState, OpenOptions } from '../device.js';
 import { ClearingCounters } from '../intel/counters.js';
 import { IntelDevice, type IntelFamily, intelCapabilities, intelLimits } from '../intel/intel-device.js';
 import { extendedInterrupts } from '../intel/interrupts.js';
+import { intelThreads } from '../intel/threads.js';
 import * as init from './init.js';
 import { linkState, startLink } from './link.js';
 import * as reg from './registers.js';
@@ -66,6 +67,7 @@ class IgbDevice extends IntelDevice {
     init.setUpReceive(this.registers, this.rings, {
       bufferSizeBytes: this.pool.bufferSizeBytes,
       maxFrameBytes: this.maxFrameBytes,
+      symmetricRss: this.settings.symmetricRss,
     });
   }
 
@@ -95,6 +97,7 @@ export const igb: Driver = {
   name: 'igb',
   limits: family.limits,
   capabilities: family.capabilities,
+  threads: intelThreads,
   ids: [{ vendor: 0x8086, device: 0x10c9, name: 'Intel 82576' }],
   open: (vfio, id, options) => new IgbDevice(vfio, id, options).start(),
 };

@@ -6,8 +6,6 @@
 // General (8.2)
 /** Device Control, RW (8.2.1). */
 export const CTRL = 0x0000;
-/** Full duplex. */
-export const CTRL_FD = 1 << 0;
 /** GIO Master Disable: no new bus-master requests. */
 export const CTRL_GIO_MASTER_DISABLE = 1 << 2;
 /** Set Link Up. */
@@ -17,8 +15,6 @@ export const CTRL_FRCSPD = 1 << 11;
 export const CTRL_FRCDPLX = 1 << 12;
 /** Device reset, SC. */
 export const CTRL_RST = 1 << 26;
-/** PHY reset. */
-export const CTRL_PHY_RST = (1 << 31) >>> 0;
 
 /** Device Status, RO (8.2.2). Never all ones: bits 31:20 hold reserved zeros. */
 export const STATUS = 0x0008;

@@ -19,7 +19,9 @@ import type {
   Queues,
 } from '../device.js';
 import { type DeviceSettings, deviceSettings, multicastGroups, stationAddress } from '../options.js';
+import { sumQueues } from '../queue-counts.js';
 import { RegisterFile } from '../register-file.js';
+import { shutDownDevice } from '../shut-down.js';
 import type { CounterSource } from './counters.js';
 import { LAYOUT, TX_MIN_FRAME_BYTES } from './descriptors.js';
 import { MULTICAST_WORDS, multicastTable, receiveAddress } from './filters.js';
@@ -115,6 +117,8 @@ export abstract class IntelDevice extends BaseDevice {
   readonly #txQueues: IntelTxQueue[] = [];
   readonly #family: IntelFamily;
   readonly #hardware: CounterSource;
+  /** Frames that wait on the transmit rings, at the last look. */
+  #inRings = 0;
   #interrupts: Interrupts | undefined;
   #attached = false;
   /** Sent frames that the link lost: fetched, and counted by no MAC. */
@@ -251,22 +255,10 @@ export abstract class IntelDevice extends BaseDevice {
   }
 
   stats(): NetStats {
-    if (!this.closed.aborted) {
-      this.assertPresent();
-      this.#hardware.read();
-    }
-    const sum = (queues: readonly { counters: Float64Array }[], index: number): number =>
-      queues.reduce((total, queue) => total + queue.counters[index]!, 0);
-    const [rx, tx] = [this.#rxQueues, this.#txQueues];
+    if (!this.closed.aborted) this.#readState();
     return {
-      rxPackets: sum(rx, LAYOUT.PACKETS),
-      rxBytes: sum(rx, LAYOUT.BYTES),
-      txPackets: sum(tx, LAYOUT.PACKETS),
-      txBytes: sum(tx, LAYOUT.BYTES),
-      rxTooLong: sum(rx, LAYOUT.TOO_LONG),
-      rxDamaged: sum(rx, LAYOUT.DAMAGED),
-      rxNoBuffer: sum(rx, LAYOUT.NO_BUFFER),
-      txErrors: sum(tx, LAYOUT.ERRORS),
+      ...sumQueues(this.#rxQueues, this.#txQueues, LAYOUT),
+      txInRing: this.#inRings,
       ...this.#hardware.sums,
     };
   }
@@ -300,37 +292,31 @@ export abstract class IntelDevice extends BaseDevice {
   }
 
   protected async shutDown(): Promise<void> {
-    let failure: unknown;
-    // A device that hangs or is gone must not keep the memory: bus mastering off ends its DMA all the same.
-    const attempt = async (step: string, action: () => void | Promise<void>): Promise<void> => {
-      try {
-        debug('%s: %s', this.address, step);
-        await action();
-      } catch (error) {
-        failure ??= error;
-      }
-    };
     this.registers.signal = undefined;
-    if (this.#rxQueues.length > 0) {
-      await attempt('read counters', () => {
-        // A device that is gone would add all ones to each sum.
-        this.assertPresent();
-        this.#hardware.read();
-      });
-      await attempt('stop queues', () => this.stopQueues());
-    }
-    if (this.#attached) await attempt('reset', () => this.resetHardware());
-    await attempt('bus master off', () => this.vfio.disableBusMaster());
-    await attempt('interrupts off', () => this.#interrupts?.close());
     const queues = [...this.#rxQueues, ...this.#txQueues];
-    for (const queue of queues) queue.close(this.closedError());
-    await attempt('unmap rings', () => this.rings.region.close());
-    // Zero pages are in the rings' place now.
-    for (const queue of queues) queue.sealRing();
-    if (this.#attached) await attempt('unmap buffers', () => this.pool.detach(this.vfio.mapper));
-    if (this.settings.ownsPool) await attempt('free buffers', () => this.pool.close());
-    await attempt('close device', () => this.vfio.close());
-    if (failure !== undefined) throw failure;
+    await shutDownDevice(
+      {
+        vfio: this.vfio,
+        interrupts: this.#interrupts,
+        queues,
+        rings: this.rings.region,
+        pool: this.pool,
+        attached: this.#attached,
+        ownsPool: this.settings.ownsPool,
+        why: this.closedError(),
+      },
+      async (attempt) => {
+        // Threads that have queues of this device leave them while the rings are still there.
+        await attempt('queues of other threads', async () => {
+          await Promise.all(queues.map((queue) => queue.beginClose()));
+        });
+        if (this.#rxQueues.length > 0) {
+          await attempt('read counters', () => this.#readState());
+          await attempt('stop queues', () => this.stopQueues());
+        }
+        if (this.#attached) await attempt('reset', () => this.resetHardware());
+      },
+    );
   }
 
   #makeQueues(): void {
@@ -346,17 +332,56 @@ export abstract class IntelDevice extends BaseDevice {
           ring: rings.rx[q]!.words,
           tail: registers.doorbell(rxTail(q)),
           pool,
+          address: this.address,
           maxFrameBytes,
           errorMask,
           metadata,
-          interrupt: mask && { arm: () => mask.arm(q), disarm: () => mask.disarm(q) },
+          interrupt: mask && {
+            arm: () => {
+              mask.arm(q);
+              this.#announceSends(true);
+            },
+            disarm: () => {
+              mask.disarm(q);
+              this.#announceSends(false);
+            },
+          },
         }),
       );
       const ring = rings.tx[q]!.words;
       this.#txQueues.push(
-        new IntelTxQueue({ ring, tail: registers.doorbell(txTail(q)), pool, maxFrameBytes, legacy }),
+        new IntelTxQueue({
+          ring,
+          tail: registers.doorbell(txTail(q)),
+          pool,
+          maxFrameBytes,
+          address: this.address,
+          legacy,
+        }),
       );
     }
+  }
+
+  /**
+   * An emulator that serves us does not look at mapped doorbells while we wait for interrupts; what is sent meanwhile is
+   * announced by an access that it hears. When a wait ends, masking the interrupt is one.
+   */
+  #announceSends(on: boolean): void {
+    if (this.vfio.backend !== 'vfio-user') return;
+    const { status } = this.#family.registers;
+    const announce = on ? () => void this.registers.readTrapped(status) : undefined;
+    for (const queue of this.#txQueues) queue.announceSends(announce);
+  }
+
+  /** What the hardware counts, and how far it has come on the transmit rings. @throws NicError `DEVICE_GONE` */
+  #readState(): void {
+    // A device that is gone would add all ones to each sum.
+    this.assertPresent();
+    this.#hardware.read();
+    const { txHead, txTail } = this.#family.registers;
+    this.#inRings = 0;
+    for (const [q, queue] of this.#txQueues.entries())
+      this.#inRings += queue.countFrames(this.registers.read(txHead(q)), this.registers.read(txTail(q)));
   }
 
   /** @throws NicError `DEVICE_GONE` */

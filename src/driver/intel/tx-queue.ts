@@ -6,12 +6,13 @@
  * later ones follow or the device closes. RS not on every descriptor requires TXDCTL.WTHRESH = 0.
  */
 import type { NicError } from '../../errors.js';
-import type { BufferOwners } from '../../hugepage/buffer-owners.js';
 import { TxFlag } from '../../hugepage/packet-metadata.js';
 import { checkRange, type PacketPool, packetArray } from '../../hugepage/packet-pool.js';
 import type { TxQueue } from '../device.js';
 import { instantiate, STATE_LENGTH } from '../instantiate.js';
+import { type AttachedTxQueue, type HandedOver, type HandOver, inOtherThread } from '../queue-share.js';
 import type { Doorbell } from '../register-file.js';
+import { UnusualSends } from '../unusual-sends.js';
 import {
   DESCRIPTOR_WORD_SHIFT,
   GROUP,
@@ -22,6 +23,7 @@ import {
   TX_DEXT,
   TX_DTYP_CONTEXT,
   TX_DTYP_DATA,
+  TX_DTYP_MASK,
   TX_EOP,
   TX_IFCS,
   TX_IXSM,
@@ -34,6 +36,14 @@ import {
   TX_TXSM,
   TX_VLE,
 } from './descriptors.js';
+import { countsOf, newCounters } from './queue-counters.js';
+import {
+  type AttachedRing,
+  doorbellAddress,
+  noHandOver,
+  RingHandOver,
+  type TxTicket,
+} from './ring-hand-over.js';
 import { inPipe, type RingShare } from './ring-share.js';
 import { makeReclaim, makeSend, type TxLoop } from './tx-loop.js';
 
@@ -41,7 +51,7 @@ import { makeReclaim, makeSend, type TxLoop } from './tx-loop.js';
 export const TX_OFFLOADS: number =
   TxFlag.VLAN | TxFlag.IP_CHECKSUM | TxFlag.TCP_CHECKSUM | TxFlag.UDP_CHECKSUM;
 
-const { NEXT, CLEAN, REPORT, PACKETS, BYTES, ERRORS } = LAYOUT;
+const { NEXT, CLEAN, REPORT, GONE, PACKETS, BYTES, ERRORS } = LAYOUT;
 const GROUP_MASK = GROUP - 1;
 const GROUP_SHIFT = Math.log2(GROUP);
 /** In `slots`: a context descriptor, which has no buffer. */
@@ -65,21 +75,28 @@ export interface IntelTxQueueOptions {
   readonly maxFrameBytes?: number;
   /** Legacy descriptors, which have no offloads; default: advanced ones. */
   readonly legacy?: boolean;
+  /** Of the device, for messages. */
+  readonly address?: string;
+  /** The ring is at work already: another thread brought it up. By default it is new. */
+  readonly attached?: AttachedRing;
 }
 
-export class IntelTxQueue implements TxQueue {
+export class IntelTxQueue implements AttachedTxQueue {
   readonly size: number;
   readonly pool: PacketPool;
-  /** Float64 slots: adding to them never allocates, however high they count. Elements as in LAYOUT. */
-  readonly counters = new Float64Array(STATE_LENGTH);
+  readonly #address: string;
+  readonly #legacy: boolean;
   /** A function of its own for each queue: see instantiate.ts. */
   send: TxQueue['send'];
   /** Absent where the descriptors have no offloads. */
   readonly sendOffloaded?: (bufs: Uint32Array, count: number, start?: number) => number;
   readonly #send: TxQueue['send'];
+  readonly #usualSend: TxQueue['send'];
+  /** Shared with the thread that the queue was handed to. */
+  #counters: Float64Array;
   readonly #loop: TxLoop;
-  /** Packets of a call that sends a part of its array, or goes on behind a packet that was refused. */
-  readonly #scratch: Uint32Array;
+  #elsewhere: RingHandOver | undefined;
+  readonly #unusual: UnusualSends;
   readonly #reclaimPlain: () => void;
   /** The slot whose DD tells that a group is done: its last, or one later where that is a context descriptor. */
   readonly #reports: Int32Array;
@@ -92,18 +109,21 @@ export class IntelTxQueue implements TxQueue {
   #closed: NicError | undefined;
 
   constructor(options: IntelTxQueueOptions) {
-    const { ring, tail, pool, legacy = false } = options;
+    const { ring, tail, pool, attached, legacy = false } = options;
     const command = legacy ? LEGACY_COMMAND : COMMAND;
+    this.#counters = attached?.counters ?? newCounters();
     const maxBytes = Math.min(options.maxFrameBytes ?? pool.maxFrameBytes, pool.maxFrameBytes);
     this.size = ring.length >>> DESCRIPTOR_WORD_SHIFT;
     this.pool = pool;
+    this.#address = options.address ?? 'a device';
+    this.#legacy = legacy;
     this.#reports = Int32Array.from({ length: this.size / GROUP }, (_, group) => group * GROUP + GROUP_MASK);
     const rings = {
       ring,
       tail,
-      slots: new Int32Array(this.size),
-      state: new Int32Array(STATE_LENGTH),
-      counters: this.counters,
+      slots: attached?.slots ?? new Int32Array(this.size),
+      state: attached?.state ?? new Int32Array(STATE_LENGTH),
+      counters: this.#counters,
       free: pool.free,
       freeLevel: pool.freeLevel,
       lengths: pool.lengths,
@@ -118,81 +138,62 @@ export class IntelTxQueue implements TxQueue {
         (slot & GROUP_MASK) === GROUP_MASK ? command | TX_RS : command,
       ),
     };
-    // The high word of the address is the same for all buffers: `send` does not write it.
-    for (let slot = 0; slot < this.size; slot++) ring[(slot << DESCRIPTOR_WORD_SHIFT) + 1] = rings.iovaHigh;
+    // The high word of the address is the same for all buffers: `send` does not write it. No group has been reported.
+    for (let slot = 0; slot < this.size; slot++) {
+      ring[(slot << DESCRIPTOR_WORD_SHIFT) + 1] = rings.iovaHigh;
+      ring[reportWord(slot)] = 0;
+    }
     rings.state[REPORT] = reportWord(GROUP_MASK);
     this.#reclaimPlain = instantiate(makeReclaim, LAYOUT, rings);
     this.#loop = {
       ...rings,
       reclaim: () => this.reclaim(),
       check: packetArray,
-      sendRest: (bufs, count, start, sent) => this.#sendRest(bufs, count, start, sent),
+      sendRest: (bufs, count, start, sent) => this.#unusual.rest(bufs, count, start, sent),
     };
-    this.#scratch = new Uint32Array(this.size);
+    const { state, mask, minBytes, spanBytes } = rings;
+    this.#unusual = new UnusualSends({
+      ...{ pool, size: this.size, minBytes, spanBytes },
+      countError: () => {
+        this.#counters[ERRORS]! += 1;
+      },
+      room: () => (state[CLEAN]! - state[NEXT]! - 1) & mask,
+      send: (bufs, count) => this.#send(bufs, count),
+      reclaim: () => this.reclaim(),
+    });
     this.#send = instantiate(makeSend, LAYOUT, this.#loop);
     if (!legacy) this.sendOffloaded = (bufs, count, start) => this.#sendOffloaded(bufs, count, start);
     const { owners } = pool;
-    this.send =
-      owners === undefined
-        ? this.#send
-        : (bufs, count, start = 0) => this.#sendChecked(owners, bufs, count, start);
-  }
-
-  /** Sends, and checks first that the application owns the packets that will be taken. */
-  #sendChecked(owners: BufferOwners, bufs: Uint32Array, count: number, start: number): number {
-    checkRange(bufs, count, start);
-    const { state, mask } = this.#loop;
-    this.reclaim();
-    const taken = Math.min(count, (state[CLEAN]! - state[NEXT]! - 1) & mask);
-    owners.sent(bufs, taken, start);
-    return this.#send(bufs, taken, start);
+    this.#usualSend = owners === undefined ? this.#send : this.#unusual.checked(owners, this.#send);
+    this.send = this.#usualSend;
   }
 
   /**
-   * What is unusual about a call of `send`: a part of the array, wrong arguments, or a packet that no hardware can send
-   * behind `before` that are queued. Returns how many were taken, these included.
+   * Has `send` call `announce` after each batch, until it is called with undefined: for a device that rests and does not look at
+   * doorbells. A loop that was compiled with `send` keeps the usual one, and pays nothing.
    */
-  #sendRest(bufs: Uint32Array, count: number, start: number | undefined, before: number): number {
-    checkRange(bufs, count, start);
-    const { state, mask } = this.#loop;
-    const from = start ?? 0;
-    let taken = before;
-    while (taken < count) {
-      const good = this.#collectGood(bufs, from + taken, from + count);
-      const sent = this.#send(this.#scratch, good);
-      taken += sent;
-      // The next is one that no hardware can send. It is taken, to be refused, where it would have found room.
-      const room = (state[CLEAN]! - state[NEXT]! - 1) & mask;
-      if (sent < good || taken === count || room === 0) break;
-      this.#refuse(bufs[from + taken]!);
-      taken++;
-    }
-    return taken;
+  announceSends(announce: (() => void) | undefined): void {
+    if (this.#pipe !== undefined || this.#closed !== undefined || this.#elsewhere !== undefined) return;
+    const send = this.#usualSend;
+    this.send =
+      announce === undefined
+        ? send
+        : (bufs, count, start) => {
+            const taken = send(bufs, count, start);
+            announce();
+            return taken;
+          };
   }
 
-  /** Copies packets to the scratch array up to one that no hardware can send, and returns how many there were. */
-  #collectGood(bufs: Uint32Array, from: number, to: number): number {
-    const { lengths, capacity, minBytes, spanBytes } = this.#loop;
-    const most = Math.min(to - from, this.#scratch.length);
-    for (let good = 0; good < most; good++) {
-      const buffer = bufs[from + good]!;
-      if (!(buffer < capacity && (lengths[buffer]! - minBytes) >>> 0 <= spanBytes)) return good;
-      this.#scratch[good] = buffer;
-    }
-    return most;
-  }
-
-  /** Takes a packet that no hardware can send: counts it and gives its buffer back. */
-  #refuse(buffer: number): void {
-    const { pool } = this;
-    this.counters[ERRORS]! += 1;
-    pool.owners?.returned(buffer);
-    if (buffer < pool.capacity) pool.free[pool.freeCount++] = buffer;
+  /** What was counted so far; elements as in LAYOUT. */
+  get counters(): Float64Array {
+    return countsOf(this.#counters);
   }
 
   #sendOffloaded(bufs: Uint32Array, count: number, start = 0): number {
     if (this.#closed !== undefined) throw this.#closed;
     if (this.#pipe !== undefined) return inPipe();
+    if (this.#elsewhere !== undefined) return inOtherThread();
     checkRange(bufs, count, start);
     const { state, mask, tail } = this.#loop;
     const { owners } = this.pool;
@@ -219,7 +220,7 @@ export class IntelTxQueue implements TxQueue {
     const flags = pool.metadata.txFlags[buffer]!;
     // An index outside the pool has no length, and undefined compares false.
     if (!(length >= minBytes && length - minBytes <= spanBytes) || (flags & ~TX_OFFLOADS) !== 0) {
-      this.#refuse(buffer);
+      this.#unusual.refuse(buffer);
       return;
     }
     let command = length;
@@ -241,8 +242,8 @@ export class IntelTxQueue implements TxQueue {
     ring[word + TX_STATUS_WORD] = status;
     slots[slot] = buffer;
     state[NEXT] = (slot + 1) & mask;
-    this.counters[PACKETS]! += 1;
-    this.counters[BYTES]! += length;
+    this.#counters[PACKETS]! += 1;
+    this.#counters[BYTES]! += length;
   }
 
   /**
@@ -282,6 +283,7 @@ export class IntelTxQueue implements TxQueue {
   reclaim(): void {
     if (this.#closed !== undefined) throw this.#closed;
     if (this.#pipe !== undefined) return;
+    if (this.#elsewhere !== undefined) inOtherThread();
     if (this.#usesContexts || this.pool.owners !== undefined) this.#reclaimMixed();
     else this.#reclaimPlain();
   }
@@ -295,7 +297,9 @@ export class IntelTxQueue implements TxQueue {
     let clean = state[CLEAN]!;
     while (((state[NEXT]! - clean) & mask) >= GROUP) {
       const group = clean >>> GROUP_SHIFT;
-      if ((ring[(reports[group]! << DESCRIPTOR_WORD_SHIFT) + TX_STATUS_WORD]! & TX_DD) === 0) break;
+      const report = reportWord(reports[group]!);
+      if ((ring[report]! & TX_DD) === 0) break;
+      ring[report]! &= ~TX_DD;
       reports[group] = clean | GROUP_MASK;
       const groupEnd = clean + GROUP;
       for (; clean < groupEnd; clean++) {
@@ -314,6 +318,18 @@ export class IntelTxQueue implements TxQueue {
     if (changed !== undefined) throw pool.owners!.changedError(changed);
   }
 
+  /** Frames in the slots from `head` to `tail`: neither contexts, nor the null descriptors of what a pipe's hook dropped. */
+  countFrames(head: number, tail: number): number {
+    const { ring, mask } = this.#loop;
+    let frames = 0;
+    for (let slot = head & mask; slot !== (tail & mask); slot = (slot + 1) & mask) {
+      const command = ring[(slot << DESCRIPTOR_WORD_SHIFT) + TX_COMMAND_WORD]!;
+      const isContext = (command & TX_DEXT) !== 0 && (command & TX_DTYP_MASK) === TX_DTYP_CONTEXT;
+      if (!isContext && (command & LAYOUT.LENGTH_MASK) !== 0) frames++;
+    }
+    return frames;
+  }
+
   /** What forwarders work on; undefined where packets need more than the plain loop. */
   get plainLoop(): TxLoop | undefined {
     return this.pool.owners === undefined ? this.#loop : undefined;
@@ -321,6 +337,7 @@ export class IntelTxQueue implements TxQueue {
 
   /** What stands against lending the ring to a pipe; undefined where nothing does. */
   get lendingObstacle(): string | undefined {
+    if (this.#elsewhere !== undefined) return 'the transmit queue was handed to another thread';
     if (this.#pipe !== undefined) return 'the transmit queue is in a pipe already';
     if (this.#closed !== undefined) return 'the transmit queue is closed';
     const { state } = this.#loop;
@@ -339,6 +356,60 @@ export class IntelTxQueue implements TxQueue {
     return this.#loop;
   }
 
+  get elsewhere(): boolean {
+    return this.#elsewhere !== undefined;
+  }
+
+  checkHandOver(): void {
+    const { lendingObstacle } = this;
+    if (lendingObstacle !== undefined) throw noHandOver(lendingObstacle);
+    doorbellAddress(this.#loop.tail);
+  }
+
+  handOver(_to: HandOver): HandedOver {
+    this.checkHandOver();
+    const { state, tail, minBytes, spanBytes } = this.#loop;
+    const elsewhere = new RingHandOver(this.#loop);
+    const data: TxTicket = {
+      ...elsewhere.ticket,
+      tail: doorbellAddress(tail),
+      maxFrameBytes: minBytes + spanBytes,
+      legacy: this.#legacy,
+    };
+    this.#elsewhere = elsewhere;
+    this.#counters = elsewhere.counters;
+    this.send = inOtherThread;
+    // A caller may have kept the old `send`: it finds a full ring.
+    state[NEXT] = this.#loop.mask;
+    return {
+      family: 'intel',
+      address: this.#address,
+      data,
+      onEnd: (listener) => elsewhere.onEnd(listener),
+    };
+  }
+
+  /** The device begins to close: a thread that has the queue is asked to leave it. Resolves when it has, or hangs. */
+  beginClose(): Promise<void> | undefined {
+    return this.#elsewhere?.tell('closing');
+  }
+
+  /** Lets go of a ring that another thread's device goes on with: it is not written to, and its buffers stay there. */
+  leave(why: NicError): void {
+    if (this.#closed !== undefined) return;
+    this.#closed = why;
+    this.send = () => {
+      throw why;
+    };
+    this.#pipe?.close(why);
+    const { state, mask } = this.#loop;
+    // A caller may have kept the old `send`, and forwarders have loops of their own: all find a full ring.
+    state[CLEAN] = 0;
+    state[NEXT] = mask;
+    state[GONE] = 1;
+    state[REPORT] = reportWord(GROUP_MASK);
+  }
+
   /**
    * Gives every buffer back to the pool, sent or not. The hardware must have stopped.
    * @param why thrown by `send` from now on
@@ -350,7 +421,8 @@ export class IntelTxQueue implements TxQueue {
     const { free, owners } = this.pool;
     const inFlight: number[] = [];
     if (this.#pipe !== undefined) inFlight.push(...this.#pipe.close(why).values());
-    else {
+    // The buffers of a ring that another thread has are in its slice of the pool.
+    else if (this.#elsewhere === undefined) {
       for (let slot = state[CLEAN]!; slot !== state[NEXT]; slot = (slot + 1) & mask)
         inFlight.push(slots[slot]!);
     }
@@ -360,6 +432,7 @@ export class IntelTxQueue implements TxQueue {
       free[this.pool.freeCount++] = buffer;
     }
     this.sealRing();
+    this.#elsewhere?.tell('closed');
   }
 
   /**
@@ -371,6 +444,7 @@ export class IntelTxQueue implements TxQueue {
     ring.fill(0);
     state[CLEAN] = 0;
     state[NEXT] = mask;
+    state[GONE] = 1;
     state[REPORT] = reportWord(GROUP_MASK);
     ring[reportWord(GROUP_MASK)] = TX_DD;
   }

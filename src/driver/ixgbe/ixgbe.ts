@@ -8,6 +8,7 @@ import type { DeviceId, Driver, LinkState, OpenOptions } from '../device.js';
 import { ClearingCounters } from '../intel/counters.js';
 import { IntelDevice, type IntelFamily, intelCapabilities, intelLimits } from '../intel/intel-device.js';
 import { extendedInterrupts } from '../intel/interrupts.js';
+import { intelThreads } from '../intel/threads.js';
 import { changeFilterControl } from './filters.js';
 import * as init from './init.js';
 import { linkState, type Media, startLink } from './link.js';
@@ -92,6 +93,7 @@ class IxgbeDevice extends IntelDevice {
       packetBufferKib: this.#packetBufferKib,
       bufferSizeBytes: this.pool.bufferSizeBytes,
       maxFrameBytes: this.maxFrameBytes,
+      symmetricRss: this.settings.symmetricRss,
       vlanStrip: this.settings.vlanStrip,
     });
   }
@@ -129,6 +131,7 @@ export const ixgbe: Driver = {
   name: 'ixgbe',
   limits: family.limits,
   capabilities: family.capabilities,
+  threads: intelThreads,
   ids: IDS,
   open: (vfio, id, options) => {
     const known = IDS.find((entry) => entry.device === id.device)!;

@@ -15,8 +15,8 @@ import {
   longestFrameBytes,
   type Pollable,
   type Port,
-  UNLIMITED_ROOM,
 } from '../link.js';
+import { LinkEnd } from './link-end.js';
 
 const ETHERNET_BYTES = 14;
 const MIN_FRAME_BYTES = 60;
@@ -64,7 +64,7 @@ export interface PlayCounters {
  * Sends the frames of a capture, short ones padded to 60 bytes, from the moment when somebody receives. While nobody
  * does it waits.
  */
-export class PlayPort implements Port, Pollable {
+export class PlayPort extends LinkEnd implements Pollable {
   readonly path: string;
   readonly survey: CaptureSurvey;
   /** Called when frames have been read that `poll` can send. */
@@ -93,6 +93,7 @@ export class PlayPort implements Port, Pollable {
   readonly #counters = { played: 0, tooLong: 0, leftOut: 0 };
 
   private constructor(reader: CaptureReader, survey: CaptureSurvey, options: PlayOptions) {
+    super();
     this.path = reader.name;
     this.survey = survey;
     this.#reader = reader;
@@ -247,20 +248,8 @@ export class PlayPort implements Port, Pollable {
     );
   }
 
-  plug(out: Port | undefined): void {
+  override plug(out: Port | undefined): void {
     this.#out = out;
-  }
-
-  deliver(): boolean {
-    return true;
-  }
-
-  damaged(): void {}
-  flush(): void {}
-  carrier(): void {}
-
-  room(): number {
-    return UNLIMITED_ROOM;
   }
 
   /** Closes the file. May be called twice. */

@@ -254,5 +254,8 @@ function explainConnect(error: Error, path: string): NicError {
       hint: 'Run as the user who started the peer.',
     });
   }
-  return new NicError('PEER_GONE', message, { ...details, hint: 'Start the peer again.' });
+  return new NicError('PEER_GONE', message, {
+    ...details,
+    hint: 'Nobody listens there. Start the peer, at this path.',
+  });
 }

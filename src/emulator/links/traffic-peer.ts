@@ -1,37 +1,37 @@
 /** A station on a link that sends numbered frames and checks those that come back: source and sink at one end. */
 import type { FrameMemory, Pollable, Port } from '../link.js';
+import { LinkEnd } from './link-end.js';
 import { type TrafficOptions, TrafficSink, TrafficSource } from './traffic.js';
 
-export class TrafficPeer implements Port, Pollable {
+export class TrafficPeer extends LinkEnd implements Pollable {
   readonly source: TrafficSource;
-  readonly sink = new TrafficSink();
+  readonly sink: TrafficSink;
   /** True while no frames are to be sent; those that arrive are checked all the same. */
   paused = false;
 
   constructor(options: TrafficOptions = {}) {
+    super();
     this.source = new TrafficSource(options);
+    this.sink = new TrafficSink(options.numberedByFlow === true ? (options.flows ?? 1) : 1);
+  }
+
+  get resting(): boolean {
+    return this.paused || this.source.resting;
   }
 
   poll(budget: number): number {
     return this.paused ? 0 : this.source.poll(budget);
   }
 
-  plug(out: Port | undefined): void {
+  override plug(out: Port | undefined): void {
     this.source.plug(out);
   }
 
-  deliver(memory: FrameMemory, offsetBytes: number, lengthBytes: number): boolean {
+  override deliver(memory: FrameMemory, offsetBytes: number, lengthBytes: number): boolean {
     return this.sink.deliver(memory, offsetBytes, lengthBytes);
   }
 
-  damaged(): void {
+  override damaged(): void {
     this.sink.damaged();
-  }
-
-  flush(): void {}
-  carrier(): void {}
-
-  room(): number {
-    return this.sink.room();
   }
 }

@@ -1,6 +1,6 @@
 /**
  * Test traffic: a source of numbered frames and a sink that checks them. The frames are those of packet/test-frame.ts, numbered
- * over all flows.
+ * over all flows, or in each: a receiver with several queues keeps the order within a flow only.
  */
 import { type Clock, systemClock } from '../../clock.js';
 import { MIN_FRAME_BYTES } from '../../packet/protocols.js';
@@ -14,6 +14,7 @@ import {
   type Port,
   UNLIMITED_ROOM,
 } from '../link.js';
+import { LinkEnd } from './link-end.js';
 
 const BROADCAST = new Uint8Array(6).fill(0xff);
 
@@ -26,6 +27,8 @@ export interface TrafficOptions {
   readonly count?: number;
   /** Number of flows used in turn, so that RSS spreads the frames. They differ by the UDP source port. */
   readonly flows?: number;
+  /** Number the frames of each flow by themselves; the sink must know. Default false. */
+  readonly numberedByFlow?: boolean;
   readonly sourceMac?: Uint8Array;
   readonly destinationMac?: Uint8Array;
   readonly clock?: Clock;
@@ -35,13 +38,14 @@ export interface TrafficOptions {
  * Sends numbered frames while it is polled and somebody receives at the other end; until then it waits. What it
  * receives it ignores.
  */
-export class TrafficSource implements Port, Pollable {
+export class TrafficSource extends LinkEnd implements Pollable {
   /** Frames sent; the next one has this number. */
   sent = 0;
   readonly sizeBytes: number;
   readonly #memory: FrameMemory;
   readonly #frame: TestFrame;
   readonly #count: number;
+  readonly #numberedByFlow: boolean;
   readonly #framesPerSecond: number;
   readonly #clock: Clock;
   #out: Port | undefined;
@@ -50,6 +54,7 @@ export class TrafficSource implements Port, Pollable {
 
   /** @throws NicError `BAD_OPTION` where no frame has that size or number of flows */
   constructor(options: TrafficOptions = {}) {
+    super();
     this.#frame = new TestFrame({
       sizeBytes: options.sizeBytes ?? MIN_FRAME_BYTES,
       flows: options.flows ?? 1,
@@ -57,6 +62,7 @@ export class TrafficSource implements Port, Pollable {
       destinationMac: options.destinationMac ?? BROADCAST,
     });
     this.sizeBytes = this.#frame.sizeBytes;
+    this.#numberedByFlow = options.numberedByFlow ?? false;
     this.#count = options.count ?? Number.POSITIVE_INFINITY;
     this.#framesPerSecond = options.framesPerSecond ?? 0;
     this.#clock = options.clock ?? systemClock;
@@ -66,6 +72,11 @@ export class TrafficSource implements Port, Pollable {
 
   get done(): boolean {
     return this.sent >= this.#count;
+  }
+
+  /** Nobody receives, or all is sent. */
+  get resting(): boolean {
+    return this.done || !isReceiving(this.#out);
   }
 
   poll(budget: number): number {
@@ -80,7 +91,8 @@ export class TrafficSource implements Port, Pollable {
     const flows = this.#frame.flows;
     for (let i = 0; i < count; i++) {
       const flow = flows === 1 ? 0 : this.sent % flows;
-      this.#frame.stamp(this.#memory.bytes, 0, this.sent, flow);
+      const number = this.#numberedByFlow ? Math.floor(this.sent / flows) : this.sent;
+      this.#frame.stamp(this.#memory.bytes, 0, number, flow);
       out.deliver(this.#memory, 0, this.sizeBytes);
       this.sent++;
     }
@@ -106,21 +118,9 @@ export class TrafficSource implements Port, Pollable {
     return due;
   }
 
-  plug(out: Port | undefined): void {
+  override plug(out: Port | undefined): void {
     this.#out = out;
     this.#startNs = -1;
-  }
-
-  deliver(): boolean {
-    return true;
-  }
-
-  damaged(): void {}
-  flush(): void {}
-  carrier(): void {}
-
-  room(): number {
-    return UNLIMITED_ROOM;
   }
 }
 
@@ -145,9 +145,10 @@ export interface SinkCounters {
 }
 
 /** Checks the frames of one `TrafficSource`. */
-export class TrafficSink implements Port {
+export class TrafficSink extends LinkEnd {
   readonly #checker = new TestFrameChecker();
-  readonly #numbers = new SequenceTracker();
+  /** One for each flow that is numbered by itself, else one for all. */
+  readonly #numbers: readonly SequenceTracker[];
   #reordered = 0;
   #duplicated = 0;
   #stale = 0;
@@ -158,21 +159,26 @@ export class TrafficSink implements Port {
   /** Corrupt frames without a number: `#numbers` takes them for lost ones. */
   #corruptNumberless = 0;
 
+  /** @param flows how many flows are numbered by themselves; 1 where numbers go over all */
+  constructor(flows = 1) {
+    super();
+    this.#numbers = Array.from({ length: flows }, () => new SequenceTracker());
+  }
+
   get counters(): SinkCounters {
+    const sum = (of: 'received' | 'lost'): number => this.#numbers.reduce((all, one) => all + one[of], 0);
     return {
-      received: this.#numbers.received - this.#corruptNumbers,
+      received: sum('received') - this.#corruptNumbers,
       reordered: this.#reordered,
       duplicated: this.#duplicated,
       stale: this.#stale,
       corrupt: this.#corrupt,
       foreign: this.#foreign,
-      lost: Math.max(0, this.#numbers.lost - this.#corruptNumberless),
+      lost: Math.max(0, sum('lost') - this.#corruptNumberless),
     };
   }
 
-  plug(): void {}
-
-  deliver(memory: FrameMemory, offset: number, lengthBytes: number): boolean {
+  override deliver(memory: FrameMemory, offset: number, lengthBytes: number): boolean {
     const checker = this.#checker;
     const verdict = checker.check(memory.bytes, memory.words, offset, lengthBytes);
     if (verdict === 'foreign') {
@@ -183,7 +189,13 @@ export class TrafficSink implements Port {
       this.damaged();
       return true;
     }
-    const arrival = this.#numbers.record(checker.sequence);
+    const numbers = this.#numbers[this.#numbers.length === 1 ? 0 : checker.flow];
+    if (numbers === undefined) {
+      // A flow that the source does not have.
+      this.#foreign++;
+      return true;
+    }
+    const arrival = numbers.record(checker.sequence);
     if (verdict === 'bad-payload') {
       this.#corrupt++;
       if (arrival === 'next' || arrival === 'late') this.#corruptNumbers++;
@@ -199,15 +211,8 @@ export class TrafficSink implements Port {
     else this.#stale++;
   }
 
-  damaged(): void {
+  override damaged(): void {
     this.#corrupt++;
     this.#corruptNumberless++;
-  }
-
-  flush(): void {}
-  carrier(): void {}
-
-  room(): number {
-    return UNLIMITED_ROOM;
   }
 }

@@ -105,17 +105,8 @@ export async function connectVfioUser(
     return device;
   } catch (error) {
     device.abandon();
-    throw explainRefusal(error, path);
+    throw error;
   }
-}
-
-function explainRefusal(error: unknown, path: string): unknown {
-  if (!(error instanceof NicError) || error.code !== 'PEER_GONE' || error.hint !== undefined) return error;
-  return new NicError('PEER_GONE', `The vfio-user server at ${path} hung up on a new client`, {
-    path,
-    hint: 'Servers take one client at a time: look for another process that uses the device, and try again.',
-    cause: error,
-  });
 }
 
 class VfioUserDevice implements VfioDevice {

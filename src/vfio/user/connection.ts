@@ -10,6 +10,7 @@ import { NicError, type NicErrorCode } from '../../errors.js';
 import { watchFd } from '../../syscalls/descriptors.js';
 import { ForeignDescriptors } from '../../syscalls/foreign-descriptors.js';
 import { ClientDma } from './client-dma.js';
+import { explainLoss, explainNegotiation, silent } from './explain.js';
 import { Patience } from './patience.js';
 import {
   type Capabilities,
@@ -124,12 +125,11 @@ export class Connection {
         throw this.#protocolError('sent something else than the reply to VERSION');
       }
       if (header.error) throw this.#refused('VFIO', Command.VERSION, header);
-      this.#agree(this.check(() => decodeVersion(body)));
+      this.#agree(decodeVersion(body));
     } catch (error) {
-      // ends the connection where that is to blame
-      this.check(() => {
-        throw error;
-      });
+      const explained = explainNegotiation(error, this.path);
+      this.#blame(explained);
+      throw explained;
     }
   }
 
@@ -204,7 +204,8 @@ export class Connection {
   request(command: number, body: Uint8Array, code: NicErrorCode, fds: readonly number[] = []): Reply {
     if (this.#closed) throw new NicError('CLOSED', `The connection to ${this.path} is closed`);
     if (this.#gone !== undefined) {
-      throw new NicError('PEER_GONE', this.#gone.message, { path: this.path, cause: this.#gone });
+      const { message, hint } = this.#gone;
+      throw new NicError('PEER_GONE', message, { path: this.path, hint, cause: this.#gone });
     }
     const startMs = performance.now();
     const deadlineMs = startMs + Math.min(this.#timeoutMs, this.#patience.allowanceMs(startMs));
@@ -250,11 +251,17 @@ export class Connection {
   check<T>(action: () => T): T {
     try {
       return action();
-    } catch (error) {
-      if (error instanceof NicError && (error.code === 'PROTOCOL' || error.code === 'PEER_GONE'))
-        this.#lose(error);
+    } catch (cause) {
+      const error = cause instanceof NicError ? explainLoss(cause) : cause;
+      this.#blame(error);
       throw error;
     }
+  }
+
+  /** Ends the connection where the server is to blame for an error. */
+  #blame(error: unknown): void {
+    if (error instanceof NicError && (error.code === 'PROTOCOL' || error.code === 'PEER_GONE'))
+      this.#lose(error);
   }
 
   /** The error for a server that breaks the protocol; ends the connection. */
@@ -314,14 +321,7 @@ export class Connection {
   }
 
   #silent(what: string): NicError {
-    return new NicError(
-      'PEER_GONE',
-      `The vfio-user server at ${this.path} ${what} within ${this.#timeoutMs} ms, or was slow for too long`,
-      {
-        path: this.path,
-        hint: 'It is stopped or overloaded, or it runs in this very thread, which waits here. Run it in another process.',
-      },
-    );
+    return silent(what, this.#timeoutMs, this.path);
   }
 
   #receiveReply(id: number, command: number, deadlineMs: number): Message {

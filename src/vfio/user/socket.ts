@@ -18,6 +18,7 @@ import {
   unixSocket,
   waitForSocket,
 } from '../../syscalls/unix-sockets.js';
+import { explainConnect } from './explain.js';
 import { commandName, decodeHeader, HEADER_BYTES, type Header } from './protocol.js';
 
 const { EAGAIN, EINTR, EPROTO } = constants.errno;
@@ -166,7 +167,12 @@ export class MessageSocket {
     const header = decodeHeader(this.#buffer);
     const { command, sizeBytes } = header;
     if (sizeBytes < HEADER_BYTES || sizeBytes > this.#maxMessageBytes) {
-      throw this.#malformed(`sent ${commandName(command)} with a size of ${sizeBytes} bytes`);
+      const text = printable(this.#buffer.subarray(0, HEADER_BYTES));
+      throw this.#malformed(
+        text === undefined
+          ? `sent ${commandName(command)} with a size of ${sizeBytes} bytes`
+          : `sent what is no vfio-user message: ${text}`,
+      );
     }
     if (sizeBytes > this.#buffer.length) {
       const larger = new Uint8Array(new ArrayBuffer(Math.min(2 * sizeBytes, this.#maxMessageBytes)));
@@ -183,6 +189,12 @@ export class MessageSocket {
   #gone(errno: number | undefined): NicError {
     return new NicError('PEER_GONE', `The peer of ${this.#path} hung up`, { path: this.#path, errno });
   }
+}
+
+/** Bytes that are a text, in quotes; undefined where they are none. */
+function printable(bytes: Uint8Array): string | undefined {
+  const text = String.fromCharCode(...bytes);
+  return /^[\x20-\x7e\r\n\t]+$/.test(text) ? JSON.stringify(text) : undefined;
 }
 
 /** Between two tries while a server's queue of connections is full. */
@@ -212,35 +224,4 @@ export async function connectSocket(path: string, deadlineMs: number, signal?: A
     signal?.throwIfAborted();
     throw explainConnect(error, path);
   }
-}
-
-function explainConnect(error: unknown, path: string): unknown {
-  if (!(error instanceof NicError) || error.errno === undefined) return error;
-  const details = { syscall: error.syscall, errno: error.errno, path, cause: error };
-  const message = `Cannot connect to the vfio-user server at ${path}`;
-  if (isErrno(error, 'ENOENT')) {
-    return new NicError('NO_SUCH_DEVICE', message, {
-      ...details,
-      hint: 'Nothing is there. Start the server first, for example `barewire emulate`, and check the path.',
-    });
-  }
-  if (isErrno(error, 'ECONNREFUSED')) {
-    return new NicError('PEER_GONE', message, {
-      ...details,
-      hint: 'The socket file is left over from a server that has ended: nobody listens. Serve the port again at this path.',
-    });
-  }
-  if (isErrno(error, 'EAGAIN')) {
-    return new NicError('PEER_GONE', message, {
-      ...details,
-      hint: 'The server does not accept connections: it is stopped or hangs.',
-    });
-  }
-  if (isErrno(error, 'EACCES')) {
-    return new NicError('NO_PERMISSION', message, {
-      ...details,
-      hint: 'Run as the user who started the server, or give access to the socket file.',
-    });
-  }
-  return new NicError('PEER_GONE', message, details);
 }

@@ -229,6 +229,20 @@ values(
 );
 
 values(
+  'symmetric RSS: a key that repeats after 16 bits',
+  withNic(
+    (_, { model }) => {
+      const key = Array.from({ length: 10 }, (_word, i) => model.get(R.RSSRK + 4 * i));
+      assert.equal(
+        key,
+        key.map(() => 0x5a6d_5a6d),
+      );
+    },
+    { queuePairs: 2, symmetricRss: true },
+  ),
+);
+
+values(
   'one queue needs no RSS',
   withNic((_, { vfio }) => assert.equal(written(vfio.events, R.MRQC), [])),
 );

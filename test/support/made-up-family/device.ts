@@ -161,6 +161,8 @@ export class MadeUpDevice extends BaseDevice {
     const tx = { packets: 0, bytes: 0, errors: 0 };
     for (const { counters } of this.#rxQueues) addTo(rx, counters);
     for (const { counters } of this.#txQueues) addTo(tx, counters);
+    // As of the last report that was read.
+    const txInRing = this.#txQueues.reduce((sum, queue) => sum + queue.inFlight, 0);
     return {
       rxPackets: rx.packets,
       rxBytes: rx.bytes,
@@ -170,6 +172,7 @@ export class MadeUpDevice extends BaseDevice {
       txPackets: tx.packets,
       txBytes: tx.bytes,
       txErrors: tx.errors,
+      txInRing,
     };
   }
 

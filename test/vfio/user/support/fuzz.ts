@@ -17,7 +17,7 @@ const MAX_MESSAGES = 40;
 const MAX_FDS = 20;
 /** Open descriptors of the process that fuzzes, before it begins again with new ones. */
 const ROUNDS_PER_SET = 50;
-const LIVENESS_MS = 30_000;
+const LIVENESS_MS = 180_000;
 
 export interface FuzzTarget {
   readonly pid: number;

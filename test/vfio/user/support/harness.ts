@@ -1,4 +1,5 @@
 /** What the vfio-user tests share: a served test device in a child process, raw sockets, descriptor counts. */
+
 import { type ChildProcess, fork } from 'node:child_process';
 import { once } from 'node:events';
 import { mkdtempSync, readdirSync, rmSync } from 'node:fs';
@@ -17,9 +18,10 @@ import {
 } from '../../../../src/vfio/user/protocol.js';
 import type { VfioUserServerOptions } from '../../../../src/vfio/user/server.js';
 import { type Message, MessageSocket } from '../../../../src/vfio/user/socket.js';
+import { HANG_MS } from '../../../support/hang.js';
 
 /** Long enough for a loaded machine; what is waited for comes at once otherwise. */
-const LIVENESS_MS = 20_000;
+const LIVENESS_MS = HANG_MS;
 
 export interface TestHost {
   readonly path: string;

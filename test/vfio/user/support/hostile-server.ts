@@ -1,10 +1,12 @@
 /** A server in a worker thread that spoils its answers as a script tells (hostile-worker.ts). */
+
 import { mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { Worker } from 'node:worker_threads';
 import type { VfioDevice } from '../../../../src/vfio/types.js';
 import { connectVfioUser, type VfioUserClientOptions } from '../../../../src/vfio/user/client.js';
+import { HANG_MS } from '../../../support/hang.js';
 import type { HostileData, Script } from './hostile-worker.js';
 
 /** Nothing is spoilt. */
@@ -20,7 +22,7 @@ const HONEST: Script = {
   flood: 'none',
   memory: 'sealed',
 };
-const LIVENESS_MS = 20_000;
+const LIVENESS_MS = HANG_MS;
 
 export class HostileServer {
   readonly #data: HostileData;

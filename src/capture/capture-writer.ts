@@ -1,0 +1,418 @@
+/**
+ * Writes captures: pcapng, or the classic pcap where the file's name ends in `.pcap`, both with nanoseconds; to a file, or
+ * to a pipe that somebody reads while it is written.
+ *
+ * Recording must not disturb what is recorded: `write` never throws and never waits. A frame that cannot be recorded is
+ * counted by its reason (`counters`).
+ *
+ * - The header is written at once, frames when the buffer is full and at least once a second; to a pipe at the next
+ *   turn of the event loop.
+ * - A disk that is full (or fails) ends the recording: one error that names the file goes to `onError`, and the file is
+ *   cut after its last whole record.
+ * - A pipe without a reader takes nothing and holds up nobody; a reader that comes gets a header and all frames from
+ *   then on. What a slow reader does not take waits, up to the size of the buffer.
+ */
+import { closeSync, constants, ftruncateSync, openSync, writeSync } from 'node:fs';
+import { type Clock, every, systemClock } from '../clock.js';
+import type { NicError } from '../errors.js';
+import { MAX_FRAME_BYTES } from './byte-window.js';
+import type { CaptureInterface, InterfaceStatistics } from './capture-interface.js';
+import { fileError } from './files.js';
+import { LINKTYPE_ETHERNET } from './link-types.js';
+import { type OutputOptions, openForWriting } from './output-file.js';
+import { pcapRecords } from './pcap-records.js';
+import { pcapngRecords, type SectionDescription } from './pcapng-records.js';
+import type { RecordFormat } from './record-format.js';
+
+/** Room for the longest frame and more; for a pipe, what may wait for a slow reader. */
+const BUFFER_BYTES = 2 * MAX_FRAME_BYTES;
+/** A frame up to this is copied byte by byte: a view of it would cost more. */
+const SHORT_BYTES = 128;
+/** So much more than the frame is copied from a view that begins with it; no view has to be made then. */
+const SPARE_BYTES = 4096;
+/** How often buffered frames are written to a file. */
+const FILE_PERIOD_MS = 1000;
+/** How often a pipe is looked at: has a reader come, does it take more? */
+const PIPE_PERIOD_MS = 20;
+/** How long `drain` looks at a pipe again. */
+const DRAIN_STEP_MS = 5;
+
+export interface CaptureWriterOptions extends OutputOptions {
+  /** Told once when the recording has to end: the disk is full, or the like. Also in `error`. */
+  readonly onError?: (error: NicError) => void;
+  /** Stamps frames and calls back to write what is buffered. Default: the machine's. */
+  readonly clock?: Clock;
+  /** Default: pcap where the name ends in `.pcap`, pcapng elsewhere. */
+  readonly format?: 'pcap' | 'pcapng';
+  /** Link type of the frames; Ethernet by default. */
+  readonly linkType?: number;
+  /** pcapng: where frames come from; `write` names them by their place in this list. Default: one without a name. */
+  readonly interfaces?: readonly CaptureInterface[];
+  /** pcapng: what is said of the whole file. */
+  readonly section?: SectionDescription;
+  /** Most bytes kept of a frame; its length on the wire is kept, too. Default: all. */
+  readonly snapBytes?: number;
+  /** pcapng: what each interface has counted, asked when the file is closed, and written as its end. */
+  readonly statistics?: () => readonly InterfaceStatistics[];
+  /** Told when the reader of a pipe has gone. Another may come. */
+  readonly onReaderLeft?: () => void;
+  /** In place of `fs.writeSync`, for tests. */
+  readonly writeSync?: (fd: number, bytes: Uint8Array, offsetBytes: number, lengthBytes: number) => number;
+}
+
+/** What became of the frames. Those that wait in the buffer are in none of the counts yet. */
+export interface RecordCounters {
+  /** Frames that are in the file, or that the pipe has taken. */
+  readonly written: number;
+  /** Frames that came while nobody read the pipe. */
+  readonly unread: number;
+  /** Frames that the reader of the pipe was too slow for. */
+  readonly slow: number;
+  /** Frames lost to the error that ended the recording, and all after it. */
+  readonly failed: number;
+}
+
+/**
+ * @example
+ * const writer = CaptureWriter.open('trace.pcap');
+ * writer.write(pool.bytes(packet), 0, lengthBytes); // stamped with the time of the call
+ * writer.close();
+ */
+export class CaptureWriter {
+  readonly path: string;
+  /** A pipe, or a device: somebody may read while we write. */
+  readonly #live: boolean;
+  readonly #options: CaptureWriterOptions;
+  readonly #clock: Clock;
+  readonly #format: RecordFormat;
+  readonly #snapBytes: number;
+  readonly #write: NonNullable<CaptureWriterOptions['writeSync']>;
+  readonly #stopTimer: () => void;
+  /** Wall-clock time when `clock.nowNs()` is 0, in two parts that are exact; the nanoseconds may be negative. */
+  readonly #epochSeconds: number;
+  readonly #epochNanoseconds: number;
+  /** -1: nobody reads the pipe, the recording has failed, or all is closed. */
+  #fd: number;
+  /** An error of `open` is thrown by it; later ones go to `onError`. */
+  #opened = false;
+  #closed = false;
+  #error: NicError | undefined;
+  readonly #counters = { written: 0, unread: 0, slow: 0, failed: 0 };
+
+  /** What waits: whole records from `#boundary` to `#end`, of which what precedes `#start` has been written. */
+  readonly #buffer = Buffer.alloc(BUFFER_BYTES);
+  #boundary = 0;
+  #start = 0;
+  #end = 0;
+  /** The first record in the buffer is the file's header. */
+  #headerWaits = false;
+  /** Frames in the buffer. */
+  #waiting = 0;
+  /** Length of the file up to its last whole record. */
+  #wholeBytes = 0;
+  #flushPlanned = false;
+
+  private constructor(path: string, fd: number, live: boolean, options: CaptureWriterOptions) {
+    this.path = path;
+    this.#fd = fd;
+    this.#live = live;
+    this.#options = options;
+    this.#format = formatOf(path, options);
+    this.#snapBytes = Math.min(options.snapBytes ?? MAX_FRAME_BYTES, MAX_FRAME_BYTES);
+    this.#write = options.writeSync ?? writeSync;
+    this.#clock = options.clock ?? systemClock;
+    // From here on the monotonic clock counts: the wall clock may be set while we record.
+    const wallMs = this.#clock.wallMs();
+    const wholeMs = Math.floor(wallMs);
+    this.#epochSeconds = Math.floor(wholeMs / 1000);
+    this.#epochNanoseconds =
+      (wholeMs % 1000) * 1e6 + Math.floor((wallMs - wholeMs) * 1e6) - this.#clock.nowNs();
+    const periodMs = live ? PIPE_PERIOD_MS : FILE_PERIOD_MS;
+    this.#stopTimer = every(this.#clock, periodMs, () => this.#tick(), false);
+    if (fd < 0) return;
+    this.#putHeader();
+    this.flush();
+  }
+
+  /**
+   * Opens a file, or a pipe, and writes the header.
+   * @throws NicError `BAD_OPTION` where the path cannot be written to, has something in it, or is being read;
+   *   `NO_PERMISSION`; `SYSCALL`
+   */
+  static open(path: string, options: CaptureWriterOptions = {}): CaptureWriter {
+    const { fd, live } = openForWriting(path, options);
+    const writer = new CaptureWriter(path, fd, live, options);
+    writer.#opened = true;
+    if (writer.error === undefined) return writer;
+    writer.close();
+    throw writer.error;
+  }
+
+  /** What ended the recording, if something did. */
+  get error(): NicError | undefined {
+    return this.#error;
+  }
+
+  get counters(): RecordCounters {
+    return { ...this.#counters };
+  }
+
+  /**
+   * Records a frame that is now on the wire. The memory may be used again at once.
+   * @param interfaceId its place in the option `interfaces`
+   * @param nowNs the clock's time; given where it has been asked already
+   */
+  write(
+    bytes: Uint8Array,
+    offsetBytes: number,
+    lengthBytes: number,
+    interfaceId = 0,
+    nowNs = this.#clock.nowNs(),
+  ): void {
+    const ns = this.#epochNanoseconds + nowNs;
+    const seconds = Math.floor(ns / 1e9);
+    const nanoseconds = Math.floor(ns - seconds * 1e9);
+    this.#put(
+      bytes,
+      offsetBytes,
+      lengthBytes,
+      lengthBytes,
+      this.#epochSeconds + seconds,
+      nanoseconds,
+      interfaceId,
+    );
+  }
+
+  /**
+   * Records a frame with a time and a length on the wire of its own, as a copy of another capture has them. What is
+   * longer than 262,144 bytes is cut to that.
+   */
+  writeRecord(
+    bytes: Uint8Array,
+    offsetBytes: number,
+    lengthBytes: number,
+    record: {
+      readonly seconds: number;
+      readonly nanoseconds: number;
+      readonly originalBytes: number;
+      readonly interfaceId?: number;
+    },
+  ): void {
+    const { seconds, nanoseconds, originalBytes, interfaceId = 0 } = record;
+    this.#put(bytes, offsetBytes, lengthBytes, originalBytes, seconds, nanoseconds, interfaceId);
+  }
+
+  #put(
+    bytes: Uint8Array,
+    offsetBytes: number,
+    lengthBytes: number,
+    originalBytes: number,
+    seconds: number,
+    nanoseconds: number,
+    interfaceId: number,
+  ): void {
+    const keptBytes = Math.min(lengthBytes, this.#snapBytes);
+    const recordBytes = this.#format.recordBytes(keptBytes);
+    if (!this.#makeRoom(recordBytes)) return;
+    const buffer = this.#buffer;
+    const at = this.#end;
+    const frameAt = at + this.#format.recordHeaderBytes;
+    if (keptBytes <= SHORT_BYTES) {
+      for (let i = 0; i < keptBytes; i++) buffer[frameAt + i] = bytes[offsetBytes + i]!;
+    } else if (
+      offsetBytes === 0 &&
+      bytes.length - keptBytes < SPARE_BYTES &&
+      frameAt + bytes.length <= BUFFER_BYTES
+    ) {
+      // What is copied too much is overwritten by the rest of the record and by the next one.
+      buffer.set(bytes, frameAt);
+    } else buffer.set(bytes.subarray(offsetBytes, offsetBytes + keptBytes), frameAt);
+    const wireBytes = Math.max(originalBytes, lengthBytes);
+    this.#format.frame(buffer, at, keptBytes, wireBytes, seconds, nanoseconds, interfaceId);
+    this.#end = at + recordBytes;
+    this.#waiting++;
+    if (this.#live && !this.#flushPlanned) this.#planFlush();
+  }
+
+  #planFlush(): void {
+    this.#flushPlanned = true;
+    setImmediate(() => {
+      this.#flushPlanned = false;
+      this.flush();
+    }).unref();
+  }
+
+  /** Writes what is buffered, as much as is taken without waiting. */
+  flush(): void {
+    while (this.#fd >= 0 && this.#start < this.#end) {
+      try {
+        this.#advance(this.#write(this.#fd, this.#buffer, this.#start, this.#end - this.#start));
+      } catch (error) {
+        const { code } = error as NodeJS.ErrnoException;
+        if (code === 'EINTR') continue;
+        if (code === 'EAGAIN' && this.#live) return;
+        if (code === 'EPIPE' && this.#live) this.#readerLeft();
+        else this.#fail(error);
+      }
+    }
+  }
+
+  /** Waits until all is written: at most `timeoutMs`, where the reader of a pipe does not take it. */
+  async drain(timeoutMs: number): Promise<void> {
+    const deadlineNs = this.#clock.nowNs() + timeoutMs * 1e6;
+    for (this.flush(); this.#waiting > 0 && this.#clock.nowNs() < deadlineNs; this.flush())
+      await new Promise<void>((resolve) => this.#clock.after(DRAIN_STEP_MS, resolve));
+  }
+
+  /** Writes what is taken without waiting, and closes. Frames that were not taken are counted. May be called twice. */
+  close(): void {
+    if (this.#closed) return;
+    this.flush();
+    this.#putEnd();
+    this.#closed = true;
+    this.#stopTimer();
+    this.#counters.slow += this.#dropBuffer();
+    this.#closeFile();
+  }
+
+  /** For `using`: closes. */
+  [Symbol.dispose](): void {
+    this.close();
+  }
+
+  #tick(): void {
+    if (this.#live && this.#fd < 0 && this.#error === undefined) this.#lookForReader();
+    this.flush();
+  }
+
+  /** @returns false where the frame cannot be recorded; it has been counted then */
+  #makeRoom(sizeBytes: number): boolean {
+    if (this.#end + sizeBytes > BUFFER_BYTES) this.flush();
+    if (this.#fd < 0) {
+      if (this.#error !== undefined || this.#closed) this.#counters.failed++;
+      else this.#counters.unread++;
+      return false;
+    }
+    if (this.#end + sizeBytes > BUFFER_BYTES && this.#boundary > 0) {
+      this.#buffer.copyWithin(0, this.#boundary, this.#end);
+      this.#start -= this.#boundary;
+      this.#end -= this.#boundary;
+      this.#boundary = 0;
+    }
+    if (this.#end + sizeBytes <= BUFFER_BYTES) return true;
+    this.#counters.slow++;
+    return false;
+  }
+
+  #putHeader(): void {
+    const { header } = this.#format;
+    this.#buffer.set(header);
+    this.#end = header.length;
+    this.#headerWaits = true;
+  }
+
+  /** Puts what the file ends with behind its frames. */
+  #putEnd(): void {
+    const ns = this.#epochNanoseconds + this.#clock.nowNs();
+    const seconds = Math.floor(ns / 1e9);
+    const statistics = this.#options.statistics?.() ?? [];
+    const end = this.#format.end(statistics, this.#epochSeconds + seconds, Math.floor(ns - seconds * 1e9));
+    if (this.#fd < 0 || this.#end + end.length > BUFFER_BYTES) return;
+    this.#buffer.set(end, this.#end);
+    this.#end += end.length;
+    this.flush();
+  }
+
+  /** So many bytes more have been written: counts the records that are whole now. */
+  #advance(sizeBytes: number): void {
+    this.#start += sizeBytes;
+    while (this.#boundary < this.#start) {
+      const recordBytes = this.#headerWaits
+        ? this.#format.header.length
+        : this.#format.sizeAt(this.#buffer, this.#boundary);
+      if (this.#boundary + recordBytes > this.#start) return;
+      this.#boundary += recordBytes;
+      this.#wholeBytes += recordBytes;
+      if (this.#headerWaits) {
+        this.#headerWaits = false;
+      } else if (this.#waiting > 0) {
+        // Behind the frames stands what the file ends with.
+        this.#waiting--;
+        this.#counters.written++;
+      }
+    }
+    if (this.#start === this.#end) {
+      this.#boundary = 0;
+      this.#start = 0;
+      this.#end = 0;
+    }
+  }
+
+  /** Forgets what waits. @returns how many frames that were */
+  #dropBuffer(): number {
+    const dropped = this.#waiting;
+    this.#waiting = 0;
+    this.#boundary = 0;
+    this.#start = 0;
+    this.#end = 0;
+    this.#headerWaits = false;
+    return dropped;
+  }
+
+  #readerLeft(): void {
+    this.#counters.unread += this.#dropBuffer();
+    this.#closeFile();
+    this.#options.onReaderLeft?.();
+  }
+
+  #lookForReader(): void {
+    try {
+      this.#fd = openSync(this.path, constants.O_WRONLY | constants.O_NONBLOCK);
+      this.#putHeader();
+    } catch (error) {
+      if ((error as NodeJS.ErrnoException).code !== 'ENXIO') this.#fail(error);
+    }
+  }
+
+  #fail(cause: unknown): void {
+    this.#counters.failed += this.#dropBuffer();
+    if (!this.#live) {
+      try {
+        ftruncateSync(this.#fd, this.#wholeBytes);
+      } catch {
+        // The error that is about to be told is the one that matters.
+      }
+    }
+    this.#closeFile();
+    const { written } = this.#counters;
+    this.#report(fileError(`${this.path}: the recording ends after ${written} frames`, cause, this.path));
+  }
+
+  #report(error: NicError): void {
+    this.#error = error;
+    if (this.#opened) this.#options.onError?.(error);
+  }
+
+  #closeFile(): void {
+    if (this.#fd < 0) return;
+    const fd = this.#fd;
+    this.#fd = -1;
+    try {
+      closeSync(fd);
+    } catch (error) {
+      // Some file systems say only now that the disk is full.
+      if (this.#error === undefined)
+        this.#report(fileError(`${this.path}: what was recorded may not all be there`, error, this.path));
+    }
+  }
+}
+
+function formatOf(path: string, options: CaptureWriterOptions): RecordFormat {
+  const {
+    format = path.endsWith('.pcap') ? 'pcap' : 'pcapng',
+    linkType = LINKTYPE_ETHERNET,
+    snapBytes,
+  } = options;
+  if (format === 'pcap') return pcapRecords(options.interfaces?.[0]?.linkType ?? linkType, snapBytes);
+  return pcapngRecords(options.interfaces ?? [{ linkType }], options.section, snapBytes);
+}

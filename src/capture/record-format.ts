@@ -1,0 +1,31 @@
+/** How a format writes what a capture consists of: a header, records one after the other, and perhaps an end. */
+import type { InterfaceStatistics } from './capture-interface.js';
+
+/** Where records are written: what a `Buffer` of Node's offers, without its type, which not every project has. */
+export interface RecordBytes extends Uint8Array {
+  writeUInt32LE(value: number, at: number): number;
+}
+
+export interface RecordFormat {
+  readonly name: 'pcap' | 'pcapng';
+  /** What a file begins with. */
+  readonly header: Uint8Array;
+  /** Bytes of a record before its frame. */
+  readonly recordHeaderBytes: number;
+  /** Bytes of a whole record with a frame of so many bytes. */
+  recordBytes(keptBytes: number): number;
+  /** Writes what surrounds a frame of `keptBytes`; the frame itself lies at `at + recordHeaderBytes`. */
+  frame(
+    into: RecordBytes,
+    at: number,
+    keptBytes: number,
+    originalBytes: number,
+    seconds: number,
+    nanoseconds: number,
+    interfaceId: number,
+  ): void;
+  /** Bytes of the record that begins at `at`. */
+  sizeAt(bytes: Uint8Array, at: number): number;
+  /** What a file ends with; empty where the format has nothing. */
+  end(statistics: readonly InterfaceStatistics[], seconds: number, nanoseconds: number): Uint8Array;
+}

@@ -1,0 +1,121 @@
+/**
+ * The control queue (VIRTIO 1.2, 5.1.6.5): one command at a time, as two descriptors: what the device reads, and the byte
+ * with its answer. The driver looks for the answer again and again; the queue never interrupts.
+ */
+import { NicError } from '../../errors.js';
+import type { Doorbell } from '../register-file.js';
+import { until } from '../until.js';
+import { LAYOUT, type SplitRing } from './layout.js';
+import { AVAIL_NO_INTERRUPT, CTRL_OK, DESC_NEXT, DESC_WRITE } from './registers.js';
+
+const TIMEOUT_MS = 1000;
+const { IDX_HALF, FLAGS_HALF, RING_HALF, RING_WORD, IDX_MASK, WORD_SHIFT } = LAYOUT;
+/** What the answer's byte holds before the device has written it. */
+const NO_ANSWER = 0xff;
+
+export interface ControlQueueOptions {
+  /** At least two descriptors. */
+  readonly ring: SplitRing;
+  readonly queue: number;
+  readonly notify: Doorbell;
+  /** Commands go to its start, the answer to its last byte. */
+  readonly memory: Uint8Array;
+  readonly iovaLow: number;
+  readonly iovaHigh: number;
+  readonly address: string;
+  /** @throws NicError where the device is gone */
+  readonly assertWorks: () => void;
+  readonly closed: AbortSignal;
+}
+
+export class ControlQueue {
+  /** Ends commands of the opening. */
+  signal: AbortSignal | undefined;
+  readonly #options: ControlQueueOptions;
+  /** Commands are given one after the other. */
+  #before: Promise<void> = Promise.resolve();
+  /** Position of the next command in both rings. */
+  #next = 0;
+  #failed: NicError | undefined;
+
+  constructor(options: ControlQueueOptions) {
+    this.#options = options;
+    const { ring, memory, iovaLow, iovaHigh } = options;
+    ring.avail[FLAGS_HALF] = AVAIL_NO_INTERRUPT;
+    const answer = memory.length - 1;
+    ring.descriptors.set([iovaLow | 0, iovaHigh | 0, 0, DESC_NEXT | (1 << 16)], 0);
+    ring.descriptors.set([(iovaLow + answer) | 0, iovaHigh | 0, 1, DESC_WRITE], 1 << WORD_SHIFT);
+  }
+
+  /** Longest data of a command. */
+  get maxDataBytes(): number {
+    return this.#options.memory.length - 3;
+  }
+
+  /** Runs commands that belong together, after those that were begun before. */
+  converse(talk: (command: ControlQueue['command']) => Promise<void>): Promise<void> {
+    const done = this.#before.then(() => talk((code, data, name) => this.command(code, data, name)));
+    this.#before = done.catch(() => {});
+    return done;
+  }
+
+  /**
+   * @param name of the command, for messages
+   * @throws NicError `DEVICE_STATE` where the device refuses; `DEVICE_TIMEOUT` where it does not answer: then the queue can
+   *   not be used again; `DEVICE_GONE`, `CLOSED`; the reason of the signal
+   */
+  async command(code: readonly [number, number], data: Uint8Array, name: string): Promise<void> {
+    const { ring, memory, notify, queue, assertWorks, closed, address } = this.#options;
+    closed.throwIfAborted();
+    if (this.#failed !== undefined) throw this.#failed;
+    assertWorks();
+    memory.set(code);
+    memory.set(data, 2);
+    memory[memory.length - 1] = NO_ANSWER;
+    ring.descriptors[LAYOUT.LENGTH] = 2 + data.length;
+    ring.avail[(this.#next & (ring.size - 1)) + RING_HALF] = 0;
+    const position = this.#next;
+    this.#next = (this.#next + 1) & IDX_MASK;
+    ring.avail[IDX_HALF] = this.#next;
+    // Always notified: commands are rare.
+    notify[0] = queue;
+    const look = (): true | undefined => {
+      assertWorks();
+      return ring.usedHead[IDX_HALF] === position ? undefined : true;
+    };
+    // The device may still write to the answer's byte where this fails: nothing is asked any more.
+    this.#failed = new NicError(
+      'DEVICE_STATE',
+      `The control queue of ${address} was left in the middle of ${name}`,
+      {
+        path: address,
+        hint: 'Close the device and open it again.',
+      },
+    );
+    if ((await until(look, { timeoutMs: TIMEOUT_MS, signal: this.signal, closed })) !== true) {
+      throw new NicError('DEVICE_TIMEOUT', `${address} did not answer ${name} within ${TIMEOUT_MS} ms`, {
+        path: address,
+        hint: 'Close the device and open it again. Look at the log of the hypervisor.',
+      });
+    }
+    const id = ring.used[((position & (ring.size - 1)) << 1) + RING_WORD];
+    const answer = memory[memory.length - 1]!;
+    if (ring.usedHead[IDX_HALF] !== this.#next || id !== 0) {
+      this.#failed = new NicError(
+        'DEVICE_STATE',
+        `${address} answered on its control queue what it was not asked`,
+        {
+          path: address,
+          hint: 'This is no device after VIRTIO 1.2, section 2.7. Tell whoever made it.',
+        },
+      );
+      throw this.#failed;
+    }
+    this.#failed = undefined;
+    if (answer === CTRL_OK) return;
+    throw new NicError('DEVICE_STATE', `${address} refused ${name} (answer ${answer})`, {
+      path: address,
+      hint: 'The hypervisor may forbid it: look at the trust settings of the virtual port.',
+    });
+  }
+}

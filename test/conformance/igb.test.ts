@@ -1,0 +1,4 @@
+import { igb } from './igb.js';
+import { conformance } from './suite.js';
+
+conformance(igb);

@@ -1,0 +1,4 @@
+import { ixgbe } from './ixgbe.js';
+import { conformance } from './suite.js';
+
+conformance(ixgbe);

@@ -1,0 +1,4 @@
+import { madeUp } from './made-up.js';
+import { conformance } from './suite.js';
+
+conformance(madeUp);

@@ -1,0 +1,4 @@
+import { conformance } from './suite.js';
+import { virtio } from './virtio.js';
+
+conformance(virtio);

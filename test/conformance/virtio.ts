@@ -1,0 +1,61 @@
+/** virtio-net on a card with split rings, for the conformance of `NetDevice`. */
+import type { NetDevice, OpenOptions } from '../../src/driver/device.js';
+import { openOn } from '../../src/driver/registry.js';
+import { VirtioCard } from '../support/virtio/card.js';
+import type { Family, Hardware } from './rig.js';
+
+class VirtioHardware implements Hardware {
+  #card = new VirtioCard();
+
+  open(options: OpenOptions): Promise<NetDevice> {
+    // A device that was closed has no regions any more: the next opening finds a new one.
+    if (this.#card.closed) this.#card = new VirtioCard();
+    return openOn(this.#card, options);
+  }
+
+  /** The card has no hash here: the last byte of the source address chooses the queue. */
+  frame(number: number, lengthBytes: number, queue = 0): Uint8Array {
+    const frame = Uint8Array.from({ length: lengthBytes }, (_, i) => (i * 5 + number * 17) & 0xff);
+    frame.set([...this.#card.mac, 0x02, 0, 0, 0, 0, queue, 0x88, 0xb5, number >>> 8, number & 0xff]);
+    return frame;
+  }
+
+  arrive(frame: Uint8Array): boolean {
+    return this.#card.arrive(frame, frame[11]);
+  }
+
+  transmit(): Uint8Array[] {
+    return this.#card.transmit();
+  }
+
+  setLink(up: boolean): void {
+    this.#card.setLink(up);
+  }
+
+  pullOut(error: Error): void {
+    this.#card.pullOut(error);
+  }
+
+  complaints(): string[] {
+    const { complaints, closed, busMaster, eventfds, mapper } = this.#card;
+    return [
+      ...complaints,
+      ...(closed ? [] : ['the device is open']),
+      ...(busMaster ? ['bus mastering is on'] : []),
+      ...(eventfds.length > 0 ? ['interrupts are connected'] : []),
+      ...Array.from(mapper.mapped.keys(), (iova) => `0x${iova.toString(16)} is still mapped`),
+    ];
+  }
+}
+
+export const virtio: Family = {
+  name: 'virtio on a card with split rings',
+  headerBytes: 12,
+  padsToBytes: 0,
+  keepsSent: 0,
+  hardwareCounters: [],
+  ringSize: 128,
+  refusedRingSizes: [99, 96, 200],
+  hasFilters: true,
+  makeHardware: () => new VirtioHardware(),
+};

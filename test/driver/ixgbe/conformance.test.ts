@@ -1,4 +1,0 @@
-import { conformance } from '../conformance.js';
-import { ixgbe } from '../conformance-ixgbe.js';
-
-conformance(ixgbe);
