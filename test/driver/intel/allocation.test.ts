@@ -82,6 +82,8 @@ for (const [file, signature] of [
   ['driver/intel/hooked-loop.ts', /^ {2}return function poll\(/m],
   ['driver/intel/hooked-loop.ts', /^ {2}function fetch\(/m],
   ['driver/intel/pipe-loop.ts', /^ {2}return function poll\(/m],
+  ['driver/intel/pipe-loop.ts', /^ {2}function fetch\(/m],
+  ['driver/intel/pipe-loop.ts', /^ {2}function pollGood\(/m],
   ['driver/intel/pipe-loop.ts', /^ {2}function pollHooked\(/m],
   ['driver/intel/pipe-loop.ts', /^ {2}function pollRest\(/m],
   ['driver/intel/pipe-loop.ts', /^ {2}function reclaim\(/m],
