@@ -100,9 +100,10 @@ class E1000eHardware implements Hardware {
     const { model } = this;
     const pads = (model.get(R.TCTL) & TCTL_PSP) !== 0;
     const sends = (model.get(R.TCTL) & TCTL_EN) !== 0 && model.linkUp;
-    for (const ring of sends ? this.#tx : []) {
+    for (const [q, ring] of (sends ? this.#tx : []).entries()) {
       if (ring === undefined) continue;
       ring.transmit();
+      model.registers.set(R.TDH + QUEUE_STRIDE * q, ring.head);
       for (const { bytes } of ring.sent.splice(0)) {
         const frame = new Uint8Array(pads ? Math.max(bytes.length, MIN_FRAME_BYTES) : bytes.length);
         frame.set(bytes);
