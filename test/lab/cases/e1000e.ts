@@ -1,9 +1,18 @@
 /** `barewire fwd` between two 82574L of QEMU's, and between one and an 82576, each pair through another interface of VFIO. */
 import { type Context, suite } from 'uvu';
 import * as assert from 'uvu/assert';
-import { addNamespace, bindDriver, dmarFaults, kernelLog, nicAddresses, removeNamespace } from '../guest.js';
+import {
+  addNamespace,
+  bindDriver,
+  dmarFaults,
+  interfaceByMac,
+  kernelLog,
+  nicAddresses,
+  removeNamespace,
+} from '../guest.js';
 import { PacketSocket } from '../packet-socket.js';
 import { type Background, run, sleep, waitFor } from '../processes.js';
+import { peerMac } from '../qemu.js';
 import {
   ADDRESS_A,
   ADDRESS_B,
@@ -73,6 +82,8 @@ function runPair({ name, other, index, backend, args, lengths }: Pair): void {
   let fwd: Background | undefined;
 
   wire.before(async () => {
+    // A namespace that is deleted gives its interfaces back a little later.
+    await waitFor(`the peer of port ${index}`, () => interfaceByMac(peerMac(index)));
     addNamespace('B', index, `${ADDRESS_B}/24`);
     for (const [netns, peer] of [
       ['A', 'k0'],
