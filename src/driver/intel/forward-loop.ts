@@ -28,22 +28,6 @@ export function makeForward(layout: Layout, loop: ForwardLoop): () => number {
   const spanBytes = maxBytes - minBytes;
   const { NEXT, CLEAN, REPORT, GOOD, PACKETS, BYTES, WORD_SHIFT } = layout;
   const { RX_STATUS, RX_LENGTH, DD, DONE, TX_COMMAND, TX_STATUS, PAYLEN_SHIFT } = layout;
-  /** See `fetch`. Longer than 64 bytes: smaller arrays move. */
-  const warm = new Int32Array(32);
-
-  /**
-   * Reads a byte of each packet of a batch that has arrived whole: the processor fetches them side by side. The loop itself has
-   * too many instructions a packet for that, and would wait for the memory at each.
-   */
-  function fetch(first: number): void {
-    let sum = 0;
-    for (let i = 0; i < batch; i++) {
-      sum = (sum + memory[rxSlots[(first + i) & rxMask]! << shift]!) | 0;
-    }
-    // A sum that nobody reads would not be computed.
-    warm[0] = sum;
-  }
-
   return function poll(): number {
     let rxSlot = rxState[NEXT]!;
     let txSlot = txState[NEXT]!;
@@ -51,13 +35,6 @@ export function makeForward(layout: Layout, loop: ForwardLoop): () => number {
     const used = (txSlot - txState[CLEAN]!) & txMask;
     let freeCount = freeLevel[0]!;
     if (txMask - used < batch || freeCount < batch || rxState[GOOD] !== DONE) return general(batch);
-    if (
-      touch &&
-      batch > 1 &&
-      (rxRing[(((rxSlot + batch - 1) & rxMask) << WORD_SHIFT) + RX_STATUS]! & DD) !== 0
-    ) {
-      fetch(rxSlot);
-    }
     let moved = 0;
     let bytes = 0;
     // No call in this loop: what is needed after one would have to leave the registers before it.

@@ -29,9 +29,13 @@ export function makeHooked(layout: Layout, loop: HookedLoop): () => number {
   const spanBytes = maxBytes - minBytes;
   const { NEXT, CLEAN, REPORT, GONE, GOOD, BUSY, PACKETS, BYTES, ERRORS, WORD_SHIFT } = layout;
   const { RX_STATUS, RX_LENGTH, DD, DONE, TX_COMMAND, TX_STATUS, PAYLEN_SHIFT } = layout;
+  /** See `fetch`. Longer than 64 bytes: smaller arrays move. */
   const warm = new Int32Array(32);
 
-  /** As in `forward-loop.ts`. */
+  /**
+   * Reads a byte of each packet of a batch that has arrived whole: the processor fetches them side by side. The loop itself has
+   * too many instructions a packet for that, and would wait for the memory at each.
+   */
   function fetch(first: number): void {
     let sum = 0;
     for (let i = 0; i < batch; i++) {

@@ -100,10 +100,10 @@ export function makePipe(layout: Layout, loop: PipeLoop): () => number {
     txRing[word + TX_STATUS] = length << PAYLEN_SHIFT;
   }
 
-  /** As in `forward-loop.ts`: longer than 64 bytes, and what `fetch` reads. */
+  /** As in `hooked-loop.ts`: longer than 64 bytes, and what `fetch` reads. */
   const warm = new Int32Array(32);
 
-  /** As in `forward-loop.ts`: reads a byte of each packet of a batch that has arrived whole. */
+  /** As in `hooked-loop.ts`: reads a byte of each packet of a batch that has arrived whole. */
   function fetch(first: number, count: number): void {
     let sum = 0;
     for (let i = 0; i < count; i++) {
@@ -241,14 +241,9 @@ export function makePipe(layout: Layout, loop: PipeLoop): () => number {
     const room = (clean - first - 1) & mask;
     const limit = (batch < room ? batch : room) | 0;
     if (skips()) return pollSkipping(first, limit);
-    if (
-      (touch || onPacket !== null) &&
-      limit > 1 &&
-      (rxRing[(((first + limit - 1) & mask) << WORD_SHIFT) + RX_STATUS]! & DD) !== 0
-    ) {
-      fetch(first, limit);
-    }
     if (onPacket !== null) {
+      const last = (first + limit - 1) & mask;
+      if (limit > 1 && (rxRing[(last << WORD_SHIFT) + RX_STATUS]! & DD) !== 0) fetch(first, limit);
       const good = pollGood(onPacket, first, limit);
       if (good === limit || skips()) return good;
       const next = rxRing[(((first + good) & mask) << WORD_SHIFT) + RX_STATUS]!;

@@ -78,7 +78,6 @@ for (const [file, signature] of [
   ['driver/intel/tx-queue.ts', /^ {2}#useContext\(/m],
   ['driver/intel/tx-queue.ts', /^ {2}reclaim\(/m],
   ['driver/intel/forward-loop.ts', /^ {2}return function poll\(/m],
-  ['driver/intel/forward-loop.ts', /^ {2}function fetch\(/m],
   ['driver/intel/hooked-loop.ts', /^ {2}return function poll\(/m],
   ['driver/intel/hooked-loop.ts', /^ {2}function fetch\(/m],
   ['driver/intel/pipe-loop.ts', /^ {2}return function poll\(/m],
