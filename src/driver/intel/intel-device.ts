@@ -422,24 +422,18 @@ export abstract class IntelDevice extends BaseDevice {
   }
 
   get #hasVectors(): boolean {
-    return this.vfio.irqInfo(PciIrq.MSIX).count >= this.vectorsNeeded;
-  }
-
-  /** MSI-X vectors that the driver connects: those of the receive queues, and what a family adds behind them. */
-  protected get vectorsNeeded(): number {
-    return this.queuePairs;
+    return this.vfio.irqInfo(PciIrq.MSIX).count >= this.queuePairs;
   }
 
   /** Each receive queue has a vector of its own; without enough of them its waits look once a millisecond. */
   #connectInterrupts(): void {
     const { interrupts, sharedInterrupt } = this.#family;
     if (this.#hasVectors) {
-      this.#interrupts = new Interrupts(this.vfio, this.vectorsNeeded);
+      this.#interrupts = new Interrupts(this.vfio, this.queuePairs);
       interrupts.route(this.registers, this.queuePairs);
       for (const [q, queue] of this.#rxQueues.entries()) {
         this.#interrupts.onInterrupt(q, () => queue.interrupted());
       }
-      this.interruptsConnected(this.#interrupts);
     } else if (sharedInterrupt !== undefined && this.#hasMsi) {
       this.#interrupts = new Interrupts(this.vfio, 1, { index: PciIrq.MSI });
       sharedInterrupt.route(this.registers, this.queuePairs);
@@ -448,12 +442,9 @@ export abstract class IntelDevice extends BaseDevice {
         for (const queue of this.#rxQueues) queue.interrupted();
       });
     } else {
-      debug('%s: too few interrupt vectors, %d needed: idle waits poll', this.address, this.vectorsNeeded);
+      debug('%s: too few interrupt vectors, %d needed: idle waits poll', this.address, this.queuePairs);
     }
   }
-
-  /** A family may use the vectors behind those of the receive queues. */
-  protected interruptsConnected(_interrupts: Interrupts): void {}
 
   get #filters(): FilterRegisters {
     const { filters } = this.#family.registers;
