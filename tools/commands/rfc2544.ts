@@ -11,7 +11,7 @@ import {
   type Rfc2544Test,
   type TrialReport,
 } from '../../src/traffic/index.js';
-import { deviceAddress } from '../addresses.js';
+import { deviceAddress, PORT_FORMS } from '../addresses.js';
 import { addAddressOptions, type FlowArguments, flowOf } from '../flow-options.js';
 import { defaultRouteOption, type InterfaceOptions, onlyOption } from '../interface-options.js';
 import { type JunitCase, openJunit } from '../junit.js';
@@ -43,7 +43,7 @@ export function register(program: Command): void {
   const command = program
     .command('rfc2544')
     .description('measure the device between two ports: throughput, latency, loss, bursts (RFC 2544)')
-    .argument('<TX>', 'sends: PCI address or vfio-user:/path.sock', deviceAddress)
+    .argument('<TX>', `sends: ${PORT_FORMS}`, deviceAddress)
     .argument('<RX>', 'receives what comes out of the device', deviceAddress)
     .option('--sizes <list>', `frame sizes with FCS (default: ${RFC2544_SIZES.join(',')})`, sizeList)
     .option('--tests <list>', `which (default: ${RFC2544_TESTS.join(',')})`, testList)

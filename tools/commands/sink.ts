@@ -1,6 +1,6 @@
 /** `barewire sink PORT`: receives what a generator elsewhere sends, and accounts for it. */
 import type { Command } from 'commander';
-import { deviceAddress } from '../addresses.js';
+import { deviceAddress, PORT_FORMS } from '../addresses.js';
 import { Generator } from '../generator.js';
 import { defaultRouteOption, type InterfaceOptions, onlyOption } from '../interface-options.js';
 import { durationMs, positiveInteger } from '../option-values.js';
@@ -21,7 +21,7 @@ export function register(program: Command): void {
   program
     .command('sink')
     .description('check the test frames that arrive')
-    .argument('<PORT>', 'PCI address or vfio-user:/path.sock', deviceAddress)
+    .argument('<PORT>', PORT_FORMS, deviceAddress)
     .option('--count <n>', 'stop when so many have come, each counted once', positiveInteger)
     .option('--duration <time>', 'stop after this time: 10 (seconds), 250ms, 5m', durationMs)
     .option('--latency', 'the sender is on this machine and sends time stamps: tell latencies')
