@@ -11,6 +11,7 @@ import { deviceAddress, pageSizeFor } from '../addresses.js';
 import { checkOutput, interfaceOf, openOutput, TIMES_COMMENT } from '../capture-output.js';
 import { durationMs, integerBetween, positiveInteger } from '../option-values.js';
 import { print } from '../output.js';
+import { warnOfMissingFrames } from '../promiscuous.js';
 import { runTraffic, type Traffic } from '../traffic-run.js';
 
 export interface CaptureOptions {
@@ -68,6 +69,7 @@ async function run(port: string, options: CaptureOptions): Promise<void> {
           }),
       ],
       ([device], clock) => {
+        if (options.promiscuous) warnOfMissingFrames(device!);
         capture = new Capture(device!, options, filter, clock);
         return capture;
       },

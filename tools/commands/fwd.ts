@@ -19,6 +19,7 @@ import {
 import { ForwardWorkers } from '../forward-workers.js';
 import { durationMs, integerBetween, positiveInteger, rate } from '../option-values.js';
 import { print } from '../output.js';
+import { warnOfMissingFrames } from '../promiscuous.js';
 import { type Stop, stopOnSignals } from '../stop-signals.js';
 import { checkTap, Tap, type TapOptions } from '../tap.js';
 import { runTraffic, type Traffic } from '../traffic-run.js';
@@ -181,6 +182,7 @@ async function forward(
       promiscuous: true,
       signal,
     });
+    warnOfMissingFrames(device);
     pool ??= device.pool;
     return device;
   });
