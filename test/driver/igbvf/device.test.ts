@@ -5,10 +5,10 @@ import type { NetDevice, OpenOptions } from '../../../src/driver/device.js';
 import { connectQueues } from '../../../src/forward/forwarder.js';
 import { PacketPool } from '../../../src/hugepage/packet-pool.js';
 import { IgbVfHardware } from '../../conformance/igbvf.js';
-import { eventually, range } from '../../conformance/rig.js';
+import { range } from '../../conformance/rig.js';
 import { expectRejection } from '../../support/expect-error.js';
 import { QUEUE_ENABLE, V } from '../../support/fake-82576-vf.js';
-import { HANG_MS } from '../../support/hang.js';
+import { HANG_MS, until } from '../../support/hang.js';
 
 const ADMIN_MAC = [0x02, 0x76, 0x10, 0xca, 0, 1];
 /** Low halves of messages. */
@@ -52,15 +52,15 @@ class Bench {
   async resetPort(whileDown: () => void = () => {}): Promise<void> {
     const { resets = 0 } = this.nic.stats();
     this.model.beginPortReset();
-    await eventually('the reset is noticed', () => !this.nic.linkState().up);
+    await until(() => !this.nic.linkState().up, 'the reset is noticed');
     whileDown();
     this.model.endPortReset();
     await this.recovered(resets + 1);
   }
 
   async recovered(resets: number): Promise<void> {
-    await eventually('everything is set up again', () => this.nic.stats().resets === resets);
-    await eventually('the link', () => this.nic.linkState().up);
+    await until(() => this.nic.stats().resets === resets, 'everything is set up again');
+    await until(() => this.nic.linkState().up, 'the link');
   }
 
   async close(): Promise<void> {
@@ -429,7 +429,7 @@ reset(
   withNic(async (bench) => {
     bench.echo(8);
     bench.model.beginPortReset();
-    await eventually('noticed', () => !bench.nic.linkState().up);
+    await until(() => !bench.nic.linkState().up, 'noticed');
   }),
 );
 
