@@ -7,6 +7,6 @@ export function warnOfMissingFrames({ address, capabilities, macAddress }: NetDe
   if (capabilities.promiscuous !== 'multicast') return;
   warn(
     `${address} is a virtual function: of unicast frames only those to ${macAddress} come`,
-    'give it the address of the station behind the other port: ip link set NAME vf NUMBER mac ADDRESS',
+    'stations have to send there; a hook (fwd --on-packet) can put in for whom a frame is',
   );
 }

@@ -3,9 +3,10 @@
  * through the same port, and resets of the port under it.
  *
  * The port gives each function a VLAN of its own, so that the forwarder joins VLAN 10 and VLAN 20, in which the stations A and B
- * are. A function takes unicast to its own address only: each has the address of the station behind the other one.
+ * are. A function takes unicast to its own address only, so the stations send there, and a hook puts in the station that it is for.
+ * Nothing is broadcast (neighbours are given, IPv6 is off): QEMU's switch gives a function what it broadcasts itself.
  */
-import { existsSync, readFileSync, readlinkSync } from 'node:fs';
+import { existsSync, readFileSync, readlinkSync, writeFileSync } from 'node:fs';
 import { basename } from 'node:path';
 import { suite } from 'uvu';
 import * as assert from 'uvu/assert';
@@ -31,26 +32,58 @@ import {
 const TRANSFER_BYTES = 8 * 2 ** 20;
 const MAC_A = '02:00:00:00:0a:0a';
 const MAC_B = '02:00:00:00:0b:0b';
+/** Of the virtual functions. */
+const MAC_0 = '02:00:00:00:0a:ff';
+const MAC_1 = '02:00:00:00:0b:ff';
+const HOOK = '/tmp/readdress.mjs';
 const port = nicAddress(0);
 const name = interfaceOf(port)!;
 const sysfs = `/sys/bus/pci/devices/${port}`;
 const numVfs = (): number => Number(readFileSync(`${sysfs}/sriov_numvfs`, 'utf8'));
 const virtual = (i: number): string => basename(readlinkSync(`${sysfs}/virtfn${i}`));
 
+function switchIpv6Off(netns?: string): void {
+  run(
+    'sh',
+    ['-c', 'echo 1 > /proc/sys/net/ipv6/conf/all/disable_ipv6'],
+    netns === undefined ? {} : { netns },
+  );
+}
+
+/** Forwards to the station behind the other port, from the address of that port's function. */
+function writeHook(): void {
+  const bytes = (mac: string): number[] => mac.split(':').map((byte) => Number.parseInt(byte, 16));
+  const heads = [
+    [...bytes(MAC_A), ...bytes(MAC_0)],
+    [...bytes(MAC_B), ...bytes(MAC_1)],
+  ];
+  writeFileSync(
+    HOOK,
+    `const heads = ${JSON.stringify(heads)};
+export default ({ pool, to }) => (packet, lengthBytes) => {
+  pool.bytes(packet).set(heads[to]);
+  return lengthBytes;
+};
+`,
+  );
+}
+
 /** The peer of the port: untagged in this namespace, VLAN 10 in A, VLAN 20 in B. */
 function setUpStations(): void {
   const peer = interfaceByMac(peerMac(0))!;
   run('modprobe', ['8021q']);
   run('ip', ['netns', 'add', 'P']);
+  switchIpv6Off('P');
   run('ip', ['link', 'set', peer, 'netns', 'P', 'name', 'k0']);
   run('ip', ['-n', 'P', 'link', 'set', 'k0', 'up']);
   run('ip', ['-n', 'P', 'address', 'add', '10.9.0.2/24', 'dev', 'k0']);
-  for (const [netns, vlan, mac, address] of [
-    ['A', '10', MAC_A, ADDRESS_A],
-    ['B', '20', MAC_B, ADDRESS_B],
+  for (const [netns, vlan, mac, address, other, gateway] of [
+    ['A', '10', MAC_A, ADDRESS_A, ADDRESS_B, MAC_0],
+    ['B', '20', MAC_B, ADDRESS_B, ADDRESS_A, MAC_1],
   ] as const) {
     const vlanName = `k0v${vlan}`;
     run('ip', ['netns', 'add', netns]);
+    switchIpv6Off(netns);
     run('ip', [
       '-n',
       'P',
@@ -71,12 +104,16 @@ function setUpStations(): void {
     run('ip', ['-n', netns, 'link', 'set', vlanName, 'up']);
     run('ip', ['-n', netns, 'link', 'set', 'lo', 'up']);
     run('ip', ['-n', netns, 'address', 'add', `${address}/24`, 'dev', vlanName, 'nodad']);
+    const neighbour = [other, 'lladdr', gateway, 'dev', vlanName, 'nud', 'permanent'];
+    run('ip', ['-n', netns, 'neighbour', 'add', ...neighbour]);
   }
 }
 
 const binding = suite('bind --vfs');
 
 binding('makes two virtual functions, free for VFIO, and leaves the port to the kernel', () => {
+  switchIpv6Off();
+  writeHook();
   run('ip', ['link', 'set', name, 'up']);
   run('ip', ['address', 'add', '10.9.0.1/24', 'dev', name]);
   const output = run(process.execPath, [BAREWIRE, 'bind', '--vfs', '2', port]);
@@ -90,19 +127,21 @@ binding('makes two virtual functions, free for VFIO, and leaves the port to the 
   assert.is(readFileSync(`${sysfs}/sriov_drivers_autoprobe`, 'utf8').trim(), '1');
   const list = run(process.execPath, [BAREWIRE, 'list']);
   for (const i of [0, 1]) assert.ok(list.includes(virtual(i)), list);
-  run('ip', ['link', 'set', name, 'vf', '0', 'mac', MAC_B, 'vlan', '10']);
-  run('ip', ['link', 'set', name, 'vf', '1', 'mac', MAC_A, 'vlan', '20']);
+  run('ip', ['link', 'set', name, 'vf', '0', 'mac', MAC_0, 'vlan', '10']);
+  run('ip', ['link', 'set', name, 'vf', '1', 'mac', MAC_1, 'vlan', '20']);
   setUpStations();
 });
 
 binding.run();
 
-for (const backend of ['group', 'cdev'] as const) {
+for (const [backend, ...args] of [['group'], ['cdev', '--path', 'general']] as const) {
   const wire = suite(`two virtual functions through ${backend}`);
   let fwd: Background | undefined;
 
   wire.before(async () => {
-    fwd = await startTraffic(['fwd', virtual(0), virtual(1)], { env: { BAREWIRE_VFIO: backend } });
+    fwd = await startTraffic(['fwd', virtual(0), virtual(1), '--on-packet', HOOK, ...args], {
+      env: { BAREWIRE_VFIO: backend },
+    });
   });
   wire.after(() => fwd?.kill('SIGKILL'));
 
@@ -146,7 +185,7 @@ for (const backend of ['group', 'cdev'] as const) {
 const resets = suite('a port that is reset');
 let fwd: Background | undefined;
 resets.before(async () => {
-  fwd = await startTraffic(['fwd', virtual(0), virtual(1)]);
+  fwd = await startTraffic(['fwd', virtual(0), virtual(1), '--on-packet', HOOK]);
 });
 resets.after(() => fwd?.kill('SIGKILL'));
 
@@ -160,7 +199,7 @@ async function passes(): Promise<void> {
 resets('another address for a function while it is at work, and back', async () => {
   assertPings(5);
   run('ip', ['link', 'set', name, 'vf', '0', 'mac', '02:00:00:00:0c:0c']);
-  run('ip', ['link', 'set', name, 'vf', '0', 'mac', MAC_B]);
+  run('ip', ['link', 'set', name, 'vf', '0', 'mac', MAC_0]);
   await passes();
 });
 
