@@ -17,6 +17,7 @@ import {
 } from '../interface-options.js';
 import { durationMs, integerBetween, positiveInteger } from '../option-values.js';
 import { print } from '../output.js';
+import { warnOfMissingFrames } from '../promiscuous.js';
 import { runTraffic, type Traffic } from '../traffic-run.js';
 
 export interface CaptureOptions extends InterfaceOptions {
@@ -81,6 +82,7 @@ export async function captureFrom(port: string, options: CaptureOptions): Promis
           }),
       ],
       ([device], clock) => {
+        if (options.promiscuous) warnOfMissingFrames(device!);
         capture = new Capture(device!, options, filter, clock);
         return capture;
       },
