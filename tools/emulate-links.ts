@@ -18,6 +18,8 @@ export interface LinkOptions {
   readonly lossless?: true;
   readonly capture?: string;
   readonly force?: true;
+  readonly timing?: 'original' | 'burst';
+  readonly loop?: number;
 }
 
 /** What is at the other end of a port's link. */
@@ -111,6 +113,8 @@ function refuseIdle(options: LinkOptions, kinds: readonly LinkKind[]): void {
       'give a port --link traffic',
     );
   }
+  if (!has('play'))
+    refuse(given('timing', 'loop'), '--link play:FILE, and no port has that', 'give a port --link play:FILE');
   if (!has('traffic', 'cable', 'tap', 'stream', 'play', 'record')) {
     const names = given('bandwidth', 'delay', 'loss', 'damage', 'lossless', 'capture');
     refuse(names, 'links, and no port has one', 'give a port a --link');
@@ -154,7 +158,7 @@ function farEnd(link: LinkKind, port: number, options: LinkOptions): EndDescript
     case 'stream':
       return { stream: name };
     case 'play':
-      return { play: name };
+      return { play: name, repeat: options.loop ?? 1, originalTiming: options.timing === 'original' };
     case 'record':
       return { record: name };
   }

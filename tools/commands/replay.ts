@@ -14,7 +14,14 @@ import { parseIpv4 } from '../../src/packet/addresses.js';
 import { readU32 } from '../../src/packet/bytes.js';
 import { deviceAddress, pageSizeFor } from '../addresses.js';
 import { GapHistogram, shortTime } from '../gap-histogram.js';
-import { durationMs, macAddress, positiveInteger, rate, stationMac } from '../option-values.js';
+import {
+  durationMs,
+  integerBetween,
+  macAddress,
+  positiveInteger,
+  rate,
+  stationMac,
+} from '../option-values.js';
 import { print, warn } from '../output.js';
 import { leftOutText, ReplaySource } from '../replay-source.js';
 import { runTraffic, type Traffic } from '../traffic-run.js';
@@ -31,6 +38,7 @@ export interface ReplayOptions {
   readonly srcMac?: Uint8Array;
   readonly dstMac?: Uint8Array;
   readonly map?: readonly NetworkMap[];
+  readonly vlan?: number | 'none';
   readonly split?: string;
   readonly mtu?: number;
   readonly duration?: number;
@@ -68,6 +76,11 @@ export function register(program: Command): void {
       '--map <net=net>',
       'IPv4 addresses of a net become those of another: 10.0.0.0/8=172.0.0.0/8',
       collectMap,
+    )
+    .option(
+      '--vlan <id>',
+      'ID of the VLAN tag, which is added where there is none; none takes it off',
+      vlanId,
     )
     .option(
       '--split <what>',
@@ -169,6 +182,7 @@ export class Replay implements Traffic {
       sourceMac: options.srcMac,
       destinationMac: options.dstMac,
       networks: options.map ?? [],
+      vlan: options.vlan,
       maxFrameBytes: Math.min(...devices.map((device) => device.maxFrameBytes)),
       onNotice: ({ message, hint }) => warn(message, hint),
     });
@@ -276,6 +290,10 @@ function splitter(split: string | undefined): (frame: FrameView) => number {
 
 function collectPort(text: string, before: readonly string[] = []): string[] {
   return [...before, deviceAddress(text)];
+}
+
+function vlanId(text: string): number | 'none' {
+  return text === 'none' ? text : integerBetween(0, 4095)(text);
 }
 
 function factor(text: string): number {
