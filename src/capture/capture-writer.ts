@@ -191,6 +191,16 @@ export class CaptureWriter {
     return { ...this.#counters };
   }
 
+  /** Length of the file, with what waits to be written. */
+  get sizeBytes(): number {
+    return this.#wholeBytes + this.#end - this.#boundary;
+  }
+
+  /** Takes no more frames: what was to go on after this file cannot, and `error` says why. Told to `onError`. */
+  fail(error: NicError): void {
+    this.#report(error);
+  }
+
   /**
    * Records a frame that is now on the wire. The memory may be used again at once.
    * @param interfaceId its place in the option `interfaces`
