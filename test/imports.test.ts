@@ -28,6 +28,10 @@ const RULES: readonly { readonly files: RegExp; readonly may: readonly RegExp[] 
     may: [/^src\/forward\//, /^src\/driver\/[^/]+$/, /^src\/(packet|hugepage)\//, BASE],
   },
   {
+    files: /^src\/traffic\//,
+    may: [/^src\/(traffic|forward|capture|packet|hugepage)\//, /^src\/driver\/[^/]+$/, BASE],
+  },
+  {
     // What any model needs knows none.
     files: /^src\/emulator\/device\//,
     may: [
@@ -49,6 +53,11 @@ const RULES: readonly { readonly files: RegExp; readonly may: readonly RegExp[] 
       /^src\/vfio\/types$/,
       BASE,
     ],
+  },
+  {
+    // A filter becomes a program of the kernel's.
+    files: /^src\/driver\/xdp\//,
+    may: [/^src\/capture\/filter\/index$/, /^src\/(driver|packet|hugepage|vfio|pci|syscalls)\//, BASE],
   },
   {
     files: /^src\/driver\//,
@@ -79,7 +88,7 @@ const FAMILY = /^src\/driver\/([^/]+)\//;
 /** Where families are named: the registries of drivers and of models, and the names of PCI IDs for people. */
 const REGISTRIES = /^src\/(driver\/registry|emulator\/models|pci\/ids)\.ts$/;
 const REGISTRY = 'src/driver/registry';
-const BUILT_ON: Readonly<Record<string, string>> = { igb: 'intel', ixgbe: 'intel' };
+const BUILT_ON: Readonly<Record<string, string>> = { igb: 'intel', e1000e: 'intel', ixgbe: 'intel' };
 /** So have families of models, and only the registry names one. */
 const MODEL = /^src\/emulator\/(?!device\/|links\/)([^/]+)\//;
 
@@ -207,6 +216,8 @@ for (const [file, source, says] of [
   ['src/driver/intel/x.ts', "import { a } from '../igb/registers.js';", 'igb'],
   ['src/forward/x.ts', "import { a } from '../driver/intel/rx-queue.js';", 'intel'],
   ['src/forward/x.ts', "import type { a } from '../emulator/link.js';", 'emulator'],
+  ['src/traffic/x.ts', "import { a } from '../emulator/link.js';", 'emulator'],
+  ['src/forward/x.ts', "import { a } from '../traffic/sender.js';", 'traffic'],
   ['src/packet/x.ts', "import { a } from '../hugepage/packet-pool.js';", 'hugepage'],
   ['src/capture/x.ts', "import { a } from '../syscalls/memory.js';", 'syscalls'],
   ['src/index.ts', "import { a } from './driver/ixgbe/ixgbe.js';", 'ixgbe'],

@@ -1,19 +1,30 @@
 /** The devices that a command line names, and where the machine lists its own. */
-import { normalizeAddress } from '../src/driver/registry.js';
+import { addressForms, normalizeAddress } from '../src/driver/registry.js';
 import { NicError } from '../src/errors.js';
 import type { PageSize } from '../src/hugepage/dma-region.js';
 import { type DeviceAddress, parseDeviceAddress } from '../src/pci/device-address.js';
 import { report } from './output.js';
 import { AlreadyReported } from './run-command.js';
 
+/** What a port may be, for the help of commands. */
+export const PORT_FORMS: string = addressForms();
+
 /** Argument: any address of a device, in its normal spelling. @throws NicError `BAD_ADDRESS` */
 export function deviceAddress(text: string): string {
   return normalizeAddress(text, sysfsRoot());
 }
 
-/** Memory for the rings and buffers of these devices. An emulated one gains nothing from hugepages. */
+/** Arguments `<address...>`: one more. */
+export function collectAddress(text: string, before: readonly string[] = []): string[] {
+  return [...before, deviceAddress(text)];
+}
+
+/** A PCI address in its normal spelling. */
+const PCI = /^[0-9a-f]+:[0-9a-f]{2}:[0-9a-f]{2}\.[0-7]$/;
+
+/** Memory for the rings and buffers of these devices. Only a card behind an IOMMU gains from hugepages. */
 export function pageSizeFor(addresses: readonly string[]): PageSize {
-  return addresses.every((address) => address.startsWith('vfio-user:')) ? '4K' : 'auto';
+  return addresses.some((address) => PCI.test(address)) ? 'auto' : '4K';
 }
 
 /** Arguments `<address...>` of a command that is about PCI devices only. @throws NicError `BAD_ADDRESS` */

@@ -9,6 +9,7 @@ import * as fwd from './commands/fwd.js';
 import * as list from './commands/list.js';
 import * as pktgen from './commands/pktgen.js';
 import * as replay from './commands/replay.js';
+import * as sink from './commands/sink.js';
 import * as unbind from './commands/unbind.js';
 import { EXIT_FAILED, watchOutput } from './output.js';
 import { prepareProgram, run } from './run-command.js';
@@ -33,6 +34,7 @@ export async function main(args: readonly string[]): Promise<number> {
   pktgen.register(program);
   capture.register(program);
   replay.register(program);
+  sink.register(program);
   emulate.register(program);
   extcap.register(program);
 

@@ -7,13 +7,19 @@ import type { NetDevice } from '../../src/driver/device.js';
 import { open } from '../../src/driver/registry.js';
 import { NicError } from '../../src/errors.js';
 import { describeFrame } from '../../src/packet/describe.js';
-import { deviceAddress, pageSizeFor } from '../addresses.js';
+import { deviceAddress, PORT_FORMS, pageSizeFor } from '../addresses.js';
 import { checkOutput, interfaceOf, type Output, openOutputs, TIMES_COMMENT } from '../capture-output.js';
+import {
+  defaultRouteOption,
+  type InterfaceOptions,
+  interfaceOptions,
+  onlyOption,
+} from '../interface-options.js';
 import { durationMs, integerBetween, positiveInteger, rate } from '../option-values.js';
 import { print } from '../output.js';
 import { runTraffic, type Traffic } from '../traffic-run.js';
 
-export interface CaptureOptions {
+export interface CaptureOptions extends InterfaceOptions {
   readonly write?: string;
   readonly format?: 'pcap' | 'pcapng';
   readonly force?: true;
@@ -39,7 +45,7 @@ export function register(program: Command): void {
   program
     .command('capture')
     .description('show the frames that a port receives, or write them to a file (pcapng, pcap)')
-    .argument('<PORT>', 'PCI address or vfio-user:/path.sock', deviceAddress)
+    .argument('<PORT>', PORT_FORMS, deviceAddress)
     .option(
       '-w, --write <file>',
       'write to a file: pcapng, or pcap where its name ends in .pcap; - is stdout',
@@ -60,11 +66,14 @@ export function register(program: Command): void {
     .option('--no-promiscuous', 'only frames that are addressed to the port')
     .option('--ring <n>', "receive descriptors (default: the driver's)", positiveInteger)
     .option('--mtu <bytes>', 'largest layer 3 packet (default: what 2 KiB buffers hold)', positiveInteger)
+    .addOption(onlyOption())
+    .addOption(defaultRouteOption())
     .action(captureFrom);
 }
 
 /** Captures from a port, as the options say. @throws NicError what went wrong */
 export async function captureFrom(port: string, options: CaptureOptions): Promise<void> {
+  const ofInterface = interfaceOptions([port], options);
   const filter = options.filter === undefined ? undefined : compileFilter(options.filter);
   if (options.write !== undefined) checkOutput(options.write, options);
   else if ((options.fileSize ?? options.fileTime ?? options.files) !== undefined) {
@@ -81,6 +90,7 @@ export async function captureFrom(port: string, options: CaptureOptions): Promis
             pageSize: pageSizeFor([port]),
             promiscuous: options.promiscuous,
             signal,
+            ...ofInterface(port),
             ...(options.ring === undefined ? {} : { rxRingSize: options.ring }),
             ...(options.mtu === undefined ? {} : { mtu: options.mtu }),
           }),

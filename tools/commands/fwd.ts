@@ -4,7 +4,7 @@ import type { NetDevice } from '../../src/driver/device.js';
 import { open } from '../../src/driver/registry.js';
 import { NicError } from '../../src/errors.js';
 import type { PacketPool } from '../../src/hugepage/packet-pool.js';
-import { deviceAddress, pageSizeFor } from '../addresses.js';
+import { deviceAddress, PORT_FORMS, pageSizeFor } from '../addresses.js';
 import { EmulatedPorts, type PortTraffic, trafficLine } from '../emulated-ports.js';
 import {
   connectPorts,
@@ -16,6 +16,12 @@ import {
   type PortQueues,
 } from '../forward-queues.js';
 import { ForwardWorkers } from '../forward-workers.js';
+import {
+  defaultRouteOption,
+  type InterfaceOptions,
+  interfaceOptions,
+  onlyOption,
+} from '../interface-options.js';
 import { durationMs, integerBetween, positiveInteger, rate } from '../option-values.js';
 import { print } from '../output.js';
 import { type Stop, stopOnSignals } from '../stop-signals.js';
@@ -25,7 +31,7 @@ import { runTraffic, type Traffic } from '../traffic-run.js';
 
 const FLOWS_PER_QUEUE = 4;
 
-interface Options extends TapOptions {
+interface Options extends TapOptions, InterfaceOptions {
   readonly batch: number;
   readonly ring?: number;
   readonly queues?: number;
@@ -45,11 +51,7 @@ export function register(program: Command): void {
   const command = program
     .command('fwd')
     .description('forward all frames between two ports, both ways')
-    .argument(
-      '[A]',
-      'first port: PCI address or vfio-user:/path.sock (default: emulated ports)',
-      deviceAddress,
-    )
+    .argument('[A]', `first port: ${PORT_FORMS} (default: emulated ports)`, deviceAddress)
     .argument('[B]', 'second port', deviceAddress)
     .option('--batch <n>', 'most packets moved at a time', integerBetween(1, 256), 32)
     .option('--ring <n>', "descriptors per ring (default: the driver's)", positiveInteger)
@@ -81,6 +83,8 @@ export function register(program: Command): void {
     )
     .option('--on-packet <file>', 'module whose default export makes the hook that sees each packet')
     .option('--duration <time>', 'stop after this time: 10 (seconds), 250ms, 5m', durationMs)
+    .addOption(onlyOption())
+    .addOption(defaultRouteOption())
     .option('--touch', 'read and rewrite a byte of every packet')
     .option('--json', 'print JSON lines')
     .action(run);
@@ -169,10 +173,12 @@ async function forward(
 ): Promise<void> {
   const { ring, mtu } = options;
   const makeHook = await loadHook(hookUrl(options));
+  const ofInterface = interfaceOptions(addresses, options);
   // The first port makes the pool, large enough for both.
   let pool: PacketPool | undefined;
   const openers = addresses.map((address) => async (signal: AbortSignal): Promise<NetDevice> => {
     const device = await open(address, {
+      ...ofInterface(address),
       ...(pool === undefined ? { buffersForDevices: addresses.length } : { pool }),
       pageSize: pageSizeFor(addresses),
       ...(ring === undefined ? {} : { rxRingSize: ring, txRingSize: ring }),
