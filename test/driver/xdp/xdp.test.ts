@@ -3,11 +3,11 @@ import { suite } from 'uvu';
 import * as assert from 'uvu/assert';
 import { normalizeAddress, open } from '../../../src/driver/registry.js';
 import { instruction } from '../../../src/driver/xdp/bpf-assembler.js';
+import { frameRoom } from '../../../src/driver/xdp/buffers.js';
 import { parseOffsets } from '../../../src/driver/xdp/kernel-ring.js';
 import { redirectProgram } from '../../../src/driver/xdp/redirect-program.js';
 import { parseStatistics, socketAddress, umemReg } from '../../../src/driver/xdp/uapi.js';
 import { parseXdpAddress } from '../../../src/driver/xdp/xdp.js';
-import { frameRoom } from '../../../src/driver/xdp/xdp-socket.js';
 import { NicError } from '../../../src/errors.js';
 import { expectError, expectRejection } from '../../support/expect-error.js';
 
