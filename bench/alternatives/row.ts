@@ -54,7 +54,7 @@ export const WAYS = {
     calls: "counted where they are made; the event loop's waits as two",
   },
   xdpC: {
-    title: 'the same in C',
+    title: 'AF_XDP in C, the same system calls',
     receive: { copies: 1, why: 'by the kernel' },
     forward: { copies: 2, why: 'by the kernel, in and out' },
     calls: 'counted where they are made',
