@@ -80,6 +80,12 @@ export function threadFamily(name: string): ThreadFamily {
   });
 }
 
+/** What an address may be, for help: `PCI address, xdp:INTERFACE or vfio-user:/path.sock`. */
+export function addressForms(): string {
+  const forms = Array.from(schemes.values(), ({ form }) => form);
+  return `${['PCI address', ...forms].join(', ')} or vfio-user:/path.sock`;
+}
+
 /** Whether the kernel keeps what the address names, so that `open` takes `only` and `takeDefaultRoute`. */
 export function isSharedInterface(address: string): boolean {
   return schemeOf(address)?.scheme.sharesInterface ?? false;

@@ -7,7 +7,7 @@ import { type Clock, timeOfDay } from '../../src/clock.js';
 import type { NetDevice } from '../../src/driver/device.js';
 import { open } from '../../src/driver/registry.js';
 import { describeFrame } from '../../src/packet/describe.js';
-import { deviceAddress, pageSizeFor } from '../addresses.js';
+import { deviceAddress, PORT_FORMS, pageSizeFor } from '../addresses.js';
 import { checkOutput, interfaceOf, openOutput, TIMES_COMMENT } from '../capture-output.js';
 import {
   defaultRouteOption,
@@ -30,6 +30,8 @@ export interface CaptureOptions extends InterfaceOptions {
   readonly promiscuous: boolean;
   readonly ring?: number;
   readonly mtu?: number;
+  /** Without words: it ends when the reader of the pipe does, and says nothing but what went wrong. */
+  readonly endWithReader?: true;
 }
 
 const BATCH = 64;
@@ -40,7 +42,7 @@ export function register(program: Command): void {
   program
     .command('capture')
     .description('show the frames that a port receives, or write them to a file (pcapng, pcap)')
-    .argument('<PORT>', 'PCI address or vfio-user:/path.sock', deviceAddress)
+    .argument('<PORT>', PORT_FORMS, deviceAddress)
     .option(
       '-w, --write <file>',
       'write to a file: pcapng, or pcap where its name ends in .pcap; - is stdout',
@@ -56,10 +58,11 @@ export function register(program: Command): void {
     .option('--mtu <bytes>', 'largest layer 3 packet (default: what 2 KiB buffers hold)', positiveInteger)
     .addOption(onlyOption())
     .addOption(defaultRouteOption())
-    .action(run);
+    .action(captureFrom);
 }
 
-async function run(port: string, options: CaptureOptions): Promise<void> {
+/** Captures from a port, as the options say. @throws NicError what went wrong */
+export async function captureFrom(port: string, options: CaptureOptions): Promise<void> {
   const ofInterface = interfaceOptions([port], options);
   const filter = options.filter === undefined ? undefined : compileFilter(options.filter);
   if (options.write !== undefined) checkOutput(options.write, options);
@@ -102,6 +105,8 @@ export class Capture implements Traffic {
   readonly #snapBytes: number;
   /** Wall-clock milliseconds when the clock's time is 0. */
   readonly #epochMs: number;
+  readonly #endsWithReader: boolean;
+  readonly #quiet: boolean;
   #readerLeft = false;
   #received = 0;
   #captured = 0;
@@ -116,6 +121,8 @@ export class Capture implements Traffic {
     this.#count = options.count ?? Number.POSITIVE_INFINITY;
     this.#snapBytes = options.snapLength ?? MAX_FRAME_BYTES;
     this.#epochMs = clock.wallMs() - clock.nowNs() / 1e6;
+    this.#quiet = options.endWithReader === true;
+    this.#endsWithReader = this.#quiet || options.write === '-';
     if (options.write === undefined) return;
     this.#writer = openOutput(options.write, options, {
       clock,
@@ -124,7 +131,7 @@ export class Capture implements Traffic {
       section: { comment: TIMES_COMMENT },
       statistics: () => [this.#statistics()],
       onReaderLeft: () => {
-        this.#readerLeft = options.write === '-';
+        this.#readerLeft = this.#endsWithReader;
       },
     });
   }
@@ -197,9 +204,10 @@ export class Capture implements Traffic {
     this.close();
     const { missed, damaged, lost } = this.#losses();
     const into = this.#writer === undefined ? `not printed ${this.#unprinted}` : `not written ${lost}`;
-    process.stderr.write(
-      `captured ${this.#captured} of ${this.#received} frames; lost by the port ${missed}, damaged ${damaged}, ${into}\n`,
-    );
+    if (!this.#quiet)
+      process.stderr.write(
+        `captured ${this.#captured} of ${this.#received} frames; lost by the port ${missed}, damaged ${damaged}, ${into}\n`,
+      );
     if (this.#writer?.error !== undefined) throw this.#writer.error;
   }
 

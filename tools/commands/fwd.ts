@@ -1,11 +1,10 @@
 /** `barewire fwd A B`: forwards every frame from A to B and from B to A. */
 import { type Command, Option } from 'commander';
-import { MAX_FRAME_BYTES } from '../../src/capture/byte-window.js';
 import type { NetDevice } from '../../src/driver/device.js';
 import { open } from '../../src/driver/registry.js';
 import { NicError } from '../../src/errors.js';
 import type { PacketPool } from '../../src/hugepage/packet-pool.js';
-import { deviceAddress, pageSizeFor } from '../addresses.js';
+import { deviceAddress, PORT_FORMS, pageSizeFor } from '../addresses.js';
 import { EmulatedPorts, type PortTraffic, trafficLine } from '../emulated-ports.js';
 import {
   connectPorts,
@@ -26,7 +25,8 @@ import {
 import { durationMs, integerBetween, positiveInteger, rate } from '../option-values.js';
 import { print } from '../output.js';
 import { type Stop, stopOnSignals } from '../stop-signals.js';
-import { checkTap, Tap, type TapOptions } from '../tap.js';
+import type { Tap } from '../tap.js';
+import { addTapOptions, checkTap, isTapped, makeTap, type TapOptions } from '../tap-options.js';
 import { runTraffic, type Traffic } from '../traffic-run.js';
 
 const FLOWS_PER_QUEUE = 4;
@@ -48,14 +48,10 @@ interface Options extends TapOptions, InterfaceOptions {
 }
 
 export function register(program: Command): void {
-  program
+  const command = program
     .command('fwd')
     .description('forward all frames between two ports, both ways')
-    .argument(
-      '[A]',
-      'first port: PCI address or vfio-user:/path.sock (default: emulated ports)',
-      deviceAddress,
-    )
+    .argument('[A]', `first port: ${PORT_FORMS} (default: emulated ports)`, deviceAddress)
     .argument('[B]', 'second port', deviceAddress)
     .option('--batch <n>', 'most packets moved at a time', integerBetween(1, 256), 32)
     .option('--ring <n>', "descriptors per ring (default: the driver's)", positiveInteger)
@@ -87,15 +83,12 @@ export function register(program: Command): void {
     )
     .option('--on-packet <file>', 'module whose default export makes the hook that sees each packet')
     .option('--duration <time>', 'stop after this time: 10 (seconds), 250ms, 5m', durationMs)
-    .option('--capture <file>', 'write copies of what passes to a pcapng file or a pipe')
-    .option('--capture-filter <text>', "only these, in tcpdump's language: 'udp port 53'")
-    .option('--snap-length <bytes>', 'keep so much of each frame', integerBetween(1, MAX_FRAME_BYTES))
-    .option('--force', 'replace the file of --capture')
     .addOption(onlyOption())
     .addOption(defaultRouteOption())
     .option('--touch', 'read and rewrite a byte of every packet')
     .option('--json', 'print JSON lines')
     .action(run);
+  addTapOptions(command);
 }
 
 async function run(a: string | undefined, b: string | undefined, options: Options): Promise<void> {
@@ -106,12 +99,17 @@ async function run(a: string | undefined, b: string | undefined, options: Option
       hint: 'Give each worker a queue pair of its own at least: --queues.',
     });
   }
-  if (workers !== undefined && options.capture !== undefined) {
-    throw new NicError('BAD_OPTION', '--capture and --workers do not go together', {
-      hint: 'Leave --workers out: one thread writes the file.',
+  if (workers !== undefined && isTapped(options)) {
+    throw new NicError('BAD_OPTION', '--capture, --tap and --mirror do not go together with --workers', {
+      hint: 'Leave --workers out: one thread makes the copies.',
     });
   }
   if (a !== undefined && b !== undefined) {
+    if (a === options.mirror || b === options.mirror) {
+      throw new NicError('BAD_OPTION', `${options.mirror} forwards, and cannot be the mirror as well`, {
+        hint: 'Give a third port.',
+      });
+    }
     if (a === b) throw new NicError('BAD_OPTION', `${a} is given twice`, { hint: 'Give two ports.' });
     if (options.rate !== undefined || options.size !== undefined || options.flows !== undefined) {
       throw new NicError('BAD_OPTION', '--rate, --size and --flows are for emulated ports', {
@@ -194,14 +192,16 @@ async function forward(
     pool ??= device.pool;
     return device;
   });
+  const { mirror } = options;
+  if (mirror !== undefined) openers.push((signal) => openMirror(mirror, options, signal));
   let tap: Tap | undefined;
   try {
     await runTraffic(
       openers,
-      (devices, clock) => {
-        const { capture } = options;
-        tap = capture === undefined ? undefined : new Tap(devices, { ...options, capture }, clock);
-        return forwardBothWays(devices, { emulated, options, makeHook, tap });
+      ([a, b, mirrorPort], clock) => {
+        const ports = [a!, b!] as const;
+        if (isTapped(options)) tap = makeTap(ports, mirrorPort, options, clock);
+        return forwardBothWays(ports, { emulated, options, makeHook, tap, mirror: mirrorPort });
       },
       options,
       stop,
@@ -209,6 +209,11 @@ async function forward(
   } finally {
     tap?.close();
   }
+}
+
+/** The mirror has buffers of its own: it takes none from the traffic. */
+function openMirror(address: string, { mtu }: Options, signal: AbortSignal): Promise<NetDevice> {
+  return open(address, { pageSize: pageSizeFor([address]), ...(mtu === undefined ? {} : { mtu }), signal });
 }
 
 function hookUrl({ onPacket }: Options): string | undefined {
@@ -220,11 +225,11 @@ interface Run {
   readonly options: Options;
   readonly makeHook: MakeHook | undefined;
   readonly tap: Tap | undefined;
+  readonly mirror: NetDevice | undefined;
 }
 
-async function forwardBothWays(devices: readonly NetDevice[], run: Run): Promise<Traffic> {
-  const { emulated, options, tap } = run;
-  const ports = devices as readonly [NetDevice, NetDevice];
+async function forwardBothWays(ports: readonly [NetDevice, NetDevice], run: Run): Promise<Traffic> {
+  const { emulated, options, tap, mirror } = run;
   const { batch, touch = false, path } = options;
   const settings: ForwardSettings = { batch, touch, path, onPacket: hookUrl(options) };
   const made =
@@ -236,12 +241,15 @@ async function forwardBothWays(devices: readonly NetDevice[], run: Run): Promise
   let traffic: readonly PortTraffic[] = [];
   return {
     ...made.traffic,
-    report: ports.map((device, port) => ({ device, dropped: () => made.dropped(port as 0 | 1) })),
+    report: [
+      ...ports.map((device, port) => ({ device, dropped: () => made.dropped(port as 0 | 1) })),
+      ...(mirror === undefined ? [] : [{ device: mirror, dropped: () => 0 }]),
+    ],
     async beforeEnd() {
       if (emulated !== undefined) traffic = await emulated.pause();
     },
     afterTotals() {
-      tap?.end(options.json === true);
+      for (const line of tap?.end(options.json === true) ?? []) print(line);
       for (const [port, counted] of traffic.entries()) {
         print(
           options.json === true

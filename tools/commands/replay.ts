@@ -12,8 +12,8 @@ import { open } from '../../src/driver/registry.js';
 import { NicError } from '../../src/errors.js';
 import { parseIpv4 } from '../../src/packet/addresses.js';
 import { readU32 } from '../../src/packet/bytes.js';
-import { deviceAddress, pageSizeFor } from '../addresses.js';
-import { GapHistogram, shortTime } from '../gap-histogram.js';
+import { collectAddress, PORT_FORMS, pageSizeFor } from '../addresses.js';
+import { GapHistogram, octaveLines, shortTime } from '../gap-histogram.js';
 import {
   defaultRouteOption,
   type InterfaceOptions,
@@ -52,7 +52,7 @@ export function register(program: Command): void {
     .command('replay')
     .description('send the frames of a capture (pcap, pcapng, also packed with gzip) with their gaps')
     .argument('<FILE>', 'the capture; - is stdin')
-    .argument('<PORT...>', 'PCI address or vfio-user:/path.sock; two with --split', collectPort)
+    .argument('<PORT...>', `${PORT_FORMS}; two with --split`, collectAddress)
     .option('--speed <x>', 'so many times faster than captured: 2, 0.5', factor, 1)
     .addOption(
       new Option('--rate <pps>', 'frames per second in place of the gaps, such as 250k')
@@ -248,16 +248,12 @@ export class Replay implements Traffic {
       const timing =
         gaps === undefined
           ? {}
-          : { gapErrors: gaps.buckets, lastLateNs: gaps.lastLateNs, maxLateNs: gaps.maxLateNs };
+          : { gapErrors: gaps.octaves, lastLateNs: gaps.lastLateNs, maxLateNs: gaps.maxLateNs };
       print(JSON.stringify({ type: 'replay', frames, sent: this.#sent, ...leftOut, ...timing }));
     } else {
       print(`replayed ${this.#sent} of ${frames} frames${leftOutText(leftOut)}`);
       if (gaps !== undefined && this.#sent > 1) {
-        const cells = gaps.buckets.map(
-          ({ belowNs, count }) =>
-            `${belowNs === Number.POSITIVE_INFINITY ? '' : '< '}${shortTime(belowNs)}: ${count}`,
-        );
-        print(`errors of gaps: ${cells.join(', ')}`);
+        for (const line of octaveLines('errors of gaps', gaps.octaves)) print(line);
         print(`late: the last frame ${shortTime(gaps.lastLateNs)}, at most ${shortTime(gaps.maxLateNs)}`);
       }
     }
@@ -282,10 +278,6 @@ function splitter(split: string | undefined): (frame: FrameView) => number {
   const filter = compileFilter(split);
   return ({ bytes, offsetBytes, lengthBytes, originalBytes }) =>
     filter(bytes, offsetBytes, lengthBytes, originalBytes) ? 0 : 1;
-}
-
-function collectPort(text: string, before: readonly string[] = []): string[] {
-  return [...before, deviceAddress(text)];
 }
 
 function factor(text: string): number {
