@@ -133,6 +133,7 @@ export class XdpDevice extends BaseDevice {
       this.#attached = true;
       // Some drivers refuse a socket's wake-up while they have no program, so that comes first.
       this.#program = this.#kernel.attach(this.#firstQueue + queuePairs, this.#only);
+      if (this.#program.mode === 'generic') warnOfGeneric(this.#interface);
       for (let pair = 0; pair < queuePairs; pair++) await this.#addPair(this.#firstQueue + pair, signal);
       for (const [pair, { fd }] of this.#sockets.entries()) this.#program.direct(this.#firstQueue + pair, fd);
       if (promiscuous) await this.setPromiscuous(true);
@@ -278,4 +279,12 @@ export class XdpDevice extends BaseDevice {
     for (const listener of [...this.#goneListeners]) listener(error);
     this.#goneListeners.clear();
   }
+}
+
+/** The kernel's general code costs another copy, and nobody would see why it is slow. */
+function warnOfGeneric({ name, kernelDriver }: KernelInterface): void {
+  process.emitWarning(
+    `The driver of ${name} (${kernelDriver}) runs no XDP program, so the kernel's general code does, which costs another copy of each frame.`,
+    { code: 'BAREWIRE_GENERIC_XDP' },
+  );
 }
