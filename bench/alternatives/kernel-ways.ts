@@ -2,7 +2,7 @@
 import { spawn, spawnSync } from 'node:child_process';
 import { join } from 'node:path';
 import { createInterface } from 'node:readline';
-import { PATHS } from './path.js';
+import { NEEDS_ROOT, PATHS, type PathName } from './path.js';
 import { type AlternativeRow, type Measured, measured } from './row.js';
 import type { VethResult } from './veth.js';
 
@@ -46,10 +46,15 @@ export async function measureKernelWays(
     for (const row of rows) onRow(row);
     return rows;
   }
+  const isRoot = process.getuid?.() === 0;
+  const [can, cannot] = [true, false].map((may) =>
+    PATHS.filter((way) => (isRoot || !NEEDS_ROOT.includes(way)) === may),
+  ) as [PathName[], PathName[]];
+  const skipped = cannot.map((way) => ({ way, skipped: 'it needs root' }));
   const script = join(import.meta.dirname, 'veth.js');
   const child = spawn(
     'unshare',
-    [...namespaceArguments(), process.execPath, script, String(warmUpMs), String(measureMs)],
+    [...namespaceArguments(), process.execPath, script, String(warmUpMs), String(measureMs), can.join(',')],
     { stdio: ['ignore', 'pipe', 'inherit'], timeout: TIMEOUT_MS },
   );
   const ended = new Promise<number | null>((resolve, reject) => {
@@ -64,7 +69,8 @@ export async function measureKernelWays(
   });
   const status = await ended;
   if (status !== 0) throw new Error(`measuring on veth pairs failed with status ${status}`);
-  return rows;
+  for (const row of skipped) onRow(row);
+  return [...rows, ...skipped];
 }
 
 export function rowOf({ path, job, sizeBytes, window }: VethResult): Measured {

@@ -2,8 +2,11 @@
 import type { FrameCheck } from './frames.js';
 import type { Job } from './row.js';
 
-export const PATHS = ['dgram', 'packet', 'ring'] as const;
+export const PATHS = ['dgram', 'packet', 'ring', 'xdp', 'xdpC'] as const;
 export type PathName = (typeof PATHS)[number];
+
+/** Programs of the kernel's, which only root outside of all user namespaces may load. */
+export const NEEDS_ROOT: readonly PathName[] = ['xdp', 'xdpC'];
 
 export interface PathOptions {
   readonly job: Job;

@@ -47,6 +47,18 @@ export const WAYS = {
     },
     calls: 'counted where they are made',
   },
+  xdp: {
+    title: 'Barewire, `xdp:` on veth, copy mode',
+    receive: { copies: 1, why: 'by the kernel' },
+    forward: { copies: 2, why: 'by the kernel, in and out' },
+    calls: "counted where they are made; the event loop's waits as two",
+  },
+  xdpC: {
+    title: 'AF_XDP in C, the same system calls',
+    receive: { copies: 1, why: 'by the kernel' },
+    forward: { copies: 2, why: 'by the kernel, in and out' },
+    calls: 'counted where they are made',
+  },
   emulated: {
     title: 'Barewire, `fwd` on emulated 82599',
     forward: { copies: 0, why: "the emulated card's own copy stands for DMA" },

@@ -2,6 +2,7 @@
  * A process that receives or forwards by one path, started by veth.ts with a channel to it. After 'ready' the load
  * begins; the process measures itself over a window of time, and at the end tells its totals to be checked.
  */
+import { library } from './compile.js';
 import { DgramPath } from './dgram-path.js';
 import { FrameCheck } from './frames.js';
 import { PacketPath } from './packet-path.js';
@@ -9,6 +10,8 @@ import type { KernelPath, PathName, PathOptions } from './path.js';
 import { type ProcessTime, processTime, timeBetween } from './process-time.js';
 import { RingPath } from './ring-path.js';
 import type { Job } from './row.js';
+import { XdpCPath } from './xdp-c-path.js';
+import { XdpPath } from './xdp-path.js';
 
 /** Its only argument, as JSON. */
 export interface SubjectOptions {
@@ -62,6 +65,10 @@ async function open(path: PathName, pathOptions: PathOptions): Promise<KernelPat
       return new PacketPath(pathOptions);
     case 'ring':
       return new RingPath(pathOptions);
+    case 'xdp':
+      return XdpPath.open(pathOptions);
+    case 'xdpC':
+      return new XdpCPath(pathOptions, library('xdp-forward'), options.sizeBytes);
   }
 }
 

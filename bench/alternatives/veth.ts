@@ -25,6 +25,8 @@ const SUBJECT_TIMEOUT_MS = 15_000;
 
 const warmUpMs = Number(process.argv[2] ?? 300);
 const measureMs = Number(process.argv[3] ?? 700);
+/** Which of them; all without it. */
+const chosen = process.argv[4]?.split(',') ?? PATHS;
 
 /** Processors that this process may use. */
 function processors(): number[] {
@@ -122,7 +124,7 @@ const cpus = processors();
 const load = await Load.start(program('veth-load'), cpus.length > 1 ? cpus.at(-1) : undefined);
 const counter = library('count-calls');
 try {
-  for (const path of PATHS) {
+  for (const path of PATHS.filter((name) => chosen.includes(name))) {
     for (const job of JOBS) {
       for (const sizeBytes of SIZES_BYTES) {
         const options = { path, job, sizeBytes, from: FROM, to: TO, counter, warmUpMs, measureMs };

@@ -28,8 +28,26 @@ export interface DeviceScheme {
   readonly form: string;
   /** Its devices are interfaces that the kernel keeps: `only` and `takeDefaultRoute` are for them. Default false. */
   readonly sharesInterface?: boolean;
+  /** Those that this machine has, for `barewire list`. */
+  list?(sysfsRoot: string): readonly PortListing[];
   /** @param rest of the address, behind the colon. The options' types are checked */
   open(rest: string, options: OpenOptions): Promise<NetDevice>;
+}
+
+/** What `barewire list` shows of a port that is no PCI device. */
+export interface PortListing {
+  readonly address: string;
+  readonly name: string;
+  /** The kernel's driver. */
+  readonly driver: string | null;
+  readonly interfaces: readonly string[];
+  /** Name of the driver here; null where none opens it, and the name says why. */
+  readonly supportedBy: string | null;
+}
+
+/** Ports of this machine that schemes know. */
+export function listPorts(sysfsRoot: string): PortListing[] {
+  return [...schemes.values()].flatMap((scheme) => scheme.list?.(sysfsRoot) ?? []);
 }
 
 const schemes = new Map<string, DeviceScheme>([[xdp.name, xdp]]);

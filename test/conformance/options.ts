@@ -238,6 +238,8 @@ function rest(family: Family): void {
       { debug: 'yes' },
       { rxMetadata: 'false' },
       { vlanStrip: 0 },
+      { only: 5 },
+      { takeDefaultRoute: 'yes' },
       { pageSize: '3M' },
       { pageSize: 4096 },
       { signal: 5 },
@@ -254,6 +256,13 @@ function rest(family: Family): void {
       else await refuses(family, { [name]: true }, new RegExp(`does not offer ${name}`));
       await withOwnPool(family, { [name]: false }, () => {});
     }
+    for (const shared of [{ only: 'udp port 9' }, { takeDefaultRoute: true }]) {
+      const [name] = Object.keys(shared);
+      if (capabilities.sharesInterface === true) await withOwnPool(family, shared, () => {});
+      else await refuses(family, shared, new RegExp(`cannot be opened with ${name}`));
+    }
+    if (capabilities.sharesInterface === true)
+      await refuses(family, { only: 'udp prot 9' }, /wrong at character 5/);
   });
 
   test('mtu: 22 bytes more are the longest frame; an own pool has buffers for it', async () => {

@@ -17,6 +17,8 @@ export interface Fault {
 const BRING_UP = ['ixgbe', '^bring-up\\.test\\.js$'] as const;
 const COUNTING = ['.', '^counting\\.test\\.js$'] as const;
 const HOOK_TESTS = ['intel', '^hooked-loop\\.test\\.js$'] as const;
+const XDP_QUEUES = ['xdp', '^queues\\.test\\.js$'] as const;
+const XDP_PROGRAM = ['xdp', '^redirect-program\\.test\\.js$'] as const;
 const PIPE_TESTS = ['intel', '^pipe\\.test\\.js$'] as const;
 
 export const faults: readonly Fault[] = [
@@ -352,5 +354,61 @@ export const faults: readonly Fault[] = [
     find: 'reg.RUC, reg.ROC]',
     replace: 'reg.RUC, reg.ROC, 0x4040]',
     tests: COUNTING,
+  },
+  {
+    name: 'AF_XDP: a frame in buffer 0 is not moved to its place',
+    file: 'xdp/rx-queue.js',
+    find: 'if (place !== buffer << bufferShift)',
+    replace: 'if (false)',
+    tests: XDP_QUEUES,
+  },
+  {
+    name: 'AF_XDP: a buffer that the kernel does not have is taken from it',
+    file: 'xdp/rx-queue.js',
+    find: ' || this.#armed[buffer] !== 1',
+    replace: '',
+    tests: XDP_QUEUES,
+  },
+  {
+    name: 'AF_XDP: a kernel that ran out of buffers is not called',
+    file: 'xdp/rx-queue.js',
+    find: 'if ((words[flags] & RING_NEED_WAKEUP) === 0)',
+    replace: 'if (true)',
+    tests: XDP_QUEUES,
+  },
+  {
+    name: 'AF_XDP: a report of what was not sent is believed',
+    file: 'xdp/tx-queue.js',
+    find: ' && this.#sent[buffer] > 0',
+    replace: '',
+    tests: XDP_QUEUES,
+  },
+  {
+    name: 'AF_XDP: a full transmit ring does not call the kernel',
+    file: 'xdp/tx-queue.js',
+    find: 'reclaim: () => this.reclaim(),',
+    replace: 'reclaim: () => this.#collect(),',
+    tests: XDP_QUEUES,
+  },
+  {
+    name: 'AF_XDP: "not" of a filter is left out',
+    file: 'xdp/redirect-program.js',
+    find: 'this.choose(filter.operand, no, yes);',
+    replace: 'this.choose(filter.operand, yes, no);',
+    tests: XDP_PROGRAM,
+  },
+  {
+    name: 'AF_XDP: the program does not look whether the bytes are there',
+    file: 'xdp/redirect-program.js',
+    find: 'this.#assembler.jump(no, Jump.GREATER, R.PLACE, R.END);',
+    replace: '',
+    tests: XDP_PROGRAM,
+  },
+  {
+    name: 'AF_XDP: instructions that nothing leads to are left in',
+    file: 'xdp/bpf-assembler.js',
+    find: 'this.#reachable = false;',
+    replace: '',
+    tests: XDP_PROGRAM,
   },
 ];

@@ -33,7 +33,7 @@ for (const [args, message] of [
   [['fwd', A], 'one port is not enough'],
   [['fwd', A, B, '--rate', '1000'], '--rate, --size and --flows are for emulated ports'],
   [['fwd', A, B, '--flows', '4'], '--rate, --size and --flows are for emulated ports'],
-  [['fwd', '--workers', '2', '--capture', 'x.pcapng'], '--capture and --workers do not go together'],
+  [['fwd', '--workers', '2', '--capture', 'x.pcapng'], 'do not go together with --workers'],
   [['fwd', A, B, '--size', '128'], '--rate, --size and --flows are for emulated ports'],
   [['fwd', A, A], '0000:03:00.0 is given twice'],
   [['fwd', A, '0000:03:00.0'], '0000:03:00.0 is given twice'],

@@ -1,6 +1,11 @@
-/** `barewire list`: the network controllers of this machine, and which of them have a driver here. */
+/** `barewire list`: network controllers and interfaces of this machine, and which of them have a driver here. */
 import type { Command } from 'commander';
-import { type SupportedDevice, supportedDevices } from '../../src/driver/registry.js';
+import {
+  listPorts,
+  type PortListing,
+  type SupportedDevice,
+  supportedDevices,
+} from '../../src/driver/registry.js';
 import { deviceName, formatIds } from '../../src/pci/ids.js';
 import { listDevices, listNics, type PciDevice } from '../../src/pci/sysfs.js';
 import { sysfsRoot } from '../addresses.js';
@@ -14,27 +19,24 @@ interface Options {
 export function register(program: Command): void {
   program
     .command('list')
-    .description('show the network controllers of this machine')
+    .description('show the network controllers and interfaces of this machine')
     .option('--json', 'print JSON, with all that is known')
     .option('--all', 'show all PCI devices, not only network controllers')
     .action((options: Options) => {
       const root = sysfsRoot();
       const devices = options.all === true ? listDevices(root) : listNics(root);
+      const ports = listPorts(root);
       if (options.json === true) {
         print(
-          JSON.stringify(
-            devices.map((device) => toJson(device, supportedDevices())),
-            null,
-            2,
-          ),
+          JSON.stringify([...devices.map((device) => toJson(device, supportedDevices())), ...ports], null, 2),
         );
-      } else if (devices.length === 0) {
+      } else if (devices.length + ports.length === 0) {
         warn(
           `no ${options.all === true ? 'PCI devices' : 'network controllers'} under ${root}/bus/pci/devices`,
           'commands also take an emulated NIC: vfio-user:/path/to.sock',
         );
       } else {
-        print(toTable(devices, supportedDevices(), process.stdout.columns));
+        print(toTable(devices, supportedDevices(), process.stdout.columns, ports));
       }
     });
 }
@@ -45,11 +47,13 @@ const SPARE_COLUMNS = ['IDS', 'NUMA', 'GROUP'];
 /**
  * The table that `list` prints, without a line end.
  * @param width columns of the terminal; undefined where it is none
+ * @param ports that are no PCI devices
  */
 export function toTable(
   devices: readonly PciDevice[],
   supported: readonly SupportedDevice[],
   width?: number,
+  ports: readonly PortListing[] = [],
 ): string {
   const header = ['ADDRESS', 'IDS', 'NAME', 'DRIVER', 'INTERFACE', 'GROUP', 'NUMA', 'BAREWIRE'];
   const rows = [
@@ -63,6 +67,16 @@ export function toTable(
       String(device.iommuGroup ?? '-'),
       String(device.numaNode ?? '-'),
       findSupported(device, supported)?.driver ?? '-',
+    ]),
+    ...ports.map((port) => [
+      port.address,
+      '-',
+      port.name,
+      port.driver ?? '-',
+      port.interfaces.join(','),
+      '-',
+      '-',
+      port.supportedBy ?? '-',
     ]),
   ];
   const fits = (table: string): boolean =>

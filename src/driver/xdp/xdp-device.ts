@@ -3,7 +3,7 @@
  * frames to it. Everything ends with the process, however it ends: the program's link, the filters, the sockets.
  */
 import { type Filter, parseFilter } from '../../capture/filter/index.js';
-import { NicError } from '../../errors.js';
+import type { NicError } from '../../errors.js';
 import type { PacketPool } from '../../hugepage/packet-pool.js';
 import { booleanOption } from '../../options.js';
 import type { DmaBacking, DmaMapper } from '../../vfio/types.js';
@@ -18,20 +18,14 @@ import type {
 } from '../device.js';
 import { type DeviceSettings, deviceSettings, multicastGroups, stationAddress } from '../options.js';
 import { sumQueues } from '../queue-counts.js';
+import { checkBuffers, frameRoom, HEADER_BYTES, L2_BYTES, withBuffers } from './buffers.js';
 import { COUNTERS } from './counters.js';
 import type { InterfaceWatch, KernelInterface, KernelProgram, KernelSocket, XdpKernel } from './kernel.js';
 import { Member } from './net-interface.js';
 import { XdpRxQueue } from './rx-queue.js';
 import { XdpTxQueue } from './tx-queue.js';
-import { frameRoom } from './xdp-socket.js';
 
 const RING = { min: 64, max: 16_384, powerOfTwo: true, default: 1024 } as const;
-/** Ethernet header; with two VLAN tags. */
-const HEADER_BYTES = 14;
-const L2_BYTES = 22;
-const VLAN_BYTES = 4;
-const BUFFER_SIZES = [2048, 4096];
-const DEFAULT_HEADROOM = 64;
 
 const CAPABILITIES: DeviceCapabilities = {
   rxMetadata: false,
@@ -139,6 +133,7 @@ export class XdpDevice extends BaseDevice {
       this.#attached = true;
       // Some drivers refuse a socket's wake-up while they have no program, so that comes first.
       this.#program = this.#kernel.attach(this.#firstQueue + queuePairs, this.#only);
+      if (this.#program.mode === 'generic') warnOfGeneric(this.#interface);
       for (let pair = 0; pair < queuePairs; pair++) await this.#addPair(this.#firstQueue + pair, signal);
       for (const [pair, { fd }] of this.#sockets.entries()) this.#program.direct(this.#firstQueue + pair, fd);
       if (promiscuous) await this.setPromiscuous(true);
@@ -286,43 +281,10 @@ export class XdpDevice extends BaseDevice {
   }
 }
 
-/** An own pool gets buffers that hold what the interface's MTU lets through. */
-function withBuffers(options: OpenOptions, mtu: number): OpenOptions {
-  const { pool, bufferSizeBytes, headroomBytes = DEFAULT_HEADROOM } = options;
-  if (pool !== undefined || bufferSizeBytes !== undefined) return options;
-  const frameBytes =
-    (options.mtu ?? mtu) + (options.mtu === undefined ? HEADER_BYTES + VLAN_BYTES : L2_BYTES);
-  const large = frameBytes > frameRoom(2048, headroomBytes) && frameBytes <= frameRoom(4096, headroomBytes);
-  return large ? { ...options, bufferSizeBytes: 4096 } : options;
-}
-
-/** @throws NicError `BAD_OPTION` where the kernel cannot use the buffers, or where frames of the interface do not fit */
-function checkBuffers(
-  address: string,
-  pool: PacketPool,
-  interfaceMtu: number,
-  mtu: number | undefined,
-): void {
-  const { bufferSizeBytes, headroomBytes } = pool;
-  if (!BUFFER_SIZES.includes(bufferSizeBytes)) {
-    throw new NicError('BAD_OPTION', `${address} cannot use buffers of ${bufferSizeBytes} bytes`, {
-      path: address,
-      hint: `AF_XDP takes buffers of ${BUFFER_SIZES.join(' or ')} bytes: set bufferSizeBytes.`,
-    });
-  }
-  const room = frameRoom(bufferSizeBytes, headroomBytes);
-  const wanted = mtu === undefined ? interfaceMtu + HEADER_BYTES : mtu + L2_BYTES;
-  if (wanted <= room) return;
-  const largest = frameRoom(4096, headroomBytes);
-  throw new NicError(
-    'BAD_OPTION',
-    `${address} has frames of up to ${wanted} bytes, and a buffer of ${bufferSizeBytes} bytes holds ${room} of a frame`,
-    {
-      path: address,
-      hint:
-        wanted <= largest
-          ? 'Set bufferSizeBytes to 4096, or a lower MTU.'
-          : `Lower its MTU: ip link set dev NAME mtu ${largest - L2_BYTES}`,
-    },
+/** The kernel's general code costs another copy, and nobody would see why it is slow. */
+function warnOfGeneric({ name, kernelDriver }: KernelInterface): void {
+  process.emitWarning(
+    `The driver of ${name} (${kernelDriver}) runs no XDP program, so the kernel's general code does, which costs another copy of each frame.`,
+    { code: 'BAREWIRE_GENERIC_XDP' },
   );
 }

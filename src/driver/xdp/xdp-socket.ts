@@ -18,12 +18,12 @@ import {
 } from '../../syscalls/sockets.js';
 import type { WaitOptions } from '../device.js';
 import { until } from '../until.js';
+import { umemHeadroom } from './buffers.js';
 import type { KernelSocket } from './kernel.js';
 import { ADDRESS_SHIFT, DESCRIPTOR_SHIFT, type KernelRing, mapRing, parseOffsets } from './kernel-ring.js';
 import { failedOn } from './program.js';
 import {
   AF_XDP,
-  KERNEL_HEADROOM,
   MMAP_OFFSETS_BYTES,
   Option,
   PageOffset,
@@ -38,7 +38,7 @@ import {
 const EBUSY = 16;
 const ENOBUFS = 105;
 const ENOMEM = 12;
-const EAFNOSUPPORT = 97;
+export const EAFNOSUPPORT = 97;
 /** A queue stays busy for some milliseconds after its last socket was closed. */
 const BUSY_MS = 500;
 
@@ -181,16 +181,6 @@ export class XdpSocket implements KernelSocket {
     const result = setSocketOption(this.fd, SOL_XDP, option, word(value));
     if (result < 0) throw failedOn(this.#name, `setsockopt(${what})`, result);
   }
-}
-
-/** What the kernel must leave free in front of a frame beyond its own 256 bytes. */
-function umemHeadroom(pool: PacketPool): number {
-  return Math.max(0, pool.headroomBytes - KERNEL_HEADROOM);
-}
-
-/** Longest frame that the kernel puts into a buffer of the pool. */
-export function frameRoom(bufferSizeBytes: number, headroomBytes: number): number {
-  return bufferSizeBytes - Math.max(KERNEL_HEADROOM, headroomBytes);
 }
 
 function word(value: number): Uint8Array {

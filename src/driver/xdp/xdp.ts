@@ -5,6 +5,7 @@ import { interfaceUses } from '../../pci/interface-use.js';
 import { SYSFS_ROOT } from '../../pci/sysfs.js';
 import type { NetDevice, OpenOptions } from '../device.js';
 import { LinuxKernel } from './kernel.js';
+import { listInterfaces } from './list.js';
 import { XdpDevice } from './xdp-device.js';
 
 const FORM = 'xdp:INTERFACE[/QUEUE]';
@@ -15,6 +16,7 @@ export const xdp = {
   name: 'xdp',
   form: FORM,
   sharesInterface: true,
+  list: listInterfaces,
 
   /** @throws NicError as `XdpDevice`; `BAD_ADDRESS`; `INTERFACE_IN_USE` where the default route goes over it */
   async open(rest: string, options: OpenOptions): Promise<NetDevice> {

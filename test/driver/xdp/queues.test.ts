@@ -215,28 +215,30 @@ send('a kernel that takes some frames a call is called until it has all', () => 
   assert.is(kernel.wakeUps, 5);
 });
 
-send(
-  'a kernel that takes nothing: the ring fills, no call is repeated, and the rest stays with the caller',
-  () => {
-    const kernel = new KernelSide();
-    kernel.takes = 0;
-    kernel.returns = -100;
-    const queue = kernel.sender();
-    const bufs = fill(kernel, 100);
-    assert.is(queue.send(bufs, 100), SIZE);
-    assert.is(queue.send(bufs, 36, SIZE), 0);
-    assert.is(kernel.wakeUps, 2);
-    assert.is(queue.inFlight, SIZE);
-    kernel.takes = 1000;
-    queue.kick();
-    assert.is(kernel.sent.length, SIZE);
-    assert.is(queue.send(bufs, 36, SIZE), 36);
-    queue.close(CLOSED);
-    assert.is(kernel.pool.available, kernel.pool.capacity);
-    expectError('CLOSED', () => queue.send(bufs, 0));
-    expectError('CLOSED', () => queue.reclaim());
-  },
-);
+for (const debug of [false, true]) {
+  send(
+    `a kernel that takes nothing: the ring fills, no call is repeated, the rest stays with the caller${debug ? '; a debug pool' : ''}`,
+    () => {
+      const kernel = new KernelSide(64, 256, debug);
+      kernel.takes = 0;
+      kernel.returns = -100;
+      const queue = kernel.sender();
+      const bufs = fill(kernel, 100);
+      assert.is(queue.send(bufs, 100), SIZE);
+      assert.is(queue.send(bufs, 36, SIZE), 0);
+      assert.is(kernel.wakeUps, 2);
+      assert.is(queue.inFlight, SIZE);
+      kernel.takes = 1000;
+      queue.kick();
+      assert.is(kernel.sent.length, SIZE);
+      assert.is(queue.send(bufs, 36, SIZE), 36);
+      queue.close(CLOSED);
+      assert.is(kernel.pool.available, kernel.pool.capacity);
+      expectError('CLOSED', () => queue.send(bufs, 0));
+      expectError('CLOSED', () => queue.reclaim());
+    },
+  );
+}
 
 send('a kernel that does not ask to be called is not', () => {
   const kernel = new KernelSide();

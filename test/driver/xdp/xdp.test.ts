@@ -1,15 +1,18 @@
 /** Addresses of interfaces, the program, structures of the kernel's, and what `open` refuses before it needs rights. */
 import { suite } from 'uvu';
 import * as assert from 'uvu/assert';
+import type { OpenOptions } from '../../../src/driver/device.js';
 import { normalizeAddress, open } from '../../../src/driver/registry.js';
 import { instruction } from '../../../src/driver/xdp/bpf-assembler.js';
+import { frameRoom } from '../../../src/driver/xdp/buffers.js';
 import { parseOffsets } from '../../../src/driver/xdp/kernel-ring.js';
 import { redirectProgram } from '../../../src/driver/xdp/redirect-program.js';
 import { parseStatistics, socketAddress, umemReg } from '../../../src/driver/xdp/uapi.js';
 import { parseXdpAddress } from '../../../src/driver/xdp/xdp.js';
-import { frameRoom } from '../../../src/driver/xdp/xdp-socket.js';
+import { XdpDevice } from '../../../src/driver/xdp/xdp-device.js';
 import { NicError } from '../../../src/errors.js';
 import { expectError, expectRejection } from '../../support/expect-error.js';
+import { FakeKernel } from '../../support/xdp/fake-kernel.js';
 
 const hex = (bytes: Uint8Array): string => Buffer.from(bytes).toString('hex');
 
@@ -97,3 +100,42 @@ structures('the longest frame of a buffer', () => {
 });
 
 structures.run();
+
+const device = suite('AF_XDP device');
+
+device('says in its model, and by a warning, that the program runs in general code', async () => {
+  for (const mode of ['native', 'generic'] as const) {
+    const warnings: string[] = [];
+    const listen = (warning: Error & { code?: string }): void => {
+      if (warning.code === 'BAREWIRE_GENERIC_XDP') warnings.push(warning.message);
+    };
+    process.on('warning', listen);
+    const nic = await new XdpDevice('xdp:fake0', new FakeKernel({ mode }), 0, { pageSize: '4K' }).start();
+    assert.match(nic.model, `copy mode, ${mode} program`);
+    await nic.close();
+    await new Promise((resolve) => setImmediate(resolve));
+    process.off('warning', listen);
+    assert.is(warnings.length, mode === 'generic' ? 1 : 0);
+    if (mode === 'generic') assert.match(warnings[0]!, 'The driver of fake0 (fake) runs no XDP program');
+  }
+});
+
+device('an MTU whose frames no buffer holds is refused, and what would help is said', async () => {
+  const open = (mtu: number, options: OpenOptions) =>
+    new XdpDevice('xdp:fake0', new FakeKernel({ mtu }), 0, { pageSize: '4K', ...options });
+  expectError('BAD_OPTION', () => open(9000, {}), /frames of up to 9014 bytes/);
+  expectError('BAD_OPTION', () => open(2000, { bufferSizeBytes: 2048 }), /holds 1792 of a frame/);
+  expectError('BAD_OPTION', () => open(1500, { bufferSizeBytes: 8192 }), /cannot use buffers of 8192 bytes/);
+  for (const [mtu, bufferSizeBytes] of [
+    [1500, 2048],
+    [1774, 2048],
+    [1775, 4096],
+    [3822, 4096],
+  ] as const) {
+    const nic = await open(mtu, {}).start();
+    assert.is(nic.pool.bufferSizeBytes, bufferSizeBytes, `${mtu}`);
+    await nic.close();
+  }
+});
+
+device.run();

@@ -10,6 +10,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { suite } from 'uvu';
 import * as assert from 'uvu/assert';
+import { CaptureReader } from '../../../src/capture/capture-reader.js';
 import { parseFilter } from '../../../src/capture/filter/index.js';
 import { instruction, Op } from '../../../src/driver/xdp/bpf-assembler.js';
 import { createMap, loadProgram } from '../../../src/driver/xdp/program.js';
@@ -118,8 +119,8 @@ function totalsOf({ stdout }: Outcome): readonly [PortTotals, PortTotals] {
   return (JSON.parse(line) as { ports: [PortTotals, PortTotals] }).ports;
 }
 
-function hasProgram(name: string): boolean {
-  return run('ip', ['-n', M, '-details', 'link', 'show', 'dev', name]).includes('prog/xdp');
+function hasProgram(name: string, namespace = M): boolean {
+  return run('ip', ['-n', namespace, '-details', 'link', 'show', 'dev', name]).includes('prog/xdp');
 }
 
 const reason = reasonToSkip();
@@ -252,6 +253,39 @@ test('--only: what the filter takes comes here, the rest stays with the kernel',
   assert.match(stderr, 'captured 150 of 150 frames');
   assert.is(stdout.match(/UDP|udp/g)?.length, 150, stdout.slice(0, 500));
 });
+
+test('pktgen, capture and replay: what is sent, captured, sent again and captured again is the same', async () => {
+  makeWires();
+  const folder = mkdtempSync(join(tmpdir(), 'barewire-xdp-'));
+  const files = ['first', 'second'].map((name) => join(folder, `${name}.pcapng`)) as [string, string];
+  try {
+    const capture = async (netns: string, port: string, file: string): Promise<Background> => {
+      const options = ['--only', 'udp port 9', '--count', '300', '-w', file];
+      const started = start(process.execPath, [BAREWIRE, 'capture', port, ...options], { netns });
+      await waitFor('the program', () => hasProgram(port.slice(4), netns));
+      return started;
+    };
+    const first = await capture(M, 'xdp:p0', files[0]);
+    run(process.execPath, [BAREWIRE, 'pktgen', 'xdp:a0', '--count', '300', '--size', '200'], { netns: A });
+    assert.is((await first.ended).status, 0);
+    const second = await capture(A, 'xdp:a0', files[1]);
+    const replayed = barewire(['replay', files[0], 'xdp:p0', '--burst']);
+    assert.match(replayed.stdout, 'replayed 300 of 300 frames');
+    assert.is((await second.ended).status, 0);
+    const [sent, back] = await Promise.all(files.map(framesOf));
+    assert.is(sent!.length, 300);
+    assert.equal(back, sent);
+  } finally {
+    rmSync(folder, { recursive: true });
+  }
+});
+
+async function framesOf(file: string): Promise<string[]> {
+  const reader = await CaptureReader.open(file);
+  const frames: string[] = [];
+  for await (const { bytes } of reader) frames.push(Buffer.from(bytes).toString('hex'));
+  return frames;
+}
 
 test('the verifier takes every kind of filter; what it refuses is told in its own words', () => {
   for (const [text] of MATCHES) closeFd(loadProgram('p0', redirectProgram(map, parseFilter(text))));

@@ -85,6 +85,7 @@ class FakeSocket extends KernelRings implements KernelSocket {
 export interface FakeInterface {
   readonly mtu?: number;
   readonly queuePairs?: number;
+  readonly mode?: 'native' | 'generic';
 }
 
 export class FakeKernel implements XdpKernel {
@@ -97,10 +98,12 @@ export class FakeKernel implements XdpKernel {
   linkUp = true;
   attached = false;
   interfaceClosed = false;
+  readonly #mode: 'native' | 'generic';
   #gone: Error | undefined;
   #onGone: ((error: NicError) => void) | undefined;
 
-  constructor({ mtu = 1500, queuePairs = 4 }: FakeInterface = {}) {
+  constructor({ mtu = 1500, queuePairs = 4, mode = 'native' }: FakeInterface = {}) {
+    this.#mode = mode;
     this.netInterface = {
       ...{ name: 'fake0', index: 7, mtu, queuePairs, kernelDriver: 'fake' },
       mac: Uint8Array.of(0x02, 0, 0, 0, 0xfa, 0xce),
@@ -123,7 +126,7 @@ export class FakeKernel implements XdpKernel {
   attach(): KernelProgram {
     this.attached = true;
     return {
-      mode: 'native',
+      mode: this.#mode,
       direct: (queue, fd) => this.directed.set(queue, this.sockets[fd]!),
       close: () => {
         this.attached = false;
