@@ -28,7 +28,14 @@ interface Verdict {
 /** A copy of the build to plant faults in. */
 function makeCopy(): string {
   const copy = mkdtempSync(join(tmpdir(), 'barewire-faults-'));
-  for (const folder of ['src', 'test/support', 'test/emulator', 'test/driver', 'test/forward']) {
+  for (const folder of [
+    'src',
+    'test/support',
+    'test/emulator',
+    'test/driver',
+    'test/conformance',
+    'test/forward',
+  ]) {
     cpSync(join(dist, folder), join(copy, 'dist', folder), { recursive: true });
   }
   cpSync(join(dist, '../package.json'), join(copy, 'package.json'));

@@ -31,6 +31,7 @@ export const faults: readonly Fault[] = [
     file: 'intel/tx-loop.js',
     find: 'while (((end - clean) & mask) >= GROUP)',
     replace: 'while (clean !== end)',
+    tests: ['../conformance', '^ixgbe\\.test\\.js$'],
   },
   {
     name: 'receiver is never enabled',
