@@ -4,7 +4,7 @@ import { constants, tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { suite } from 'uvu';
 import * as assert from 'uvu/assert';
-import { PcapWriter } from '../src/capture/pcap-writer.js';
+import { CaptureWriter } from '../src/capture/capture-writer.js';
 import { StreamPort } from '../src/emulator/links/stream.js';
 import { errnoName, errnoText, isErrno, NicError } from '../src/errors.js';
 import { open } from '../src/index.js';
@@ -97,7 +97,7 @@ const thrown = suite('errno of what really fails');
 thrown.after(() => rmSync(folder, { recursive: true, force: true }));
 
 for (const [what, action, errno] of [
-  ['a recording on a full disk', () => PcapWriter.open('/dev/full', { overwrite: true }), ENOSPC],
+  ['a recording on a full disk', () => CaptureWriter.open('/dev/full', { overwrite: true }), ENOSPC],
   ['a device whose socket is not there', () => open(`vfio-user:${missing}`), ENOENT],
   ['a stream whose socket is not there', () => StreamPort.connect(missing), ENOENT],
   ['ioctl of no descriptor', () => ioctl(-1, 0, 'X', 0), EBADF],

@@ -1,5 +1,5 @@
 /** What `barewire emulate` prints at its end: a line for each end of a link, with what it counted. */
-import type { RecordCounters } from '../src/capture/pcap-writer.js';
+import type { RecordCounters } from '../src/capture/capture-writer.js';
 import type { Port } from '../src/emulator/link.js';
 import type { Cable, LaneCounters } from '../src/emulator/links/cable.js';
 import { PlayPort } from '../src/emulator/links/play.js';
@@ -61,7 +61,8 @@ function nobodyReceived(sent: number, port: number | undefined): string[] {
   return sent === 0 ? [`port ${port}: nobody received, so nothing was sent`] : [];
 }
 
-function recordText({ written, unread, slow, failed }: RecordCounters): string {
+/** `written 10, not written 2 (slow 2)`. */
+export function recordText({ written, unread, slow, failed }: RecordCounters): string {
   const reasons = withoutZeros({ unread, slow, failed });
   const why = reasons.length === 0 ? '' : ` (${reasons.join(', ')})`;
   return `written ${written}, not written ${unread + slow + failed}${why}`;

@@ -2,10 +2,12 @@
 import { readFileSync } from 'node:fs';
 import { Command } from 'commander';
 import * as bind from './commands/bind.js';
+import * as capture from './commands/capture.js';
 import * as emulate from './commands/emulate.js';
 import * as fwd from './commands/fwd.js';
 import * as list from './commands/list.js';
 import * as pktgen from './commands/pktgen.js';
+import * as replay from './commands/replay.js';
 import * as unbind from './commands/unbind.js';
 import { EXIT_FAILED, watchOutput } from './output.js';
 import { prepareProgram, run } from './run-command.js';
@@ -28,6 +30,8 @@ export async function main(args: readonly string[]): Promise<number> {
   unbind.register(program);
   fwd.register(program);
   pktgen.register(program);
+  capture.register(program);
+  replay.register(program);
   emulate.register(program);
 
   const output = watchOutput();

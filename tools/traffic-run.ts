@@ -29,6 +29,7 @@ export interface Traffic {
   readonly done?: boolean;
   /** Whose packets end an idle sleep; empty where the poll must go on. */
   readonly wakeOn: readonly NetDevice[];
+  /** What the table and the totals are about; empty where there are none. */
   readonly report: readonly ReportPort[];
   /** Runs between the wish to stop and the end of polling: packets that are on their way still pass. */
   beforeEnd?(): Promise<void>;
@@ -82,11 +83,12 @@ async function run(
       'It takes two to keep both busy (nproc tells how many it may use; taskset and containers limit that).',
     );
   }
-  const report = new TrafficReport(traffic.report, options.json ?? false, clock);
+  const report =
+    traffic.report.length === 0 ? undefined : new TrafficReport(traffic.report, options.json ?? false, clock);
   const watches = devices.map((device) => device.onGone((error) => stop.stop(error)));
   const endTicks = every(clock, REPORT_MS, () => {
     try {
-      report.tick();
+      report?.tick();
     } catch (error) {
       stop.stop(error);
     }
@@ -114,7 +116,7 @@ async function run(
   } catch (error) {
     stop.stop(error);
   } finally {
-    report.end();
+    report?.end();
     endTicks();
     cancelEnd();
     for (const unwatch of watches) unwatch();
@@ -124,7 +126,7 @@ async function run(
     await device.drain({ timeoutMs: DRAIN_TIMEOUT_MS }).catch((error: unknown) => stop.stop(error));
   }
   try {
-    report.final();
+    report?.final();
   } catch (error) {
     stop.stop(error);
   }

@@ -15,6 +15,8 @@ export interface FrameView {
   nanoseconds: number;
   /** What kind of frame it is (LINKTYPE_*, see link-types.ts). */
   linkType: number;
+  /** Which interface of the file it was captured on: pcapng has several; 0 elsewhere. */
+  interfaceId: number;
 }
 
 /** Finds the frames in a stream of bytes that comes in pieces. */
@@ -42,6 +44,7 @@ export function emptyFrame(): FrameView {
     seconds: 0,
     nanoseconds: 0,
     linkType: 0,
+    interfaceId: 0,
   };
 }
 

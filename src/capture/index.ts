@@ -1,11 +1,14 @@
 /**
- * Entry point `barewire/capture`: reading captures (pcap and pcapng, also packed with gzip) and writing them (pcap).
+ * Entry point `barewire/capture`: reading captures (pcap and pcapng, also packed with gzip) and writing them (pcapng,
+ * pcap), and choosing frames by a filter in the language of tcpdump.
  * Needs no device and no other part of the library.
  */
 export { NicError } from '../errors.js';
 export { type CapturedFrame, CaptureReader } from './capture-reader.js';
+export { CaptureWriter, type CaptureWriterOptions, type RecordCounters } from './capture-writer.js';
 export { type FileKey, fileKey } from './file-key.js';
+export { compileFilter, type Filter, type FrameFilter, parseFilter } from './filter/index.js';
 export type { FrameView } from './frame-decoder.js';
 export type { CaptureFormat } from './identify.js';
 export { LINKTYPE_ETHERNET, linkTypeName } from './link-types.js';
-export { PcapWriter, type PcapWriterOptions, type RecordCounters } from './pcap-writer.js';
+export type { CaptureInterface, InterfaceStatistics } from './record-format.js';

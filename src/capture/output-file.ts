@@ -78,7 +78,7 @@ function lookAt(path: string): BigIntStats | undefined {
 
 /**
  * What would keep a recording from `path`, without opening or making it: a check before anything is begun.
- * @throws NicError `BAD_OPTION` as `PcapWriter.open` does
+ * @throws NicError `BAD_OPTION` as `CaptureWriter.open` does
  */
 export function checkWritable(path: string, overwrite: boolean): void {
   const stats = lookAt(path);

@@ -5,13 +5,15 @@
  */
 import { type ByteWindow, get16, get32, MAX_FRAME_BYTES } from './byte-window.js';
 import { dropFcs, emptyFrame, type FrameDecoder } from './frame-decoder.js';
+import {
+  BYTE_ORDER_MAGIC,
+  ENHANCED_PACKET,
+  INTERFACE_DESCRIPTION,
+  PACKET,
+  SECTION_HEADER,
+  SIMPLE_PACKET,
+} from './pcapng-format.js';
 
-const SECTION_HEADER = 0x0a0d0d0a;
-const INTERFACE_DESCRIPTION = 1;
-const PACKET = 2;
-const SIMPLE_PACKET = 3;
-const ENHANCED_PACKET = 6;
-const BYTE_ORDER_MAGIC = 0x1a2b3c4d;
 const VERSION_MAJOR = 1;
 
 const OPTION_END = 0;
@@ -32,6 +34,8 @@ const INTERFACE_MAX_BYTES = 1 << 16;
 const MAX_INTERFACES = 1 << 16;
 
 interface Interface {
+  /** Its number in the file: sections count on. */
+  readonly id: number;
   readonly linkType: number;
   /** Longest frame kept; 0: no limit. */
   readonly snapBytes: number;
@@ -46,6 +50,8 @@ export class PcapngDecoder implements FrameDecoder {
   damage: string | undefined;
   #littleEndian = true;
   #interfaces: Interface[] = [];
+  /** Interfaces of all sections so far. */
+  #described = 0;
   /** The block under way: where it begins in the file, and its length; 0: none. */
   #blockOffset = 0;
   #blockBytes = 0;
@@ -163,6 +169,7 @@ export class PcapngDecoder implements FrameDecoder {
     const little = this.#littleEndian;
     const options = interfaceOptions(bytes, start + 16, start + blockBytes - TRAILER_BYTES, little);
     this.#interfaces.push({
+      id: this.#described++,
       linkType: get16(bytes, start + 8, little),
       snapBytes: get32(bytes, start + 12, little),
       ...options,
@@ -219,6 +226,7 @@ export class PcapngDecoder implements FrameDecoder {
     frame.lengthBytes = lengthBytes;
     frame.originalBytes = Math.max(originalBytes, lengthBytes);
     frame.linkType = from.linkType;
+    frame.interfaceId = from.id;
     this.#enter(window, blockBytes, dataAt + lengthBytes);
     this.#restBytes = -1;
     if (from.fcsBytes > 0) dropFcs(frame, from.fcsBytes);

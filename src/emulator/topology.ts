@@ -3,8 +3,8 @@
  * and what each is plugged into.
  */
 
+import { CaptureWriter, type RecordCounters } from '../capture/capture-writer.js';
 import { fileKey } from '../capture/file-key.js';
-import { PcapWriter, type RecordCounters } from '../capture/pcap-writer.js';
 import { type Clock, clockOption, systemClock } from '../clock.js';
 import { NicError } from '../errors.js';
 import { knownOptions } from '../options.js';
@@ -84,7 +84,7 @@ export interface Emulator {
   readonly ends: readonly (readonly [Port, Port])[];
   readonly cables: readonly (Cable | undefined)[];
   /** What records each link, where something does (`LinkDescription.capture`). */
-  readonly captures: readonly (PcapWriter | undefined)[];
+  readonly captures: readonly (CaptureWriter | undefined)[];
   /** The connection of each link at its first end: carrier down there is carrier down. */
   readonly connections: readonly Connection[];
   /** Writes what recordings have not written yet; what the reader of a pipe does not take within a second is lost. */
@@ -163,13 +163,13 @@ export async function buildEmulator(
   const clock = clockOption('clock', options.clock ?? systemClock);
   checkPaths(description);
   const host = new EmulatorHost({ ...description.host, ...options });
-  const writers: PcapWriter[] = [];
+  const writers: CaptureWriter[] = [];
   try {
     const families = await modelFamilies(description.modules ?? []);
     const models = description.nics.map((nic) => buildNic(host, nic, families, clock));
     const ends: [Port, Port][] = [];
     const cables: (Cable | undefined)[] = [];
-    const captures: (PcapWriter | undefined)[] = [];
+    const captures: (CaptureWriter | undefined)[] = [];
     const connections: Connection[] = [];
     for (const [i, link] of description.links.entries()) {
       const tell = (error: NicError): void => onError?.(error, nameOf(link, i, models));
@@ -199,7 +199,7 @@ interface LinkBuild {
   readonly models: readonly DeviceModel[];
   readonly description: EmulatorDescription;
   /** All recordings, for `drain`. */
-  readonly writers: PcapWriter[];
+  readonly writers: CaptureWriter[];
   readonly clock: Clock;
   readonly tell: (error: NicError) => void;
 }
@@ -287,11 +287,11 @@ async function buildEnd(build: LinkBuild, end: EndDescription): Promise<Port> {
   return 'tap' in end ? buildTap(host, end.tap) : buildStream(build, end.stream, end.connect ?? false);
 }
 
-function openWriter({ host, description, writers, clock, tell }: LinkBuild, path: string): PcapWriter {
+function openWriter({ host, description, writers, clock, tell }: LinkBuild, path: string): CaptureWriter {
   const reading = description.links.flatMap(({ ends }) =>
     ends.flatMap((end) => ('play' in end ? (fileKey(end.play) ?? []) : [])),
   );
-  const writer = PcapWriter.open(path, {
+  const writer = CaptureWriter.open(path, {
     overwrite: description.overwrite ?? false,
     reading,
     clock,
@@ -325,7 +325,7 @@ async function buildStream(
 
 interface Joined {
   readonly cable: Cable | undefined;
-  readonly capture: PcapWriter | undefined;
+  readonly capture: CaptureWriter | undefined;
   /** The connection at the link's first end, and those behind what stands between the ends. */
   readonly parts: readonly [Connection, ...Connection[]];
 }
@@ -333,7 +333,7 @@ interface Joined {
 function join(build: LinkBuild, a: Port, b: Port, link: LinkDescription): Joined {
   let far = b;
   let cable: Cable | undefined;
-  let capture: PcapWriter | undefined;
+  let capture: CaptureWriter | undefined;
   const parts: Connection[] = [];
   // A sender waits for the wire, as hardware does, not for who receives at its other end.
   const options = { flowControl: link.flowControl ?? link.cable !== undefined };

@@ -7,7 +7,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { suite } from 'uvu';
 import * as assert from 'uvu/assert';
-import { PcapWriter } from '../../src/capture/pcap-writer.js';
+import { CaptureWriter } from '../../src/capture/capture-writer.js';
 import { ManualClock, nextTurn } from '../../src/clock.js';
 import type { PlayPort } from '../../src/emulator/links/play.js';
 import { buildEmulator, type EmulatorReport, reportOf } from '../../src/emulator/topology.js';
@@ -109,7 +109,7 @@ virtual('the same frames are lost and damaged, and all is the same to the bit', 
 virtual('a capture is played with its gaps in the time of the clock', async () => {
   const clock = new ManualClock();
   const played = join(folder, 'played.pcap');
-  const writer = PcapWriter.open(played, { clock });
+  const writer = CaptureWriter.open(played, { clock });
   for (const gapNs of [0, 5e9, 1000]) {
     clock.advanceNs(gapNs);
     writer.write(new Uint8Array(60), 0, 60);

@@ -107,7 +107,7 @@ cli('--help lists the commands on stdout', () => {
 cli('help of a command, of help itself, and of each command in 80 columns', () => {
   assert.match(run('help', 'list').stdout, /^Usage: barewire list /);
   assert.is(run('help', 'help').status, 0);
-  for (const command of ['', 'list', 'bind', 'unbind', 'fwd', 'pktgen', 'emulate']) {
+  for (const command of ['', 'list', 'bind', 'unbind', 'fwd', 'pktgen', 'capture', 'replay', 'emulate']) {
     const { status, stdout } = run(...(command === '' ? [] : [command]), '--help');
     assert.is(status, 0);
     for (const line of stdout.split('\n')) assert.ok(line.length <= 80, line);

@@ -292,13 +292,13 @@ emulate(
 emulate(
   'files that are there are replaced when that is said',
   withEmulator(
-    ['--link', 'record:@/old', '--force'],
+    ['--link', 'record:@/old.pcap', '--force'],
     1,
     async (run) => {
       assert.equal(await run.end(), ['record at port 0: written 0, not written 0']);
-      assert.is(readFileSync(join(run.folder, 'old')).length, 24);
+      assert.is(readFileSync(join(run.folder, 'old.pcap')).length, 24);
     },
-    { old: Buffer.alloc(1000) },
+    { 'old.pcap': Buffer.alloc(1000) },
   ),
 );
 

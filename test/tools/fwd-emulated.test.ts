@@ -6,6 +6,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { suite } from 'uvu';
 import * as assert from 'uvu/assert';
+import { CaptureReader } from '../../src/capture/capture-reader.js';
 import { children } from '../support/child.js';
 import { HANG_MS, until } from '../support/hang.js';
 import { besidesOneCpu } from './run-cli.js';
@@ -229,7 +230,39 @@ for (const [args, path] of [
   );
 }
 
+emulated('--capture: copies of what passes on a pipe, both ways, and the traffic as without', async () => {
+  const folder = mkdtempSync(join(tmpdir(), 'bw-tap-'));
+  const path = join(folder, 'tap.pcapng');
+  const args = ['--duration', '500ms', '--rate', '2000', '--capture', path, '--snap-length', '50'];
+  try {
+    await withRun(args, async (run) => {
+      assert.is(await run.ended, 0, run.stderr());
+      assert.equal(message<{ path: string }>(run, 'path'), [{ type: 'path', path: 'pipe' }]);
+      checkTotals(run);
+      const [totals] = message<Totals>(run, 'totals');
+      const received = totals!.ports.map(({ rxPackets }) => rxPackets);
+      const [counted] = message<{ written: number }>(run, 'capture');
+      assert.is(counted!.written, received[0]! + received[1]!, 'nothing was lost to the capture');
+      const reader = await CaptureReader.open(path);
+      const byInterface = [0, 0];
+      do {
+        while (reader.next()) {
+          byInterface[reader.frame.interfaceId]!++;
+          assert.equal([reader.frame.lengthBytes, reader.frame.originalBytes], [50, 60]);
+        }
+      } while (await reader.fill());
+      assert.equal([byInterface, reader.damage], [received, undefined]);
+      await reader.close();
+    })();
+  } finally {
+    rmSync(folder, { recursive: true, force: true });
+  }
+});
+
 for (const [args, says] of [
+  [['--capture', '-'], 'Give the name of a file'],
+  [['--snap-length', '9'], 'are for --capture'],
+  [['--capture', '/dev/null', '--capture-filter', 'udp prot'], 'at character 5'],
   [['--ring', '100'], 'from 64 to 4096'],
   [['--queues', '99'], 'from 1 to'],
 ] as const) {

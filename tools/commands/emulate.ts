@@ -84,7 +84,10 @@ export function register(program: Command): void {
       '--trust-client',
       'take memory that a client could shrink, and so end this process (QEMU: memory-backend-file)',
     )
-    .option('--capture <file>', 'write what passes to a pcap file (%d is the link number)')
+    .option(
+      '--capture <file>',
+      'write what passes to a file: pcapng, or pcap where its name ends in .pcap (%d is the link number)',
+    )
     .option('--force', 'replace files that --capture and record:FILE name')
     .option('--duration <time>', 'stop after this time: 10 (seconds), 250ms, 5m', durationMs)
     .action(run);

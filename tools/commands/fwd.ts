@@ -10,9 +10,10 @@ import { EmulatedPorts, type PortTraffic, trafficLine } from '../emulated-ports.
 import { durationMs, integerBetween, positiveInteger, rate } from '../option-values.js';
 import { print } from '../output.js';
 import { type Stop, stopOnSignals } from '../stop-signals.js';
+import { checkTap, Tap, type TapOptions } from '../tap.js';
 import { runTraffic, type Traffic } from '../traffic-run.js';
 
-interface Options {
+interface Options extends TapOptions {
   readonly batch: number;
   readonly ring?: number;
   readonly queues: number;
@@ -54,12 +55,17 @@ export function register(program: Command): void {
       integerBetween(64, 1518),
     )
     .option('--duration <time>', 'stop after this time: 10 (seconds), 250ms, 5m', durationMs)
+    .option('--capture <file>', 'write copies of what passes to a pcapng file or a pipe')
+    .option('--capture-filter <text>', "only these, in tcpdump's language: 'udp port 53'")
+    .option('--snap-length <bytes>', 'keep so much of each frame', integerBetween(1, 262_144))
+    .option('--force', 'replace the file of --capture')
     .option('--touch', 'read and rewrite a byte of every packet')
     .option('--json', 'print JSON lines')
     .action(run);
 }
 
 async function run(a: string | undefined, b: string | undefined, options: Options): Promise<void> {
+  checkTap(options);
   if (a !== undefined && b !== undefined) {
     if (a === b) throw new NicError('BAD_OPTION', `${a} is given twice`, { hint: 'Give two ports.' });
     if (options.rate !== undefined || options.size !== undefined) {
@@ -126,22 +132,40 @@ async function forward(
     pool ??= device.pool;
     return device;
   });
-  await runTraffic(openers, (devices) => forwardBothWays(devices, emulated, options), options, stop);
+  let tap: Tap | undefined;
+  try {
+    await runTraffic(
+      openers,
+      (devices, clock) => {
+        const { capture } = options;
+        tap = capture === undefined ? undefined : new Tap(devices, { ...options, capture }, clock);
+        return forwardBothWays(devices, emulated, options, tap);
+      },
+      options,
+      stop,
+    );
+  } finally {
+    tap?.close();
+  }
 }
 
 function forwardBothWays(
   devices: readonly NetDevice[],
   emulated: EmulatedPorts | undefined,
   options: Options,
+  tap: Tap | undefined,
 ): Traffic {
   let traffic: readonly PortTraffic[] = [];
   emulated?.resume();
   const [a, b] = devices as readonly [NetDevice, NetDevice];
   const { batch, touch = false, path: wanted } = options;
-  const between = (from: NetDevice, to: NetDevice): Forwarder[] =>
-    from.rxQueues.map((queue, i) => connectQueues(queue, to.txQueues[i]!, { batch, touch, path: wanted }));
-  const toB = between(a, b);
-  const toA = between(b, a);
+  const between = (from: NetDevice, to: NetDevice, id: number): Forwarder[] => {
+    const looked = tap === undefined ? {} : { onPacket: tap.hook(id) };
+    const settings = { batch, touch, path: wanted, ...looked };
+    return from.rxQueues.map((queue, i) => connectQueues(queue, to.txQueues[i]!, settings));
+  };
+  const toB = between(a, b, 0);
+  const toA = between(b, a, 1);
   const forwarders = [...toB, ...toA];
   // All queues are alike, so all go the same way.
   const { path } = forwarders[0]!;
@@ -150,6 +174,7 @@ function forwardBothWays(
     list.reduce((sum, one) => sum + one.dropped, 0);
   return {
     poll() {
+      tap?.tick();
       let moved = 0;
       for (let i = 0; i < forwarders.length; i++) moved += forwarders[i]!.poll();
       return moved;
@@ -163,6 +188,7 @@ function forwardBothWays(
       if (emulated !== undefined) traffic = await emulated.pause();
     },
     afterTotals() {
+      tap?.end(options.json === true);
       for (const [port, counted] of traffic.entries()) {
         print(
           options.json === true

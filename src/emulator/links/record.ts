@@ -1,14 +1,14 @@
 /** The end of a link that records every frame it gets, and the tap on a link that records what passes. */
-import type { PcapWriter } from '../../capture/pcap-writer.js';
+import type { CaptureWriter } from '../../capture/capture-writer.js';
 import type { FrameMemory } from '../link.js';
 import { LinkEnd } from './link-end.js';
 import { Monitor } from './monitor.js';
 
 /** Records all frames that arrive. Sends nothing. */
 export class RecordPort extends LinkEnd {
-  readonly writer: PcapWriter;
+  readonly writer: CaptureWriter;
 
-  constructor(writer: PcapWriter) {
+  constructor(writer: CaptureWriter) {
     super();
     this.writer = writer;
   }
@@ -20,7 +20,7 @@ export class RecordPort extends LinkEnd {
 }
 
 /** A passage that records frames of both directions. */
-export function recordingMonitor(writer: PcapWriter): Monitor {
+export function recordingMonitor(writer: CaptureWriter): Monitor {
   return new Monitor((memory, offsetBytes, lengthBytes) =>
     writer.write(memory.bytes, offsetBytes, lengthBytes),
   );

@@ -4,7 +4,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { suite } from 'uvu';
 import * as assert from 'uvu/assert';
-import { PcapWriter } from '../../../src/capture/pcap-writer.js';
+import { CaptureWriter } from '../../../src/capture/capture-writer.js';
 import { ManualClock } from '../../../src/clock.js';
 import { connect, isReceiving, longestFrameBytes, type Port } from '../../../src/emulator/link.js';
 import { Cable } from '../../../src/emulator/links/cable.js';
@@ -86,7 +86,7 @@ receiving('the longest frame is what the driver has set', () => {
 
 receiving('monitors and cables pass both on; nothing plugged in receives nothing', () => {
   const path = join(directory, 'between.pcap');
-  const writer = PcapWriter.open(path);
+  const writer = CaptureWriter.open(path);
   const monitor = recordingMonitor(writer);
   const cable = new Cable({ clock: new ManualClock() });
   assert.not(isReceiving(monitor.a));
@@ -140,8 +140,8 @@ receiving('a station waits as its source does, and checks what comes all the sam
 
 receiving('what passes a recording monitor, and what a recording end gets, is in the file', async () => {
   const paths = [join(directory, 'passing.pcap'), join(directory, 'end.pcap')] as const;
-  const passing = PcapWriter.open(paths[0]);
-  const end = new RecordPort(PcapWriter.open(paths[1]));
+  const passing = CaptureWriter.open(paths[0]);
+  const end = new RecordPort(CaptureWriter.open(paths[1]));
   const monitor = recordingMonitor(passing);
   const wire = new Recorder();
   connect(monitor.b, end);

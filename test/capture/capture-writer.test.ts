@@ -21,9 +21,9 @@ import { join } from 'node:path';
 import { setImmediate as nextTurn } from 'node:timers/promises';
 import { suite } from 'uvu';
 import * as assert from 'uvu/assert';
+import { CaptureWriter, type CaptureWriterOptions } from '../../src/capture/capture-writer.js';
 import { fileKey } from '../../src/capture/file-key.js';
 import { checkWritable } from '../../src/capture/output-file.js';
-import { PcapWriter, type PcapWriterOptions } from '../../src/capture/pcap-writer.js';
 import { ManualClock } from '../../src/clock.js';
 import { NicError } from '../../src/errors.js';
 import { DIST, runScript } from '../support/child.js';
@@ -43,7 +43,7 @@ function refusal(run: () => unknown): NicError {
   throw new Error('it was taken');
 }
 
-function write(writer: PcapWriter, bytes: Uint8Array): void {
+function write(writer: CaptureWriter, bytes: Uint8Array): void {
   writer.write(bytes, 0, bytes.length);
 }
 
@@ -53,7 +53,7 @@ files('what was written is read again: bytes, lengths, times to the nanosecond',
   const path = join(directory, 'a.pcap');
   const clock = new ManualClock(1_700_000_000_999 - 5000);
   clock.advanceNs(5_000_000_000);
-  const writer = PcapWriter.open(path, { clock });
+  const writer = CaptureWriter.open(path, { clock, format: 'pcap' });
   const memory = someFrame(2000);
   const steps: readonly (readonly [number, number])[] = [
     [0, 60],
@@ -82,7 +82,7 @@ files('what was written is read again: bytes, lengths, times to the nanosecond',
 
 files('the header is as the format says', () => {
   const path = join(directory, 'header.pcap');
-  PcapWriter.open(path, { linkType: 113 }).close();
+  CaptureWriter.open(path, { linkType: 113 }).close();
   assert.equal(
     readFileSync(path).toString('hex'),
     `4d3cb2a1${'0200'}${'0400'}${'00'.repeat(8)}${'00000400'}${'71000000'}`,
@@ -91,7 +91,7 @@ files('the header is as the format says', () => {
 
 files('the machine has a clock, too', async () => {
   const path = join(directory, 'now.pcap');
-  const writer = PcapWriter.open(path);
+  const writer = CaptureWriter.open(path);
   const before = BigInt(Date.now()) * 1_000_000n;
   write(writer, someFrame(60));
   const after = BigInt(Date.now() + 1) * 1_000_000n;
@@ -105,7 +105,7 @@ files('the machine has a clock, too', async () => {
 files('the header is in the file at once, frames after a second or when they are asked for', () => {
   const path = join(directory, 'soon.pcap');
   const clock = new ManualClock();
-  const writer = PcapWriter.open(path, { clock });
+  const writer = CaptureWriter.open(path, { clock, format: 'pcap' });
   assert.is(statSync(path).size, 24);
   write(writer, someFrame(60));
   clock.advanceNs(900e6);
@@ -121,7 +121,7 @@ files('the header is in the file at once, frames after a second or when they are
 
 files('a full buffer is written as well', () => {
   const path = join(directory, 'much.pcap');
-  const writer = PcapWriter.open(path, { clock: new ManualClock() });
+  const writer = CaptureWriter.open(path, { clock: new ManualClock(), format: 'pcap' });
   for (let i = 0; i < 1000; i++) write(writer, someFrame(1500));
   assert.ok(statSync(path).size > 900_000);
   writer.close();
@@ -130,7 +130,7 @@ files('a full buffer is written as well', () => {
 
 files('a frame longer than captures hold is cut, and says so', async () => {
   const path = join(directory, 'long.pcap');
-  const writer = PcapWriter.open(path);
+  const writer = CaptureWriter.open(path);
   write(writer, new Uint8Array(300_000).fill(7));
   writer.close();
   const [frame] = await readFrames(path);
@@ -140,8 +140,8 @@ files('a frame longer than captures hold is cut, and says so', async () => {
 files('a recording does not keep the process alive, and is written once a second', () => {
   const path = join(directory, 'alive.pcap');
   const { status, stderr } = runScript(`
-    import { PcapWriter } from '${DIST}src/capture/pcap-writer.js';
-    const writer = PcapWriter.open('${path}');
+    import { CaptureWriter } from '${DIST}src/capture/capture-writer.js';
+    const writer = CaptureWriter.open('${path}');
     writer.write(new Uint8Array(60), 0, 60);
     setTimeout(() => {}, 1500);
   `);
@@ -152,7 +152,7 @@ files('a recording does not keep the process alive, and is written once a second
 files('a file that has something in it is not touched unless that is said', () => {
   const path = join(directory, 'mine.txt');
   writeFileSync(path, 'mine');
-  for (const attempt of [() => PcapWriter.open(path), () => checkWritable(path, false)]) {
+  for (const attempt of [() => CaptureWriter.open(path), () => checkWritable(path, false)]) {
     const error = refusal(attempt);
     assert.is(error.code, 'BAD_OPTION');
     assert.is(error.message, `Cannot write ${path}: it exists and has 4 bytes`);
@@ -161,12 +161,12 @@ files('a file that has something in it is not touched unless that is said', () =
   }
   checkWritable(path, true);
   assert.is(readFileSync(path, 'utf8'), 'mine');
-  PcapWriter.open(path, { overwrite: true }).close();
+  CaptureWriter.open(path, { overwrite: true, format: 'pcap' }).close();
   assert.is(statSync(path).size, 24);
   const empty = join(directory, 'empty');
   writeFileSync(empty, '');
   checkWritable(empty, false);
-  PcapWriter.open(empty).close();
+  CaptureWriter.open(empty).close();
 });
 
 files('a file that is being read is not written over, whatever its path', () => {
@@ -176,7 +176,7 @@ files('a file that is being read is not written over, whatever its path', () => 
   symlinkSync(path, link);
   linkSync(path, other);
   for (const name of [path, link, other]) {
-    const error = refusal(() => PcapWriter.open(name, { overwrite: true, reading: [fileKey(path)!] }));
+    const error = refusal(() => CaptureWriter.open(name, { overwrite: true, reading: [fileKey(path)!] }));
     assert.is(error.code, 'BAD_OPTION');
     assert.match(error.message, 'it is the file that is being read');
   }
@@ -194,7 +194,7 @@ files('no folder, a directory, a socket: said with the path', async () => {
     [folder, 'directory'],
     [socket, 'it is a socket'],
   ] as const) {
-    const error = refusal(() => PcapWriter.open(path));
+    const error = refusal(() => CaptureWriter.open(path));
     assert.is(error.code, 'BAD_OPTION');
     assert.match(error.message, `Cannot write ${path}`);
     assert.match(error.message, says);
@@ -208,7 +208,7 @@ const enospc = (): Error =>
   Object.assign(new Error('ENOSPC: no space left'), { code: 'ENOSPC', errno: -28, syscall: 'write' });
 
 /** A disk with so many bytes left: writes what fits, then fails. */
-function smallDisk(bytes: number): NonNullable<PcapWriterOptions['writeSync']> {
+function smallDisk(bytes: number): NonNullable<CaptureWriterOptions['writeSync']> {
   let left = bytes;
   return (fd, buffer, offset, length) => {
     const fits = Math.min(left, length);
@@ -225,7 +225,7 @@ for (const left of [24 + 3 * 76, 24 + 3 * 76 + 1, 24 + 3 * 76 + 50, 24 + 4 * 76 
       const path = join(directory, `full-${left}.pcap`);
       const told: NicError[] = [];
       const clock = new ManualClock();
-      const writer = PcapWriter.open(path, {
+      const writer = CaptureWriter.open(path, {
         clock,
         writeSync: smallDisk(left),
         onError: (error) => told.push(error),
@@ -256,7 +256,7 @@ for (const left of [24 + 3 * 76, 24 + 3 * 76 + 1, 24 + 3 * 76 + 50, 24 + 4 * 76 
 files('a disk without room for the header is an error of opening', () => {
   const told: NicError[] = [];
   const options = { onError: (error: NicError) => told.push(error), clock: new ManualClock() };
-  const error = refusal(() => PcapWriter.open('/dev/full', options));
+  const error = refusal(() => CaptureWriter.open('/dev/full', options));
   assert.is(error.code, 'SYSCALL');
   assert.match(error.message, /^\/dev\/full: .*ENOSPC/);
   assert.equal(told, []);
@@ -266,8 +266,8 @@ files('a real disk that is full', () => {
   // A namespace of its own, so that nothing stays mounted.
   const script = `
     import { statSync } from 'node:fs';
-    import { PcapWriter } from '${DIST}src/capture/pcap-writer.js';
-    const writer = PcapWriter.open('${directory}/disk/full.pcap', { onError: (error) => console.log(error.message) });
+    import { CaptureWriter } from '${DIST}src/capture/capture-writer.js';
+    const writer = CaptureWriter.open('${directory}/disk/full.pcap', { onError: (error) => console.log(error.message) });
     for (let i = 0; i < 2000; i++) writer.write(new Uint8Array(100), 0, 100);
     writer.close();
     const { written, failed } = writer.counters;
@@ -337,7 +337,7 @@ class Reader {
 pipes('a reader that was there first gets the header at once and each frame at the next turn', async () => {
   const path = makePipe('first');
   const reader = new Reader(path);
-  const writer = PcapWriter.open(path, { clock: new ManualClock() });
+  const writer = CaptureWriter.open(path, { clock: new ManualClock(), format: 'pcap' });
   assert.is(reader.take(), 24);
   write(writer, someFrame(60));
   write(writer, someFrame(60));
@@ -353,7 +353,7 @@ pipes('a reader that was there first gets the header at once and each frame at t
 pipes('without a reader nothing waits, and all is counted; who comes gets what follows', async () => {
   const path = makePipe('later');
   const clock = new ManualClock();
-  const writer = PcapWriter.open(path, { clock });
+  const writer = CaptureWriter.open(path, { clock, format: 'pcap' });
   for (let i = 0; i < 1000; i++) write(writer, someFrame(1500));
   clock.advanceNs(1e9);
   assert.equal(writer.counters, { ...NOTHING, unread: 1000 });
@@ -376,7 +376,7 @@ pipes('a slow reader gets whole frames; what does not fit is counted', async () 
   const path = makePipe('slow');
   const reader = new Reader(path);
   const clock = new ManualClock();
-  const writer = PcapWriter.open(path, { clock });
+  const writer = CaptureWriter.open(path, { clock, format: 'pcap' });
   const sent = 2000;
   for (let i = 0; i < sent; i++) {
     write(writer, someFrame(900 + (i % 7), i));
@@ -405,7 +405,7 @@ pipes('a slow reader gets whole frames; what does not fit is counted', async () 
 pipes('a reader that leaves takes nobody with it; the next one gets a header of its own', async () => {
   const path = makePipe('leaves');
   const clock = new ManualClock();
-  const writer = PcapWriter.open(path, { clock });
+  const writer = CaptureWriter.open(path, { clock, format: 'pcap' });
   const first = new Reader(path);
   clock.advanceNs(20e6);
   for (let i = 0; i < 200; i++) write(writer, someFrame(1000));
@@ -434,7 +434,7 @@ pipes('drain waits for a slow reader, but not for ever', async () => {
   const path = makePipe('drain');
   const reader = new Reader(path);
   const clock = new ManualClock();
-  const writer = PcapWriter.open(path, { clock });
+  const writer = CaptureWriter.open(path, { clock, format: 'pcap' });
   for (let i = 0; i < 300; i++) write(writer, someFrame(1000));
   const taking = setInterval(() => {
     reader.take();
@@ -465,7 +465,7 @@ pipes('a pipe that is gone ends the recording', () => {
   const path = makePipe('gone');
   const clock = new ManualClock();
   const told: NicError[] = [];
-  const writer = PcapWriter.open(path, { clock, onError: (error) => told.push(error) });
+  const writer = CaptureWriter.open(path, { clock, onError: (error) => told.push(error) });
   rmSync(path);
   clock.advanceNs(1e9);
   assert.is(told.length, 1);

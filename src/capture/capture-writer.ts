@@ -1,6 +1,6 @@
 /**
- * Writes captures in the classic pcap format (draft-ietf-opsawg-pcap) with nanoseconds: to a file, or to a pipe that
- * somebody reads while it is written.
+ * Writes captures: pcapng, or the classic pcap where the file's name ends in `.pcap`, both with nanoseconds; to a file, or
+ * to a pipe that somebody reads while it is written.
  *
  * Recording must not disturb what is recorded: `write` never throws and never waits. A frame that cannot be recorded is
  * counted by its reason (`counters`).
@@ -15,20 +15,20 @@
 import { closeSync, constants, ftruncateSync, openSync, writeSync } from 'node:fs';
 import { type Clock, every, systemClock } from '../clock.js';
 import type { NicError } from '../errors.js';
-import { get32, MAX_FRAME_BYTES } from './byte-window.js';
+import { MAX_FRAME_BYTES } from './byte-window.js';
 import { fileError } from './files.js';
 import { LINKTYPE_ETHERNET } from './link-types.js';
 import { type OutputOptions, openForWriting } from './output-file.js';
-import {
-  FILE_HEADER_BYTES,
-  MAGIC_NS,
-  RECORD_HEADER_BYTES,
-  VERSION_MAJOR,
-  VERSION_MINOR,
-} from './pcap-format.js';
+import { pcapRecords } from './pcap-records.js';
+import { pcapngRecords, type SectionDescription } from './pcapng-records.js';
+import type { CaptureInterface, InterfaceStatistics, RecordFormat } from './record-format.js';
 
 /** Room for the longest frame and more; for a pipe, what may wait for a slow reader. */
 const BUFFER_BYTES = 2 * MAX_FRAME_BYTES;
+/** A frame up to this is copied byte by byte: a view of it would cost more. */
+const SHORT_BYTES = 128;
+/** So much more than the frame is copied from a view that begins with it; no view has to be made then. */
+const SPARE_BYTES = 4096;
 /** How often buffered frames are written to a file. */
 const FILE_PERIOD_MS = 1000;
 /** How often a pipe is looked at: has a reader come, does it take more? */
@@ -36,13 +36,25 @@ const PIPE_PERIOD_MS = 20;
 /** How long `drain` looks at a pipe again. */
 const DRAIN_STEP_MS = 5;
 
-export interface PcapWriterOptions extends OutputOptions {
+export interface CaptureWriterOptions extends OutputOptions {
   /** Told once when the recording has to end: the disk is full, or the like. Also in `error`. */
   readonly onError?: (error: NicError) => void;
   /** Stamps frames and calls back to write what is buffered. Default: the machine's. */
   readonly clock?: Clock;
+  /** Default: pcap where the name ends in `.pcap`, pcapng elsewhere. */
+  readonly format?: 'pcap' | 'pcapng';
   /** Link type of the frames; Ethernet by default. */
   readonly linkType?: number;
+  /** pcapng: where frames come from; `write` names them by their place in this list. Default: one without a name. */
+  readonly interfaces?: readonly CaptureInterface[];
+  /** pcapng: what is said of the whole file. */
+  readonly section?: SectionDescription;
+  /** Most bytes kept of a frame; its length on the wire is kept, too. Default: all. */
+  readonly snapBytes?: number;
+  /** pcapng: what each interface has counted, asked when the file is closed, and written as its end. */
+  readonly statistics?: () => readonly InterfaceStatistics[];
+  /** Told when the reader of a pipe has gone. Another may come. */
+  readonly onReaderLeft?: () => void;
   /** In place of `fs.writeSync`, for tests. */
   readonly writeSync?: (fd: number, bytes: Uint8Array, offsetBytes: number, lengthBytes: number) => number;
 }
@@ -61,17 +73,19 @@ export interface RecordCounters {
 
 /**
  * @example
- * const writer = PcapWriter.open('trace.pcap');
+ * const writer = CaptureWriter.open('trace.pcap');
  * writer.write(pool.bytes(packet), 0, lengthBytes); // stamped with the time of the call
  * writer.close();
  */
-export class PcapWriter {
+export class CaptureWriter {
   readonly path: string;
   /** A pipe, or a device: somebody may read while we write. */
   readonly #live: boolean;
-  readonly #options: PcapWriterOptions;
+  readonly #options: CaptureWriterOptions;
   readonly #clock: Clock;
-  readonly #write: NonNullable<PcapWriterOptions['writeSync']>;
+  readonly #format: RecordFormat;
+  readonly #snapBytes: number;
+  readonly #write: NonNullable<CaptureWriterOptions['writeSync']>;
   readonly #stopTimer: () => void;
   /** Wall-clock time when `clock.nowNs()` is 0, in two parts that are exact; the nanoseconds may be negative. */
   readonly #epochSeconds: number;
@@ -97,11 +111,13 @@ export class PcapWriter {
   #wholeBytes = 0;
   #flushPlanned = false;
 
-  private constructor(path: string, fd: number, live: boolean, options: PcapWriterOptions) {
+  private constructor(path: string, fd: number, live: boolean, options: CaptureWriterOptions) {
     this.path = path;
     this.#fd = fd;
     this.#live = live;
     this.#options = options;
+    this.#format = formatOf(path, options);
+    this.#snapBytes = Math.min(options.snapBytes ?? MAX_FRAME_BYTES, MAX_FRAME_BYTES);
     this.#write = options.writeSync ?? writeSync;
     this.#clock = options.clock ?? systemClock;
     // From here on the monotonic clock counts: the wall clock may be set while we record.
@@ -122,9 +138,9 @@ export class PcapWriter {
    * @throws NicError `BAD_OPTION` where the path cannot be written to, has something in it, or is being read;
    *   `NO_PERMISSION`; `SYSCALL`
    */
-  static open(path: string, options: PcapWriterOptions = {}): PcapWriter {
+  static open(path: string, options: CaptureWriterOptions = {}): CaptureWriter {
     const { fd, live } = openForWriting(path, options);
-    const writer = new PcapWriter(path, fd, live, options);
+    const writer = new CaptureWriter(path, fd, live, options);
     writer.#opened = true;
     if (writer.error === undefined) return writer;
     writer.close();
@@ -140,15 +156,30 @@ export class PcapWriter {
     return { ...this.#counters };
   }
 
-  /** Records a frame that is now on the wire. The memory may be used again at once. */
-  write(bytes: Uint8Array, offsetBytes: number, lengthBytes: number): void {
-    const ns = this.#epochNanoseconds + this.#clock.nowNs();
+  /**
+   * Records a frame that is now on the wire. The memory may be used again at once.
+   * @param interfaceId its place in the option `interfaces`
+   * @param nowNs the clock's time; given where it has been asked already
+   */
+  write(
+    bytes: Uint8Array,
+    offsetBytes: number,
+    lengthBytes: number,
+    interfaceId = 0,
+    nowNs = this.#clock.nowNs(),
+  ): void {
+    const ns = this.#epochNanoseconds + nowNs;
     const seconds = Math.floor(ns / 1e9);
-    this.writeRecord(bytes, offsetBytes, lengthBytes, {
-      seconds: this.#epochSeconds + seconds,
-      nanoseconds: Math.floor(ns - seconds * 1e9),
-      originalBytes: lengthBytes,
-    });
+    const nanoseconds = Math.floor(ns - seconds * 1e9);
+    this.#put(
+      bytes,
+      offsetBytes,
+      lengthBytes,
+      lengthBytes,
+      this.#epochSeconds + seconds,
+      nanoseconds,
+      interfaceId,
+    );
   }
 
   /**
@@ -159,26 +190,55 @@ export class PcapWriter {
     bytes: Uint8Array,
     offsetBytes: number,
     lengthBytes: number,
-    record: { readonly seconds: number; readonly nanoseconds: number; readonly originalBytes: number },
+    record: {
+      readonly seconds: number;
+      readonly nanoseconds: number;
+      readonly originalBytes: number;
+      readonly interfaceId?: number;
+    },
   ): void {
-    const keptBytes = Math.min(lengthBytes, MAX_FRAME_BYTES);
-    if (!this.#makeRoom(RECORD_HEADER_BYTES + keptBytes)) return;
+    const { seconds, nanoseconds, originalBytes, interfaceId = 0 } = record;
+    this.#put(bytes, offsetBytes, lengthBytes, originalBytes, seconds, nanoseconds, interfaceId);
+  }
+
+  #put(
+    bytes: Uint8Array,
+    offsetBytes: number,
+    lengthBytes: number,
+    originalBytes: number,
+    seconds: number,
+    nanoseconds: number,
+    interfaceId: number,
+  ): void {
+    const keptBytes = Math.min(lengthBytes, this.#snapBytes);
+    const recordBytes = this.#format.recordBytes(keptBytes);
+    if (!this.#makeRoom(recordBytes)) return;
     const buffer = this.#buffer;
     const at = this.#end;
-    buffer.writeUInt32LE(record.seconds >>> 0, at);
-    buffer.writeUInt32LE(record.nanoseconds, at + 4);
-    buffer.writeUInt32LE(keptBytes, at + 8);
-    buffer.writeUInt32LE(Math.max(record.originalBytes, lengthBytes), at + 12);
-    buffer.set(bytes.subarray(offsetBytes, offsetBytes + keptBytes), at + RECORD_HEADER_BYTES);
-    this.#end = at + RECORD_HEADER_BYTES + keptBytes;
+    const frameAt = at + this.#format.recordHeaderBytes;
+    if (keptBytes <= SHORT_BYTES) {
+      for (let i = 0; i < keptBytes; i++) buffer[frameAt + i] = bytes[offsetBytes + i]!;
+    } else if (
+      offsetBytes === 0 &&
+      bytes.length - keptBytes < SPARE_BYTES &&
+      frameAt + bytes.length <= BUFFER_BYTES
+    ) {
+      // What is copied too much is overwritten by the rest of the record and by the next one.
+      buffer.set(bytes, frameAt);
+    } else buffer.set(bytes.subarray(offsetBytes, offsetBytes + keptBytes), frameAt);
+    const wireBytes = Math.max(originalBytes, lengthBytes);
+    this.#format.frame(buffer, at, keptBytes, wireBytes, seconds, nanoseconds, interfaceId);
+    this.#end = at + recordBytes;
     this.#waiting++;
-    if (this.#live && !this.#flushPlanned) {
-      this.#flushPlanned = true;
-      setImmediate(() => {
-        this.#flushPlanned = false;
-        this.flush();
-      }).unref();
-    }
+    if (this.#live && !this.#flushPlanned) this.#planFlush();
+  }
+
+  #planFlush(): void {
+    this.#flushPlanned = true;
+    setImmediate(() => {
+      this.#flushPlanned = false;
+      this.flush();
+    }).unref();
   }
 
   /** Writes what is buffered, as much as is taken without waiting. */
@@ -207,6 +267,7 @@ export class PcapWriter {
   close(): void {
     if (this.#closed) return;
     this.flush();
+    this.#putEnd();
     this.#closed = true;
     this.#stopTimer();
     this.#counters.slow += this.#dropBuffer();
@@ -243,15 +304,22 @@ export class PcapWriter {
   }
 
   #putHeader(): void {
-    const buffer = this.#buffer;
-    buffer.fill(0, 0, FILE_HEADER_BYTES);
-    buffer.writeUInt32LE(MAGIC_NS, 0);
-    buffer.writeUInt16LE(VERSION_MAJOR, 4);
-    buffer.writeUInt16LE(VERSION_MINOR, 6);
-    buffer.writeUInt32LE(MAX_FRAME_BYTES, 16);
-    buffer.writeUInt32LE(this.#options.linkType ?? LINKTYPE_ETHERNET, 20);
-    this.#end = FILE_HEADER_BYTES;
+    const { header } = this.#format;
+    this.#buffer.set(header);
+    this.#end = header.length;
     this.#headerWaits = true;
+  }
+
+  /** Puts what the file ends with behind its frames. */
+  #putEnd(): void {
+    const ns = this.#epochNanoseconds + this.#clock.nowNs();
+    const seconds = Math.floor(ns / 1e9);
+    const statistics = this.#options.statistics?.() ?? [];
+    const end = this.#format.end(statistics, this.#epochSeconds + seconds, Math.floor(ns - seconds * 1e9));
+    if (this.#fd < 0 || this.#end + end.length > BUFFER_BYTES) return;
+    this.#buffer.set(end, this.#end);
+    this.#end += end.length;
+    this.flush();
   }
 
   /** So many bytes more have been written: counts the records that are whole now. */
@@ -259,14 +327,15 @@ export class PcapWriter {
     this.#start += sizeBytes;
     while (this.#boundary < this.#start) {
       const recordBytes = this.#headerWaits
-        ? FILE_HEADER_BYTES
-        : RECORD_HEADER_BYTES + get32(this.#buffer, this.#boundary + 8, true);
+        ? this.#format.header.length
+        : this.#format.sizeAt(this.#buffer, this.#boundary);
       if (this.#boundary + recordBytes > this.#start) return;
       this.#boundary += recordBytes;
       this.#wholeBytes += recordBytes;
       if (this.#headerWaits) {
         this.#headerWaits = false;
-      } else {
+      } else if (this.#waiting > 0) {
+        // Behind the frames stands what the file ends with.
         this.#waiting--;
         this.#counters.written++;
       }
@@ -292,6 +361,7 @@ export class PcapWriter {
   #readerLeft(): void {
     this.#counters.unread += this.#dropBuffer();
     this.#closeFile();
+    this.#options.onReaderLeft?.();
   }
 
   #lookForReader(): void {
@@ -334,4 +404,14 @@ export class PcapWriter {
         this.#report(fileError(`${this.path}: what was recorded may not all be there`, error, this.path));
     }
   }
+}
+
+function formatOf(path: string, options: CaptureWriterOptions): RecordFormat {
+  const {
+    format = path.endsWith('.pcap') ? 'pcap' : 'pcapng',
+    linkType = LINKTYPE_ETHERNET,
+    snapBytes,
+  } = options;
+  if (format === 'pcap') return pcapRecords(options.interfaces?.[0]?.linkType ?? linkType, snapBytes);
+  return pcapngRecords(options.interfaces ?? [{ linkType }], options.section, snapBytes);
 }

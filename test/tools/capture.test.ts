@@ -1,0 +1,147 @@
+/** `barewire capture` on an emulated port that gets test traffic. */
+import { type ChildProcess, spawn } from 'node:child_process';
+import { existsSync, mkdtempSync, rmSync, statSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { suite } from 'uvu';
+import * as assert from 'uvu/assert';
+import { CaptureReader } from '../../src/capture/capture-reader.js';
+import { EmulatedPorts } from '../../tools/emulated-ports.js';
+import { PLAIN_ENV } from '../support/child.js';
+import { HANG_MS, until } from '../support/hang.js';
+import { readFrames } from '../support/read-frames.js';
+import { besidesOneCpu, CLI } from './run-cli.js';
+
+interface Rig {
+  readonly folder: string;
+  readonly ports: EmulatedPorts;
+}
+
+const capture = suite<Rig>('capture on an emulated port');
+
+capture.before(async (rig) => {
+  const folder = mkdtempSync(join(tmpdir(), 'bw-capture-'));
+  const args = ['--ports', '1', '--rate', '2000', '--socket', join(folder, 'p.sock')];
+  Object.assign(rig, { folder, ports: await EmulatedPorts.start(args) });
+  rig.ports.resume();
+});
+
+capture.after(async ({ ports, folder }) => {
+  await ports.close();
+  rmSync(folder, { recursive: true, force: true });
+});
+
+interface Result {
+  readonly status: number | null;
+  readonly stdout: Buffer;
+  readonly stderr: string;
+}
+
+function start({ ports }: Rig, ...args: string[]): { child: ChildProcess; ended: Promise<Result> } {
+  const child = spawn(process.execPath, [CLI, 'capture', ports.addresses[0]!, ...args], {
+    env: PLAIN_ENV,
+    stdio: ['ignore', 'pipe', 'pipe'],
+    timeout: HANG_MS,
+    killSignal: 'SIGKILL',
+  });
+  const stdout: Buffer[] = [];
+  let stderr = '';
+  child.stdout.on('data', (piece: Buffer) => stdout.push(piece));
+  child.stderr.setEncoding('utf8').on('data', (text: string) => {
+    stderr += text;
+  });
+  const ended = new Promise<Result>((resolve) => {
+    child.on('close', (status) =>
+      resolve({ status, stdout: Buffer.concat(stdout), stderr: besidesOneCpu(stderr) }),
+    );
+  });
+  return { child, ended };
+}
+
+const run = (rig: Rig, ...args: string[]): Promise<Result> => start(rig, ...args).ended;
+
+capture('-c: lines as tcpdump prints them, and what became of all frames', async (rig) => {
+  const { status, stdout, stderr } = await run(rig, '-c', '5');
+  assert.is(status, 0, stderr);
+  const lines = stdout.toString().split('\n').slice(0, -1);
+  assert.is(lines.length, 5);
+  for (const line of lines)
+    assert.match(
+      line,
+      /^[0-9]{2}:[0-9]{2}:[0-9]{2}\.[0-9]{6} IP 198\.18\.0\.1\.[0-9]+ > 198\.19\.0\.1\.9: UDP/,
+    );
+  assert.match(stderr, /^captured 5 of [0-9]+ frames; lost by the port 0, damaged 0, not printed 0\n$/);
+});
+
+capture('-w: frames that the filter takes, cut, in time order', async (rig) => {
+  for (const name of ['a.pcapng', 'a.pcap']) {
+    const path = join(rig.folder, name);
+    const { status, stderr } = await run(rig, '-w', path, '-c', '50', '-s', '40', '--filter', 'udp port 9');
+    assert.is(status, 0, stderr);
+    assert.match(stderr, /captured 50 of/);
+    const frames = await readFrames(path);
+    assert.is(frames.length, 50);
+    assert.is((await CaptureReader.open(path)).format, name.slice(2));
+    for (const [i, { bytes, originalBytes, timeNs }] of frames.entries()) {
+      assert.equal([bytes.length, originalBytes], [40, 60]);
+      assert.ok(i === 0 || timeNs >= frames[i - 1]!.timeNs, 'in time order');
+      assert.ok(Math.abs(Number(timeNs / 1_000_000n) - Date.now()) < 3_600_000, 'times are of today');
+    }
+  }
+});
+
+capture('a signal: a complete file, exit 0', async (rig) => {
+  const path = join(rig.folder, 'signal.pcapng');
+  const { child, ended } = start(rig, '-w', path);
+  await until(() => existsSync(path) && statSync(path).size > 2000, 'frames are in the file');
+  child.kill('SIGHUP');
+  const { status, stderr } = await ended;
+  assert.is(status, 0, stderr);
+  assert.ok((await readFrames(path)).length > 10);
+});
+
+capture('-w -: to a pipe while it runs; its reader leaves: exit 0', async (rig) => {
+  const path = join(rig.folder, 'piped');
+  const script = '{ "$0" "$1" capture "$2" -w -; echo "exit $?" >&2; } | head -c 2000 > "$3"';
+  const child = spawn('sh', ['-c', script, process.execPath, CLI, rig.ports.addresses[0]!, path], {
+    env: PLAIN_ENV,
+    stdio: ['ignore', 'ignore', 'pipe'],
+    timeout: HANG_MS,
+    killSignal: 'SIGKILL',
+  });
+  let stderr = '';
+  for await (const text of child.stderr.setEncoding('utf8')) stderr += text;
+  assert.match(stderr, /exit 0\n$/);
+  const frames: number[] = [];
+  // The pipe was cut in the middle of a frame.
+  const reader = await CaptureReader.open(path);
+  do {
+    while (reader.next()) frames.push(reader.frame.lengthBytes);
+  } while (await reader.fill());
+  await reader.close();
+  assert.match(reader.damage?.message ?? '', /ends inside a block/);
+  assert.ok(frames.length > 10 && frames.every((length) => length === 60));
+});
+
+capture('used wrongly: nothing is touched', async (rig) => {
+  const path = join(rig.folder, 'mine');
+  writeFileSync(path, 'mine');
+  for (const [args, says] of [
+    [['-w', path], /it exists and has 4 bytes/],
+    [['--filter', 'udp prot 53'], /wrong at character 5/],
+    [['-s', '0'], /from 1 to 262144/],
+  ] as const) {
+    const { status, stderr } = await run(rig, ...args);
+    assert.is(status, 2);
+    assert.match(stderr, says);
+  }
+  assert.is(statSync(path).size, 4);
+});
+
+capture('a disk that is full: one error that names the file', async (rig) => {
+  const { status, stderr } = await run(rig, '-w', '/dev/full', '--duration', '5s');
+  assert.is(status, 1);
+  assert.match(stderr, /\/dev\/full.*ENOSPC/);
+});
+
+capture.run();

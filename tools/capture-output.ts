@@ -1,0 +1,61 @@
+/** Where a command writes a capture to: the options that commands share, and standard output as a file. */
+import { fstatSync } from 'node:fs';
+import { CaptureWriter, type CaptureWriterOptions } from '../src/capture/capture-writer.js';
+import { fileKey } from '../src/capture/file-key.js';
+import { checkWritable } from '../src/capture/output-file.js';
+import type { CaptureInterface } from '../src/capture/record-format.js';
+import type { NetDevice } from '../src/driver/device.js';
+import { NicError } from '../src/errors.js';
+
+/** Standard output as a file of its own: opened anew, it can be written without waiting for its reader. */
+const STDOUT_PATH = '/dev/stdout';
+export const TIMES_COMMENT =
+  'Times are those of the poll that found a frame; frames found together have one time.';
+
+export interface OutputOptions {
+  readonly force?: boolean | undefined;
+  readonly format?: 'pcap' | 'pcapng' | undefined;
+}
+
+/** What would keep a capture from this file, before anything is begun. @throws NicError `BAD_OPTION` */
+export function checkOutput(file: string, { force = false }: OutputOptions): void {
+  if (file !== '-') checkWritable(file, force);
+  else if (process.stdout.isTTY) {
+    throw new NicError('BAD_OPTION', 'A capture cannot be written to a terminal', {
+      hint: 'Pipe it (-w - | tshark -r -), or give the name of a file.',
+    });
+  }
+}
+
+/** Opens a file, or with `-` standard output. @throws NicError as `CaptureWriter.open` */
+export function openOutput(
+  file: string,
+  { force = false, format }: OutputOptions,
+  options: CaptureWriterOptions,
+): CaptureWriter {
+  // Of `>> file` the shell has made an end that is not ours to cut; it is refused as any file with something in it.
+  const path = file === '-' ? STDOUT_PATH : file;
+  return CaptureWriter.open(path, {
+    ...options,
+    overwrite: force || (file === '-' && !fstatSync(1).isFile()),
+    ...(format === undefined ? {} : { format }),
+  });
+}
+
+/** Refuses to write where a command reads. @throws NicError `BAD_OPTION` */
+export function keysOf(files: readonly string[]): string[] {
+  return files.flatMap((file) => fileKey(file) ?? []);
+}
+
+/** What a capture says of the port that frames come from. */
+export function interfaceOf(device: NetDevice, filter?: string): CaptureInterface {
+  const { speedMbps } = device.linkState();
+  return {
+    name: device.address,
+    description: `${device.model}, driver ${device.driver}`,
+    hardware: device.model,
+    mac: device.mac,
+    ...(speedMbps === 0 ? {} : { speedBitsPerSecond: speedMbps * 1e6 }),
+    ...(filter === undefined ? {} : { filter }),
+  };
+}

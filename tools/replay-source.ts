@@ -1,0 +1,197 @@
+/**
+ * What `barewire replay` is to send, read ahead: frames of a capture, chosen, changed, copied into buffers of the pool, each
+ * with the time at which it is due. What is left out is counted by its reason.
+ */
+import { CaptureReader } from '../src/capture/capture-reader.js';
+import type { FrameFilter } from '../src/capture/filter/index.js';
+import type { FrameView } from '../src/capture/frame-decoder.js';
+import { LINKTYPE_ETHERNET } from '../src/capture/link-types.js';
+import { type RewriteOptions, Rewriter } from '../src/capture/rewrite.js';
+import type { NicError } from '../src/errors.js';
+import type { PacketPool } from '../src/hugepage/packet-pool.js';
+import { MIN_FRAME_BYTES } from '../src/packet/protocols.js';
+
+/** Frames that wait in buffers. Behind them up to 512 KiB of the file wait in the reader. */
+const AHEAD = 1024;
+const ETHERNET_BYTES = 14;
+
+export interface SourceOptions extends RewriteOptions {
+  readonly loops: number;
+  /** When frames leave: as captured (times `speed`), at a rate, or at once. */
+  readonly pace: { readonly speed: number } | { readonly framesPerSecond: number } | 'burst';
+  /** Part of the capture, in seconds from its first frame. */
+  readonly fromS: number;
+  readonly toS: number;
+  readonly filter: FrameFilter | undefined;
+  /** Which port a frame leaves by: 0 or 1. */
+  readonly portOf: (frame: FrameView) => number;
+  /** Longest frame that the ports send, without FCS. */
+  readonly maxFrameBytes: number;
+}
+
+export class ReplaySource {
+  /** Why frames were left out. */
+  readonly leftOut = { filtered: 0, outside: 0, cut: 0, tooShort: 0, tooLong: 0, notEthernet: 0 };
+  /** What is wrong with the file. */
+  damage: NicError | undefined;
+  /** Frames of the capture so far, all rounds. */
+  frames = 0;
+  readonly packets = new Uint32Array(AHEAD);
+  readonly ports = new Uint8Array(AHEAD);
+  readonly dueNs = new Float64Array(AHEAD);
+  readonly #path: string;
+  readonly #pool: PacketPool;
+  readonly #options: SourceOptions;
+  readonly #rewriter: Rewriter;
+  readonly #one = new Uint32Array(1);
+  #reader: CaptureReader;
+  /** Frames that were taken from the front, and put behind the last; both count on. */
+  #taken = 0;
+  #put = 0;
+  #filling = false;
+  #ended = false;
+  #closed = false;
+  #rounds = 0;
+  #framesBefore = 0;
+  /** The capture's first second: times are counted from there, to be exact. */
+  #zeroSeconds = Number.NaN;
+  #zeroNs = 0;
+  /** Time of this round's first frame, of the last frame, both from the start of all. */
+  #roundNs = 0;
+  #lastNs = 0;
+  #putBefore = 0;
+
+  constructor(reader: CaptureReader, pool: PacketPool, options: SourceOptions) {
+    this.#reader = reader;
+    this.#path = reader.name;
+    this.#pool = pool;
+    this.#options = options;
+    this.#rewriter = new Rewriter(options);
+  }
+
+  /** Frames that are ready. */
+  get ready(): number {
+    return this.#put - this.#taken;
+  }
+
+  /** All has been read and taken. */
+  get done(): boolean {
+    return this.#ended && this.ready === 0;
+  }
+
+  /** As much is ready as can be: sending may begin. */
+  get primed(): boolean {
+    return this.#ended || this.ready === AHEAD || (this.ready > 0 && this.#pool.available === 0);
+  }
+
+  /** Place of the i-th ready frame in `packets`, `ports` and `dueNs`. */
+  at(i: number): number {
+    return (this.#taken + i) % AHEAD;
+  }
+
+  /** The first so many have been sent: their buffers belong to the ring. */
+  take(count: number): void {
+    this.#taken += count;
+  }
+
+  /** Reads ahead as far as there is room and data in memory; what must be waited for comes by itself. */
+  load(): void {
+    if (this.#filling || this.#ended || this.#closed) return;
+    while (this.ready < AHEAD && this.#pool.available > 0) {
+      if (!this.#reader.next()) {
+        this.#fill();
+        return;
+      }
+      this.frames++;
+      this.#consider(this.#reader.frame);
+    }
+  }
+
+  #consider(frame: FrameView): void {
+    const { leftOut } = this;
+    const { lengthBytes, originalBytes, offsetBytes, bytes } = frame;
+    const { filter, fromS, toS, maxFrameBytes } = this.#options;
+    const timeNs = this.#timeOf(frame);
+    if (timeNs < fromS * 1e9 || timeNs >= toS * 1e9) leftOut.outside++;
+    else if (frame.linkType !== LINKTYPE_ETHERNET) leftOut.notEthernet++;
+    else if (filter !== undefined && !filter(bytes, offsetBytes, lengthBytes, originalBytes))
+      leftOut.filtered++;
+    else if (originalBytes > lengthBytes) leftOut.cut++;
+    else if (lengthBytes < ETHERNET_BYTES) leftOut.tooShort++;
+    else if (lengthBytes > maxFrameBytes) leftOut.tooLong++;
+    else this.#add(frame, timeNs - fromS * 1e9);
+  }
+
+  #timeOf({ seconds, nanoseconds }: FrameView): number {
+    if (Number.isNaN(this.#zeroSeconds)) {
+      this.#zeroSeconds = seconds;
+      this.#zeroNs = nanoseconds;
+    }
+    return (seconds - this.#zeroSeconds) * 1e9 + nanoseconds - this.#zeroNs;
+  }
+
+  #add(frame: FrameView, timeNs: number): void {
+    const pool = this.#pool;
+    pool.allocate(this.#one, 1);
+    const packet = this.#one[0]!;
+    const start = packet << pool.bufferShift;
+    const sizeBytes = Math.max(frame.lengthBytes, MIN_FRAME_BYTES);
+    const { bytes, offsetBytes, lengthBytes } = frame;
+    pool.frames.set(bytes.subarray(offsetBytes, offsetBytes + lengthBytes), start);
+    pool.frames.fill(0, start + lengthBytes, start + sizeBytes);
+    pool.lengths[packet] = sizeBytes;
+    this.#rewriter.rewrite(pool.frames, start, lengthBytes);
+    const slot = this.#put % AHEAD;
+    this.packets[slot] = packet;
+    this.ports[slot] = this.#options.portOf(frame);
+    this.dueNs[slot] = this.#due(timeNs);
+    this.#put++;
+  }
+
+  #due(timeNs: number): number {
+    const { pace } = this.#options;
+    if (pace === 'burst') return 0;
+    if ('framesPerSecond' in pace) return (this.#put * 1e9) / pace.framesPerSecond;
+    // A time before the one of the frame before it: captures of several ports have such. The order stays.
+    this.#lastNs = Math.max(this.#lastNs, this.#roundNs + timeNs / pace.speed);
+    return this.#lastNs;
+  }
+
+  #fill(): void {
+    this.#filling = true;
+    void this.#reader.fill().then(async (more) => {
+      if (!more) await this.#endRound();
+      this.#filling = false;
+    });
+  }
+
+  async #endRound(): Promise<void> {
+    this.damage ??= this.#reader.damage;
+    this.#rounds++;
+    const empty = this.frames === this.#framesBefore || this.#put === this.#putBefore;
+    if (this.#rounds >= this.#options.loops || empty || this.#closed) {
+      this.#ended = true;
+      return;
+    }
+    // The next round follows after a gap of this one's mean length.
+    const gapNs = (this.#lastNs - this.#roundNs) / Math.max(this.#put - this.#putBefore - 1, 1);
+    this.#roundNs = this.#lastNs + gapNs;
+    this.#framesBefore = this.frames;
+    this.#putBefore = this.#put;
+    this.#zeroSeconds = Number.NaN;
+    try {
+      await this.#reader.close();
+      this.#reader = await CaptureReader.open(this.#path);
+    } catch (error) {
+      this.damage ??= error as NicError;
+      this.#ended = true;
+    }
+  }
+
+  /** Ends reading, and gives back the buffers of frames that were not sent. */
+  async close(): Promise<void> {
+    this.#closed = true;
+    for (; this.ready > 0; this.#taken++) this.#pool.release(this.packets, 1, this.at(0));
+    await this.#reader.close();
+  }
+}
