@@ -140,3 +140,11 @@ export class ManualClock implements Clock {
     return first;
   }
 }
+
+/** `13:05:07`: what a local clock shows at a wall time in milliseconds since 1970. */
+export function timeOfDay(wallMs: number): string {
+  const date = new Date(wallMs);
+  return [date.getHours(), date.getMinutes(), date.getSeconds()]
+    .map((part) => String(part).padStart(2, '0'))
+    .join(':');
+}

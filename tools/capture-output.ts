@@ -1,9 +1,8 @@
 /** Where a command writes a capture to: the options that commands share, and standard output as a file. */
 import { fstatSync } from 'node:fs';
+import type { CaptureInterface } from '../src/capture/capture-interface.js';
 import { CaptureWriter, type CaptureWriterOptions } from '../src/capture/capture-writer.js';
-import { fileKey } from '../src/capture/file-key.js';
 import { checkWritable } from '../src/capture/output-file.js';
-import type { CaptureInterface } from '../src/capture/record-format.js';
 import type { NetDevice } from '../src/driver/device.js';
 import { NicError } from '../src/errors.js';
 
@@ -40,11 +39,6 @@ export function openOutput(
     overwrite: force || (file === '-' && !fstatSync(1).isFile()),
     ...(format === undefined ? {} : { format }),
   });
-}
-
-/** Refuses to write where a command reads. @throws NicError `BAD_OPTION` */
-export function keysOf(files: readonly string[]): string[] {
-  return files.flatMap((file) => fileKey(file) ?? []);
 }
 
 /** What a capture says of the port that frames come from. */

@@ -9,11 +9,10 @@ import { LINKTYPE_ETHERNET } from '../src/capture/link-types.js';
 import { type RewriteOptions, Rewriter } from '../src/capture/rewrite.js';
 import type { NicError } from '../src/errors.js';
 import type { PacketPool } from '../src/hugepage/packet-pool.js';
-import { MIN_FRAME_BYTES } from '../src/packet/protocols.js';
+import { ETHERNET_BYTES, MIN_FRAME_BYTES } from '../src/packet/protocols.js';
 
 /** Frames that wait in buffers. Behind them up to 512 KiB of the file wait in the reader. */
 const AHEAD = 1024;
-const ETHERNET_BYTES = 14;
 
 export interface SourceOptions extends RewriteOptions {
   readonly loops: number;

@@ -16,12 +16,13 @@ import { closeSync, constants, ftruncateSync, openSync, writeSync } from 'node:f
 import { type Clock, every, systemClock } from '../clock.js';
 import type { NicError } from '../errors.js';
 import { MAX_FRAME_BYTES } from './byte-window.js';
+import type { CaptureInterface, InterfaceStatistics } from './capture-interface.js';
 import { fileError } from './files.js';
 import { LINKTYPE_ETHERNET } from './link-types.js';
 import { type OutputOptions, openForWriting } from './output-file.js';
 import { pcapRecords } from './pcap-records.js';
 import { pcapngRecords, type SectionDescription } from './pcapng-records.js';
-import type { CaptureInterface, InterfaceStatistics, RecordFormat } from './record-format.js';
+import type { RecordFormat } from './record-format.js';
 
 /** Room for the longest frame and more; for a pipe, what may wait for a slow reader. */
 const BUFFER_BYTES = 2 * MAX_FRAME_BYTES;

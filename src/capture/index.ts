@@ -4,6 +4,7 @@
  * Needs no device and no other part of the library.
  */
 export { NicError } from '../errors.js';
+export type { CaptureInterface, InterfaceStatistics } from './capture-interface.js';
 export { type CapturedFrame, CaptureReader } from './capture-reader.js';
 export { CaptureWriter, type CaptureWriterOptions, type RecordCounters } from './capture-writer.js';
 export { type FileKey, fileKey } from './file-key.js';
@@ -11,4 +12,3 @@ export { compileFilter, type Filter, type FrameFilter, parseFilter } from './fil
 export type { FrameView } from './frame-decoder.js';
 export type { CaptureFormat } from './identify.js';
 export { LINKTYPE_ETHERNET, linkTypeName } from './link-types.js';
-export type { CaptureInterface, InterfaceStatistics } from './record-format.js';

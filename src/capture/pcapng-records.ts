@@ -4,6 +4,7 @@
  */
 import { release, type as systemName } from 'node:os';
 import { get32, MAX_FRAME_BYTES } from './byte-window.js';
+import type { CaptureInterface, InterfaceStatistics } from './capture-interface.js';
 import { LINKTYPE_ETHERNET } from './link-types.js';
 import {
   BYTE_ORDER_MAGIC,
@@ -12,7 +13,7 @@ import {
   INTERFACE_STATISTICS,
   SECTION_HEADER,
 } from './pcapng-format.js';
-import type { CaptureInterface, InterfaceStatistics, RecordFormat } from './record-format.js';
+import type { RecordBytes, RecordFormat } from './record-format.js';
 
 const OPTION_COMMENT = 1;
 const SECTION_HARDWARE = 2;
@@ -70,7 +71,7 @@ function blockBytes(keptBytes: number): number {
 }
 
 function putPacket(
-  into: Buffer,
+  into: RecordBytes,
   at: number,
   keptBytes: number,
   originalBytes: number,
@@ -92,7 +93,7 @@ function putPacket(
 }
 
 /** Nanoseconds since 1970 as two words, the upper one first: 64 bits by numbers of 53, in steps of 16. */
-function putTime(into: Buffer, at: number, seconds: number, nanoseconds: number): void {
+function putTime(into: RecordBytes, at: number, seconds: number, nanoseconds: number): void {
   const upper = Math.floor(seconds / 65_536) * 1e9;
   const lower = (seconds % 65_536) * 1e9 + nanoseconds + (upper % 65_536) * 65_536;
   into.writeUInt32LE((Math.floor(upper / 65_536) + Math.floor(lower / 2 ** 32)) >>> 0, at);

@@ -1,29 +1,9 @@
 /** How a format writes what a capture consists of: a header, records one after the other, and perhaps an end. */
+import type { InterfaceStatistics } from './capture-interface.js';
 
-/** What is known of an interface that frames are captured on. All but the link type is told in pcapng only. */
-export interface CaptureInterface {
-  readonly name?: string;
-  readonly description?: string;
-  readonly hardware?: string;
-  /** Six bytes. */
-  readonly mac?: Uint8Array;
-  readonly speedBitsPerSecond?: number;
-  /** The text of the filter that chose the frames. */
-  readonly filter?: string;
-  /** LINKTYPE_*; Ethernet by default. */
-  readonly linkType?: number;
-}
-
-/** What became of the frames of one interface. */
-export interface InterfaceStatistics {
-  /** Frames that arrived, lost ones included. */
-  readonly received?: number;
-  /** Lost by the hardware. */
-  readonly droppedByInterface?: number;
-  /** Lost on their way from the hardware into the file. */
-  readonly droppedBySystem?: number;
-  /** Frames that the filter took. */
-  readonly accepted?: number;
+/** Where records are written: what a `Buffer` of Node's offers, without its type, which not every project has. */
+export interface RecordBytes extends Uint8Array {
+  writeUInt32LE(value: number, at: number): number;
 }
 
 export interface RecordFormat {
@@ -36,7 +16,7 @@ export interface RecordFormat {
   recordBytes(keptBytes: number): number;
   /** Writes what surrounds a frame of `keptBytes`; the frame itself lies at `at + recordHeaderBytes`. */
   frame(
-    into: Buffer,
+    into: RecordBytes,
     at: number,
     keptBytes: number,
     originalBytes: number,

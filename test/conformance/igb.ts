@@ -21,33 +21,12 @@ const FCS_BYTES = 4;
 const BSIZEPACKET_MASK = 0x7f;
 const MAX_QUEUES = 8;
 
-/** Tells who watches it that it is gone, and answers all ones. */
-class WatchedVfio extends FakeVfio {
-  readonly listeners = new Set<(error: Error) => void>();
-
-  override onGone(listener?: (error: Error) => void): () => void {
-    if (listener === undefined) return () => {};
-    this.listeners.add(listener);
-    return () => this.listeners.delete(listener);
-  }
-
-  override close(): void {
-    this.listeners.clear();
-    super.close();
-  }
-
-  pullOut(error: Error): void {
-    this.goneAfterReads = 0;
-    for (const listener of this.listeners) listener(error);
-  }
-}
-
 class IgbHardware implements Hardware {
   readonly #model = new Fake82576();
   readonly #rx: (RxRingDevice | undefined)[] = [];
   readonly #tx: (TxRingDevice | undefined)[] = [];
   readonly #sent: Uint8Array[] = [];
-  #vfio: WatchedVfio | undefined;
+  #vfio: FakeVfio | undefined;
   /** Interrupts that are not masked, one bit a queue. */
   #unmasked = 0;
   #headroomBytes: number | undefined;
@@ -57,7 +36,7 @@ class IgbHardware implements Hardware {
   }
 
   open(options: OpenOptions): Promise<NetDevice> {
-    this.#vfio = new WatchedVfio(this.#model);
+    this.#vfio = new FakeVfio(this.#model);
     return openOn(this.#vfio, options);
   }
 
@@ -117,7 +96,8 @@ class IgbHardware implements Hardware {
   }
 
   pullOut(error: Error): void {
-    this.#vfio!.pullOut(error);
+    this.#vfio!.goneAfterReads = 0;
+    this.#vfio!.goneListeners.tell(error);
   }
 
   complaints(): string[] {

@@ -70,22 +70,6 @@ class Pluggable implements ServedDevice {
   }
 }
 
-/** Tells who watches it that it is gone. */
-class WatchedDevice extends LocalDevice {
-  readonly listeners = new Set<(error: Error) => void>();
-
-  override onGone(listener?: (error: Error) => void): () => void {
-    if (listener === undefined) return () => {};
-    this.listeners.add(listener);
-    return () => this.listeners.delete(listener);
-  }
-
-  override close(): void {
-    this.listeners.clear();
-    super.close();
-  }
-}
-
 class IxgbeHardware implements Hardware {
   readonly #model = new IxgbeModel({ name: 'nic', mac: MAC, mappable: false, strict: true });
   readonly #plug = new Pluggable(this.#model);
@@ -93,12 +77,12 @@ class IxgbeHardware implements Hardware {
   readonly #mapper = new LocalMapper([{ first: 1n << 32n, last: (1n << 39n) - 1n }]);
   readonly #wire = new Recorder();
   readonly #link: Connection = connect(this.#model, this.#wire);
-  #vfio: WatchedDevice | undefined;
+  #vfio: LocalDevice | undefined;
   #queuePairs = 1;
 
   open(options: OpenOptions): Promise<NetDevice> {
     this.#queuePairs = options?.queuePairs ?? 1;
-    this.#vfio = new WatchedDevice(this.#plug, 'local:nic', this.#mapper);
+    this.#vfio = new LocalDevice(this.#plug, 'local:nic', this.#mapper);
     return openOn(this.#vfio, options);
   }
 
@@ -138,7 +122,7 @@ class IxgbeHardware implements Hardware {
 
   pullOut(error: Error): void {
     this.#plug.gone = true;
-    for (const listener of this.#vfio!.listeners) listener(error);
+    this.#vfio!.goneListeners.tell(error);
   }
 
   complaints(): string[] {

@@ -131,8 +131,8 @@ export const faults: readonly Fault[] = [
   },
   {
     name: 'the device keeps bus mastering after close',
-    file: 'intel/intel-device.js',
-    find: "await attempt('bus master off', () => this.vfio.disableBusMaster());",
+    file: 'shut-down.js',
+    find: "await attempt('bus master off', () => vfio.disableBusMaster());",
     replace: '',
   },
   {

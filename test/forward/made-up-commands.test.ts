@@ -189,7 +189,7 @@ commands('fwd for some time: a table with a dash where the card has no counter',
   );
   assert.ok(header > 0, out.join('\n'));
   assert.match(out[header + 1]!, /^0 +0 +0 +0 +0 +- +0$/);
-  assert.match(out[header + 2]!, /^1 +0 +0 +0 +- +0$/);
+  assert.match(out[header + 2]!, /^1 +0 +0 +0 +0 +- +0$/);
   assertReleased(a, b);
 });
 

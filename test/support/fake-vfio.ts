@@ -4,6 +4,7 @@ import { NicError } from '../../src/errors.js';
 import { Region } from '../../src/vfio/region.js';
 import { type IrqInfo, PciIrq, PciRegion, type VfioDevice } from '../../src/vfio/types.js';
 import { FakeMapper } from './fake-mapper.js';
+import { GoneListeners } from './gone-listeners.js';
 
 /** Registers as the hardware has them: 32 bits at byte offsets. */
 export interface RegisterModel {
@@ -41,6 +42,7 @@ export class FakeVfio implements VfioDevice {
   readonly reads: number[] = [];
   readonly model: RegisterModel;
   eventfds: readonly number[] = [];
+  readonly goneListeners = new GoneListeners();
   busMaster = false;
   closed = false;
   /** All registers read all ones from the n-th read on, as of a device that was pulled out. */
@@ -131,14 +133,15 @@ export class FakeVfio implements VfioDevice {
     this.events.push({ what: 'bus master off' });
   }
 
-  onGone(): () => void {
-    return () => {};
+  onGone(listener: (error: Error) => void): () => void {
+    return this.goneListeners.add(listener);
   }
 
   close(): void {
     if (this.closed) return;
     this.closed = true;
     this.busMaster = false;
+    this.goneListeners.clear();
     for (const region of this.#regions.values()) region.revoke();
     this.events.push({ what: 'close' });
   }

@@ -15,11 +15,13 @@ import {
   type VfioDevice,
 } from '../../src/vfio/types.js';
 import type { DeviceHost, DmaWindow, ServedDevice } from '../../src/vfio/user/served-device.js';
+import { GoneListeners } from './gone-listeners.js';
 
 /** What the driver did through VFIO, in order: `reset`, `bus master on`, `map`, ... */
 export type LocalEvent = string;
 
 export class LocalDevice implements VfioDevice {
+  readonly goneListeners = new GoneListeners();
   readonly address: string;
   readonly backend = 'vfio-user' as const;
   canReset = true;
@@ -93,13 +95,14 @@ export class LocalDevice implements VfioDevice {
     this.#config.changeCommand(0, Command.BUS_MASTER);
   }
 
-  onGone(): () => void {
-    return () => {};
+  onGone(listener: (error: Error) => void): () => void {
+    return this.goneListeners.add(listener);
   }
 
   close(): void {
     if (this.#closed) return;
     this.#closed = true;
+    this.goneListeners.clear();
     this.events.push('close');
     this.#eventfds.clear();
     this.model.detach();

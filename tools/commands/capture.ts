@@ -1,8 +1,9 @@
 /** `barewire capture PORT`: shows frames that a port receives, or writes them to a file. */
 import { type Command, Option } from 'commander';
+import { MAX_FRAME_BYTES } from '../../src/capture/byte-window.js';
 import type { CaptureWriter } from '../../src/capture/capture-writer.js';
 import { compileFilter, type FrameFilter } from '../../src/capture/filter/index.js';
-import type { Clock } from '../../src/clock.js';
+import { type Clock, timeOfDay } from '../../src/clock.js';
 import type { NetDevice } from '../../src/driver/device.js';
 import { open } from '../../src/driver/registry.js';
 import { describeFrame } from '../../src/packet/describe.js';
@@ -25,7 +26,6 @@ export interface CaptureOptions {
   readonly mtu?: number;
 }
 
-const MAX_SNAP_BYTES = 262_144;
 const BATCH = 64;
 /** Text that may wait for a terminal or a pipe; lines that would make it more are not made, and counted. */
 const MAX_WAITING_TEXT = 1 << 20;
@@ -43,7 +43,7 @@ export function register(program: Command): void {
     .option('--force', 'replace a file that has something in it')
     .option('--filter <text>', "only these frames, in tcpdump's language: 'udp port 53'")
     .option('-c, --count <n>', 'stop after so many frames', positiveInteger)
-    .option('-s, --snap-length <bytes>', 'keep so much of each frame', integerBetween(1, MAX_SNAP_BYTES))
+    .option('-s, --snap-length <bytes>', 'keep so much of each frame', integerBetween(1, MAX_FRAME_BYTES))
     .option('--duration <time>', 'stop after this time: 10 (seconds), 250ms, 5m', durationMs)
     .option('--no-promiscuous', 'only frames that are addressed to the port')
     .option('--ring <n>', "receive descriptors (default: the driver's)", positiveInteger)
@@ -104,7 +104,7 @@ export class Capture implements Traffic {
     this.#filter = filter;
     this.#clock = clock;
     this.#count = options.count ?? Number.POSITIVE_INFINITY;
-    this.#snapBytes = options.snapLength ?? MAX_SNAP_BYTES;
+    this.#snapBytes = options.snapLength ?? MAX_FRAME_BYTES;
     this.#epochMs = clock.wallMs() - clock.nowNs() / 1e6;
     if (options.write === undefined) return;
     this.#writer = openOutput(options.write, options, {
@@ -196,8 +196,5 @@ export class Capture implements Traffic {
 /** `13:05:07.000123`, local time, as tcpdump prints it. */
 function timeOf(wallMs: number): string {
   const micros = Math.floor(wallMs * 1000);
-  const date = new Date(Math.floor(micros / 1000));
-  const part = (value: number): string => String(value).padStart(2, '0');
-  const clock = [date.getHours(), date.getMinutes(), date.getSeconds()].map(part).join(':');
-  return `${clock}.${String(micros % 1e6).padStart(6, '0')}`;
+  return `${timeOfDay(Math.floor(micros / 1000))}.${String(micros % 1e6).padStart(6, '0')}`;
 }

@@ -1,5 +1,6 @@
 /** `barewire fwd A B`: forwards every frame from A to B and from B to A. */
 import { type Command, Option } from 'commander';
+import { MAX_FRAME_BYTES } from '../../src/capture/byte-window.js';
 import type { NetDevice } from '../../src/driver/device.js';
 import { open } from '../../src/driver/registry.js';
 import { NicError } from '../../src/errors.js';
@@ -57,7 +58,7 @@ export function register(program: Command): void {
     .option('--duration <time>', 'stop after this time: 10 (seconds), 250ms, 5m', durationMs)
     .option('--capture <file>', 'write copies of what passes to a pcapng file or a pipe')
     .option('--capture-filter <text>', "only these, in tcpdump's language: 'udp port 53'")
-    .option('--snap-length <bytes>', 'keep so much of each frame', integerBetween(1, 262_144))
+    .option('--snap-length <bytes>', 'keep so much of each frame', integerBetween(1, MAX_FRAME_BYTES))
     .option('--force', 'replace the file of --capture')
     .option('--touch', 'read and rewrite a byte of every packet')
     .option('--json', 'print JSON lines')

@@ -1,6 +1,5 @@
-/** Values in filters that are numbers, or stand for one: ports, protocols, lengths, MAC addresses. */
+/** Values in filters that are numbers, or stand for one: ports, protocols, lengths. */
 import { NicError } from '../../errors.js';
-import { parseMac } from '../../packet/addresses.js';
 import { MIN_ETHERTYPE } from '../../packet/protocols.js';
 import { SERVICES } from './names.js';
 
@@ -44,9 +43,4 @@ function port(text: string): number {
   if (/^[0-9]+$/.test(text)) return numberId(text, MAX_PORT);
   const hint = /^[0-9]+-[0-9]+$/.test(text) ? `Write: portrange ${text}` : 'Give its number.';
   throw new NicError('BAD_OPTION', `"${text}" is no port that is known here`, { hint });
-}
-
-/** Six bytes of a MAC address. @throws Error */
-export function macId(text: string): Uint8Array {
-  return parseMac(text);
 }

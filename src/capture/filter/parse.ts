@@ -6,9 +6,10 @@
  * before it (`port 53 or 67`); what stands behind `vlan` looks at what is in the tag. Not taken are bytes by number
  * (`tcp[13]`), names of hosts, and what only a kernel knows (`inbound`).
  */
+import { parseMac } from '../../packet/addresses.js';
 import { type AddressId, addressId, multicastIp } from './address-ids.js';
 import { ETHER_TYPES, IP_PROTOCOLS, SCTP } from './names.js';
-import { macId, numberId, portRange, protocolId } from './number-ids.js';
+import { numberId, portRange, protocolId } from './number-ids.js';
 import type { Direction, Filter, Primitive } from './syntax.js';
 import { filterError, type Token, tokens } from './tokens.js';
 
@@ -180,7 +181,7 @@ class Parser {
     const place = this.#place(token);
     if (protocol === 'ether') {
       if (type === 'net') throw this.#error(token, 'ether has hosts, no nets');
-      return { kind: 'mac', direction, address: this.#read(token, macId), ...place };
+      return { kind: 'mac', direction, address: this.#read(token, parseMac), ...place };
     }
     if (protocol !== undefined && !['ip', 'ip6', 'arp'].includes(protocol))
       throw this.#error(token, `${protocol} has no ${type}`, `Write: ${protocol} and ${type} ${token.text}`);

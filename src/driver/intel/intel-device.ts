@@ -19,7 +19,9 @@ import type {
   Queues,
 } from '../device.js';
 import { type DeviceSettings, deviceSettings, multicastGroups, stationAddress } from '../options.js';
+import { sumQueues } from '../queue-counts.js';
 import { RegisterFile } from '../register-file.js';
+import { shutDownDevice } from '../shut-down.js';
 import { addCounters, type CounterMap, type HardwareCounters, noCounts } from './counters.js';
 import { LAYOUT, TX_MIN_FRAME_BYTES } from './descriptors.js';
 import { MULTICAST_WORDS, multicastTable, receiveAddress } from './filters.js';
@@ -245,18 +247,8 @@ export abstract class IntelDevice extends BaseDevice {
 
   stats(): NetStats {
     if (!this.closed.aborted) this.#readState();
-    const sum = (queues: readonly { counters: Float64Array }[], index: number): number =>
-      queues.reduce((total, queue) => total + queue.counters[index]!, 0);
-    const [rx, tx] = [this.#rxQueues, this.#txQueues];
     return {
-      rxPackets: sum(rx, LAYOUT.PACKETS),
-      rxBytes: sum(rx, LAYOUT.BYTES),
-      txPackets: sum(tx, LAYOUT.PACKETS),
-      txBytes: sum(tx, LAYOUT.BYTES),
-      rxTooLong: sum(rx, LAYOUT.TOO_LONG),
-      rxDamaged: sum(rx, LAYOUT.DAMAGED),
-      rxNoBuffer: sum(rx, LAYOUT.NO_BUFFER),
-      txErrors: sum(tx, LAYOUT.ERRORS),
+      ...sumQueues(this.#rxQueues, this.#txQueues, LAYOUT),
       txInRing: this.#inRings,
       ...this.#hardware,
     };
@@ -291,33 +283,26 @@ export abstract class IntelDevice extends BaseDevice {
   }
 
   protected async shutDown(): Promise<void> {
-    let failure: unknown;
-    // A device that hangs or is gone must not keep the memory: bus mastering off ends its DMA all the same.
-    const attempt = async (step: string, action: () => void | Promise<void>): Promise<void> => {
-      try {
-        debug('%s: %s', this.address, step);
-        await action();
-      } catch (error) {
-        failure ??= error;
-      }
-    };
     this.registers.signal = undefined;
-    if (this.#rxQueues.length > 0) {
-      await attempt('read counters', () => this.#readState());
-      await attempt('stop queues', () => this.stopQueues());
-    }
-    if (this.#attached) await attempt('reset', () => this.resetHardware());
-    await attempt('bus master off', () => this.vfio.disableBusMaster());
-    await attempt('interrupts off', () => this.#interrupts?.close());
-    const queues = [...this.#rxQueues, ...this.#txQueues];
-    for (const queue of queues) queue.close(this.closedError());
-    await attempt('unmap rings', () => this.rings.region.close());
-    // Zero pages are in the rings' place now.
-    for (const queue of queues) queue.sealRing();
-    if (this.#attached) await attempt('unmap buffers', () => this.pool.detach(this.vfio.mapper));
-    if (this.settings.ownsPool) await attempt('free buffers', () => this.pool.close());
-    await attempt('close device', () => this.vfio.close());
-    if (failure !== undefined) throw failure;
+    await shutDownDevice(
+      {
+        vfio: this.vfio,
+        interrupts: this.#interrupts,
+        queues: [...this.#rxQueues, ...this.#txQueues],
+        rings: this.rings.region,
+        pool: this.pool,
+        attached: this.#attached,
+        ownsPool: this.settings.ownsPool,
+        why: this.closedError(),
+      },
+      async (attempt) => {
+        if (this.#rxQueues.length > 0) {
+          await attempt('read counters', () => this.#readState());
+          await attempt('stop queues', () => this.stopQueues());
+        }
+        if (this.#attached) await attempt('reset', () => this.resetHardware());
+      },
+    );
   }
 
   #makeQueues(): void {

@@ -6,12 +6,12 @@
  * later ones follow or the device closes. RS not on every descriptor requires TXDCTL.WTHRESH = 0.
  */
 import type { NicError } from '../../errors.js';
-import type { BufferOwners } from '../../hugepage/buffer-owners.js';
 import { TxFlag } from '../../hugepage/packet-metadata.js';
 import { checkRange, type PacketPool, packetArray } from '../../hugepage/packet-pool.js';
 import type { TxQueue } from '../device.js';
 import { instantiate, STATE_LENGTH } from '../instantiate.js';
 import type { Doorbell } from '../register-file.js';
+import { UnusualSends } from '../unusual-sends.js';
 import {
   DESCRIPTOR_WORD_SHIFT,
   GROUP,
@@ -70,8 +70,7 @@ export class IntelTxQueue implements TxQueue {
   send: TxQueue['send'];
   readonly #send: TxQueue['send'];
   readonly #loop: TxLoop;
-  /** Packets of a call that sends a part of its array, or goes on behind a packet that was refused. */
-  readonly #scratch: Uint32Array;
+  readonly #unusual: UnusualSends;
   readonly #reclaimPlain: () => void;
   /** The slot whose DD tells that a group is done: its last, or one later where that is a context descriptor. */
   readonly #reports: Int32Array;
@@ -117,67 +116,18 @@ export class IntelTxQueue implements TxQueue {
       ...rings,
       reclaim: () => this.reclaim(),
       check: packetArray,
-      sendRest: (bufs, count, start, sent) => this.#sendRest(bufs, count, start, sent),
+      sendRest: (bufs, count, start, sent) => this.#unusual.rest(bufs, count, start, sent),
     };
-    this.#scratch = new Uint32Array(this.size);
+    const { state, mask, minBytes, spanBytes } = rings;
+    this.#unusual = new UnusualSends({
+      ...{ pool, size: this.size, minBytes, spanBytes, counters: this.counters, errors: ERRORS },
+      room: () => (state[CLEAN]! - state[NEXT]! - 1) & mask,
+      send: (bufs, count) => this.#send(bufs, count),
+      reclaim: () => this.reclaim(),
+    });
     this.#send = instantiate(makeSend, LAYOUT, this.#loop);
     const { owners } = pool;
-    this.send =
-      owners === undefined
-        ? this.#send
-        : (bufs, count, start = 0) => this.#sendChecked(owners, bufs, count, start);
-  }
-
-  /** Sends, and checks first that the application owns the packets that will be taken. */
-  #sendChecked(owners: BufferOwners, bufs: Uint32Array, count: number, start: number): number {
-    checkRange(bufs, count, start);
-    const { state, mask } = this.#loop;
-    this.reclaim();
-    const taken = Math.min(count, (state[CLEAN]! - state[NEXT]! - 1) & mask);
-    owners.sent(bufs, taken, start);
-    return this.#send(bufs, taken, start);
-  }
-
-  /**
-   * What is unusual about a call of `send`: a part of the array, wrong arguments, or a packet that no hardware can send
-   * behind `before` that are queued. Returns how many were taken, these included.
-   */
-  #sendRest(bufs: Uint32Array, count: number, start: number | undefined, before: number): number {
-    checkRange(bufs, count, start);
-    const { state, mask } = this.#loop;
-    const from = start ?? 0;
-    let taken = before;
-    while (taken < count) {
-      const good = this.#collectGood(bufs, from + taken, from + count);
-      const sent = this.#send(this.#scratch, good);
-      taken += sent;
-      // The next is one that no hardware can send. It is taken, to be refused, where it would have found room.
-      const room = (state[CLEAN]! - state[NEXT]! - 1) & mask;
-      if (sent < good || taken === count || room === 0) break;
-      this.#refuse(bufs[from + taken]!);
-      taken++;
-    }
-    return taken;
-  }
-
-  /** Copies packets to the scratch array up to one that no hardware can send, and returns how many there were. */
-  #collectGood(bufs: Uint32Array, from: number, to: number): number {
-    const { lengths, capacity, minBytes, spanBytes } = this.#loop;
-    const most = Math.min(to - from, this.#scratch.length);
-    for (let good = 0; good < most; good++) {
-      const buffer = bufs[from + good]!;
-      if (!(buffer < capacity && (lengths[buffer]! - minBytes) >>> 0 <= spanBytes)) return good;
-      this.#scratch[good] = buffer;
-    }
-    return most;
-  }
-
-  /** Takes a packet that no hardware can send: counts it and gives its buffer back. */
-  #refuse(buffer: number): void {
-    const { pool } = this;
-    this.counters[ERRORS]! += 1;
-    pool.owners?.returned(buffer);
-    if (buffer < pool.capacity) pool.free[pool.freeCount++] = buffer;
+    this.send = owners === undefined ? this.#send : this.#unusual.checked(owners, this.#send);
   }
 
   sendOffloaded(bufs: Uint32Array, count: number, start = 0): number {
@@ -209,7 +159,7 @@ export class IntelTxQueue implements TxQueue {
     const flags = pool.metadata.txFlags[buffer]!;
     // An index outside the pool has no length, and undefined compares false.
     if (!(length >= minBytes && length - minBytes <= spanBytes) || (flags & ~TX_OFFLOADS) !== 0) {
-      this.#refuse(buffer);
+      this.#unusual.refuse(buffer);
       return;
     }
     let command = length;

@@ -3,6 +3,7 @@
  * queue pairs, its address.
  */
 import { NicError } from '../../errors.js';
+import { ETHERNET_BYTES } from '../../packet/protocols.js';
 import type { VfioDevice } from '../../vfio/types.js';
 import type { DeviceLimits } from '../device.js';
 import * as reg from './registers.js';
@@ -11,7 +12,6 @@ import { isPowerOfTwo, type Transport } from './transport.js';
 const RING = { min: 16, max: 1024, powerOfTwo: true, default: 256 } as const;
 const MAX_QUEUE_PAIRS = 16;
 const MAX_FRAME_BYTES = 16_384 - 64;
-const ETHERNET_BYTES = 14;
 /** Header and two tags in front of what an MTU counts. */
 const L2_BYTES = 22;
 const MAC_BYTES = 6;

@@ -4,11 +4,11 @@
  * done with, in whatever order; each is checked.
  */
 import type { NicError } from '../../errors.js';
-import type { BufferOwners } from '../../hugepage/buffer-owners.js';
-import { checkRange, type PacketPool, packetArray } from '../../hugepage/packet-pool.js';
+import { type PacketPool, packetArray } from '../../hugepage/packet-pool.js';
 import type { TxQueue } from '../device.js';
 import { instantiate, STATE_LENGTH } from '../instantiate.js';
 import type { Doorbell } from '../register-file.js';
+import { UnusualSends } from '../unusual-sends.js';
 import { LAYOUT, newState, type SplitRing } from './layout.js';
 import { AVAIL_NO_INTERRUPT, NET_HEADER_BYTES } from './registers.js';
 import { makeReclaim, makeSend, type TxLoop } from './tx-loop.js';
@@ -36,8 +36,7 @@ export class VirtioTxQueue implements TxQueue {
   readonly send: TxQueue['send'];
   readonly #send: TxQueue['send'];
   readonly #loop: TxLoop;
-  /** Packets of a call that sends a part of its array, or goes on behind a packet that was refused. */
-  readonly #scratch: Uint32Array;
+  readonly #unusual: UnusualSends;
   readonly #reclaim: () => void;
   readonly #onLie: (what: string) => void;
   #closed: NicError | undefined;
@@ -48,7 +47,6 @@ export class VirtioTxQueue implements TxQueue {
     this.size = size;
     this.pool = pool;
     this.#onLie = options.onLie;
-    this.#scratch = new Uint32Array(size);
     const loop = {
       descriptors: ring.descriptors,
       avail: ring.avail,
@@ -83,14 +81,18 @@ export class VirtioTxQueue implements TxQueue {
       ...loop,
       reclaim: () => this.reclaim(),
       check: packetArray,
-      sendRest: (bufs, count, start, sent) => this.#sendRest(bufs, count, start, sent),
+      sendRest: (bufs, count, start, sent) => this.#unusual.rest(bufs, count, start, sent),
     };
+    const { state, minBytes, spanBytes } = loop;
+    this.#unusual = new UnusualSends({
+      ...{ pool, size: this.size, minBytes, spanBytes, counters: this.counters, errors: ERRORS },
+      room: () => state[FREE]!,
+      send: (bufs, count) => this.#send(bufs, count),
+      reclaim: () => this.reclaim(),
+    });
     this.#send = instantiate(makeSend, LAYOUT, this.#loop);
     const { owners } = pool;
-    this.send =
-      owners === undefined
-        ? this.#send
-        : (bufs, count, start = 0) => this.#sendChecked(owners, bufs, count, start);
+    this.send = owners === undefined ? this.#send : this.#unusual.checked(owners, this.#send);
   }
 
   /** Packets that the device has not reported. */
@@ -134,57 +136,6 @@ export class VirtioTxQueue implements TxQueue {
     usedHead[IDX_HALF] = 0;
     state[NEXT] = 1;
     state[FREE] = 0;
-  }
-
-  /** Sends, and checks first that the application owns the packets that will be taken. */
-  #sendChecked(owners: BufferOwners, bufs: Uint32Array, count: number, start: number): number {
-    checkRange(bufs, count, start);
-    this.reclaim();
-    const taken = Math.min(count, this.#loop.state[FREE]!);
-    owners.sent(bufs, taken, start);
-    return this.#send(bufs, taken, start);
-  }
-
-  /**
-   * What is unusual about a call of `send`: a part of the array, wrong arguments, or a packet that no hardware can send
-   * behind `before` that are queued. Returns how many were taken, these included.
-   */
-  #sendRest(bufs: Uint32Array, count: number, start: number | undefined, before: number): number {
-    checkRange(bufs, count, start);
-    const { state } = this.#loop;
-    const from = start ?? 0;
-    let taken = before;
-    while (taken < count) {
-      const good = this.#collectGood(bufs, from + taken, from + count);
-      const sent = good === 0 ? 0 : this.#send(this.#scratch, good);
-      taken += sent;
-      // The next is one that no hardware can send. It is taken, to be refused, where it would have found room.
-      if (sent < good || taken === count || state[FREE] === 0) break;
-      this.#refuse(bufs[from + taken]!);
-      taken++;
-    }
-    return taken;
-  }
-
-  /** Copies packets to the scratch array up to one that no hardware can send, and returns how many there were. */
-  #collectGood(bufs: Uint32Array, from: number, to: number): number {
-    if (this.#closed !== undefined) throw this.#closed;
-    const { lengths, capacity, minBytes, spanBytes } = this.#loop;
-    const most = Math.min(to - from, this.#scratch.length);
-    for (let good = 0; good < most; good++) {
-      const buffer = bufs[from + good]!;
-      if (!(buffer < capacity && (lengths[buffer]! - minBytes) >>> 0 <= spanBytes)) return good;
-      this.#scratch[good] = buffer;
-    }
-    return most;
-  }
-
-  /** Takes a packet that no hardware can send: counts it and gives its buffer back. */
-  #refuse(buffer: number): void {
-    const { pool } = this;
-    this.counters[ERRORS]! += 1;
-    pool.owners?.returned(buffer);
-    if (buffer < pool.capacity) pool.free[pool.freeCount++] = buffer;
   }
 
   #lied(): void {

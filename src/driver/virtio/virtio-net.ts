@@ -26,6 +26,8 @@ import {
   multicastGroups,
   stationAddress,
 } from '../options.js';
+import { sumQueues } from '../queue-counts.js';
+import { shutDownDevice } from '../shut-down.js';
 import { ControlQueue } from './control-queue.js';
 import { LAYOUT, RingMemory, type SplitRing } from './layout.js';
 import { LIMITS, type Offer, readOffer } from './offer.js';
@@ -199,19 +201,7 @@ export class VirtioNet extends BaseDevice {
 
   stats(): NetStats {
     if (!this.closed.aborted) this.#assertWorks();
-    const sum = (queues: readonly { counters: Float64Array }[], index: number): number =>
-      queues.reduce((total, queue) => total + queue.counters[index]!, 0);
-    const [rx, tx] = [this.#rxQueues, this.#txQueues];
-    return {
-      rxPackets: sum(rx, LAYOUT.PACKETS),
-      rxBytes: sum(rx, LAYOUT.BYTES),
-      txPackets: sum(tx, LAYOUT.PACKETS),
-      txBytes: sum(tx, LAYOUT.BYTES),
-      rxTooLong: sum(rx, LAYOUT.TOO_LONG),
-      rxDamaged: sum(rx, LAYOUT.DAMAGED),
-      rxNoBuffer: sum(rx, LAYOUT.NO_BUFFER),
-      txErrors: sum(tx, LAYOUT.ERRORS),
-    };
+    return sumQueues(this.#rxQueues, this.#txQueues, LAYOUT);
   }
 
   onGone(listener: (error: Error) => void): () => void {
@@ -226,28 +216,19 @@ export class VirtioNet extends BaseDevice {
   }
 
   protected async shutDown(): Promise<void> {
-    let failure: unknown;
-    // A device that hangs or is gone must not keep the memory: bus mastering off ends its DMA all the same.
-    const attempt = async (step: string, action: () => void | Promise<void>): Promise<void> => {
-      try {
-        debug('%s: %s', this.address, step);
-        await action();
-      } catch (error) {
-        failure ??= error;
-      }
-    };
-    await attempt('reset', () => this.#transport.reset());
-    await attempt('bus master off', () => this.vfio.disableBusMaster());
-    await attempt('interrupts off', () => this.#interrupts?.close());
-    const queues = [...this.#rxQueues, ...this.#txQueues];
-    for (const queue of queues) queue.close(this.closedError());
-    await attempt('unmap rings', () => this.#rings.region.close());
-    // Zero pages are in the rings' place now.
-    for (const queue of queues) queue.sealRing();
-    if (this.#attached) await attempt('unmap buffers', () => this.pool.detach(this.vfio.mapper));
-    if (this.#settings.ownsPool) await attempt('free buffers', () => this.pool.close());
-    await attempt('close device', () => this.vfio.close());
-    if (failure !== undefined) throw failure;
+    await shutDownDevice(
+      {
+        vfio: this.vfio,
+        interrupts: this.#interrupts,
+        queues: [...this.#rxQueues, ...this.#txQueues],
+        rings: this.#rings.region,
+        pool: this.pool,
+        attached: this.#attached,
+        ownsPool: this.#settings.ownsPool,
+        why: this.closedError(),
+      },
+      (attempt) => attempt('reset', () => this.#transport.reset()),
+    );
   }
 
   /** Queue pair q is virtqueues 2q and 2q + 1; the control queue comes behind all pairs that there could be (5.1.2). */

@@ -8,6 +8,7 @@ import { NicError } from '../../../src/errors.js';
 import { Region } from '../../../src/vfio/region.js';
 import { type IrqInfo, PciIrq, PciRegion, type VfioDevice } from '../../../src/vfio/types.js';
 import { FakeMapper } from '../fake-mapper.js';
+import { GoneListeners } from '../gone-listeners.js';
 import { makeConfigSpace } from './card-config.js';
 import { CardQueue } from './card-queue.js';
 
@@ -87,7 +88,7 @@ export class VirtioCard implements VfioDevice {
   status = 0;
   accepted = new Set<number>();
   configVector = NO_VECTOR;
-  readonly listeners = new Set<(error: Error) => void>();
+  readonly goneListeners = new GoneListeners();
   readonly #regions = new Map<number, Region>();
   queues: CardQueue[] = [];
   #featureSelect = 0;
@@ -160,14 +161,13 @@ export class VirtioCard implements VfioDevice {
   }
 
   onGone(listener: (error: Error) => void): () => void {
-    this.listeners.add(listener);
-    return () => this.listeners.delete(listener);
+    return this.goneListeners.add(listener);
   }
 
   close(): void {
     this.closed = true;
     this.busMaster = false;
-    this.listeners.clear();
+    this.goneListeners.clear();
     for (const region of this.#regions.values()) region.revoke();
   }
 
@@ -180,7 +180,7 @@ export class VirtioCard implements VfioDevice {
   /** Pulled out: reads all ones. */
   pullOut(error: Error): void {
     this.gone = true;
-    for (const listener of this.listeners) listener(error);
+    this.goneListeners.tell(error);
   }
 
   setLink(up: boolean): void {
