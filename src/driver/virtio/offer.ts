@@ -41,6 +41,9 @@ const WANTED: readonly number[] = [
   reg.Feature.CTRL_RX,
   reg.Feature.CTRL_MAC_ADDR,
   reg.Feature.MQ,
+  reg.Feature.EVENT_IDX,
+  reg.Feature.RING_PACKED,
+  reg.Feature.NOTIFICATION_DATA,
 ];
 /** Features that mean nothing without CTRL_VQ (5.1.3.1). */
 const NEED_CONTROL: readonly number[] = [reg.Feature.CTRL_RX, reg.Feature.CTRL_MAC_ADDR, reg.Feature.MQ];
@@ -68,7 +71,9 @@ export function readOffer(vfio: VfioDevice, transport: Transport): Offer {
   transport.acceptFeatures(features);
   const { mac, pairs, mtu } = readConfig(transport, features);
   const controlQueue = features.has(reg.Feature.CTRL_VQ) ? 2 * pairs : undefined;
-  return { features, mac, controlQueue, limits: limitsOf(transport, Math.min(pairs, MAX_QUEUE_PAIRS), mtu) };
+  const isPacked = features.has(reg.Feature.RING_PACKED);
+  const limits = limitsOf(transport, isPacked, Math.min(pairs, MAX_QUEUE_PAIRS), mtu);
+  return { features, mac, controlQueue, limits };
 }
 
 function checkOffered(vfio: VfioDevice, offered: ReadonlySet<number>): void {
@@ -135,14 +140,20 @@ function localMac(): Uint8Array {
 }
 
 /** What the device at hand has: the family's limits, made smaller. */
-function limitsOf(transport: Transport, maxQueuePairs: number, mtu: number | undefined): DeviceLimits {
+function limitsOf(
+  transport: Transport,
+  isPacked: boolean,
+  maxQueuePairs: number,
+  mtu: number | undefined,
+): DeviceLimits {
   const ring = (first: number): typeof LIMITS.rxRing => {
     let max: number = RING.max;
     for (let pair = 0; pair < maxQueuePairs; pair++) {
       const size = transport.queueSize(first + 2 * pair);
-      if (!isPowerOfTwo(size))
+      // 2.7: a power of two. A packed ring (2.8) may have any size, and rings of this driver are the next smaller power.
+      if (!isPacked && !isPowerOfTwo(size))
         throw badConfig(transport, `says that queue ${first + 2 * pair} has ${size} elements`);
-      max = Math.min(max, size);
+      max = Math.min(max, 2 ** Math.floor(Math.log2(size)));
     }
     if (max < RING.min) throw badConfig(transport, `has queues of ${max} elements`);
     return { ...RING, max, default: Math.min(max, RING.default) };

@@ -78,9 +78,13 @@ export const Feature = {
   CTRL_RX: 18,
   MQ: 22,
   CTRL_MAC_ADDR: 23,
+  /** Each side says from which position on it wants to be told (2.7.10, 2.8.10). */
+  EVENT_IDX: 29,
   VERSION_1: 32,
   ACCESS_PLATFORM: 33,
   RING_PACKED: 34,
+  /** A notification carries the queue's position (4.1.5.2). */
+  NOTIFICATION_DATA: 38,
   SPEED_DUPLEX: 63,
 } as const;
 
@@ -115,5 +119,3 @@ export const DESC_NEXT = 1;
 export const DESC_WRITE = 2;
 /** `flags` of the available ring (2.7.6): the driver wants no interrupts. */
 export const AVAIL_NO_INTERRUPT = 1;
-/** `flags` of the used ring (2.7.8): the device wants no notifications. */
-export const USED_NO_NOTIFY = 1;

@@ -1,5 +1,5 @@
 /**
- * A virtio network card with split rings behind a modern PCI interface: a second reading of VIRTIO 1.2, independent of the
+ * A virtio network card behind a modern PCI interface: a second reading of VIRTIO 1.2, independent of the
  * driver's. It sees what it was notified of and nothing else, and notes whatever the driver may not do. Its structures lie
  * in two BARs, at odd places.
  */
@@ -32,6 +32,9 @@ export const F = {
   EVENT_IDX: 29,
   VERSION_1: 32,
   ACCESS_PLATFORM: 33,
+  RING_PACKED: 34,
+  IN_ORDER: 35,
+  NOTIFICATION_DATA: 38,
   SPEED_DUPLEX: 63,
 } as const;
 
@@ -398,13 +401,15 @@ export class VirtioCard implements VfioDevice {
   }
 
   #notified(offset: number, value: number, bytes: number): void {
-    const queue = this.queues[value];
-    if (bytes !== 2 || queue === undefined || offset !== value * NOTIFY.multiplier) {
+    const hasData = this.accepted.has(F.NOTIFICATION_DATA);
+    const number = value & 0xffff;
+    const queue = this.queues[number];
+    if (bytes !== (hasData ? 4 : 2) || queue === undefined || offset !== number * NOTIFY.multiplier) {
       this.complain(`a notification of ${bytes} bytes at ${offset}: ${value}`);
       return;
     }
-    if ((this.status & DRIVER_OK) === 0) this.complain(`queue ${value} is notified before DRIVER_OK`);
-    queue.notified();
+    if ((this.status & DRIVER_OK) === 0) this.complain(`queue ${number} is notified before DRIVER_OK`);
+    queue.notified(hasData ? value >>> 16 : undefined);
     if (queue.number === this.queues.length - 1 && !this.silent) this.answer();
   }
 
