@@ -17,12 +17,12 @@ import { native, type Pointer } from './native.js';
 import { timedPolls } from './timed-polls.js';
 
 export const RING = 512;
-const BUFFER_BYTES = 2048;
+export const BUFFER_BYTES = 2048;
 /** As `barewire fwd` makes its pool. */
 const POOL_BUFFERS = 4 * RING + 1024;
 /** As ixy makes its mempools: 4096 entries for each of the two. */
-const PEER_BUFFERS = 2 * 4096;
-const PEER_HEADER_BYTES = 64;
+export const PEER_BUFFERS = 2 * 4096;
+export const PEER_HEADER_BYTES = 64;
 /** Buffers that are a cache line further apart do not push each other out of the caches. */
 const SPREAD_BYTES = BUFFER_BYTES + 64;
 /** ixgbe's mask (82599 datasheet 7.1.6.2). */
@@ -50,7 +50,24 @@ export class LabMapper implements DmaMapper {
   unmap(): void {}
 }
 
-export class Lab {
+/** The lockstep device, whatever its rings are like. */
+export interface LabDevice {
+  /**
+   * Sends what is queued (at most `send` frames a port), then receives `count` frames at each port. Returns the larger
+   * number of frames that arrived at a port. @throws Error where the forwarder did something wrong
+   */
+  step(count: number, send?: number): number;
+  /** @throws Error where an armed receive slot has a buffer that is in use */
+  checkArmed(): void;
+  plant(fault: number): void;
+  /** Frames that have left both ports, each checked. */
+  readonly forwarded: number;
+  /** Frames that have arrived at both ports. */
+  readonly received: number;
+  close(): void;
+}
+
+export class Lab implements LabDevice {
   readonly mapper = new LabMapper();
   readonly rings = new RingMemory({ queuePairs: 2, rxRingSize: RING, txRingSize: RING, pageSize: 'auto' });
   readonly #registers = new DmaRegion({ sizeBytes: 4096, pageSize: '4K', name: 'registers' });
@@ -80,17 +97,12 @@ export class Lab {
     return new Uint32Array(this.#registers.buffer, tdtOffset(port), 1);
   }
 
-  /**
-   * Sends what is queued (at most `send` frames a port), then receives `count` frames at each port. Returns the larger
-   * number of frames that arrived at a port. @throws Error where the forwarder did something wrong
-   */
   step(count: number, send: number = RING): number {
     const arrived = native.labStep(this.pointer, send, count);
     if (arrived < 0) throw new Error(native.labError(this.pointer));
     return arrived;
   }
 
-  /** @throws Error where an armed receive slot has a buffer that is in use */
   checkArmed(): void {
     if (native.labCheckArmed(this.pointer) < 0) throw new Error(native.labError(this.pointer));
   }
@@ -99,12 +111,10 @@ export class Lab {
     native.labFault(this.pointer, fault);
   }
 
-  /** Frames that have left both ports, each checked. */
   get forwarded(): number {
     return native.labForwarded(this.pointer);
   }
 
-  /** Frames that have arrived at both ports. */
   get received(): number {
     return native.labReceived(this.pointer);
   }
@@ -127,7 +137,7 @@ function tdtOffset(port: number): number {
 
 /** A lab and a forwarder on it. */
 export interface Bench {
-  readonly lab: Lab;
+  readonly lab: LabDevice;
   readonly subject: Subject;
 }
 
@@ -137,8 +147,16 @@ export function closeBench({ lab, subject }: Bench): void {
   lab.close();
 }
 
+/** The queues of two ports, and their pool. */
+export interface DriverQueues {
+  readonly pool: PacketPool;
+  readonly rx: readonly RxQueue[];
+  readonly tx: readonly TxQueue[];
+  close(): void;
+}
+
 /** Real queues on a lab. */
-export class Queues {
+export class Queues implements DriverQueues {
   readonly pool: PacketPool;
   readonly lab: Lab;
   readonly rx: readonly IntelRxQueue[];
@@ -168,29 +186,40 @@ export class Queues {
   }
 
   close(): void {
-    for (const queue of [...this.rx, ...this.tx])
-      queue.close(new NicError('CLOSED', 'the benchmark is over'));
-    this.pool.detach(this.#mapper);
-    const { available, capacity } = this.pool;
-    this.pool.close();
-    if (available !== capacity) {
-      throw new Error(`${capacity - available} buffers were lost`);
-    }
+    closeQueues(this, this.#mapper);
   }
 }
 
-type DriverPath = 'queues' | 'general' | 'pipe';
+/** @throws Error where a buffer was lost */
+export function closeQueues(
+  queues: { readonly pool: PacketPool; readonly rx: Closing; readonly tx: Closing },
+  mapper: DmaMapper,
+): void {
+  const { pool } = queues;
+  for (const queue of [...queues.rx, ...queues.tx])
+    queue.close(new NicError('CLOSED', 'the benchmark is over'));
+  pool.detach(mapper);
+  const { available, capacity } = pool;
+  pool.close();
+  if (available !== capacity) {
+    throw new Error(`${capacity - available} buffers were lost`);
+  }
+}
+
+type Closing = readonly { close(why: NicError): void }[];
+
+export type DriverPath = 'queues' | 'general' | 'pipe';
 
 /** The driver's queues, connected both ways by an application's own loop or by one of the two paths. */
-class DriverSubject implements Subject {
+export class DriverSubject implements Subject {
   readonly run: (polls: number) => number;
-  readonly #queues: Queues;
+  readonly #queues: DriverQueues;
 
-  constructor(queues: Queues, batch: number, path: DriverPath) {
+  constructor(queues: DriverQueues, batch: number, path: DriverPath) {
     this.#queues = queues;
-    const [rxA, rxB] = queues.rx as [IntelRxQueue, IntelRxQueue];
-    const [txA, txB] = queues.tx as [IntelTxQueue, IntelTxQueue];
-    const connect = (rx: IntelRxQueue, tx: IntelTxQueue): { poll(): number } =>
+    const [rxA, rxB] = queues.rx as [RxQueue, RxQueue];
+    const [txA, txB] = queues.tx as [TxQueue, TxQueue];
+    const connect = (rx: RxQueue, tx: TxQueue): { poll(): number } =>
       path === 'queues'
         ? { poll: instantiate(makeApplication, null, rx, tx, queues.pool, new Uint32Array(batch)) }
         : connectQueues(rx, tx, { batch, touch: true, path });
@@ -226,7 +255,7 @@ function makeApplication(
 }
 
 /** A forwarder in C. */
-class NativeSubject implements Subject {
+export class NativeSubject implements Subject {
   readonly #memory: DmaRegion;
   readonly #pointer: Pointer;
   readonly #batch: number;
@@ -237,7 +266,7 @@ class NativeSubject implements Subject {
     make: (lab: Pointer) => Pointer,
     run: (pointer: Pointer, polls: number, batch: number) => number,
     free: (pointer: Pointer) => void,
-    lab: Lab,
+    lab: { readonly pointer: Pointer },
     batch: number,
     memory: DmaRegion,
   ) {

@@ -16,8 +16,8 @@ export interface Quartiles {
   readonly p75: number;
 }
 
-export interface Throughput {
-  readonly subject: SubjectName;
+export interface Throughput<Name extends string = SubjectName> {
+  readonly subject: Name;
   readonly batch: number;
   readonly nsPerPacket: Quartiles;
   /** Median of the rounds' ratios to ixy's algorithm in C, and to the pipe in C. */
@@ -27,25 +27,27 @@ export interface Throughput {
   readonly checkedPackets: number;
 }
 
-interface Cell {
-  readonly subject: SubjectName;
+interface Cell<Name> {
+  readonly subject: Name;
   readonly bench: Bench;
 }
 
-export interface ThroughputOptions {
-  readonly subjects: readonly SubjectName[];
+export interface ThroughputOptions<Name extends string = SubjectName> {
+  readonly subjects: readonly Name[];
+  /** What makes them. Default: those on the rings of the 82599. */
+  readonly table?: Readonly<Record<Name, (batch: number) => Bench>>;
   readonly batch: number;
   /** A fault of `Fault` to plant, to see that it is found. */
   readonly plant: number;
 }
 
 /** Forwarders of one batch size, measured as often as wanted. */
-export class BatchMeasurement {
-  readonly #options: ThroughputOptions;
-  readonly #nsPerPacket: ReadonlyMap<SubjectName, number[]>;
-  readonly #checkedPackets = new Map<SubjectName, number>();
+export class BatchMeasurement<Name extends string = SubjectName> {
+  readonly #options: ThroughputOptions<Name>;
+  readonly #nsPerPacket: ReadonlyMap<string, number[]>;
+  readonly #checkedPackets = new Map<Name, number>();
 
-  constructor(options: ThroughputOptions) {
+  constructor(options: ThroughputOptions<Name>) {
     this.#options = options;
     this.#nsPerPacket = new Map(options.subjects.map((subject) => [subject, []]));
   }
@@ -53,9 +55,10 @@ export class BatchMeasurement {
   /** Rounds on new rings. @throws Error where a forwarder did something wrong */
   run(rounds: number): void {
     const { batch } = this.#options;
-    const cells: Cell[] = this.#options.subjects.map((subject) => ({
+    const table: Readonly<Record<string, (batch: number) => Bench>> = this.#options.table ?? SUBJECTS;
+    const cells: Cell<Name>[] = this.#options.subjects.map((subject) => ({
       subject,
-      bench: SUBJECTS[subject](batch),
+      bench: table[subject]!(batch),
     }));
     try {
       for (const { subject, bench } of cells) {
@@ -79,7 +82,7 @@ export class BatchMeasurement {
     }
   }
 
-  result(): Throughput[] {
+  result(): Throughput<Name>[] {
     return this.#options.subjects.map((subject) => {
       const rounds = this.#nsPerPacket.get(subject)!;
       return {
@@ -98,7 +101,7 @@ export class BatchMeasurement {
   }
 }
 
-function inSubject<T>(subject: SubjectName, action: () => T): T {
+function inSubject<T>(subject: string, action: () => T): T {
   try {
     return action();
   } catch (error) {

@@ -26,7 +26,11 @@ export const CASES: readonly LabCase[] = [
   { name: 'boot', nics: ['igb', 'igb'] },
   { name: 'vfio', nics: ['igb', 'igb'] },
   { name: 'fwd', nics: ['igb', 'igb'], timeoutS: 1800 },
-  { name: 'virtio', nics: ['virtio', 'virtio', 'igb'], timeoutS: 900 },
+  {
+    name: 'virtio',
+    nics: ['virtio', 'virtio', 'virtio,packed=on', 'virtio,packed=on', 'igb'],
+    timeoutS: 900,
+  },
   { name: 'pipe', nics: ['igb', 'igb'], timeoutS: 800 },
   { name: 'user', nics: ['igb', 'igb'] },
   { name: 'examples', nics: ['igb', 'igb'] },
