@@ -13,15 +13,40 @@ import { connectQueues } from '../src/forward/forwarder.js';
 import { DmaRegion } from '../src/hugepage/dma-region.js';
 import { PacketPool } from '../src/hugepage/packet-pool.js';
 import type { DmaBacking, DmaMapper } from '../src/vfio/types.js';
+import { BLOCKED, makeApplication, makeLook, makeLookingApplication } from './applications.js';
 import { native, type Pointer } from './native.js';
 import { timedPolls } from './timed-polls.js';
 
 export const RING = 512;
 export const BUFFER_BYTES = 2048;
+
+/** Where a forwarder runs. */
+export interface Place {
+  /** Descriptors of a ring. */
+  readonly ring: number;
+  /** Of each frame, in memory. */
+  readonly frameBytes: number;
+  /** Frames that the device receives at each port before the forwarder runs: room for what a pipe has in flight. */
+  readonly windowFrames: number;
+  /** Bytes read before each run of the forwarder, so that neither packets nor descriptors are in a cache; 0: none. */
+  readonly walkBytes: number;
+}
+
+/** Small rings, and all that was just written still in the caches. */
+export const WARM: Place = { ring: RING, frameBytes: 60, windowFrames: 192, walkBytes: 0 };
+/** Large rings, buffers in no order, and nothing in the caches. */
+export const COLD: Place = { ring: 4096, frameBytes: 1514, windowFrames: 1024, walkBytes: 64 << 20 };
+
 /** As `barewire fwd` makes its pool. */
-const POOL_BUFFERS = 4 * RING + 1024;
-/** As ixy makes its mempools: 4096 entries for each of the two. */
-export const PEER_BUFFERS = 2 * 4096;
+export function poolBuffers(place: Place): number {
+  return 4 * place.ring + 1024;
+}
+
+/** As ixy makes its mempools: 4096 entries for each of the two, or what the rings need. */
+export function peerBuffers(place: Place): number {
+  return Math.max(2 * 4096, 6 * place.ring);
+}
+
 export const PEER_HEADER_BYTES = 64;
 /** Buffers that are a cache line further apart do not push each other out of the caches. */
 const SPREAD_BYTES = BUFFER_BYTES + 64;
@@ -52,11 +77,14 @@ export class LabMapper implements DmaMapper {
 
 /** The lockstep device, whatever its rings are like. */
 export interface LabDevice {
+  readonly place: Place;
   /**
    * Sends what is queued (at most `send` frames a port), then receives `count` frames at each port. Returns the larger
    * number of frames that arrived at a port. @throws Error where the forwarder did something wrong
    */
   step(count: number, send?: number): number;
+  /** Empties the caches, where the place asks for it. */
+  cool(): void;
   /** @throws Error where an armed receive slot has a buffer that is in use */
   checkArmed(): void;
   plant(fault: number): void;
@@ -69,13 +97,30 @@ export interface LabDevice {
 
 export class Lab implements LabDevice {
   readonly mapper = new LabMapper();
-  readonly rings = new RingMemory({ queuePairs: 2, rxRingSize: RING, txRingSize: RING, pageSize: 'auto' });
+  readonly place: Place;
+  readonly rings: RingMemory;
   readonly #registers = new DmaRegion({ sizeBytes: 4096, pageSize: '4K', name: 'registers' });
+  readonly #walked: DmaRegion | undefined;
   readonly pointer: Pointer;
 
   /** @param bufferBytes from one buffer to the next */
-  constructor(memory: bigint, iova: bigint, buffers: number, bufferBytes: number, dataOffset: number) {
-    this.pointer = native.labNew(memory, iova, buffers, bufferBytes, dataOffset, RING);
+  constructor(
+    memory: bigint,
+    iova: bigint,
+    buffers: number,
+    bufferBytes: number,
+    dataOffset: number,
+    place: Place = WARM,
+  ) {
+    const { ring, frameBytes, walkBytes } = place;
+    this.place = place;
+    this.rings = new RingMemory({ queuePairs: 2, rxRingSize: ring, txRingSize: ring, pageSize: 'auto' });
+    this.pointer = native.labNew(memory, iova, buffers, bufferBytes, dataOffset, ring);
+    native.labFrameBytes(this.pointer, frameBytes);
+    if (walkBytes > 0) {
+      native.labShuffled(this.pointer);
+      this.#walked = new DmaRegion({ sizeBytes: walkBytes, name: 'walked' });
+    }
     const base = this.rings.region.address;
     for (const port of [0, 1]) {
       native.labPort(
@@ -97,10 +142,14 @@ export class Lab implements LabDevice {
     return new Uint32Array(this.#registers.buffer, tdtOffset(port), 1);
   }
 
-  step(count: number, send: number = RING): number {
+  step(count: number, send: number = this.place.ring): number {
     const arrived = native.labStep(this.pointer, send, count);
     if (arrived < 0) throw new Error(native.labError(this.pointer));
     return arrived;
+  }
+
+  cool(): void {
+    if (this.#walked !== undefined) native.labWalk(this.#walked.address, this.place.walkBytes);
   }
 
   checkArmed(): void {
@@ -123,6 +172,7 @@ export class Lab implements LabDevice {
     native.labFree(this.pointer);
     this.rings.region.close();
     this.#registers.close();
+    this.#walked?.close();
   }
 }
 
@@ -163,11 +213,13 @@ export class Queues implements DriverQueues {
   readonly tx: readonly IntelTxQueue[];
   readonly #mapper = new LabMapper();
 
-  constructor() {
-    this.pool = new PacketPool({ buffers: POOL_BUFFERS, bufferSizeBytes: BUFFER_BYTES });
+  constructor(place: Place = WARM) {
+    const buffers = poolBuffers(place);
+    this.pool = new PacketPool({ buffers, bufferSizeBytes: BUFFER_BYTES });
+    if (place.walkBytes > 0) shuffle(this.pool.free);
     this.pool.attach(this.#mapper);
     const { address, iova } = this.#mapper.mapped[0]!;
-    const lab = new Lab(address, iova, POOL_BUFFERS, BUFFER_BYTES, this.pool.headroomBytes);
+    const lab = new Lab(address, iova, buffers, BUFFER_BYTES, this.pool.headroomBytes, place);
     const { pool } = this;
     this.lab = lab;
     this.rx = [0, 1].map(
@@ -190,6 +242,8 @@ export class Queues implements DriverQueues {
   }
 }
 
+type Closing = readonly { close(why: NicError): void }[];
+
 /** @throws Error where a buffer was lost */
 export function closeQueues(
   queues: { readonly pool: PacketPool; readonly rx: Closing; readonly tx: Closing },
@@ -206,9 +260,19 @@ export function closeQueues(
   }
 }
 
-type Closing = readonly { close(why: NicError): void }[];
+/** Fisher and Yates, the same each time, as in native/ixy-peer.c. */
+function shuffle(free: Int32Array): void {
+  let random = 1;
+  for (let i = free.length - 1; i > 0; i--) {
+    random = (Math.imul(random, 1664525) + 1013904223) >>> 0;
+    const other = Math.floor((random * (i + 1)) / 2 ** 32);
+    const index = free[i]!;
+    free[i] = free[other]!;
+    free[other] = index;
+  }
+}
 
-export type DriverPath = 'queues' | 'general' | 'pipe';
+export type DriverPath = 'queues' | 'general' | 'pipe' | 'queues-look' | 'general-look' | 'pipe-look';
 
 /** The driver's queues, connected both ways by an application's own loop or by one of the two paths. */
 export class DriverSubject implements Subject {
@@ -219,10 +283,18 @@ export class DriverSubject implements Subject {
     this.#queues = queues;
     const [rxA, rxB] = queues.rx as [RxQueue, RxQueue];
     const [txA, txB] = queues.tx as [TxQueue, TxQueue];
-    const connect = (rx: RxQueue, tx: TxQueue): { poll(): number } =>
-      path === 'queues'
-        ? { poll: instantiate(makeApplication, null, rx, tx, queues.pool, new Uint32Array(batch)) }
-        : connectQueues(rx, tx, { batch, touch: true, path });
+    const { pool } = queues;
+    const onPacket = makeLook(pool);
+    const connect = (rx: RxQueue, tx: TxQueue): { poll(): number } => {
+      if (path === 'queues') {
+        return { poll: instantiate(makeApplication, null, rx, tx, pool, new Uint32Array(batch)) };
+      }
+      if (path === 'queues-look') {
+        return { poll: instantiate(makeLookingApplication, BLOCKED, rx, tx, pool, new Uint32Array(batch)) };
+      }
+      if (path === 'general' || path === 'pipe') return connectQueues(rx, tx, { batch, touch: true, path });
+      return connectQueues(rx, tx, { batch, onPacket, path: path === 'pipe-look' ? 'pipe' : 'general' });
+    };
     const toB = connect(rxA, txB);
     const toA = connect(rxB, txA);
     this.run = timedPolls(toB, toA);
@@ -231,27 +303,6 @@ export class DriverSubject implements Subject {
   close(): void {
     this.#queues.close();
   }
-}
-
-/** What an application writes that looks at packets: receive, touch, send. */
-function makeApplication(
-  _layout: null,
-  rx: RxQueue,
-  tx: TxQueue,
-  pool: PacketPool,
-  bufs: Uint32Array,
-): () => number {
-  return function poll(): number {
-    const { frames, bufferShift } = pool;
-    const received = rx.receive(bufs);
-    for (let i = 0; i < received; i++) {
-      const start = bufs[i]! << bufferShift;
-      frames[start] = frames[start]!;
-    }
-    const sent = tx.send(bufs, received);
-    if (sent < received) pool.release(bufs, received - sent, sent);
-    return received;
-  };
 }
 
 /** A forwarder in C. */
@@ -292,41 +343,60 @@ function nativeBench(
   bufferBytes: number,
   dataOffset: number,
   batch: number,
+  place: Place,
   make: (lab: Pointer) => Pointer,
   run: (pointer: Pointer, polls: number, batch: number) => number,
   free: (pointer: Pointer) => void,
 ): Bench {
   const memory = new DmaRegion({ sizeBytes: buffers * bufferBytes, name: 'peer' });
   // The address of a C forwarder's buffer is its virtual address, as in ixy.
-  const lab = new Lab(memory.address, memory.address, buffers, bufferBytes, dataOffset);
+  const lab = new Lab(memory.address, memory.address, buffers, bufferBytes, dataOffset, place);
   return { lab, subject: new NativeSubject(make, run, free, lab, batch, memory) };
 }
 
-function ixyBench(batch: number, bufferBytes: number): Bench {
-  const { peerNew, peerRun, peerFree } = native;
-  return nativeBench(PEER_BUFFERS, bufferBytes, PEER_HEADER_BYTES, batch, peerNew, peerRun, peerFree);
+/** @param look at three fields of each packet, in place of the touched byte */
+function ixyBench(batch: number, place: Place, bufferBytes: number, look: boolean): Bench {
+  const { peerNew, peerRun, peerLookRun, peerFree } = native;
+  const run = look ? peerLookRun : peerRun;
+  const buffers = peerBuffers(place);
+  return nativeBench(buffers, bufferBytes, PEER_HEADER_BYTES, batch, place, peerNew, run, peerFree);
 }
 
-function driverBench(batch: number, path: DriverPath): Bench {
-  const queues = new Queues();
+function pipeBench(batch: number, place: Place, look: boolean): Bench {
+  const { cPipeNew, cPipeRun, cPipeLookRun, cPipeFree } = native;
+  const run = look ? cPipeLookRun : cPipeRun;
+  return nativeBench(poolBuffers(place), BUFFER_BYTES, 0, batch, place, cPipeNew, run, cPipeFree);
+}
+
+function driverBench(batch: number, place: Place, path: DriverPath): Bench {
+  const queues = new Queues(place);
   return { lab: queues.lab, subject: new DriverSubject(queues, batch, path) };
 }
+
+type MakeBench = (batch: number, place: Place) => Bench;
 
 /** What can be measured. */
 export const SUBJECTS = {
   /** ixy's algorithm in C. */
-  'c-ixy': (batch: number): Bench => ixyBench(batch, BUFFER_BYTES),
+  'c-ixy': (batch, place) => ixyBench(batch, place, BUFFER_BYTES, false),
   /** The same with buffers that are spread over the caches, which ixy's are not. */
-  'c-spread': (batch: number): Bench => ixyBench(batch, SPREAD_BYTES),
+  'c-spread': (batch, place) => ixyBench(batch, place, SPREAD_BYTES, false),
   /** The pipe in C. */
-  'c-pipe': (batch: number): Bench =>
-    nativeBench(POOL_BUFFERS, BUFFER_BYTES, 0, batch, native.cPipeNew, native.cPipeRun, native.cPipeFree),
+  'c-pipe': (batch, place) => pipeBench(batch, place, false),
   /** `receive` and `send` of the queues, as an application calls them. */
-  queues: (batch: number): Bench => driverBench(batch, 'queues'),
+  queues: (batch, place) => driverBench(batch, place, 'queues'),
   /** `Forwarder`: buffers go through the pool. */
-  general: (batch: number): Bench => driverBench(batch, 'general'),
+  general: (batch, place) => driverBench(batch, place, 'general'),
   /** `Pipe`: rings share their buffers. */
-  pipe: (batch: number): Bench => driverBench(batch, 'pipe'),
-} as const;
+  pipe: (batch, place) => driverBench(batch, place, 'pipe'),
+  // The same with an application's look at three fields of each packet.
+  'c-look': (batch, place) => ixyBench(batch, place, BUFFER_BYTES, true),
+  'c-pipe-look': (batch, place) => pipeBench(batch, place, true),
+  'queues-look': (batch, place) => driverBench(batch, place, 'queues-look'),
+  /** `onPacket` on the general path. */
+  'general-look': (batch, place) => driverBench(batch, place, 'general-look'),
+  /** `onPacket` in the pipe. */
+  'pipe-look': (batch, place) => driverBench(batch, place, 'pipe-look'),
+} as const satisfies Record<string, MakeBench>;
 
 export type SubjectName = keyof typeof SUBJECTS;

@@ -7,7 +7,7 @@ import { mkdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { dirname, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { parseArgs } from 'node:util';
-import { Fault, SUBJECTS, type SubjectName } from './lab.js';
+import { COLD, Fault, SUBJECTS, type SubjectName, WARM } from './lab.js';
 import { CACHE } from './native.js';
 import {
   type BenchResult,
@@ -30,6 +30,7 @@ const USAGE = `usage: npm run bench -- [options]
   --batches LIST    batch sizes (default ${ALL_BATCHES};
                     for other versions of Node.js ${SOME_BATCHES})
   --subjects LIST   ${Object.keys(SUBJECTS).join(', ')} (default all)
+  --cold LIST       batch sizes with nothing in the caches (default none)
   --passes N        passes over all batch sizes (default 3)
   --rounds N        rounds in a pass (default 12)
   --packets N       packets of the long run (default 100000000; 0 leaves it out)
@@ -50,6 +51,7 @@ const { values } = parseArgs({
   options: {
     batches: { type: 'string', default: ALL_BATCHES },
     subjects: { type: 'string', default: Object.keys(SUBJECTS).join(',') },
+    cold: { type: 'string', default: '' },
     passes: { type: 'string', default: '3' },
     rounds: { type: 'string', default: '12' },
     packets: { type: 'string', default: '100000000' },
@@ -65,6 +67,10 @@ function positive(name: string, text: string): number {
   const value = Number(text);
   if (Number.isInteger(value) && value >= 0) return value;
   throw new Error(`--${name} is "${text}"\n${USAGE}`);
+}
+
+function batchesOf(name: 'batches' | 'cold'): number[] {
+  return values[name] === '' ? [] : values[name].split(',').map((text) => positive(name, text));
 }
 
 function subjects(): SubjectName[] {
@@ -97,13 +103,20 @@ function measure(): BenchResult {
   const plant = fault();
   console.log(`\nNode.js ${machine.versions.node} (V8 ${machine.versions.v8}), ${machine.machine.processor}`);
   console.log('nanoseconds per packet (ratio to ixy in C)');
-  const batches = values.batches.split(',').map((text) => positive('batches', text));
-  const measurements = batches.map((batch) => new BatchMeasurement({ subjects: names, batch, plant }));
+  const measurements = [
+    ...batchesOf('batches').map((batch) => ({ subjects: names, batch, plant, place: WARM })),
+    ...batchesOf('cold').map((batch) => ({ subjects: names, batch, plant, place: COLD })),
+  ].map((options) => new BatchMeasurement(options));
   for (let pass = 0; pass < passes; pass++) {
     for (const measurement of measurements) measurement.run(rounds);
   }
   const throughput = measurements.flatMap((measurement) => measurement.result());
-  console.log(throughputTable(throughput));
+  for (const cold of [false, true]) {
+    const rows = throughput.filter((row) => row.cold === cold);
+    if (rows.length === 0) continue;
+    if (cold) console.log('nothing in the caches: rings of 4096, frames of 1514 bytes');
+    console.log(throughputTable(rows));
+  }
   const steadiness =
     packets === 0 ? [] : (['general', 'pipe'] as const).map((path) => measureSteadiness(path, packets));
   if (steadiness.length > 0) console.log(steadinessTable(steadiness));

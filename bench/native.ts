@@ -13,8 +13,13 @@ export const ROOT = join(import.meta.dirname, '..', '..');
 export const CACHE = join(ROOT, '.cache');
 const SOURCES = join(ROOT, 'bench', 'native');
 const FILES = [
-  ...['lockstep.h', 'device.c', 'ixy-peer.c', 'pipe-peer.c'],
-  ...['virtio.h', 'virtio-device.c', 'virtio-peer.c'],
+  'lockstep.h',
+  'device.c',
+  'ixy-peer.c',
+  'pipe-peer.c',
+  'virtio.h',
+  'virtio-device.c',
+  'virtio-peer.c',
 ];
 const FLAGS = ['-O2', '-march=native', '-Wall', '-Wextra', '-Werror', '-shared', '-fPIC'];
 
@@ -65,6 +70,11 @@ export const native = {
     lab: Pointer,
     bytes: number,
   ) => void,
+  labShuffled: library.func('void lab_shuffled(void *lab)') as (lab: Pointer) => void,
+  labWalk: library.func('uint32_t lab_walk(uint64_t memory, uint32_t bytes)') as (
+    memory: bigint,
+    bytes: number,
+  ) => number,
   labError: library.func('const char *lab_error(void *lab)') as (lab: Pointer) => string,
   labForwarded: library.func('double lab_forwarded(void *lab)') as (lab: Pointer) => number,
   labReceived: library.func('double lab_received(void *lab)') as (lab: Pointer) => number,
@@ -82,9 +92,19 @@ export const native = {
     polls: number,
     batch: number,
   ) => number,
+  peerLookRun: library.func('double peer_look_run(void *peer, int32_t polls, int32_t batch)') as (
+    peer: Pointer,
+    polls: number,
+    batch: number,
+  ) => number,
   cPipeNew: library.func('void *c_pipe_new(void *lab)') as (lab: Pointer) => Pointer,
   cPipeFree: library.func('void c_pipe_free(void *pipe)') as (pipe: Pointer) => void,
   cPipeRun: library.func('double c_pipe_run(void *pipe, int32_t polls, int32_t batch)') as (
+    pipe: Pointer,
+    polls: number,
+    batch: number,
+  ) => number,
+  cPipeLookRun: library.func('double c_pipe_look_run(void *pipe, int32_t polls, int32_t batch)') as (
     pipe: Pointer,
     polls: number,
     batch: number,

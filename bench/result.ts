@@ -75,6 +75,11 @@ const HEADINGS: Readonly<Record<SubjectName, string>> = {
   queues: 'receive+send',
   general: 'Forwarder',
   pipe: 'Pipe',
+  'c-look': 'C, look',
+  'c-pipe-look': 'C pipe, look',
+  'queues-look': 'r+s, look',
+  'general-look': 'Forwarder, hook',
+  'pipe-look': 'Pipe, hook',
 };
 
 /** Nanoseconds per packet by batch size, with the ratio to ixy's algorithm in C. */
@@ -85,14 +90,16 @@ export function throughputTable<Name extends string = SubjectName>(
   const subjects = [...new Set(rows.map(({ subject }) => subject))];
   const batches = [...new Set(rows.map(({ batch }) => batch))];
   const line = (cells: readonly string[]): string =>
-    cells.map((cell, i) => cell.padStart(i === 0 ? 5 : 15)).join('');
+    cells.map((cell, i) => cell.padStart(i === 0 ? 5 : 16)).join('');
   const lines = [line(['batch', ...subjects.map((subject) => headings[subject] ?? subject)])];
   for (const batch of batches) {
     const cells = subjects.map((subject) => {
       const row = rows.find((one) => one.batch === batch && one.subject === subject);
       if (row === undefined) return '';
       const ns = row.nsPerPacket.median.toFixed(2);
-      return subject === 'c-ixy' || row.ratioToIxy === null ? ns : `${ns} (${row.ratioToIxy.toFixed(2)})`;
+      return subject === 'c-ixy' || subject === 'c-look' || row.ratioToIxy === null
+        ? ns
+        : `${ns} (${row.ratioToIxy.toFixed(2)})`;
     });
     lines.push(line([String(batch), ...cells]));
   }

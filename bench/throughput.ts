@@ -3,12 +3,13 @@
  * by round, so that whatever drifts in the machine hits all; ratios are taken within a round. Batch sizes take turns as
  * well, in passes, so that a disturbance of some seconds does not decide about one of them.
  */
-import { type Bench, closeBench, RING, SUBJECTS, type SubjectName } from './lab.js';
+import { type Bench, closeBench, type Place, SUBJECTS, type SubjectName, WARM } from './lab.js';
 
-/** Frames that the device receives at each port before the forwarder runs. Room for what the pipe has in flight. */
-export const WINDOW_FRAMES = 192;
+/** Frames that the device receives at each port before the forwarder runs. */
+export const WINDOW_FRAMES: number = WARM.windowFrames;
 const WARM_UP_MS = 150;
-const WINDOWS_PER_ROUND = 200;
+/** Windows of a round; emptying the caches takes some milliseconds each time. */
+const WINDOWS_PER_ROUND = { warm: 200, cold: 10 } as const;
 
 export interface Quartiles {
   readonly p25: number;
@@ -20,7 +21,12 @@ export interface Throughput<Name extends string = SubjectName> {
   readonly subject: Name;
   readonly batch: number;
   readonly nsPerPacket: Quartiles;
-  /** Median of the rounds' ratios to ixy's algorithm in C, and to the pipe in C. */
+  /** Nothing was in the caches. */
+  readonly cold: boolean;
+  /**
+   * Median of the rounds' ratios to ixy's algorithm in C, and to the pipe in C; of what looks at packets, to these two with
+   * the same look.
+   */
   readonly ratioToIxy: number | null;
   readonly ratioToCPipe: number | null;
   /** Packets that the device saw and found right. */
@@ -35,10 +41,11 @@ interface Cell<Name> {
 export interface ThroughputOptions<Name extends string = SubjectName> {
   readonly subjects: readonly Name[];
   /** What makes them. Default: those on the rings of the 82599. */
-  readonly table?: Readonly<Record<Name, (batch: number) => Bench>>;
+  readonly table?: Readonly<Record<Name, (batch: number, place: Place) => Bench>>;
   readonly batch: number;
   /** A fault of `Fault` to plant, to see that it is found. */
   readonly plant: number;
+  readonly place: Place;
 }
 
 /** Forwarders of one batch size, measured as often as wanted. */
@@ -54,11 +61,12 @@ export class BatchMeasurement<Name extends string = SubjectName> {
 
   /** Rounds on new rings. @throws Error where a forwarder did something wrong */
   run(rounds: number): void {
-    const { batch } = this.#options;
-    const table: Readonly<Record<string, (batch: number) => Bench>> = this.#options.table ?? SUBJECTS;
+    const { batch, place } = this.#options;
+    const table: Readonly<Record<string, (batch: number, place: Place) => Bench>> =
+      this.#options.table ?? SUBJECTS;
     const cells: Cell<Name>[] = this.#options.subjects.map((subject) => ({
       subject,
-      bench: table[subject]!(batch),
+      bench: table[subject]!(batch, place),
     }));
     try {
       for (const { subject, bench } of cells) {
@@ -88,17 +96,22 @@ export class BatchMeasurement<Name extends string = SubjectName> {
       return {
         subject,
         batch: this.#options.batch,
+        cold: this.#options.place.walkBytes > 0,
         nsPerPacket: {
           p25: quantile(rounds, 0.25),
           median: quantile(rounds, 0.5),
           p75: quantile(rounds, 0.75),
         },
-        ratioToIxy: ratio(rounds, this.#nsPerPacket.get('c-ixy')),
-        ratioToCPipe: ratio(rounds, this.#nsPerPacket.get('c-pipe')),
+        ratioToIxy: ratio(rounds, this.#nsPerPacket.get(looks(subject) ? 'c-look' : 'c-ixy')),
+        ratioToCPipe: ratio(rounds, this.#nsPerPacket.get(looks(subject) ? 'c-pipe-look' : 'c-pipe')),
         checkedPackets: this.#checkedPackets.get(subject) ?? 0,
       };
     });
   }
+}
+
+function looks(subject: string): boolean {
+  return subject.endsWith('look');
 }
 
 function inSubject<T>(subject: string, action: () => T): T {
@@ -111,14 +124,16 @@ function inSubject<T>(subject: string, action: () => T): T {
 
 /** Nanoseconds per packet, the median of some windows: a disturbance hits few of them. */
 function runRound(bench: Bench, batch: number): number {
-  const samples = new Float64Array(WINDOWS_PER_ROUND);
+  const { warm, cold } = WINDOWS_PER_ROUND;
+  const samples = new Float64Array(bench.lab.place.walkBytes > 0 ? cold : warm);
   for (let i = 0; i < samples.length; i++) samples[i] = runWindow(bench, batch);
   return quantile([...samples], 0.5);
 }
 
 /** The device works, then the forwarder. Returns the forwarder's nanoseconds per packet. */
 function runWindow({ lab, subject }: Bench, batch: number): number {
-  const frames = lab.step(Math.max(WINDOW_FRAMES, batch));
+  const frames = lab.step(Math.max(lab.place.windowFrames, batch));
+  lab.cool();
   if (frames === 0) throw new Error('no descriptor is free to receive into: the forwarder has stopped');
   const ns = subject.run(Math.ceil(frames / batch));
   return ns / (2 * frames);
@@ -128,7 +143,7 @@ function runWindow({ lab, subject }: Bench, batch: number): number {
 function finish({ lab, subject }: Bench, batch: number): void {
   const received = lab.received;
   lab.step(0);
-  subject.run(Math.ceil(RING / batch));
+  subject.run(Math.ceil(lab.place.ring / batch));
   lab.step(0);
   lab.checkArmed();
   if (lab.forwarded !== received) throw new Error(`${received} frames arrived and ${lab.forwarded} left`);

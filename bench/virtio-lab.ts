@@ -17,18 +17,22 @@ import {
   type LabDevice,
   LabMapper,
   NativeSubject,
-  PEER_BUFFERS,
   PEER_HEADER_BYTES,
+  type Place,
+  peerBuffers,
+  poolBuffers,
+  WARM,
 } from './lab.js';
 import { native, type Pointer } from './native.js';
 
-/** The driver's default, and QEMU's. */
-export const VIRTIO_RING = 256;
-const POOL_BUFFERS = 4 * VIRTIO_RING + 1024;
+/** Rings as the driver makes them by default, and QEMU. */
+export const VIRTIO_PLACE: Place = { ...WARM, ring: 256 };
+const { ring: VIRTIO_RING } = VIRTIO_PLACE;
 const MIN_FRAME_BYTES = 14;
 const DOORBELL_BYTES = 64;
 
 class VirtioLab implements LabDevice {
+  readonly place = VIRTIO_PLACE;
   readonly pointer: Pointer;
   readonly rings: RingMemory;
   readonly #doorbells = new DmaRegion({ sizeBytes: 4096, pageSize: '4K', name: 'doorbells' });
@@ -65,6 +69,8 @@ class VirtioLab implements LabDevice {
     return arrived;
   }
 
+  cool(): void {}
+
   checkArmed(): void {
     if (native.virtioLabCheckArmed(this.pointer) < 0) throw new Error(native.labError(this.pointer));
   }
@@ -90,7 +96,7 @@ class VirtioLab implements LabDevice {
 
 /** Real queues on a lab. */
 class VirtioQueues implements DriverQueues {
-  readonly pool = new PacketPool({ buffers: POOL_BUFFERS, bufferSizeBytes: BUFFER_BYTES });
+  readonly pool = new PacketPool({ buffers: poolBuffers(VIRTIO_PLACE), bufferSizeBytes: BUFFER_BYTES });
   readonly lab: VirtioLab;
   readonly rx: readonly VirtioRxQueue[];
   readonly tx: readonly VirtioTxQueue[];
@@ -100,7 +106,7 @@ class VirtioQueues implements DriverQueues {
     const { pool } = this;
     pool.attach(this.#mapper);
     const { address, iova } = this.#mapper.mapped[0]!;
-    const lab = new VirtioLab(kind, address, iova, POOL_BUFFERS, BUFFER_BYTES, pool.headroomBytes);
+    const lab = new VirtioLab(kind, address, iova, pool.capacity, BUFFER_BYTES, pool.headroomBytes);
     this.lab = lab;
     const onLie = (what: string): void => {
       throw new Error(what);
@@ -127,9 +133,10 @@ function driverBench(kind: Ring['kind'], batch: number, path: DriverPath): Bench
 }
 
 function peerBench(batch: number, stack: 0 | 1): Bench {
-  const memory = new DmaRegion({ sizeBytes: PEER_BUFFERS * BUFFER_BYTES, name: 'peer' });
+  const buffers = peerBuffers(VIRTIO_PLACE);
+  const memory = new DmaRegion({ sizeBytes: buffers * BUFFER_BYTES, name: 'peer' });
   const { address } = memory;
-  const lab = new VirtioLab('split', address, address, PEER_BUFFERS, BUFFER_BYTES, PEER_HEADER_BYTES);
+  const lab = new VirtioLab('split', address, address, buffers, BUFFER_BYTES, PEER_HEADER_BYTES);
   const { virtioPeerNew, virtioPeerRun, virtioPeerFree } = native;
   const make = (pointer: Pointer): Pointer => virtioPeerNew(pointer, stack);
   return { lab, subject: new NativeSubject(make, virtioPeerRun, virtioPeerFree, lab, batch, memory) };

@@ -9,7 +9,7 @@ import { Fault } from './lab.js';
 import { CACHE } from './native.js';
 import { describeMachine, FRAME_BYTES, throughputTable, WINDOW } from './result.js';
 import { BatchMeasurement } from './throughput.js';
-import { VIRTIO_RING, VIRTIO_SUBJECTS, type VirtioSubject } from './virtio-lab.js';
+import { VIRTIO_PLACE, VIRTIO_SUBJECTS, type VirtioSubject } from './virtio-lab.js';
 
 const HEADINGS = {
   'c-ixy': 'ixy in C',
@@ -56,7 +56,9 @@ function main(): void {
   if (unknown !== undefined) throw new Error(`there is no subject "${unknown}"\n${USAGE}`);
   if (!Object.hasOwn(Fault, values.plant)) throw new Error(`there is no fault "${values.plant}"\n${USAGE}`);
   const machine = describeMachine();
-  console.log(`Node.js ${machine.versions.node}, ${machine.machine.processor}, rings of ${VIRTIO_RING}`);
+  console.log(
+    `Node.js ${machine.versions.node}, ${machine.machine.processor}, rings of ${VIRTIO_PLACE.ring}`,
+  );
   console.log("nanoseconds per packet (ratio to ixy's virtio algorithm in C)");
   const passes = positive('passes', values.passes);
   const rounds = positive('rounds', values.rounds);
@@ -66,6 +68,7 @@ function main(): void {
         subjects: names as VirtioSubject[],
         table: VIRTIO_SUBJECTS,
         batch: positive('batches', text),
+        place: VIRTIO_PLACE,
         plant: Fault[values.plant as keyof typeof Fault],
       }),
   );
@@ -76,7 +79,13 @@ function main(): void {
   console.log(throughputTable(throughput, HEADINGS));
   const checked = throughput.reduce((sum, row) => sum + row.checkedPackets, 0);
   console.log(`${checked} packets checked by the device: order, addresses, headers, lengths, ownership`);
-  const method = { ringSize: VIRTIO_RING, frameBytes: FRAME_BYTES, windowFrames: WINDOW, passes, rounds };
+  const method = {
+    ringSize: VIRTIO_PLACE.ring,
+    frameBytes: FRAME_BYTES,
+    windowFrames: WINDOW,
+    passes,
+    rounds,
+  };
   const file = values.json ?? join(CACHE, 'bench', `virtio-${process.version}.json`);
   mkdirSync(dirname(file), { recursive: true });
   writeFileSync(file, `${JSON.stringify({ ...machine, method, throughput }, undefined, 2)}\n`);

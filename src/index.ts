@@ -15,6 +15,8 @@
  * }, { signal: stop.signal, devices: [nic] });
  */
 export { type Clock, ManualClock, systemClock } from './clock.js';
+export { type AttachedThread, attachThread } from './driver/attached-thread.js';
+export { type BatchesOptions, batches, type PacketBatch } from './driver/batches.js';
 export type {
   DeviceCapabilities,
   DeviceId,
@@ -30,7 +32,23 @@ export type {
   TxQueue,
   WaitOptions,
 } from './driver/device.js';
+export {
+  PacketChannel,
+  type PacketChannelOptions,
+  type PacketInput,
+  type PacketOutput,
+} from './driver/packet-channel.js';
 export type { LinkedQueues, LinkOptions, LinkPath, PacketHook } from './driver/queue-link.js';
+export type {
+  AttachContext,
+  AttachedQueue,
+  AttachedRxQueue,
+  AttachedTxQueue,
+  HandedOver,
+  HandOver,
+  QueueEnd,
+  ThreadFamily,
+} from './driver/queue-share.js';
 export {
   addDriver,
   addScheme,
@@ -39,6 +57,8 @@ export {
   type SupportedDevice,
   supportedDevices,
 } from './driver/registry.js';
+export { shareWithThread, type ThreadShare, type ThreadShareOptions } from './driver/thread-share.js';
+export type { ThreadTicket } from './driver/thread-ticket.js';
 export { NicError, type NicErrorCode } from './errors.js';
 export { connectQueues, type Forwarder, type ForwardOptions } from './forward/forwarder.js';
 export { type PollLoopOptions, pollLoop } from './forward/poll-loop.js';

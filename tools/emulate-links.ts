@@ -9,6 +9,7 @@ export interface LinkOptions {
   readonly size?: number;
   readonly rate?: number;
   readonly count?: number;
+  readonly flows?: number;
   readonly bandwidth?: number;
   readonly delay?: number;
   readonly loss?: number;
@@ -105,7 +106,7 @@ function refuseIdle(options: LinkOptions, kinds: readonly LinkKind[]): void {
   const has = (...wanted: LinkKind['kind'][]): boolean => kinds.some(({ kind }) => wanted.includes(kind));
   if (!has('traffic')) {
     refuse(
-      given('size', 'rate', 'count'),
+      given('size', 'rate', 'count', 'flows'),
       '--link traffic, and no port has that',
       'give a port --link traffic',
     );
@@ -142,6 +143,7 @@ function farEnd(link: LinkKind, port: number, options: LinkOptions): EndDescript
         sizeBytes: (options.size ?? DEFAULT_SIZE_BYTES) - FCS_BYTES,
         ...(options.rate === undefined ? {} : { framesPerSecond: options.rate }),
         ...(options.count === undefined ? {} : { count: options.count }),
+        ...(options.flows === undefined ? {} : { flows: options.flows, numberedByFlow: true }),
       },
     };
   }

@@ -29,6 +29,8 @@ export interface Traffic {
   readonly done?: boolean;
   /** Whose packets end an idle sleep; empty where the poll must go on. */
   readonly wakeOn: readonly NetDevice[];
+  /** Takes the place of polling, where other threads poll: runs until the signal is aborted. */
+  run?(signal: AbortSignal): Promise<void>;
   /** What the table and the totals are about; empty where there are none. */
   readonly report: readonly ReportPort[];
   /** Runs between the wish to stop and the end of polling: packets that are on their way still pass. */
@@ -45,7 +47,7 @@ export interface Traffic {
  */
 export async function runTraffic(
   openers: readonly ((signal: AbortSignal) => Promise<NetDevice>)[],
-  makeTraffic: (devices: readonly NetDevice[], clock: Clock) => Traffic,
+  makeTraffic: (devices: readonly NetDevice[], clock: Clock) => Traffic | Promise<Traffic>,
   options: TrafficOptions,
   given?: Stop,
 ): Promise<void> {
@@ -57,7 +59,8 @@ export async function runTraffic(
       if (!stop.signal.aborted) devices.push(await opener(stop.signal));
     }
     if (!stop.signal.aborted) await waitForLinks(devices, stop.signal);
-    if (!stop.signal.aborted) await run(devices, makeTraffic(devices, clock), stop, { ...options, clock });
+    if (!stop.signal.aborted)
+      await run(devices, await makeTraffic(devices, clock), stop, { ...options, clock });
   } catch (error) {
     // What was opening or waiting ends with the wish to stop, which is no failure.
     if (error !== stop.signal.reason) stop.stop(error);
@@ -106,13 +109,15 @@ async function run(
   };
   stop.signal.addEventListener('abort', endPolling, { once: true });
   try {
-    await pollLoop(
-      () => {
+    if (stop.signal.aborted) polling.abort();
+    if (traffic.run !== undefined) await traffic.run(polling.signal);
+    else {
+      const poll = (): number => {
         if (traffic.done === true) stop.stop();
         return traffic.poll();
-      },
-      { signal: polling.signal, devices: traffic.wakeOn, sharesCpu: oneCpu, clock },
-    );
+      };
+      await pollLoop(poll, { signal: polling.signal, devices: traffic.wakeOn, sharesCpu: oneCpu, clock });
+    }
   } catch (error) {
     stop.stop(error);
   } finally {

@@ -43,6 +43,15 @@ void lab_fault(struct lab *lab, int32_t fault) { lab->fault = (enum fault)fault;
 
 void lab_frame_bytes(struct lab *lab, uint32_t frame_bytes) { lab->frame_bytes = frame_bytes; }
 
+void lab_shuffled(struct lab *lab) { lab->shuffled = 1; }
+
+/* Reads memory of this size, a cache line at a time, so that nothing else is left in the caches. */
+uint32_t lab_walk(const uint8_t *memory, uint32_t bytes) {
+    uint32_t sum = 0;
+    for (uint32_t i = 0; i < bytes; i += 64) sum += memory[i];
+    return sum;
+}
+
 const char *lab_error(struct lab *lab) { return lab->error; }
 
 /* Frames that have left both ports. */

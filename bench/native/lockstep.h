@@ -6,6 +6,7 @@
 #define LOCKSTEP_H
 
 #include <stdint.h>
+#include <string.h>
 
 /* One advanced descriptor, 16 bytes (82599 datasheet 7.1.6 and 7.2.3). */
 union descriptor {
@@ -61,6 +62,8 @@ struct lab {
     /* Where in a buffer the frame starts: 0, or 64 behind the header of the C forwarder. */
     uint32_t data_offset;
     uint32_t frame_bytes;
+    /* 1 where C forwarders shall hand out buffers in no order, so that no prefetcher guesses the next one. */
+    int shuffled;
     /* 1 while a buffer carries a frame that was delivered and has not left. */
     uint8_t *busy;
     enum fault fault;
@@ -90,5 +93,23 @@ static inline void write_frame(const struct lab *lab, int64_t buffer, uint64_t n
 }
 
 #define FAIL(...) (snprintf(lab->error, sizeof(lab->error), __VA_ARGS__), -1)
+
+/*
+ * The look of an application: EtherType, IPv4 destination and UDP port of a frame, all three of them, since no frame of the
+ * device's is blocked. The TypeScript peers look for the same values (bench/look.ts).
+ */
+#define BLOCKED_TYPE 0x0800u
+#define BLOCKED_ADDRESS 0xc6130001u
+#define BLOCKED_PORT 53u
+
+static inline int is_blocked(const uint8_t *frame) {
+    uint16_t type, port;
+    uint32_t address;
+    memcpy(&type, frame + 12, 2);
+    memcpy(&address, frame + 30, 4);
+    memcpy(&port, frame + 36, 2);
+    return ((__builtin_bswap16(type) ^ BLOCKED_TYPE) | (__builtin_bswap32(address) ^ BLOCKED_ADDRESS) |
+            (__builtin_bswap16(port) ^ BLOCKED_PORT)) == 0;
+}
 
 #endif

@@ -27,7 +27,7 @@ struct c_pipe {
     struct half *half[2];
 };
 
-static void pipe_batch(struct half *half, uint32_t batch) {
+static inline __attribute__((always_inline)) void pipe_batch(struct half *half, uint32_t batch, int look) {
     const uint32_t mask = half->mask;
     uint32_t slot = half->next;
     uint32_t clean = half->clean;
@@ -46,10 +46,16 @@ static void pipe_batch(struct half *half, uint32_t batch) {
         if ((rx->word2 & (RX_DD | RX_EOP)) != (RX_DD | RX_EOP)) break;
         const uint32_t length = rx->word3 & 0xffff;
         const uint64_t address = half->address[slot];
-        half->memory[address - half->iova + 48]++;
+        const uint32_t report = (((slot & (GROUP - 1)) + 1) & GROUP) << 22;
         volatile union descriptor *tx = &half->tx[slot];
-        tx->word2 = TX_DTYP_DATA | TX_EOP | TX_IFCS | TX_DEXT | length | (((slot & (GROUP - 1)) + 1) & GROUP) << 22;
-        tx->word3 = length << TX_PAYLEN_SHIFT;
+        if (look && is_blocked(half->memory + (address - half->iova))) {
+            tx->word2 = TX_EOP | TX_IFCS | report;
+            tx->word3 = 0;
+        } else {
+            if (!look) half->memory[address - half->iova + 48]++;
+            tx->word2 = TX_DTYP_DATA | TX_EOP | TX_IFCS | TX_DEXT | length | report;
+            tx->word3 = length << TX_PAYLEN_SHIFT;
+        }
         rx->packet = address;
         rx->header = 0;
         slot = (slot + 1) & mask;
@@ -99,8 +105,18 @@ static double now_ns(void) {
 double c_pipe_run(struct c_pipe *pipe, int32_t polls, int32_t batch) {
     const double start = now_ns();
     for (int32_t i = 0; i < polls; i++) {
-        pipe_batch(pipe->half[0], (uint32_t)batch);
-        pipe_batch(pipe->half[1], (uint32_t)batch);
+        pipe_batch(pipe->half[0], (uint32_t)batch, 0);
+        pipe_batch(pipe->half[1], (uint32_t)batch, 0);
+    }
+    return now_ns() - start;
+}
+
+/* The same with the look at three fields in place of the touched byte. */
+double c_pipe_look_run(struct c_pipe *pipe, int32_t polls, int32_t batch) {
+    const double start = now_ns();
+    for (int32_t i = 0; i < polls; i++) {
+        pipe_batch(pipe->half[0], (uint32_t)batch, 1);
+        pipe_batch(pipe->half[1], (uint32_t)batch, 1);
     }
     return now_ns() - start;
 }

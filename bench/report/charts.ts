@@ -12,6 +12,11 @@ export const SUBJECT_TITLES: Readonly<Record<SubjectName, string>> = {
   general: 'Barewire, general',
   pipe: 'Barewire, pipe',
   'c-pipe': 'C, pipe',
+  'c-look': "C, ixy's way, look",
+  'queues-look': 'Barewire, receive and send, look',
+  'general-look': 'Barewire, general, hook',
+  'pipe-look': 'Barewire, pipe, hook',
+  'c-pipe-look': 'C, pipe, look',
 };
 
 const WIDTH = 760;

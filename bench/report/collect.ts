@@ -21,6 +21,7 @@ export function collectRun(text: string): CoreRun {
       return withoutUndefined<Cell>({
         subject: row.at('subject').oneOf(SUBJECT_NAMES),
         batch: row.at('batch').positive(),
+        cold: row.at('cold').optional((cold) => cold.boolean() || undefined),
         nsPerPacket: ns.at('median').positive(),
         p25: ns.at('p25').positive(),
         p75: ns.at('p75').positive(),

@@ -12,7 +12,7 @@ export function mainRun(result: BenchResult): CoreRun | undefined {
 }
 
 function cellOf(run: CoreRun, subject: SubjectName, batch: number): Cell | undefined {
-  return run.cells.find((cell) => cell.subject === subject && cell.batch === batch);
+  return run.cells.find((cell) => cell.subject === subject && cell.batch === batch && cell.cold !== true);
 }
 
 export function nsOf(run: CoreRun, subject: SubjectName, batch: number): number | undefined {

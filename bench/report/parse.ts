@@ -48,6 +48,7 @@ function parseCell(cell: Value): Cell {
   return withoutUndefined<Cell>({
     subject: cell.at('subject').oneOf(SUBJECT_NAMES),
     batch: cell.at('batch').positive(),
+    cold: cell.at('cold').optional((cold) => cold.boolean() || undefined),
     nsPerPacket: cell.at('nsPerPacket').positive(),
     p25: cell.at('p25').positive(),
     p75: cell.at('p75').positive(),

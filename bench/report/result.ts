@@ -43,13 +43,28 @@ export interface CoreRun {
   readonly steadiness: readonly Steadiness[];
 }
 
-export const SUBJECT_NAMES = ['c-ixy', 'c-spread', 'queues', 'general', 'pipe', 'c-pipe'] as const;
+/** Forwarders that touch a byte of each packet, and those of which an application looks at three fields. */
+export const SUBJECT_NAMES = [
+  'c-ixy',
+  'c-spread',
+  'queues',
+  'general',
+  'pipe',
+  'c-pipe',
+  'c-look',
+  'queues-look',
+  'general-look',
+  'pipe-look',
+  'c-pipe-look',
+] as const;
 export type SubjectName = (typeof SUBJECT_NAMES)[number];
 
 /** One forwarder at one batch size. */
 export interface Cell {
   readonly subject: SubjectName;
   readonly batch: number;
+  /** True where nothing was in the caches. */
+  readonly cold?: boolean;
   /** Median of the rounds, and the quartiles. */
   readonly nsPerPacket: number;
   readonly p25: number;

@@ -11,7 +11,7 @@ import {
   ratioToSpread,
 } from './figures.js';
 import { count, duration, figure, percent, scaled } from './numbers.js';
-import type { BenchResult, CoreRun, SubjectName } from './result.js';
+import { type BenchResult, type Cell, type CoreRun, SUBJECT_NAMES, type SubjectName } from './result.js';
 
 const WAY_NAMES = Object.keys(WAYS) as WayName[];
 
@@ -54,7 +54,7 @@ export function coreTable(result: BenchResult): string {
   const runs = result.core?.runs ?? [];
   if (runs.length === 0) return NOT_MEASURED;
   const parts = runs.map(
-    (run) => `Node ${run.node}, ns per packet, ${conditions(run)}:\n\n${batchTable(run)}`,
+    (run) => `Node ${run.node}, ns per packet, ${conditions(run)}:\n\n${batchTable(run)}${workTables(run)}`,
   );
   return [
     chart('batch', 'Time per packet by batch size'),
@@ -77,10 +77,11 @@ const RATIOS = ['general', 'pipe'] as const;
 
 function batchTable(run: CoreRun): string {
   const subjects = (Object.keys(SUBJECT_TITLES) as SubjectName[]).filter((name) =>
-    run.cells.some(({ subject }) => subject === name),
+    run.cells.some(({ subject, cold }) => subject === name && cold !== true && !isLook(name)),
   );
   const ratios = RATIOS.filter((name) => subjects.includes(name) && subjects.includes('c-ixy'));
-  const batches = [...new Set(run.cells.map(({ batch }) => batch))].sort((a, b) => a - b);
+  const warm = run.cells.filter(({ cold }) => cold !== true);
+  const batches = [...new Set(warm.map(({ batch }) => batch))].sort((a, b) => a - b);
   const cell = (value: number | undefined, text: (value: number) => string): string =>
     value === undefined ? '' : text(value);
   return table(
@@ -90,6 +91,44 @@ function batchTable(run: CoreRun): string {
       ...subjects.map((name) => cell(nsOf(run, name, batch), figure)),
       ...ratios.map((name) => cell(ratioToIxy(run, name, batch), (ratio) => ratio.toFixed(2))),
     ]),
+  );
+}
+
+function isLook(name: SubjectName): boolean {
+  return name.endsWith('look');
+}
+
+/** A row a forwarder: nanoseconds, and the ratio to C with the same work. Empty where it was not measured. */
+function workTable(run: CoreRun, caption: string, chosen: (cell: Cell) => boolean): string {
+  const cells = run.cells.filter(chosen);
+  if (cells.length === 0) return '';
+  const batches = [...new Set(cells.map(({ batch }) => batch))].sort((a, b) => a - b);
+  const subjects = SUBJECT_NAMES.filter((name) => cells.some(({ subject }) => subject === name));
+  const text = ({ nsPerPacket, ratioToIxy }: Cell): string =>
+    ratioToIxy === undefined ? figure(nsPerPacket) : `${figure(nsPerPacket)} (${ratioToIxy.toFixed(2)})`;
+  const rows = subjects.map((name) => [
+    SUBJECT_TITLES[name],
+    ...batches.map((batch) => {
+      const found = cells.find((cell) => cell.subject === name && cell.batch === batch);
+      return found === undefined ? '' : text(found);
+    }),
+  ]);
+  return `\n\n${caption}\n\n${table(['forwarder', ...batches.map((batch) => `batch ${batch}`)], rows)}`;
+}
+
+/** What applications do, and what it costs when nothing is in the caches. */
+function workTables(run: CoreRun): string {
+  return (
+    workTable(
+      run,
+      'With a look at EtherType, IPv4 destination and UDP port of each packet, ns per packet (ratio to C with the same look):',
+      ({ subject, cold }) => isLook(subject) && cold !== true,
+    ) +
+    workTable(
+      run,
+      'With nothing in the caches (rings of 4096, frames of 1514 bytes, 64 MiB read in between), ns per packet (ratio to C):',
+      ({ cold }) => cold === true,
+    )
   );
 }
 

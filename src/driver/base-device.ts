@@ -20,6 +20,7 @@ import type {
   WaitOptions,
 } from './device.js';
 import { waitForAny } from './packet-wait.js';
+import { queuesHere } from './queue-share.js';
 import { checkWait, until } from './until.js';
 
 const LINK_LOOK_MS = 10;
@@ -77,7 +78,7 @@ export abstract class BaseDevice implements NetDevice {
   async waitForPackets(options: WaitOptions = {}): Promise<boolean> {
     checkWait(options);
     this.closed.throwIfAborted();
-    return waitForAny(this.rxQueues, options);
+    return waitForAny(queuesHere(this.rxQueues), options);
   }
 
   async drain(options: WaitOptions = {}): Promise<boolean> {
@@ -96,7 +97,7 @@ export abstract class BaseDevice implements NetDevice {
         hint: `Give a Uint8Array of ${minFrameBytes} to ${maxFrameBytes} bytes, from the destination address on, without FCS.`,
       });
     }
-    const [queue] = this.txQueues;
+    const [queue] = queuesHere(this.txQueues) as readonly [TxQueue];
     const one = new Uint32Array(1);
     const { timeoutMs = SEND_TIMEOUT_MS } = options;
     const got = await until(
@@ -128,7 +129,7 @@ export abstract class BaseDevice implements NetDevice {
     const ended = (): boolean => signal?.aborted === true || this.closed.aborted;
     while (!ended()) {
       let found = false;
-      for (const queue of this.rxQueues) {
+      for (const queue of queuesHere(this.rxQueues)) {
         // One at a time: a loop that breaks off leaves the others in the ring, for the next one.
         if (queue.receive(one) === 0) continue;
         found = true;

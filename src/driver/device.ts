@@ -7,6 +7,7 @@ import type { PacketPool } from '../hugepage/packet-pool.js';
 import type { IntegerRange } from '../options.js';
 import type { VfioDevice } from '../vfio/types.js';
 import type { LinkedQueues, LinkOptions } from './queue-link.js';
+import type { HandedOver, HandOver, ThreadFamily } from './queue-share.js';
 
 /** How `open` sets a device up. */
 export interface OpenOptions {
@@ -22,6 +23,11 @@ export interface OpenOptions {
   readonly txRingSize?: number;
   /** Pairs of receive and transmit queues; with more than one, flows are spread over them. Default 1. */
   readonly queuePairs?: number;
+  /**
+   * Spread flows so that both directions of one meet on queues of the same number, on all devices opened so. Default false:
+   * the usual key, which spreads a little better.
+   */
+  readonly symmetricRss?: boolean;
   /**
    * Bytes of the largest layer 3 packet. The longest frame has 22 more (Ethernet header and two VLAN tags), and an own
    * pool gets buffers that hold it. Without it frames may be as long as buffers and hardware allow.
@@ -155,6 +161,16 @@ export interface RxQueue {
    * @throws NicError `BAD_OPTION` where `options.path` insists on one that is not possible
    */
   link?(tx: TxQueue, options: LinkOptions): LinkedQueues | undefined;
+  /** True while another thread has the queue: see `shareWithThread`. */
+  readonly elsewhere?: boolean;
+  /**
+   * Leaves the queue to another thread until its device closes. Applications call `shareWithThread`. Absent where the driver
+   * does not offer it.
+   * @throws NicError `BAD_OPTION` where that is not possible, with the reason; nothing has changed then
+   */
+  handOver?(to: HandOver): HandedOver;
+  /** Throws what `handOver` would throw, and does nothing else. */
+  checkHandOver?(): void;
 }
 
 export interface TxQueue {
@@ -177,6 +193,10 @@ export interface TxQueue {
   sendOffloaded?(bufs: Uint32Array, count: number, start?: number): number;
   /** Gives buffers whose transmission is complete back to the pool. `send` does so by itself. */
   reclaim(): void;
+  /** As of `RxQueue`. */
+  readonly elsewhere?: boolean;
+  handOver?(to: HandOver): HandedOver;
+  checkHandOver?(): void;
 }
 
 /** At least one. */
@@ -267,6 +287,8 @@ export interface Driver {
   readonly ids: readonly DeviceId[];
   readonly limits: DeviceLimits;
   readonly capabilities: DeviceCapabilities;
+  /** How queues of its devices come to other threads; absent where they cannot. */
+  readonly threads?: ThreadFamily;
   /** Brings the device up. The options are checked. On failure the caller closes `vfio` (closing twice is fine). */
   open(vfio: VfioDevice, id: DeviceId, options: OpenOptions): Promise<NetDevice>;
 }

@@ -10,8 +10,13 @@
  * Source: ECMAScript 2023, 12 (tokens), 12.10 (where a line ends a statement), 14 and 15 (what declares).
  */
 
-/** Names that code may use though it declares them nowhere. */
-const GLOBALS = new Set(['undefined', 'Infinity', 'NaN', 'Math', 'Uint32Array', 'Int32Array']);
+/** Names that code may use though it declares them nowhere: ECMAScript's own, which no module calls something else. */
+const GLOBALS = new Set(
+  (
+    'undefined Infinity NaN Math Number DataView Int8Array Uint8Array Int16Array Uint16Array Int32Array Uint32Array ' +
+    'Float32Array Float64Array'
+  ).split(' '),
+);
 
 /** Words that are no names. Others that the language reserves (`class`, `yield`) count as foreign names. */
 const KEYWORDS = new Set(

@@ -25,6 +25,7 @@ const KNOWN = [
   'rxRingSize',
   'txRingSize',
   'queuePairs',
+  'symmetricRss',
   'mtu',
   'promiscuous',
   'buffers',
@@ -39,7 +40,7 @@ const KNOWN = [
 ] as const satisfies readonly (keyof OpenOptions)[];
 
 const OWN_POOL = ['buffers', 'buffersForDevices', 'bufferSizeBytes', 'headroomBytes', 'debug'] as const;
-const FLAGS = ['promiscuous', 'debug', 'rxMetadata', 'vlanStrip'] as const;
+const FLAGS = ['promiscuous', 'debug', 'rxMetadata', 'vlanStrip', 'symmetricRss'] as const;
 
 /** Smallest layer 3 packet that an IPv4 link has to carry (RFC 791, 3.2), largest that its length field can say. */
 const MTU_MIN = 68;
@@ -53,6 +54,7 @@ export interface DeviceSettings {
   readonly rxRingSize: number;
   readonly txRingSize: number;
   readonly queuePairs: number;
+  readonly symmetricRss: boolean;
   readonly promiscuous: boolean;
   readonly rxMetadata: boolean;
   readonly vlanStrip: boolean;
@@ -123,6 +125,7 @@ export function deviceSettings(
     rxRingSize,
     txRingSize,
     queuePairs,
+    symmetricRss: options.symmetricRss ?? false,
     promiscuous: options.promiscuous ?? false,
     rxMetadata: options.rxMetadata ?? false,
     vlanStrip: options.vlanStrip ?? false,

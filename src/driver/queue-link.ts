@@ -2,9 +2,13 @@
 import { NicError } from '../errors.js';
 
 /**
- * Sees every packet in place: `packet` is its index in the pool (`pool.bytes(packet)`). Returns the number of bytes to
- * send: `lengthBytes`, or another where it changed the length; 0 drops the packet. A length that no hardware can send
- * drops it as well, and counts in `txErrors`.
+ * Sees every packet in place: `packet` is its index in the pool (`pool.bytes(packet)`), and `lengthBytes` its length, which
+ * `pool.lengths` need not have. Returns the number of bytes to send: `lengthBytes`, or another where it changed the length; 0
+ * drops the packet. A length that no hardware can send drops it as well, and counts in `txErrors`.
+ *
+ * What it throws, `poll` throws. Nothing is lost by it: packets before are sent, and the next poll begins with the one it was
+ * called for. It may send on the same queue and take buffers from the pool; it may not call `poll` of its forwarder or
+ * `receive` of the queue (`OWNERSHIP`). The packet is its own only while it runs.
  */
 export type PacketHook = (packet: number, lengthBytes: number) => number;
 
@@ -28,6 +32,11 @@ export interface LinkOptions {
    * is unusual to it.
    */
   readonly general: (max: number) => number;
+  /**
+   * What `general` counts and notes. Element 0: packets dropped. Element 1: not 0 while the hook runs, and while packets wait
+   * that a hook that threw has not seen; then `general` is to be called. Loops of a family's own use both.
+   */
+  readonly dropped: Float64Array;
 }
 
 /** Two queues that are connected. */
@@ -39,9 +48,11 @@ export interface LinkedQueues {
   readonly dropped: number;
 }
 
-/** Thrown by a `poll` that its own hook calls: the batch under way would be moved twice. */
-export function nestedPoll(): NicError {
-  return new NicError('OWNERSHIP', 'onPacket called poll() of the forwarder that is calling it', {
-    hint: 'Return from the hook first: poll() goes on with the next packet by itself.',
-  });
+/** A hook called what is calling it: the batch under way would be moved twice. @throws NicError `OWNERSHIP` */
+export function refuseNested(): never {
+  throw new NicError(
+    'OWNERSHIP',
+    'onPacket called poll() of the forwarder that is calling it, or receive() of its queue',
+    { hint: 'Return from the hook first: poll() goes on with the next packet by itself.' },
+  );
 }

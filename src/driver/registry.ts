@@ -11,6 +11,7 @@ import type { DeviceCapabilities, DeviceId, DeviceLimits, Driver, NetDevice, Ope
 import { igb } from './igb/igb.js';
 import { ixgbe } from './ixgbe/ixgbe.js';
 import { checkOpenOptions } from './options.js';
+import type { ThreadFamily } from './queue-share.js';
 import { virtio } from './virtio/virtio-net.js';
 
 /** A family is one line here. */
@@ -47,6 +48,15 @@ export function addScheme(scheme: DeviceScheme): void {
     throw new NicError('BAD_OPTION', `There is a scheme ${name} already`, { hint: 'Give it another name.' });
   }
   schemes.set(name, scheme);
+}
+
+/** Makes queues of a family in the thread that they were handed to. @throws NicError `BAD_OPTION` */
+export function threadFamily(name: string): ThreadFamily {
+  const found = drivers.find((driver) => driver.threads?.name === name)?.threads;
+  if (found !== undefined) return found;
+  throw new NicError('BAD_OPTION', `No driver of this thread knows queues of the family ${name}`, {
+    hint: 'A thread knows the drivers that it added itself: call addDriver there as well.',
+  });
 }
 
 /** The scheme of an address and the rest behind the colon; undefined for a PCI address or a vfio-user socket. */

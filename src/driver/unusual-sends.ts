@@ -13,9 +13,8 @@ export interface UnusualSendsOptions {
   /** Shortest frame, and how much longer the longest is. */
   readonly minBytes: number;
   readonly spanBytes: number;
-  readonly counters: Float64Array;
-  /** In `counters`: packets that no hardware can send. */
-  readonly errors: number;
+  /** Counts a packet that no hardware can send. */
+  readonly countError: () => void;
   /** Packets that the ring has room for. */
   readonly room: () => number;
   /** The packet loop: sends so many from the beginning of an array. */
@@ -80,8 +79,8 @@ export class UnusualSends {
 
   /** Takes a packet that no hardware can send: counts it and gives its buffer back. */
   refuse(buffer: number): void {
-    const { pool, counters, errors } = this.#options;
-    counters[errors]! += 1;
+    const { pool, countError } = this.#options;
+    countError();
     pool.owners?.returned(buffer);
     if (buffer < pool.capacity) pool.free[pool.freeCount++] = buffer;
   }

@@ -35,14 +35,15 @@ export interface EmulatorHostOptions {
   readonly trustClient?: boolean;
 }
 
-/** With no client anywhere nothing can happen but a connection, which wakes the loop by itself. */
-const UNATTENDED_SLEEP_MS = 50;
+/** Sleep while nothing can happen that does not wake the loop by itself: a connection, an access, a frame from outside. */
+const RESTING_SLEEP_MS = 1000;
 
 export class EmulatorHost {
   readonly #options: EmulatorHostOptions;
   readonly #reports: ReportLimit;
   readonly #clock: Clock;
   readonly #models: DeviceModel[] = [];
+  /** One for each model. */
   readonly #servers: VfioUserServer[] = [];
   readonly #pollables: Pollable[] = [];
   readonly #cleanups: (() => void)[] = [];
@@ -117,11 +118,10 @@ export class EmulatorHost {
         if (moved > 0 || this.#accessed) idleSinceNs = this.#clock.nowNs();
         // Accesses come in during this turn of the event loop and make another round before any sleep.
         await nextTurn();
-        if (moved > 0 || this.#accessed || this.#clock.nowNs() - idleSinceNs < spinNs) {
-          if (sharesCpu && moved === 0) giveWay();
-          continue;
-        }
-        await this.#sleep(this.#attended ? sleepMs : UNATTENDED_SLEEP_MS);
+        const rests = moved === 0 && !this.#accessed && (!this.#attended || this.#resting);
+        const isQuiet = moved === 0 && !this.#accessed && this.#clock.nowNs() - idleSinceNs >= spinNs;
+        if (rests || isQuiet) await this.#sleep(rests ? RESTING_SLEEP_MS : sleepMs);
+        else if (sharesCpu && moved === 0) giveWay();
       }
     } finally {
       this.#running = false;
@@ -130,6 +130,13 @@ export class EmulatorHost {
 
   get #attended(): boolean {
     return this.#servers.some((server) => server.attached) || this.#pollables.length > 0;
+  }
+
+  get #resting(): boolean {
+    return (
+      this.#models.every((model, i) => !this.#servers[i]!.attached || model.resting === true) &&
+      this.#pollables.every(({ resting }) => resting === true)
+    );
   }
 
   #sleep(ms: number): Promise<void> {

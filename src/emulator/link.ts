@@ -65,6 +65,8 @@ export interface Pollable {
    * @returns how many frames it moved; 0 where there was nothing to do
    */
   poll(budget: number): number;
+  /** True where a poll finds nothing before a frame comes in or the host is woken. Without it, polls are always needed. */
+  readonly resting?: boolean;
 }
 
 export interface ConnectOptions {

@@ -5,7 +5,7 @@
 
 import type { RxQueue, TxQueue } from '../driver/device.js';
 import { instantiate, STATE_LENGTH } from '../driver/instantiate.js';
-import { type LinkedQueues, type LinkPath, nestedPoll, type PacketHook } from '../driver/queue-link.js';
+import { type LinkedQueues, type LinkPath, type PacketHook, refuseNested } from '../driver/queue-link.js';
 import { NicError } from '../errors.js';
 import { booleanOption, choiceOption, functionOption, integerOption, knownOptions } from '../options.js';
 import { makeGeneral } from './general-loop.js';
@@ -37,6 +37,7 @@ export class Forwarder {
   readonly tx: TxQueue;
   readonly #link: LinkedQueues | undefined;
   readonly #dropped = new Float64Array(STATE_LENGTH);
+  readonly #bufs: Uint32Array;
   /**
    * Moves one batch; returns the number of packets received.
    * @throws NicError `CLOSED` after a device or the forwarder was closed; what `onPacket` throws
@@ -63,12 +64,13 @@ export class Forwarder {
     }
     this.rx = rx;
     this.tx = tx;
+    this.#bufs = new Uint32Array(batch);
     const general = instantiate(makeGeneral, null, {
       receive: rx.receive.bind(rx),
       send: tx.send.bind(tx),
       reclaim: tx.reclaim.bind(tx),
       pool,
-      bufs: new Uint32Array(batch),
+      bufs: this.#bufs,
       frames: pool.frames,
       lengths: pool.lengths,
       freeLevel: pool.freeLevel,
@@ -76,11 +78,16 @@ export class Forwarder {
       touch,
       onPacket: onPacket ?? null,
       dropped: this.#dropped,
-      throwNested: () => {
-        throw nestedPoll();
-      },
+      throwNested: refuseNested,
     });
-    this.#link = rx.link?.(tx, { path, batch, touch, onPacket: onPacket ?? null, general });
+    this.#link = rx.link?.(tx, {
+      path,
+      batch,
+      touch,
+      onPacket: onPacket ?? null,
+      general,
+      dropped: this.#dropped,
+    });
     if (this.#link === undefined && path === 'pipe') {
       throw new NicError('BAD_OPTION', 'No pipe is possible between these two queues', {
         hint: 'Leave the path to connectQueues, which takes the general one then.',
@@ -100,6 +107,12 @@ export class Forwarder {
    * it until their devices close. May be called twice.
    */
   close(): void {
+    // Packets that a hook that threw has not seen: see `general-loop.ts`.
+    if (this.#dropped[1] === 2) {
+      this.#dropped[1] = 0;
+      this.rx.pool.release(this.#bufs, this.#dropped[2]!);
+      this.#dropped[0]! += this.#dropped[2]!;
+    }
     this.poll = () => {
       throw new NicError('CLOSED', 'The forwarder is closed', {
         hint: 'Stop polling before close(), or connect the queues again.',

@@ -19,7 +19,7 @@ export interface GeneralLoop {
   readonly touch: boolean;
   /** Null where there is none: the engine compiles null in as a constant, undefined not. */
   readonly onPacket: PacketHook | null;
-  /** Element 0 counts; element 1 is 1 while the hook runs. */
+  /** See `LinkOptions.dropped`; in element 1, 1 is a hook that runs and 2 packets that wait, `bufs[0]` to `bufs[dropped[2] - 1]`. */
   readonly dropped: Float64Array;
   /** Throws: the hook called the forwarder that calls it. */
   readonly throwNested: () => void;
@@ -30,8 +30,11 @@ export function makeGeneral(_layout: null, loop: GeneralLoop): (max: number) => 
   const { receive, send, reclaim, pool, bufs, frames, lengths, freeLevel, shift } = loop;
   const { touch, onPacket, dropped, throwNested } = loop;
 
-  /** Shows the packets to the hook, gives back those that it drops, and returns how many are left. */
-  function filter(hook: PacketHook, count: number): number {
+  /**
+   * Shows the packets to the hook, gives back those that it drops, sends the others and returns how many the hook has seen. A
+   * hook that throws leaves its packet and those behind it in `bufs` for the next call.
+   */
+  function show(hook: PacketHook, count: number): number {
     let kept = 0;
     let next = 0;
     dropped[1] = 1;
@@ -50,19 +53,36 @@ export function makeGeneral(_layout: null, loop: GeneralLoop): (max: number) => 
         }
       }
     } finally {
-      dropped[1] = 0;
-      // A hook that throws ends the batch: nobody has its packets any more.
-      if (next < count) {
-        pool.release(bufs, count - next, next);
-        pool.release(bufs, kept);
-        dropped[0]! += count - next + kept;
+      const left = count - next;
+      dropped[1] = left > 0 ? 2 : 0;
+      dropped[2] = left;
+      try {
+        transmit(kept);
+      } finally {
+        if (left > 0) bufs.copyWithin(0, next, count);
       }
     }
-    return kept;
+    return next;
+  }
+
+  /** Sends the first packets of `bufs`, and gives back what the ring does not take: it is full, or its device is closed. */
+  function transmit(count: number): void {
+    let sent = 0;
+    try {
+      sent = send(bufs, count);
+    } finally {
+      if (sent < count) {
+        pool.release(bufs, count - sent, sent);
+        dropped[0]! += count - sent;
+      }
+    }
   }
 
   return function general(max: number): number {
-    if (onPacket !== null && dropped[1] !== 0) throwNested();
+    if (onPacket !== null && dropped[1] !== 0) {
+      if (dropped[1] === 1) throwNested();
+      return show(onPacket, dropped[2]!);
+    }
     let received = receive(bufs, max);
     if (received === 0) {
       // Without a free buffer nothing is received, so nothing is sent, and `send` would be what takes back those that the
@@ -73,24 +93,14 @@ export function makeGeneral(_layout: null, loop: GeneralLoop): (max: number) => 
       received = receive(bufs, max);
       if (received === 0) return 0;
     }
-    let count = received;
+    if (onPacket !== null) return show(onPacket, received);
     if (touch) {
       for (let i = 0; i < received; i++) {
         const start = bufs[i]! << shift;
         frames[start] = frames[start]!;
       }
     }
-    if (onPacket !== null) count = filter(onPacket, received);
-    let sent = 0;
-    try {
-      sent = send(bufs, count);
-    } finally {
-      // The ring is full, or the device that sends is closed.
-      if (sent < count) {
-        pool.release(bufs, count - sent, sent);
-        dropped[0]! += count - sent;
-      }
-    }
+    transmit(received);
     return received;
   };
 }

@@ -9,6 +9,7 @@
 import { type Clock, clockOption, nextTurn, systemClock } from '../clock.js';
 import type { NetDevice, RxQueue } from '../driver/device.js';
 import { waitForAny } from '../driver/packet-wait.js';
+import { queuesHere } from '../driver/queue-share.js';
 import { NicError } from '../errors.js';
 import { giveWay, hasOneCpu } from '../one-cpu.js';
 import {
@@ -44,7 +45,8 @@ export interface PollLoopOptions {
 const KNOWN = ['signal', 'devices', 'queues', 'idleAfterMs', 'sharesCpu', 'clock'] as const;
 const IDLE_AFTER_MS = 20;
 const BURST_NS = 1e6;
-const SLEEP_MS = 100;
+/** Longest sleep. Packets interrupt it; what has no interrupt is looked at by its own wait. */
+const SLEEP_MS = 1000;
 const MAX_POLLS = 1 << 16;
 
 /**
@@ -93,7 +95,7 @@ export function sharesCpu(devices: readonly Pick<NetDevice, 'vfio'>[]): boolean 
 }
 
 function queuesOf(device: Pick<NetDevice, 'rxQueues'>): readonly RxQueue[] {
-  if (Array.isArray((device as Partial<NetDevice> | undefined)?.rxQueues)) return device.rxQueues;
+  if (Array.isArray((device as Partial<NetDevice> | undefined)?.rxQueues)) return queuesHere(device.rxQueues);
   throw badOption('An element of devices', device, 'devices that open() returned');
 }
 

@@ -12,13 +12,17 @@
  *
  * Free buffers are a stack of indices: the last one given back is the warmest in the cache.
  */
-import { types } from 'node:util';
 import { NicError } from '../errors.js';
 import { badOption, booleanOption, describeValue, integerOption, knownOptions } from '../options.js';
 import type { DmaMapper } from '../vfio/types.js';
+import { AttachedMemory } from './attached-memory.js';
 import { BufferOwners } from './buffer-owners.js';
 import { DmaRegion, type PageSize } from './dma-region.js';
+import { checkRange, isRange } from './packet-arrays.js';
 import { PacketMetadata } from './packet-metadata.js';
+import { PoolSlices } from './pool-slices.js';
+
+export { checkRange, packetArray } from './packet-arrays.js';
 
 export interface PacketPoolOptions {
   /** Number of buffers, 1 to 1,048,576. Default 4096. */
@@ -67,42 +71,55 @@ export class PacketPool {
   readonly freeLevel: Int32Array = new Int32Array(FREE_LEVEL_LENGTH);
   /** Who owns each buffer; undefined unless the pool was made with `debug`. */
   readonly owners: BufferOwners | undefined;
-  readonly #region: DmaRegion;
+  /** Which thread has each buffer, once a slice was made: see pool-slices.ts. */
+  holders: Uint16Array | undefined;
+  /** The number of this thread there: 0 for the one that made the pool. */
+  readonly holder: number;
+  readonly #region: DmaRegion | AttachedMemory;
+  #slices: PoolSlices | undefined;
   readonly #views: (Uint8Array | undefined)[];
   #metadata: PacketMetadata | undefined;
   /** Devices that have the pool, and its maker until `close`. */
   #users = 1;
   #closed = false;
 
-  /** @throws NicError `BAD_OPTION`, `NO_MEMORY` */
-  constructor(options: PacketPoolOptions = {}) {
-    knownOptions('PacketPool', options, KNOWN_OPTIONS);
-    const {
-      buffers = 4096,
-      bufferSizeBytes = BUFFER_SIZE_DEFAULT,
-      headroomBytes = HEADROOM_DEFAULT,
-      pageSize = 'auto',
-      debug = false,
-    } = options;
-    this.capacity = integerOption('buffers', buffers, BUFFERS);
-    this.bufferSizeBytes = integerOption('bufferSizeBytes', bufferSizeBytes, BUFFER_SIZE);
-    this.headroomBytes = integerOption('headroomBytes', headroomBytes, HEADROOM);
+  /**
+   * @param options of a new pool; `attachThread` gives the memory of one that another thread made
+   * @throws NicError `BAD_OPTION`, `NO_MEMORY`
+   */
+  constructor(options: PacketPoolOptions | AttachedMemory = {}) {
+    const shape = options instanceof AttachedMemory ? options.shape : checkedShape(options);
+    const { buffers, bufferSizeBytes, headroomBytes, checks } = shape;
+    this.capacity = buffers;
+    this.bufferSizeBytes = bufferSizeBytes;
+    this.headroomBytes = headroomBytes;
     this.maxFrameBytes = bufferSizeBytes - headroomBytes;
     this.bufferShift = Math.log2(bufferSizeBytes);
-    const checks = booleanOption('debug', debug);
-    this.#region = new DmaRegion({
-      // Hardware that lets a tagged frame be longer by its tag may write that much past the last buffer.
-      sizeBytes: buffers * bufferSizeBytes + headroomBytes,
-      pageSize,
-      name: 'packets',
-    });
+    this.#region =
+      options instanceof AttachedMemory
+        ? options
+        : new DmaRegion({
+            // Hardware that lets a tagged frame be longer by its tag may write that much past the last buffer.
+            sizeBytes: buffers * bufferSizeBytes + headroomBytes,
+            pageSize: shape.pageSize,
+            name: 'packets',
+          });
     this.memory = new Uint8Array(this.#region.buffer, 0, buffers * bufferSizeBytes);
     this.frames = this.memory.subarray(headroomBytes);
     this.lengths = new Uint16Array(buffers);
     this.free = new Int32Array(buffers);
-    // Lowest index on top of the stack.
-    for (let i = 0; i < buffers; i++) this.free[i] = buffers - 1 - i;
-    this.freeCount = buffers;
+    if (options instanceof AttachedMemory) {
+      const { free, holders, holder } = options.ticket;
+      this.free.set(free);
+      this.freeCount = free.length;
+      this.holders = holders;
+      this.holder = holder;
+    } else {
+      // Lowest index on top of the stack.
+      for (let i = 0; i < buffers; i++) this.free[i] = buffers - 1 - i;
+      this.freeCount = buffers;
+      this.holder = 0;
+    }
     this.owners = checks ? new BufferOwners(this.frames, this.lengths, this.bufferShift) : undefined;
     this.#views = new Array<Uint8Array | undefined>(buffers);
   }
@@ -216,6 +233,45 @@ export class PacketPool {
   }
 
   /**
+   * The slices of other threads, for `shareWithThread`.
+   * @throws NicError `BAD_OPTION` for a pool with checks; `OWNERSHIP` in a thread that has a slice itself; `CLOSED`
+   */
+  get slices(): PoolSlices {
+    this.#assertOpen();
+    if (this.owners !== undefined) {
+      throw new NicError('BAD_OPTION', 'A pool made with { debug: true } can be used by one thread only', {
+        hint: 'Leave debug out where threads share the pool.',
+      });
+    }
+    const region = this.#region;
+    if (region instanceof AttachedMemory) {
+      throw new NicError('OWNERSHIP', 'Only the thread that made a pool can share it', {
+        hint: 'Call shareWithThread where the device was opened.',
+      });
+    }
+    this.#slices ??= new PoolSlices({
+      capacity: this.capacity,
+      free: this.free,
+      freeLevel: this.freeLevel,
+      describe: () => ({
+        address: region.address,
+        capacity: this.capacity,
+        bufferSizeBytes: this.bufferSizeBytes,
+        headroomBytes: this.headroomBytes,
+        pageSizeBytes: region.pageSizeBytes,
+        iovaLow: region.iovaLow,
+        iovaHigh: region.iovaHigh,
+      }),
+      enter: () => {
+        this.#users++;
+      },
+      leave: () => this.#leave(),
+    });
+    this.holders = this.#slices.holders;
+    return this.#slices;
+  }
+
+  /**
    * Gives the memory back to the system as soon as no device uses the pool any more. Views read zeros afterwards. May be
    * called twice.
    */
@@ -242,41 +298,31 @@ export class PacketPool {
   }
 }
 
-/** The usual case of `checkRange`, quickly; false says nothing yet. */
-function isRange(bufs: Uint32Array, count: number, start: number): boolean {
-  return (
-    bufs instanceof Uint32Array &&
-    count >>> 0 === count &&
-    start >>> 0 === start &&
-    start + count <= bufs.length
-  );
+interface PoolShape {
+  readonly buffers: number;
+  readonly bufferSizeBytes: number;
+  readonly headroomBytes: number;
+  readonly pageSize: PageSize;
+  readonly checks: boolean;
 }
 
-/**
- * Checks a range of an array of packets: `count` elements from `start` on.
- * @throws NicError `BAD_ARGUMENT`
- */
-export function checkRange(bufs: unknown, count: unknown, start: unknown = 0): void {
-  const { length } = packetArray(bufs);
-  if (!Number.isInteger(start) || (start as number) < 0 || (start as number) > length) {
-    throw new NicError('BAD_ARGUMENT', `start is ${describeValue(start)}`, {
-      hint: `Give a whole number from 0 to ${length}: the array has so many elements.`,
-    });
-  }
-  const most = length - (start as number);
-  if (!Number.isInteger(count) || (count as number) < 0 || (count as number) > most) {
-    throw new NicError('BAD_ARGUMENT', `count is ${describeValue(count)}`, {
-      hint: `Say how many packets: a whole number from 0 to ${most}.`,
-    });
-  }
-}
-
-/** The array itself, where it is a Uint32Array of any realm. @throws NicError `BAD_ARGUMENT` */
-export function packetArray(bufs: unknown): Uint32Array {
-  if (bufs instanceof Uint32Array || types.isUint32Array(bufs)) return bufs;
-  throw new NicError('BAD_ARGUMENT', `The packets are ${describeValue(bufs)}, not a Uint32Array`, {
-    hint: 'Packets are buffer indices in a Uint32Array: const bufs = new Uint32Array(32).',
-  });
+/** @throws NicError `BAD_OPTION` */
+function checkedShape(options: PacketPoolOptions): PoolShape {
+  knownOptions('PacketPool', options, KNOWN_OPTIONS);
+  const {
+    buffers = 4096,
+    bufferSizeBytes = BUFFER_SIZE_DEFAULT,
+    headroomBytes = HEADROOM_DEFAULT,
+    pageSize = 'auto',
+    debug = false,
+  } = options;
+  return {
+    buffers: integerOption('buffers', buffers, BUFFERS),
+    bufferSizeBytes: integerOption('bufferSizeBytes', bufferSizeBytes, BUFFER_SIZE),
+    headroomBytes: integerOption('headroomBytes', headroomBytes, HEADROOM),
+    pageSize,
+    checks: booleanOption('debug', debug),
+  };
 }
 
 /** The pool itself. @throws NicError `BAD_OPTION` for anything else */

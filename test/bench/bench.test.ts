@@ -21,6 +21,20 @@ function bench(...args: string[]): { status: number | null; stdout: string; stde
   return { status, stdout, stderr };
 }
 
+const ALL = [
+  'c-ixy',
+  'c-spread',
+  'c-pipe',
+  'queues',
+  'general',
+  'pipe',
+  'c-look',
+  'c-pipe-look',
+  'queues-look',
+  'general-look',
+  'pipe-look',
+];
+
 const hasCompiler = spawnSync('gcc', ['--version']).status === 0;
 const running = suite(hasCompiler ? 'bench' : 'bench (skipped: there is no gcc to build its device with)');
 /** A test that needs the device. */
@@ -32,13 +46,15 @@ compiled('measures every forwarder and writes the result', () => {
     const file = join(folder, 'result.json');
     const { status, stdout, stderr } = bench('--json', file, '--packets', '1000000');
     assert.is(status, 0, stderr);
-    assert.match(stdout, /^batch +ixy in C +spread in C +pipe in C +receive\+send +Forwarder +Pipe$/m);
+    const headings =
+      'ixy in C|spread in C|pipe in C|receive+send|Forwarder|Pipe|C, look|C pipe, look|r+s, look|Forwarder, hook|Pipe, hook';
+    assert.match(stdout.replace(/ +/g, ' '), `batch ${headings.replaceAll('|', ' ')}`);
     const result = JSON.parse(readFileSync(file, 'utf8')) as BenchResult;
     assert.is(result.schema, 1);
     assert.is(result.versions.node, process.version);
     assert.equal(
       result.throughput.map(({ subject, batch }) => [subject, batch]),
-      ['c-ixy', 'c-spread', 'c-pipe', 'queues', 'general', 'pipe'].map((subject) => [subject, 32]),
+      ALL.map((subject) => [subject, 32]),
     );
     for (const { nsPerPacket, ratioToIxy, ratioToCPipe, checkedPackets } of result.throughput) {
       assert.ok(nsPerPacket.p25 > 0 && nsPerPacket.p25 <= nsPerPacket.median);
@@ -62,7 +78,27 @@ compiled('measures every forwarder and writes the result', () => {
   }
 });
 
-for (const subject of ['c-ixy', 'c-spread', 'c-pipe', 'queues', 'general', 'pipe']) {
+compiled('with nothing in the caches, in rows of their own', () => {
+  const folder = mkdtempSync(join(tmpdir(), 'barewire-bench-'));
+  try {
+    const file = join(folder, 'result.json');
+    const subjects = ['c-look', 'general-look'];
+    const { status, stdout, stderr } = bench('--json', file, '--cold', '8', '--subjects', subjects.join());
+    assert.is(status, 0, stderr);
+    assert.match(stdout, 'nothing in the caches');
+    const result = JSON.parse(readFileSync(file, 'utf8')) as BenchResult;
+    assert.equal(
+      result.throughput.map(({ subject, batch, cold }) => [subject, batch, cold]),
+      [false, true].flatMap((cold) => subjects.map((subject) => [subject, cold ? 8 : 32, cold])),
+    );
+    assert.ok(result.throughput.every(({ checkedPackets }) => checkedPackets > 1000));
+  } finally {
+    rmSync(folder, { recursive: true });
+  }
+});
+
+// The others share their loops with these.
+for (const subject of ['c-ixy', 'c-spread', 'c-pipe', 'queues', 'general', 'pipe', 'general-look']) {
   for (const [fault, message] of [
     ['SKIP_PACKET', /frame \d+ left instead of \d+/],
     ['WRONG_ADDRESS', /points at no buffer|no receive slot delivered|left instead of/],

@@ -29,8 +29,8 @@ const FRAMES = 192;
 const COPIED: Readonly<Record<string, readonly boolean[]>> = {
   queues: [false, true],
   fused: [false, true],
-  // `fused` has connected queues before.
-  general: [true, true],
+  // Its own loop, with the hook in it.
+  general: [false, true],
   pipe: [false, true],
   hook: [true, true],
 };

@@ -1,7 +1,7 @@
 /** `barewire fwd` without ports: two processes, the real protocol, traffic with sequence numbers. */
 import { type ChildProcess, spawn } from 'node:child_process';
 import { once } from 'node:events';
-import { closeSync, existsSync, mkdtempSync, openSync, readdirSync, rmSync } from 'node:fs';
+import { closeSync, existsSync, mkdtempSync, openSync, readdirSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { suite } from 'uvu';
@@ -138,6 +138,62 @@ emulated(
     assert.not.ok(existsSync(`/proc/${emulator}`), 'the emulator has ended');
   }),
 );
+
+/** A module for --on-packet, in the run's folder. */
+function hookModule(code: string): string {
+  const folder = mkdtempSync(join(tmpdir(), 'bw-hook-'));
+  const path = join(folder, 'hook.mjs');
+  writeFileSync(path, code);
+  return path;
+}
+
+emulated(
+  '--workers 2: each flow in order, none lost, and the totals of both threads',
+  withRun(['--workers', '2', '--flows', '4'], async (run) => {
+    await run.line('"rates"');
+    run.process.kill('SIGINT');
+    assert.is(await run.ended, 0, run.stderr());
+    checkTotals(run);
+    assert.is(run.stderr(), '');
+    assert.equal(readdirSync(run.folder), []);
+  }),
+);
+
+emulated('--on-packet drops packets in the workers; both directions of a flow meet in one', async () => {
+  // Queue and direction are told; a packet of an odd flow is dropped.
+  const hook = hookModule(
+    'export default ({ pool, from, to, queue }) => {\n' +
+      '  if (!(from === 1 - to && queue < 2)) throw new Error("context");\n' +
+      '  return (packet, bytes) => pool.bytes(packet)[35] % 2 === 1 ? 0 : bytes;\n};\n',
+  );
+  await withRun(['--workers', '2', '--flows', '4', '--on-packet', hook], async (run) => {
+    await run.line('"rates"');
+    run.process.kill('SIGINT');
+    assert.is(await run.ended, 0, run.stderr());
+    const [{ ports } = { ports: [] }] = message<Totals>(run, 'totals');
+    for (const [i, port] of ports.entries()) {
+      assert.ok(port.dropped > 0);
+      assert.is(ports[1 - i]!.rxPackets, port.txPackets + port.dropped);
+    }
+  })();
+});
+
+emulated('a hook that throws in a worker ends the command with its error', async () => {
+  const hook = hookModule('export default () => () => { throw new Error("no more"); };');
+  await withRun(['--workers', '2', '--on-packet', hook], async (run) => {
+    assert.is(await run.ended, 1);
+    assert.match(run.stderr(), 'no more');
+    assert.is(message(run, 'totals').length, 1);
+    assert.equal(readdirSync(run.folder), []);
+  })();
+});
+
+emulated('more workers than queue pairs: used wrongly', async () => {
+  await withRun(['--workers', '3', '--queues', '2'], async (run) => {
+    assert.is(await run.ended, 2);
+    assert.match(run.stderr(), '--queues');
+  })();
+});
 
 for (const signal of ['SIGTERM', 'SIGHUP', 'SIGQUIT'] as const) {
   emulated(

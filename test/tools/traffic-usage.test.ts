@@ -29,8 +29,10 @@ const [A, B] = ['03:00.0', '03:00.1'];
 
 for (const [args, message] of [
   [['fwd', A], 'one port is not enough'],
-  [['fwd', A, B, '--rate', '1000'], '--rate and --size are for emulated ports'],
-  [['fwd', A, B, '--size', '128'], '--rate and --size are for emulated ports'],
+  [['fwd', A, B, '--rate', '1000'], '--rate, --size and --flows are for emulated ports'],
+  [['fwd', A, B, '--flows', '4'], '--rate, --size and --flows are for emulated ports'],
+  [['fwd', '--workers', '2', '--capture', 'x.pcapng'], '--capture and --workers do not go together'],
+  [['fwd', A, B, '--size', '128'], '--rate, --size and --flows are for emulated ports'],
   [['fwd', A, A], '0000:03:00.0 is given twice'],
   [['fwd', A, '0000:03:00.0'], '0000:03:00.0 is given twice'],
   [['fwd', A, 'not-an-interface'], '"not-an-interface" is not a device address'],

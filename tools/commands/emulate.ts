@@ -60,6 +60,11 @@ export function register(program: Command): void {
     )
     .option('--rate <pps>', 'traffic: frames per second and port, such as 250k (default: all it can)', rate)
     .option('--count <n>', 'traffic: frames per port', positiveInteger)
+    .option(
+      '--flows <n>',
+      'traffic: number of UDP flows, each numbered by itself (default: 1)',
+      integerBetween(1, 8192),
+    )
     .option('--bandwidth <rate>', 'bits per second of each link, such as 10G (default: unlimited)', rate)
     .option('--delay <time>', 'time that frames are under way: 500ns, 50us, 2ms, 1s', delayNs)
     .option('--loss <share>', 'lose this share of the frames on the way, 0 to 1', share)

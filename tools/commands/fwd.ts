@@ -4,20 +4,34 @@ import { MAX_FRAME_BYTES } from '../../src/capture/byte-window.js';
 import type { NetDevice } from '../../src/driver/device.js';
 import { open } from '../../src/driver/registry.js';
 import { NicError } from '../../src/errors.js';
-import { connectQueues, type Forwarder } from '../../src/forward/forwarder.js';
 import type { PacketPool } from '../../src/hugepage/packet-pool.js';
 import { deviceAddress, pageSizeFor } from '../addresses.js';
 import { EmulatedPorts, type PortTraffic, trafficLine } from '../emulated-ports.js';
+import {
+  connectPorts,
+  droppedBy,
+  type ForwardSettings,
+  loadHook,
+  type MakeHook,
+  moduleUrl,
+  type PortQueues,
+} from '../forward-queues.js';
+import { ForwardWorkers } from '../forward-workers.js';
 import { durationMs, integerBetween, positiveInteger, rate } from '../option-values.js';
 import { print } from '../output.js';
 import { type Stop, stopOnSignals } from '../stop-signals.js';
 import { checkTap, Tap, type TapOptions } from '../tap.js';
 import { runTraffic, type Traffic } from '../traffic-run.js';
 
+const FLOWS_PER_QUEUE = 4;
+
 interface Options extends TapOptions {
   readonly batch: number;
   readonly ring?: number;
-  readonly queues: number;
+  readonly queues?: number;
+  readonly workers?: number;
+  readonly flows?: number;
+  readonly onPacket?: string;
   readonly mtu?: number;
   readonly path: 'auto' | 'pipe' | 'general';
   readonly rate?: number;
@@ -39,7 +53,12 @@ export function register(program: Command): void {
     .argument('[B]', 'second port', deviceAddress)
     .option('--batch <n>', 'most packets moved at a time', integerBetween(1, 256), 32)
     .option('--ring <n>', "descriptors per ring (default: the driver's)", positiveInteger)
-    .option('--queues <n>', 'queue pairs per port', positiveInteger, 1)
+    .option('--queues <n>', 'queue pairs per port (default: 1, or one per worker)', positiveInteger)
+    .option(
+      '--workers <n>',
+      'threads that share the queue pairs (default: none beside this one)',
+      integerBetween(1, 16),
+    )
     .option('--mtu <bytes>', 'largest layer 3 packet (default: what 2 KiB buffers hold)', positiveInteger)
     .addOption(
       new Option(
@@ -55,6 +74,12 @@ export function register(program: Command): void {
       'emulated ports: frame size including FCS (default: 64)',
       integerBetween(64, 1518),
     )
+    .option(
+      '--flows <n>',
+      'emulated ports: UDP flows, for several queues (default: 1, or 4 per queue)',
+      integerBetween(1, 8192),
+    )
+    .option('--on-packet <file>', 'module whose default export makes the hook that sees each packet')
     .option('--duration <time>', 'stop after this time: 10 (seconds), 250ms, 5m', durationMs)
     .option('--capture <file>', 'write copies of what passes to a pcapng file or a pipe')
     .option('--capture-filter <text>', "only these, in tcpdump's language: 'udp port 53'")
@@ -66,11 +91,22 @@ export function register(program: Command): void {
 }
 
 async function run(a: string | undefined, b: string | undefined, options: Options): Promise<void> {
+  const { workers } = options;
   checkTap(options);
+  if (workers !== undefined && workers > queuesOf(options)) {
+    throw new NicError('BAD_OPTION', `${workers} workers for ${options.queues} queue pairs`, {
+      hint: 'Give each worker a queue pair of its own at least: --queues.',
+    });
+  }
+  if (workers !== undefined && options.capture !== undefined) {
+    throw new NicError('BAD_OPTION', '--capture and --workers do not go together', {
+      hint: 'Leave --workers out: one thread writes the file.',
+    });
+  }
   if (a !== undefined && b !== undefined) {
     if (a === b) throw new NicError('BAD_OPTION', `${a} is given twice`, { hint: 'Give two ports.' });
-    if (options.rate !== undefined || options.size !== undefined) {
-      throw new NicError('BAD_OPTION', '--rate and --size are for emulated ports', {
+    if (options.rate !== undefined || options.size !== undefined || options.flows !== undefined) {
+      throw new NicError('BAD_OPTION', '--rate, --size and --flows are for emulated ports', {
         hint: 'Leave them out.',
       });
     }
@@ -94,6 +130,17 @@ async function run(a: string | undefined, b: string | undefined, options: Option
   }
 }
 
+function queuesOf({ queues, workers }: Options): number {
+  return queues ?? workers ?? 1;
+}
+
+/** With several queues the order holds within a flow only: such frames are numbered flow by flow. */
+function flowsOf(options: Options): string[] {
+  const queues = queuesOf(options);
+  const flows = options.flows ?? (queues === 1 ? undefined : FLOWS_PER_QUEUE * queues);
+  return flows === undefined ? [] : ['--flows', String(flows)];
+}
+
 async function forwardEmulated(options: Options, stop: Stop): Promise<void> {
   if (options.json !== true) print('No ports given: forwarding between two emulated 82599 ports.');
   const emulated = await EmulatedPorts.start(
@@ -101,6 +148,7 @@ async function forwardEmulated(options: Options, stop: Stop): Promise<void> {
       '--lossless',
       ...(options.rate === undefined ? [] : ['--rate', String(options.rate)]),
       ...(options.size === undefined ? [] : ['--size', String(options.size)]),
+      ...flowsOf(options),
     ],
     stop.signal,
   );
@@ -117,7 +165,8 @@ async function forward(
   options: Options,
   stop?: Stop,
 ): Promise<void> {
-  const { queues, ring, mtu } = options;
+  const { ring, mtu } = options;
+  const makeHook = await loadHook(hookUrl(options));
   // The first port makes the pool, large enough for both.
   let pool: PacketPool | undefined;
   const openers = addresses.map((address) => async (signal: AbortSignal): Promise<NetDevice> => {
@@ -126,7 +175,9 @@ async function forward(
       pageSize: pageSizeFor(addresses),
       ...(ring === undefined ? {} : { rxRingSize: ring, txRingSize: ring }),
       ...(mtu === undefined ? {} : { mtu }),
-      queuePairs: queues,
+      queuePairs: queuesOf(options),
+      // Both directions of a flow meet in one thread.
+      symmetricRss: true,
       promiscuous: true,
       signal,
     });
@@ -140,7 +191,7 @@ async function forward(
       (devices, clock) => {
         const { capture } = options;
         tap = capture === undefined ? undefined : new Tap(devices, { ...options, capture }, clock);
-        return forwardBothWays(devices, emulated, options, tap);
+        return forwardBothWays(devices, { emulated, options, makeHook, tap });
       },
       options,
       stop,
@@ -150,41 +201,32 @@ async function forward(
   }
 }
 
-function forwardBothWays(
-  devices: readonly NetDevice[],
-  emulated: EmulatedPorts | undefined,
-  options: Options,
-  tap: Tap | undefined,
-): Traffic {
-  let traffic: readonly PortTraffic[] = [];
+function hookUrl({ onPacket }: Options): string | undefined {
+  return onPacket === undefined ? undefined : moduleUrl(onPacket);
+}
+
+interface Run {
+  readonly emulated: EmulatedPorts | undefined;
+  readonly options: Options;
+  readonly makeHook: MakeHook | undefined;
+  readonly tap: Tap | undefined;
+}
+
+async function forwardBothWays(devices: readonly NetDevice[], run: Run): Promise<Traffic> {
+  const { emulated, options, tap } = run;
+  const ports = devices as readonly [NetDevice, NetDevice];
+  const { batch, touch = false, path } = options;
+  const settings: ForwardSettings = { batch, touch, path, onPacket: hookUrl(options) };
+  const made =
+    options.workers === undefined
+      ? forwardHere(ports, settings, run.makeHook, tap)
+      : await forwardInWorkers(ports, options.workers, settings);
+  print(options.json === true ? JSON.stringify({ type: 'path', path: made.path }) : `path: ${made.path}`);
   emulated?.resume();
-  const [a, b] = devices as readonly [NetDevice, NetDevice];
-  const { batch, touch = false, path: wanted } = options;
-  const between = (from: NetDevice, to: NetDevice, id: number): Forwarder[] => {
-    const looked = tap === undefined ? {} : { onPacket: tap.hook(id) };
-    const settings = { batch, touch, path: wanted, ...looked };
-    return from.rxQueues.map((queue, i) => connectQueues(queue, to.txQueues[i]!, settings));
-  };
-  const toB = between(a, b, 0);
-  const toA = between(b, a, 1);
-  const forwarders = [...toB, ...toA];
-  // All queues are alike, so all go the same way.
-  const { path } = forwarders[0]!;
-  print(options.json === true ? JSON.stringify({ type: 'path', path }) : `path: ${path}`);
-  const dropped = (list: readonly Forwarder[]) => (): number =>
-    list.reduce((sum, one) => sum + one.dropped, 0);
+  let traffic: readonly PortTraffic[] = [];
   return {
-    poll() {
-      tap?.tick();
-      let moved = 0;
-      for (let i = 0; i < forwarders.length; i++) moved += forwarders[i]!.poll();
-      return moved;
-    },
-    wakeOn: devices,
-    report: [
-      { device: a, dropped: dropped(toA) },
-      { device: b, dropped: dropped(toB) },
-    ],
+    ...made.traffic,
+    report: ports.map((device, port) => ({ device, dropped: () => made.dropped(port as 0 | 1) })),
     async beforeEnd() {
       if (emulated !== undefined) traffic = await emulated.pause();
     },
@@ -197,6 +239,84 @@ function forwardBothWays(
             : trafficLine(port, counted),
         );
       }
+    },
+  };
+}
+
+interface Made {
+  /** The path of all: queues are alike. */
+  readonly path: string;
+  readonly dropped: (port: 0 | 1) => number;
+  readonly traffic: Pick<Traffic, 'poll' | 'wakeOn' | 'run'>;
+}
+
+function forwardHere(
+  ports: readonly [NetDevice, NetDevice],
+  settings: ForwardSettings,
+  makeHook: MakeHook | undefined,
+  tap: Tap | undefined,
+): Made {
+  const queuesAt = ({ rxQueues: rx, txQueues: tx }: NetDevice): PortQueues => ({ rx, tx });
+  const a = queuesAt(ports[0]);
+  const queues = a.rx.map((_, queue) => queue);
+  const { toA, toB } = connectPorts(
+    [a, queuesAt(ports[1])],
+    queues,
+    settings,
+    tap === undefined ? makeHook : tapped(tap, makeHook),
+  );
+  const forwarders = [...toB, ...toA];
+  return {
+    path: forwarders[0]!.path,
+    dropped: (port) => droppedBy(port === 0 ? toA : toB),
+    traffic: {
+      poll() {
+        tap?.tick();
+        let moved = 0;
+        for (let i = 0; i < forwarders.length; i++) moved += forwarders[i]!.poll();
+        return moved;
+      },
+      wakeOn: ports,
+    },
+  };
+}
+
+/** Hooks that copy what arrives, and then ask the user's. */
+function tapped(tap: Tap, makeHook: MakeHook | undefined): MakeHook {
+  return (context) => {
+    const copy = tap.hook(context.from);
+    const hook = makeHook?.(context);
+    if (hook === undefined) return copy;
+    return (packet, lengthBytes) => {
+      copy(packet, lengthBytes);
+      return hook(packet, lengthBytes);
+    };
+  };
+}
+
+async function forwardInWorkers(
+  ports: readonly [NetDevice, NetDevice],
+  count: number,
+  settings: ForwardSettings,
+): Promise<Made> {
+  const { workers, path } = await ForwardWorkers.start(ports, count, settings);
+  return {
+    path,
+    dropped: (port) => workers.dropped(port),
+    traffic: {
+      poll: () => 0,
+      wakeOn: [],
+      async run(signal) {
+        const ended = new Promise<void>((resolve) => {
+          if (signal.aborted) resolve();
+          else signal.addEventListener('abort', () => resolve(), { once: true });
+        });
+        try {
+          await Promise.race([ended, workers.failed]);
+        } finally {
+          await workers.end();
+        }
+      },
     },
   };
 }

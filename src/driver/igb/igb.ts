@@ -5,6 +5,7 @@
 import type { VfioDevice } from '../../vfio/types.js';
 import type { DeviceId, Driver, LinkState, OpenOptions } from '../device.js';
 import { IntelDevice, type IntelFamily, intelCapabilities, intelLimits } from '../intel/intel-device.js';
+import { intelThreads } from '../intel/threads.js';
 import * as init from './init.js';
 import { linkState, startLink } from './link.js';
 import * as reg from './registers.js';
@@ -58,6 +59,7 @@ class IgbDevice extends IntelDevice {
     init.setUpReceive(this.registers, this.rings, {
       bufferSizeBytes: this.pool.bufferSizeBytes,
       maxFrameBytes: this.maxFrameBytes,
+      symmetricRss: this.settings.symmetricRss,
     });
   }
 
@@ -87,6 +89,7 @@ export const igb: Driver = {
   name: 'igb',
   limits: family.limits,
   capabilities: family.capabilities,
+  threads: intelThreads,
   ids: [{ vendor: 0x8086, device: 0x10c9, name: 'Intel 82576' }],
   open: (vfio, id, options) => new IgbDevice(vfio, id, options).start(),
 };

@@ -4,7 +4,7 @@ import createDebug from 'debug';
 import { NicError } from '../../errors.js';
 import { MULTICAST_WORDS, macFromRegisters } from '../intel/filters.js';
 import type { RingMemory } from '../intel/rings.js';
-import { RSS_FIELDS, RSS_KEY_WORDS, redirectionTable } from '../intel/rss.js';
+import { RSS_FIELDS, redirectionTable, rssKeyWords } from '../intel/rss.js';
 import type { RegisterFile } from '../register-file.js';
 import * as reg from './registers.js';
 
@@ -70,6 +70,8 @@ export interface ReceiveOptions {
   readonly bufferSizeBytes: number;
   /** Longest frame without FCS. */
   readonly maxFrameBytes: number;
+  /** Both directions of a flow have the same hash. */
+  readonly symmetricRss: boolean;
 }
 
 /** 4.5.9, all but turning queues and receiver on. */
@@ -89,13 +91,13 @@ export function setUpReceive(registers: RegisterFile, rings: RingMemory, options
     registers.write(reg.rdt(q), 0);
     registers.write(reg.rxdctl(q), RX_THRESHOLDS);
   }
-  if (rings.rx.length > 1) setUpRss(registers, rings.rx.length);
+  if (rings.rx.length > 1) setUpRss(registers, rings.rx.length, options.symmetricRss);
 }
 
 /** 7.1.1.7. The hash takes the place of the fragment checksum in the descriptor (RXCSUM.PCSD). */
-function setUpRss(registers: RegisterFile, queues: number): void {
+function setUpRss(registers: RegisterFile, queues: number, symmetric: boolean): void {
   for (const [i, word] of redirectionTable(queues).entries()) registers.write(reg.RETA + 4 * i, word);
-  for (const [i, word] of RSS_KEY_WORDS.entries()) registers.write(reg.RSSRK + 4 * i, word);
+  for (const [i, word] of rssKeyWords(symmetric).entries()) registers.write(reg.RSSRK + 4 * i, word);
   registers.set(reg.RXCSUM, reg.RXCSUM_PCSD);
   registers.write(reg.MRQC, reg.MRQC_RSS | RSS_FIELDS);
 }

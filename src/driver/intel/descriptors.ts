@@ -117,9 +117,13 @@ export const LAYOUT = Object.freeze({
   CLEAN: 1,
   /** Transmit: index in the ring of the word whose DD tells that the group at CLEAN is done. */
   REPORT: 2,
+  /** Transmit: 1 from the queue's end on. */
+  GONE: 3,
   /** Receive: what a good frame's status is under the mask, `DD | EOP`; HOLD leaves every packet to the long way. */
   GOOD: 2,
   HOLD: -1,
+  /** Receive, in place of GOOD's value: a forwarder's hook runs, and the next slot is its packet's. */
+  BUSY: -2,
   /** Pipe: 1 between a fragment without EOP and the end of its frame, CLOSED from the end of the pipe on. */
   SKIPPING: 2,
   CLOSED: 2,

@@ -26,17 +26,13 @@ export function makeForward(layout: Layout, loop: ForwardLoop): () => number {
   const { free, freeLevel, mask: rxMask, shift, iovaLow, iovaHigh, testMask } = rx;
   const { mask: txMask, minBytes, commands, reclaim } = tx;
   const spanBytes = maxBytes - minBytes;
-  const { NEXT, CLEAN, REPORT, GOOD, PACKETS, BYTES, GROUP, WORD_SHIFT } = layout;
+  const { NEXT, CLEAN, REPORT, GOOD, PACKETS, BYTES, WORD_SHIFT } = layout;
   const { RX_STATUS, RX_LENGTH, DD, DONE, TX_COMMAND, TX_STATUS, PAYLEN_SHIFT } = layout;
   return function poll(): number {
     let rxSlot = rxState[NEXT]!;
     let txSlot = txState[NEXT]!;
-    let used = (txSlot - txState[CLEAN]!) & txMask;
-    // DD of a group that is not wholly in use is from the lap before.
-    if (used >= GROUP && (txRing[txState[REPORT]!]! & DD) !== 0) {
-      reclaim();
-      used = (txSlot - txState[CLEAN]!) & txMask;
-    }
+    if ((txRing[txState[REPORT]!]! & DD) !== 0) reclaim();
+    const used = (txSlot - txState[CLEAN]!) & txMask;
     let freeCount = freeLevel[0]!;
     if (txMask - used < batch || freeCount < batch || rxState[GOOD] !== DONE) return general(batch);
     let moved = 0;

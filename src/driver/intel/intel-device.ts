@@ -284,11 +284,12 @@ export abstract class IntelDevice extends BaseDevice {
 
   protected async shutDown(): Promise<void> {
     this.registers.signal = undefined;
+    const queues = [...this.#rxQueues, ...this.#txQueues];
     await shutDownDevice(
       {
         vfio: this.vfio,
         interrupts: this.#interrupts,
-        queues: [...this.#rxQueues, ...this.#txQueues],
+        queues,
         rings: this.rings.region,
         pool: this.pool,
         attached: this.#attached,
@@ -296,6 +297,10 @@ export abstract class IntelDevice extends BaseDevice {
         why: this.closedError(),
       },
       async (attempt) => {
+        // Threads that have queues of this device leave them while the rings are still there.
+        await attempt('queues of other threads', async () => {
+          await Promise.all(queues.map((queue) => queue.beginClose()));
+        });
         if (this.#rxQueues.length > 0) {
           await attempt('read counters', () => this.#readState());
           await attempt('stop queues', () => this.stopQueues());
@@ -317,19 +322,46 @@ export abstract class IntelDevice extends BaseDevice {
           ring: rings.rx[q]!.words,
           tail: registers.doorbell(rxTail(q)),
           pool,
+          address: this.address,
           maxFrameBytes,
           errorMask,
           metadata,
           interrupt: hasVectors
-            ? { arm: () => registers.write(eims, 1 << q), disarm: () => registers.write(eimc, 1 << q) }
+            ? {
+                arm: () => {
+                  registers.write(eims, 1 << q);
+                  this.#announceSends(true);
+                },
+                disarm: () => {
+                  registers.write(eimc, 1 << q);
+                  this.#announceSends(false);
+                },
+              }
             : undefined,
         }),
       );
       const ring = rings.tx[q]!.words;
       this.#txQueues.push(
-        new IntelTxQueue({ ring, tail: registers.doorbell(txTail(q)), pool, maxFrameBytes }),
+        new IntelTxQueue({
+          ring,
+          tail: registers.doorbell(txTail(q)),
+          pool,
+          maxFrameBytes,
+          address: this.address,
+        }),
       );
     }
+  }
+
+  /**
+   * An emulator that serves us does not look at mapped doorbells while we wait for interrupts; what is sent meanwhile is
+   * announced by an access that it hears. When a wait ends, masking the interrupt is one.
+   */
+  #announceSends(on: boolean): void {
+    if (this.vfio.backend !== 'vfio-user') return;
+    const { status } = this.#family.registers;
+    const announce = on ? () => void this.registers.readTrapped(status) : undefined;
+    for (const queue of this.#txQueues) queue.announceSends(announce);
   }
 
   #readCounters(sums: HardwareCounters): void {

@@ -2,9 +2,10 @@
 import { NicError } from '../../errors.js';
 import type { TxQueue } from '../device.js';
 import { instantiate } from '../instantiate.js';
-import type { LinkedQueues, LinkOptions } from '../queue-link.js';
+import { type LinkedQueues, type LinkOptions, refuseNested } from '../queue-link.js';
 import { LAYOUT } from './descriptors.js';
 import { makeForward } from './forward-loop.js';
+import { makeHooked } from './hooked-loop.js';
 import { Pipe } from './pipe.js';
 import type { IntelRxQueue } from './rx-queue.js';
 import { IntelTxQueue } from './tx-queue.js';
@@ -22,18 +23,21 @@ export function linkQueues(rx: IntelRxQueue, tx: TxQueue, options: LinkOptions):
   if (options.path !== 'general' && obstacle === undefined) return new Pipe(rx, tx, options);
   const { plainLoop: rxLoop } = rx;
   const { plainLoop: txLoop } = tx;
-  // A hook is called by the long way.
-  if (rxLoop === undefined || txLoop === undefined || options.onPacket !== null) return undefined;
-  const { batch, touch, general } = options;
-  const poll = instantiate(makeForward, LAYOUT, {
+  if (rxLoop === undefined || txLoop === undefined) return undefined;
+  const { batch, touch, onPacket, general, dropped } = options;
+  const loop = {
     rx: rxLoop,
     tx: txLoop,
     memory: rx.pool.frames,
     batch,
-    touch,
     // A frame that the receiver takes and the transmitter does not goes the long way, which counts it.
     maxBytes: Math.min(rxLoop.maxBytes, txLoop.minBytes + txLoop.spanBytes),
     general,
-  });
+  };
+  // With a hook the touch is left out: the hook reads what it wants.
+  const poll =
+    onPacket === null
+      ? instantiate(makeForward, LAYOUT, { ...loop, touch })
+      : instantiate(makeHooked, LAYOUT, { ...loop, onPacket, dropped, throwNested: refuseNested });
   return { path: 'general', poll, dropped: 0 };
 }

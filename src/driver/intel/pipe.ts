@@ -10,7 +10,7 @@
 import type { NicError } from '../../errors.js';
 import type { BufferOwners } from '../../hugepage/buffer-owners.js';
 import { instantiate, STATE_LENGTH } from '../instantiate.js';
-import { type LinkedQueues, type LinkOptions, nestedPoll, type PacketHook } from '../queue-link.js';
+import { type LinkedQueues, type LinkOptions, type PacketHook, refuseNested } from '../queue-link.js';
 import {
   GROUP,
   LAYOUT,
@@ -89,9 +89,7 @@ export class Pipe implements RingShare, LinkedQueues {
       throwClosed: () => {
         throw this.#closed;
       },
-      throwNested: () => {
-        throw nestedPoll();
-      },
+      throwNested: refuseNested,
     });
   }
 

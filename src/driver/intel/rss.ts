@@ -49,8 +49,19 @@ export const RSS_KEY = Uint8Array.of(
   0xfa,
 );
 
+/**
+ * A key that repeats after 16 bits. What the hash shifts by 16 or 32 bits contributes the same then, so swapping source and
+ * destination, addresses as well as ports, leaves the hash as it is (Woo and Park, "Scalable TCP Session Monitoring with
+ * Symmetric Receive-side Scaling", 2012). Hashes have 16 bits in effect, of which the redirection table uses 7.
+ */
+export const SYMMETRIC_RSS_KEY: Uint8Array = Uint8Array.from({ length: RSS_KEY.length }, (_, i) =>
+  i % 2 === 0 ? 0x6d : 0x5a,
+);
+
 /** Words of the key registers. */
-export const RSS_KEY_WORDS = new Uint32Array(RSS_KEY.buffer);
+export function rssKeyWords(symmetric: boolean): Uint32Array {
+  return new Uint32Array((symmetric ? SYMMETRIC_RSS_KEY : RSS_KEY).buffer);
+}
 
 const RETA_WORDS = 32;
 

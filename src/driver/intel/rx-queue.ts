@@ -11,7 +11,8 @@ import { type PacketPool, packetArray } from '../../hugepage/packet-pool.js';
 import type { RxQueue, TxQueue, WaitOptions } from '../device.js';
 import { instantiate, STATE_LENGTH } from '../instantiate.js';
 import { PacketWait } from '../packet-wait.js';
-import type { LinkedQueues, LinkOptions } from '../queue-link.js';
+import { type LinkedQueues, type LinkOptions, refuseNested } from '../queue-link.js';
+import { type AttachedRxQueue, type HandedOver, type HandOver, inOtherThread } from '../queue-share.js';
 import type { Doorbell } from '../register-file.js';
 import {
   DESCRIPTOR_WORD_SHIFT,
@@ -26,6 +27,14 @@ import {
   RX_VP,
 } from './descriptors.js';
 import { linkQueues } from './link-queues.js';
+import { countsOf, newCounters } from './queue-counters.js';
+import {
+  type AttachedRing,
+  doorbellAddress,
+  noHandOver,
+  RingHandOver,
+  type RxTicket,
+} from './ring-hand-over.js';
 import { inPipe, type RingShare } from './ring-share.js';
 import { makeReceive, type RxLoop } from './rx-loop.js';
 
@@ -43,6 +52,10 @@ export interface IntelRxQueueOptions {
   readonly metadata?: RxMetadataBits | undefined;
   /** Unmasks and masks the queue's interrupt. Without it, waits look once a millisecond. */
   readonly interrupt?: { readonly arm: () => void; readonly disarm: () => void } | undefined;
+  /** Of the device, for messages. */
+  readonly address?: string;
+  /** The ring is at work already: another thread brought it up. By default it is new, and its slots get buffers. */
+  readonly attached?: AttachedRing;
 }
 
 /** Where the status word says what was checked; the error bits differ between families. */
@@ -56,19 +69,21 @@ export interface RxMetadataBits {
 /** Longest sleep of a queue whose slots all wait in another's transmit ring: it cannot interrupt. */
 const BLOCKED_MS = 1;
 
-const { NEXT, GOOD, HOLD, DONE, PACKETS, BYTES, NO_BUFFER, TOO_LONG, DAMAGED } = LAYOUT;
+const { NEXT, GOOD, HOLD, BUSY, DONE, PACKETS, BYTES, NO_BUFFER, TOO_LONG, DAMAGED } = LAYOUT;
 
-export class IntelRxQueue implements RxQueue {
+export class IntelRxQueue implements AttachedRxQueue {
   readonly size: number;
   readonly pool: PacketPool;
-  /** Float64 slots: adding to them never allocates, however high they count. Elements as in LAYOUT. */
-  readonly counters = new Float64Array(STATE_LENGTH);
+  readonly #address: string;
   /** A function of its own for each queue: see instantiate.ts. */
   receive: RxQueue['receive'];
-  readonly #loop: RxLoop;
+  /** Shared with the thread that the queue was handed to. */
+  #counters: Float64Array;
+  #loop: RxLoop;
   readonly #metadata: RxMetadataBits | undefined;
   readonly #wait: PacketWait;
   #pipe: RingShare | undefined;
+  #elsewhere: RingHandOver | undefined;
   #closed: NicError | undefined;
 
   /**
@@ -76,11 +91,13 @@ export class IntelRxQueue implements RxQueue {
    * @throws NicError `BAD_OPTION` where it has fewer: another device took them since the options were checked
    */
   constructor(options: IntelRxQueueOptions) {
-    const { ring, tail, pool, errorMask, metadata, interrupt } = options;
+    const { ring, tail, pool, errorMask, metadata, interrupt, attached } = options;
     this.size = ring.length >>> DESCRIPTOR_WORD_SHIFT;
     this.pool = pool;
+    this.#address = options.address ?? 'a device';
     this.#metadata = metadata;
-    if (pool.freeCount < this.size) {
+    this.#counters = attached?.counters ?? newCounters();
+    if (attached === undefined && pool.freeCount < this.size) {
       throw new NicError(
         'BAD_OPTION',
         `A receive ring needs ${this.size} buffers and the pool has ${pool.freeCount} free`,
@@ -91,9 +108,9 @@ export class IntelRxQueue implements RxQueue {
       ring,
       tail,
       testMask: DONE | errorMask,
-      slots: new Int32Array(this.size),
-      state: new Int32Array(STATE_LENGTH),
-      counters: this.counters,
+      slots: attached?.slots ?? new Int32Array(this.size),
+      state: attached?.state ?? new Int32Array(STATE_LENGTH),
+      counters: this.#counters,
       free: pool.free,
       freeLevel: pool.freeLevel,
       lengths: pool.lengths,
@@ -105,11 +122,13 @@ export class IntelRxQueue implements RxQueue {
       receiveRest: (bufs, limit, received) => this.#receiveRest(bufs, limit, received),
       check: packetArray,
     };
-    for (let slot = 0; slot < this.size; slot++) {
-      this.#loop.slots[slot] = pool.free[--pool.freeCount]!;
-      this.#arm(slot);
+    if (attached === undefined) {
+      for (let slot = 0; slot < this.size; slot++) {
+        this.#loop.slots[slot] = pool.free[--pool.freeCount]!;
+        this.#arm(slot);
+      }
+      this.#loop.state[GOOD] = DONE;
     }
-    this.#loop.state[GOOD] = DONE;
     this.#wait = new PacketWait({
       pending: () => this.pending,
       arm: interrupt?.arm,
@@ -128,6 +147,11 @@ export class IntelRxQueue implements RxQueue {
     this.#loop.tail[0] = this.#loop.mask;
   }
 
+  /** What was counted so far; elements as in LAYOUT. */
+  get counters(): Float64Array {
+    return countsOf(this.#counters);
+  }
+
   get pending(): boolean {
     if (this.#pipe !== undefined) return this.#pipe.pending;
     const { ring, state } = this.#loop;
@@ -136,6 +160,7 @@ export class IntelRxQueue implements RxQueue {
   }
 
   wait(options: WaitOptions = {}): Promise<boolean> {
+    if (this.#elsewhere !== undefined && this.#closed === undefined) inOtherThread();
     if (!this.blocked) return this.#wait.wait(options);
     return this.#wait.wait({ ...options, timeoutMs: Math.min(options.timeoutMs ?? BLOCKED_MS, BLOCKED_MS) });
   }
@@ -147,6 +172,63 @@ export class IntelRxQueue implements RxQueue {
 
   /** The device is gone: no interrupt will come. Ends all waits, also those to come, with this error. */
   end(why: Error): void {
+    this.#wait.close(why);
+    this.#elsewhere?.tell('gone');
+  }
+
+  get elsewhere(): boolean {
+    return this.#elsewhere !== undefined;
+  }
+
+  checkHandOver(): void {
+    const obstacle = this.#obstacle;
+    if (obstacle !== undefined) throw noHandOver(obstacle);
+    doorbellAddress(this.#loop.tail);
+  }
+
+  handOver(to: HandOver): HandedOver {
+    this.checkHandOver();
+    const { slots, maxBytes, testMask, tail } = this.#loop;
+    const elsewhere = new RingHandOver(this.#loop);
+    const data: RxTicket = {
+      ...elsewhere.ticket,
+      tail: doorbellAddress(tail),
+      slots: Int32Array.from(slots),
+      maxFrameBytes: maxBytes,
+      errorMask: testMask & ~DONE,
+      metadata: this.#metadata,
+    };
+    to.own(slots);
+    this.#elsewhere = elsewhere;
+    // `pending` looks where the other thread is; a caller that kept the old `receive` finds every packet held.
+    this.#loop.state[GOOD] = HOLD;
+    this.#loop = { ...this.#loop, state: elsewhere.state };
+    this.#counters = elsewhere.counters;
+    this.receive = inOtherThread;
+    return {
+      family: 'intel',
+      address: this.#address,
+      data,
+      wait: (options) => this.#wait.wait(options),
+      onEnd: (listener) => elsewhere.onEnd(listener),
+    };
+  }
+
+  /** The device begins to close: a thread that has the queue is asked to leave it. Resolves when it has, or hangs. */
+  beginClose(): Promise<void> | undefined {
+    return this.#elsewhere?.tell('closing');
+  }
+
+  /** Lets go of a ring that another thread's device goes on with: it is not written to, and its buffers stay there. */
+  leave(why: NicError): void {
+    if (this.#closed !== undefined) return;
+    this.#closed = why;
+    this.receive = () => {
+      throw why;
+    };
+    this.#pipe?.close(why);
+    // A caller may have kept the old `receive`, and forwarders have loops of their own: held, none of them moves a packet.
+    this.#loop.state[GOOD] = HOLD;
     this.#wait.close(why);
   }
 
@@ -166,9 +248,15 @@ export class IntelRxQueue implements RxQueue {
 
   /** What stands against lending the ring to a pipe; undefined where nothing does. */
   get lendingObstacle(): string | undefined {
+    if (this.#metadata !== undefined) return 'the receive queue notes metadata for each packet';
+    return this.#obstacle;
+  }
+
+  /** What stands against leaving the ring to anybody else. */
+  get #obstacle(): string | undefined {
+    if (this.#elsewhere !== undefined) return 'the receive queue was handed to another thread';
     if (this.#pipe !== undefined) return 'the receive queue is in a pipe already';
     if (this.#closed !== undefined) return 'the receive queue is closed';
-    if (this.#metadata !== undefined) return 'the receive queue notes metadata for each packet';
     const { state } = this.#loop;
     if (state[NEXT] !== 0 || state[GOOD] === HOLD || this.counters.some((count) => count > 0)) {
       return 'packets have been received already';
@@ -194,11 +282,15 @@ export class IntelRxQueue implements RxQueue {
     this.#closed = why;
     const { slots } = this.#loop;
     const kept = this.#pipe?.close(why);
-    for (const [slot, buffer] of slots.entries()) {
-      if (kept?.has(slot) !== true) this.pool.free[this.pool.freeCount++] = buffer;
+    // The buffers of a ring that another thread has are in its slice of the pool.
+    if (this.#elsewhere === undefined) {
+      for (const [slot, buffer] of slots.entries()) {
+        if (kept?.has(slot) !== true) this.pool.free[this.pool.freeCount++] = buffer;
+      }
     }
     this.sealRing();
     this.#wait.close(why);
+    this.#elsewhere?.tell('closed');
   }
 
   /**
@@ -229,6 +321,8 @@ export class IntelRxQueue implements RxQueue {
   #receiveRest(bufs: Uint32Array, max: number, before: number): number {
     if (this.#closed !== undefined) throw this.#closed;
     if (this.#pipe !== undefined) inPipe();
+    if (this.#elsewhere !== undefined) inOtherThread();
+    if (this.#loop.state[GOOD] === BUSY) refuseNested();
     const { ring, tail, slots, state, lengths, mask, testMask, maxBytes } = this.#loop;
     const { free } = this.pool;
     let limit = max;
@@ -244,7 +338,7 @@ export class IntelRxQueue implements RxQueue {
       const good = (status & testMask) === state[GOOD] && length > 0 && length <= maxBytes;
       if (good) {
         if (this.pool.freeCount === 0) {
-          this.counters[NO_BUFFER]! += 1;
+          this.#counters[NO_BUFFER]! += 1;
           break;
         }
         const buffer = slots[slot]!;
@@ -263,8 +357,8 @@ export class IntelRxQueue implements RxQueue {
       slot = (slot + 1) & mask;
     }
     state[NEXT] = slot;
-    this.counters[PACKETS]! += received - before;
-    this.counters[BYTES]! += bytes;
+    this.#counters[PACKETS]! += received - before;
+    this.#counters[BYTES]! += bytes;
     if (received + dropped > before) tail[0] = (slot - 1) & mask;
     return received;
   }
@@ -273,7 +367,7 @@ export class IntelRxQueue implements RxQueue {
   #drop(slot: number, status: number, length: number): void {
     const { state } = this.#loop;
     // Held: the rest of a frame that was counted at its first slot.
-    if (state[GOOD] !== HOLD) this.counters[this.damageOf(status, length)]! += 1;
+    if (state[GOOD] !== HOLD) this.#counters[this.damageOf(status, length)]! += 1;
     state[GOOD] = (status & RX_EOP) !== 0 ? DONE : HOLD;
     this.#arm(slot);
   }

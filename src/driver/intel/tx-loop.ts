@@ -48,12 +48,14 @@ export function makeReclaim(
     const end = state[NEXT]!;
     let clean = state[CLEAN]!;
     let freeCount = freeLevel[0]!;
-    // Only groups that are wholly in use: DD of a group not used again yet is from the lap before.
+    // Only groups that are wholly in use, whatever the hardware says.
     while (((end - clean) & mask) >= GROUP) {
       const last = clean + (GROUP - 1);
       if ((ring[(last << WORD_SHIFT) + TX_STATUS]! & DD) === 0) break;
-      // The report overwrote the high word of the address, which `send` does not write.
+      // The report overwrote the high word of the address, which `send` does not write. Its DD must not be found again on the
+      // next lap: then `send` knows by this bit alone that there is something to reclaim.
       ring[(last << WORD_SHIFT) + 1] = iovaHigh;
+      ring[(last << WORD_SHIFT) + TX_STATUS] = 0;
       for (let slot = clean; slot <= last; slot++) {
         free[freeCount] = slots[slot]!;
         freeCount = (freeCount + 1) | 0;
@@ -73,11 +75,10 @@ export function makeSend(
   // `var`: at every use of an outer function's `const` the engine checks that it has a value.
   var { ring, tail, slots, state, counters, lengths, reclaim, check, sendRest } = loop;
   var { capacity, mask, shift, iovaLow, minBytes, spanBytes, commands } = loop;
-  var { NEXT, CLEAN, REPORT, PACKETS, BYTES, GROUP, WORD_SHIFT, TX_COMMAND, TX_STATUS, PAYLEN_SHIFT, DD } =
-    layout;
+  var { NEXT, CLEAN, REPORT, PACKETS, BYTES, WORD_SHIFT, TX_COMMAND, TX_STATUS, PAYLEN_SHIFT, DD } = layout;
   /** The array of the last call, which was checked: a comparison costs less than looking at its class each time. */
   var known: Uint32Array = new Uint32Array(0);
-  // At most 415 bytes of bytecode: see `receive`.
+  // Bytecode: see `receive`.
   return function send(bufs: Uint32Array, count: number, start?: number): number {
     const words = ring;
     const place = state;
@@ -87,30 +88,29 @@ export function makeSend(
       return sendRest(bufs, count, start, 0);
     }
     const first = place[NEXT]!;
-    // DD of a group that is not wholly in use is from the lap before.
-    if (((first - place[CLEAN]!) & mask) >= GROUP && (words[place[REPORT]!]! & DD) !== 0) reclaim();
+    if (words[place[REPORT]!]! & DD) reclaim();
     // One slot stays empty: TDT = TDH means an empty ring.
-    let limit = (place[CLEAN]! - first - 1) & mask;
-    if (count < limit) limit = count;
-    let slot = first;
+    const room = (place[CLEAN]! - first - 1) & mask;
+    const limit = count < room ? count : room;
     let bytes = 0;
     let sent = 0;
-    // No call in this loop: after one, the engine would check `bufs` again in every round.
+    // One variable that counts, and no call: see `receive`.
     while (sent < limit) {
       const buffer = bufs[sent]!;
       if (buffer >= capacity) break;
       const length = lengths[buffer]!;
       if ((length - minBytes) >>> 0 > spanBytes) break;
+      const slot = (first + sent) & mask;
       const word = slot << WORD_SHIFT;
       words[word] = (iovaLow + (buffer << shift)) | 0;
       words[word + TX_COMMAND] = commands[slot]! | length;
       words[word + TX_STATUS] = length << PAYLEN_SHIFT;
       slots[slot] = buffer;
       bytes = (bytes + length) | 0;
-      sent = (sent + 1) | 0;
-      slot = (first + sent) & mask;
+      sent++;
     }
     if (sent > 0) {
+      const slot = (first + sent) & mask;
       place[NEXT] = slot;
       tail[0] = slot;
       counts[PACKETS]! += sent;

@@ -10,6 +10,7 @@ import { TxFlag } from '../../hugepage/packet-metadata.js';
 import { checkRange, type PacketPool, packetArray } from '../../hugepage/packet-pool.js';
 import type { TxQueue } from '../device.js';
 import { instantiate, STATE_LENGTH } from '../instantiate.js';
+import { type AttachedTxQueue, type HandedOver, type HandOver, inOtherThread } from '../queue-share.js';
 import type { Doorbell } from '../register-file.js';
 import { UnusualSends } from '../unusual-sends.js';
 import {
@@ -35,6 +36,14 @@ import {
   TX_TXSM,
   TX_VLE,
 } from './descriptors.js';
+import { countsOf, newCounters } from './queue-counters.js';
+import {
+  type AttachedRing,
+  doorbellAddress,
+  noHandOver,
+  RingHandOver,
+  type TxTicket,
+} from './ring-hand-over.js';
 import { inPipe, type RingShare } from './ring-share.js';
 import { makeReclaim, makeSend, type TxLoop } from './tx-loop.js';
 
@@ -42,7 +51,7 @@ import { makeReclaim, makeSend, type TxLoop } from './tx-loop.js';
 export const TX_OFFLOADS: number =
   TxFlag.VLAN | TxFlag.IP_CHECKSUM | TxFlag.TCP_CHECKSUM | TxFlag.UDP_CHECKSUM;
 
-const { NEXT, CLEAN, REPORT, PACKETS, BYTES, ERRORS } = LAYOUT;
+const { NEXT, CLEAN, REPORT, GONE, PACKETS, BYTES, ERRORS } = LAYOUT;
 const GROUP_MASK = GROUP - 1;
 const GROUP_SHIFT = Math.log2(GROUP);
 /** In `slots`: a context descriptor, which has no buffer. */
@@ -59,17 +68,24 @@ export interface IntelTxQueueOptions {
   readonly pool: PacketPool;
   /** Longest frame, at most what a buffer holds. Default: just that. */
   readonly maxFrameBytes?: number;
+  /** Of the device, for messages. */
+  readonly address?: string;
+  /** The ring is at work already: another thread brought it up. By default it is new. */
+  readonly attached?: AttachedRing;
 }
 
-export class IntelTxQueue implements TxQueue {
+export class IntelTxQueue implements AttachedTxQueue {
   readonly size: number;
   readonly pool: PacketPool;
-  /** Float64 slots: adding to them never allocates, however high they count. Elements as in LAYOUT. */
-  readonly counters = new Float64Array(STATE_LENGTH);
+  readonly #address: string;
   /** A function of its own for each queue: see instantiate.ts. */
   send: TxQueue['send'];
   readonly #send: TxQueue['send'];
+  readonly #usualSend: TxQueue['send'];
+  /** Shared with the thread that the queue was handed to. */
+  #counters: Float64Array;
   readonly #loop: TxLoop;
+  #elsewhere: RingHandOver | undefined;
   readonly #unusual: UnusualSends;
   readonly #reclaimPlain: () => void;
   /** The slot whose DD tells that a group is done: its last, or one later where that is a context descriptor. */
@@ -83,17 +99,19 @@ export class IntelTxQueue implements TxQueue {
   #closed: NicError | undefined;
 
   constructor(options: IntelTxQueueOptions) {
-    const { ring, tail, pool } = options;
+    const { ring, tail, pool, attached } = options;
+    this.#counters = attached?.counters ?? newCounters();
     const maxBytes = Math.min(options.maxFrameBytes ?? pool.maxFrameBytes, pool.maxFrameBytes);
     this.size = ring.length >>> DESCRIPTOR_WORD_SHIFT;
     this.pool = pool;
+    this.#address = options.address ?? 'a device';
     this.#reports = Int32Array.from({ length: this.size / GROUP }, (_, group) => group * GROUP + GROUP_MASK);
     const rings = {
       ring,
       tail,
-      slots: new Int32Array(this.size),
-      state: new Int32Array(STATE_LENGTH),
-      counters: this.counters,
+      slots: attached?.slots ?? new Int32Array(this.size),
+      state: attached?.state ?? new Int32Array(STATE_LENGTH),
+      counters: this.#counters,
       free: pool.free,
       freeLevel: pool.freeLevel,
       lengths: pool.lengths,
@@ -108,8 +126,11 @@ export class IntelTxQueue implements TxQueue {
         (slot & GROUP_MASK) === GROUP_MASK ? COMMAND | TX_RS : COMMAND,
       ),
     };
-    // The high word of the address is the same for all buffers: `send` does not write it.
-    for (let slot = 0; slot < this.size; slot++) ring[(slot << DESCRIPTOR_WORD_SHIFT) + 1] = rings.iovaHigh;
+    // The high word of the address is the same for all buffers: `send` does not write it. No group has been reported.
+    for (let slot = 0; slot < this.size; slot++) {
+      ring[(slot << DESCRIPTOR_WORD_SHIFT) + 1] = rings.iovaHigh;
+      ring[reportWord(slot)] = 0;
+    }
     rings.state[REPORT] = reportWord(GROUP_MASK);
     this.#reclaimPlain = instantiate(makeReclaim, LAYOUT, rings);
     this.#loop = {
@@ -120,19 +141,46 @@ export class IntelTxQueue implements TxQueue {
     };
     const { state, mask, minBytes, spanBytes } = rings;
     this.#unusual = new UnusualSends({
-      ...{ pool, size: this.size, minBytes, spanBytes, counters: this.counters, errors: ERRORS },
+      ...{ pool, size: this.size, minBytes, spanBytes },
+      countError: () => {
+        this.#counters[ERRORS]! += 1;
+      },
       room: () => (state[CLEAN]! - state[NEXT]! - 1) & mask,
       send: (bufs, count) => this.#send(bufs, count),
       reclaim: () => this.reclaim(),
     });
     this.#send = instantiate(makeSend, LAYOUT, this.#loop);
     const { owners } = pool;
-    this.send = owners === undefined ? this.#send : this.#unusual.checked(owners, this.#send);
+    this.#usualSend = owners === undefined ? this.#send : this.#unusual.checked(owners, this.#send);
+    this.send = this.#usualSend;
+  }
+
+  /**
+   * Has `send` call `announce` after each batch, until it is called with undefined: for a device that rests and does not look at
+   * doorbells. A loop that was compiled with `send` keeps the usual one, and pays nothing.
+   */
+  announceSends(announce: (() => void) | undefined): void {
+    if (this.#pipe !== undefined || this.#closed !== undefined || this.#elsewhere !== undefined) return;
+    const send = this.#usualSend;
+    this.send =
+      announce === undefined
+        ? send
+        : (bufs, count, start) => {
+            const taken = send(bufs, count, start);
+            announce();
+            return taken;
+          };
+  }
+
+  /** What was counted so far; elements as in LAYOUT. */
+  get counters(): Float64Array {
+    return countsOf(this.#counters);
   }
 
   sendOffloaded(bufs: Uint32Array, count: number, start = 0): number {
     if (this.#closed !== undefined) throw this.#closed;
     if (this.#pipe !== undefined) return inPipe();
+    if (this.#elsewhere !== undefined) return inOtherThread();
     checkRange(bufs, count, start);
     const { state, mask, tail } = this.#loop;
     const { owners } = this.pool;
@@ -181,8 +229,8 @@ export class IntelTxQueue implements TxQueue {
     ring[word + TX_STATUS_WORD] = status;
     slots[slot] = buffer;
     state[NEXT] = (slot + 1) & mask;
-    this.counters[PACKETS]! += 1;
-    this.counters[BYTES]! += length;
+    this.#counters[PACKETS]! += 1;
+    this.#counters[BYTES]! += length;
   }
 
   /**
@@ -222,6 +270,7 @@ export class IntelTxQueue implements TxQueue {
   reclaim(): void {
     if (this.#closed !== undefined) throw this.#closed;
     if (this.#pipe !== undefined) return;
+    if (this.#elsewhere !== undefined) inOtherThread();
     if (this.#usesContexts || this.pool.owners !== undefined) this.#reclaimMixed();
     else this.#reclaimPlain();
   }
@@ -235,7 +284,9 @@ export class IntelTxQueue implements TxQueue {
     let clean = state[CLEAN]!;
     while (((state[NEXT]! - clean) & mask) >= GROUP) {
       const group = clean >>> GROUP_SHIFT;
-      if ((ring[(reports[group]! << DESCRIPTOR_WORD_SHIFT) + TX_STATUS_WORD]! & TX_DD) === 0) break;
+      const report = reportWord(reports[group]!);
+      if ((ring[report]! & TX_DD) === 0) break;
+      ring[report]! &= ~TX_DD;
       reports[group] = clean | GROUP_MASK;
       const groupEnd = clean + GROUP;
       for (; clean < groupEnd; clean++) {
@@ -273,6 +324,7 @@ export class IntelTxQueue implements TxQueue {
 
   /** What stands against lending the ring to a pipe; undefined where nothing does. */
   get lendingObstacle(): string | undefined {
+    if (this.#elsewhere !== undefined) return 'the transmit queue was handed to another thread';
     if (this.#pipe !== undefined) return 'the transmit queue is in a pipe already';
     if (this.#closed !== undefined) return 'the transmit queue is closed';
     const { state } = this.#loop;
@@ -291,6 +343,59 @@ export class IntelTxQueue implements TxQueue {
     return this.#loop;
   }
 
+  get elsewhere(): boolean {
+    return this.#elsewhere !== undefined;
+  }
+
+  checkHandOver(): void {
+    const { lendingObstacle } = this;
+    if (lendingObstacle !== undefined) throw noHandOver(lendingObstacle);
+    doorbellAddress(this.#loop.tail);
+  }
+
+  handOver(_to: HandOver): HandedOver {
+    this.checkHandOver();
+    const { state, tail, minBytes, spanBytes } = this.#loop;
+    const elsewhere = new RingHandOver(this.#loop);
+    const data: TxTicket = {
+      ...elsewhere.ticket,
+      tail: doorbellAddress(tail),
+      maxFrameBytes: minBytes + spanBytes,
+    };
+    this.#elsewhere = elsewhere;
+    this.#counters = elsewhere.counters;
+    this.send = inOtherThread;
+    // A caller may have kept the old `send`: it finds a full ring.
+    state[NEXT] = this.#loop.mask;
+    return {
+      family: 'intel',
+      address: this.#address,
+      data,
+      onEnd: (listener) => elsewhere.onEnd(listener),
+    };
+  }
+
+  /** The device begins to close: a thread that has the queue is asked to leave it. Resolves when it has, or hangs. */
+  beginClose(): Promise<void> | undefined {
+    return this.#elsewhere?.tell('closing');
+  }
+
+  /** Lets go of a ring that another thread's device goes on with: it is not written to, and its buffers stay there. */
+  leave(why: NicError): void {
+    if (this.#closed !== undefined) return;
+    this.#closed = why;
+    this.send = () => {
+      throw why;
+    };
+    this.#pipe?.close(why);
+    const { state, mask } = this.#loop;
+    // A caller may have kept the old `send`, and forwarders have loops of their own: all find a full ring.
+    state[CLEAN] = 0;
+    state[NEXT] = mask;
+    state[GONE] = 1;
+    state[REPORT] = reportWord(GROUP_MASK);
+  }
+
   /**
    * Gives every buffer back to the pool, sent or not. The hardware must have stopped.
    * @param why thrown by `send` from now on
@@ -302,7 +407,8 @@ export class IntelTxQueue implements TxQueue {
     const { free, owners } = this.pool;
     const inFlight: number[] = [];
     if (this.#pipe !== undefined) inFlight.push(...this.#pipe.close(why).values());
-    else {
+    // The buffers of a ring that another thread has are in its slice of the pool.
+    else if (this.#elsewhere === undefined) {
       for (let slot = state[CLEAN]!; slot !== state[NEXT]; slot = (slot + 1) & mask)
         inFlight.push(slots[slot]!);
     }
@@ -312,6 +418,7 @@ export class IntelTxQueue implements TxQueue {
       free[this.pool.freeCount++] = buffer;
     }
     this.sealRing();
+    this.#elsewhere?.tell('closed');
   }
 
   /**
@@ -323,6 +430,7 @@ export class IntelTxQueue implements TxQueue {
     ring.fill(0);
     state[CLEAN] = 0;
     state[NEXT] = mask;
+    state[GONE] = 1;
     state[REPORT] = reportWord(GROUP_MASK);
     ring[reportWord(GROUP_MASK)] = TX_DD;
   }

@@ -4,7 +4,7 @@ import createDebug from 'debug';
 import { NicError } from '../../errors.js';
 import { macFromRegisters } from '../intel/filters.js';
 import type { RingMemory } from '../intel/rings.js';
-import { RSS_FIELDS, RSS_KEY_WORDS, redirectionTable } from '../intel/rss.js';
+import { RSS_FIELDS, redirectionTable, rssKeyWords } from '../intel/rss.js';
 import type { RegisterFile } from '../register-file.js';
 import { clearFilterTables, switchReceiverOn } from './filters.js';
 import * as reg from './registers.js';
@@ -107,6 +107,8 @@ export interface ReceiveOptions {
   readonly bufferSizeBytes: number;
   /** Longest frame without FCS. */
   readonly maxFrameBytes: number;
+  /** Both directions of a flow have the same hash. */
+  readonly symmetricRss: boolean;
   readonly vlanStrip: boolean;
 }
 
@@ -138,7 +140,7 @@ export function setUpReceive(registers: RegisterFile, rings: RingMemory, options
     registers.clear(reg.dcaRxctrl(q), reg.DCA_RXCTRL_RESERVED);
     if (options.vlanStrip) registers.set(reg.rxdctl(q), reg.RXDCTL_VME);
   }
-  if (rings.rx.length > 1) setUpRss(registers, rings.rx.length);
+  if (rings.rx.length > 1) setUpRss(registers, rings.rx.length, options.symmetricRss);
 }
 
 /**
@@ -156,9 +158,9 @@ function setUpReceiveBuffer(registers: RegisterFile, kib: number): void {
 }
 
 /** 7.1.2.8. The hash takes the place of the fragment checksum in the descriptor (RXCSUM.PCSD). */
-function setUpRss(registers: RegisterFile, queues: number): void {
+function setUpRss(registers: RegisterFile, queues: number, symmetric: boolean): void {
   for (const [i, word] of redirectionTable(queues).entries()) registers.write(reg.RETA + 4 * i, word);
-  for (const [i, word] of RSS_KEY_WORDS.entries()) registers.write(reg.RSSRK + 4 * i, word);
+  for (const [i, word] of rssKeyWords(symmetric).entries()) registers.write(reg.RSSRK + 4 * i, word);
   registers.set(reg.RXCSUM, reg.RXCSUM_PCSD);
   registers.write(reg.MRQC, reg.MRQC_RSS | RSS_FIELDS);
 }

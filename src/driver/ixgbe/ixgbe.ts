@@ -6,6 +6,7 @@ import { ConfigSpace } from '../../pci/config-space.js';
 import { PciRegion, type VfioDevice } from '../../vfio/types.js';
 import type { DeviceId, Driver, LinkState, OpenOptions } from '../device.js';
 import { IntelDevice, type IntelFamily, intelCapabilities, intelLimits } from '../intel/intel-device.js';
+import { intelThreads } from '../intel/threads.js';
 import { changeFilterControl } from './filters.js';
 import * as init from './init.js';
 import { linkState, type Media, startLink } from './link.js';
@@ -84,6 +85,7 @@ class IxgbeDevice extends IntelDevice {
       packetBufferKib: this.#packetBufferKib,
       bufferSizeBytes: this.pool.bufferSizeBytes,
       maxFrameBytes: this.maxFrameBytes,
+      symmetricRss: this.settings.symmetricRss,
       vlanStrip: this.settings.vlanStrip,
     });
   }
@@ -121,6 +123,7 @@ export const ixgbe: Driver = {
   name: 'ixgbe',
   limits: family.limits,
   capabilities: family.capabilities,
+  threads: intelThreads,
   ids: IDS,
   open: (vfio, id, options) => {
     const known = IDS.find((entry) => entry.device === id.device)!;

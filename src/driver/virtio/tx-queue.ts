@@ -81,7 +81,10 @@ export class VirtioTxQueue implements TxQueue {
     const { send } = this.#ring;
     const { state, minBytes, spanBytes } = this.#parts;
     this.#unusual = new UnusualSends({
-      ...{ pool, size: this.size, minBytes, spanBytes, counters: this.counters, errors: ERRORS },
+      ...{ pool, size: this.size, minBytes, spanBytes },
+      countError: () => {
+        this.counters[ERRORS]! += 1;
+      },
       room: () => state[FREE]!,
       send: (bufs, count) => send(bufs, count),
       reclaim: () => this.reclaim(),

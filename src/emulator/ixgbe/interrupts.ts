@@ -106,6 +106,21 @@ export class Interrupts {
     this.#nextAllowedNs.fill(0);
   }
 
+  /**
+   * True where the driver has unmasked the interrupts of all its receive queues, as one does that sleeps until a packet
+   * comes, and none is held back by moderation.
+   */
+  get awaited(): boolean {
+    if (this.#anyFresh || this.#anyDelayed || !this.#multipleMsix()) return false;
+    let vectors = 0;
+    for (const vector of this.rxVector) {
+      if (vector < 0) continue;
+      if ((this.#masks[vector >>> 5]! & (1 << (vector & 31))) === 0) return false;
+      vectors++;
+    }
+    return vectors > 0;
+  }
+
   /** A queue's cause happened; `vector` from `rxVector` or `txVector`, below 0 is nobody's. */
   queueCause(vector: number): void {
     if (vector < 0) return;

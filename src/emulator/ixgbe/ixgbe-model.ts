@@ -96,6 +96,7 @@ export class IxgbeModel extends NicModel implements DeviceModel {
     room: () => this.room(),
     carrier: () => {},
   };
+  readonly #mapsForAll: boolean;
   #loopback = false;
   #unheardInLoopback = 0;
 
@@ -117,6 +118,7 @@ export class IxgbeModel extends NicModel implements DeviceModel {
       },
       options,
     );
+    this.#mapsForAll = options.mappable === true;
     this.statistics = new Statistics(this.registers);
     const clock = options.clock ?? systemClock;
     this.#interrupts = new Interrupts(this.registers, clock);
@@ -141,6 +143,11 @@ export class IxgbeModel extends NicModel implements DeviceModel {
     );
     this.#receiver.filters.reset(this.mac);
     this.#hookControl();
+  }
+
+  get resting(): boolean {
+    // Clients that were not asked whether they know the model's ways may ring doorbells that nobody hears.
+    return !this.#mapsForAll && this.#interrupts.awaited;
   }
 
   /** What answers on the management buses: an X540's PHY, the module in an SFP cage, or nothing. */

@@ -69,6 +69,10 @@ export class Cable implements Pollable {
   }
 
   /** Hands over what has arrived by now. */
+  get resting(): boolean {
+    return this.#ab.underWay === 0 && this.#ba.underWay === 0;
+  }
+
   poll(budget: number): number {
     const nowNs = this.#clock.nowNs();
     return this.#ab.poll(nowNs, budget) + this.#ba.poll(nowNs, budget);

@@ -88,6 +88,10 @@ export class TapPort implements Port, Pollable {
     return { ...this.#counters };
   }
 
+  get resting(): boolean {
+    return !this.#readable;
+  }
+
   poll(budget: number): number {
     let count = 0;
     const out = this.#out;

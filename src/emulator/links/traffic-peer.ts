@@ -5,13 +5,18 @@ import { type TrafficOptions, TrafficSink, TrafficSource } from './traffic.js';
 
 export class TrafficPeer extends LinkEnd implements Pollable {
   readonly source: TrafficSource;
-  readonly sink = new TrafficSink();
+  readonly sink: TrafficSink;
   /** True while no frames are to be sent; those that arrive are checked all the same. */
   paused = false;
 
   constructor(options: TrafficOptions = {}) {
     super();
     this.source = new TrafficSource(options);
+    this.sink = new TrafficSink(options.numberedByFlow === true ? (options.flows ?? 1) : 1);
+  }
+
+  get resting(): boolean {
+    return this.paused || this.source.resting;
   }
 
   poll(budget: number): number {

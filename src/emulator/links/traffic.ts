@@ -1,6 +1,6 @@
 /**
  * Test traffic: a source of numbered frames and a sink that checks them. The frames are those of packet/test-frame.ts, numbered
- * over all flows.
+ * over all flows, or in each: a receiver with several queues keeps the order within a flow only.
  */
 import { type Clock, systemClock } from '../../clock.js';
 import { MIN_FRAME_BYTES } from '../../packet/protocols.js';
@@ -27,6 +27,8 @@ export interface TrafficOptions {
   readonly count?: number;
   /** Number of flows used in turn, so that RSS spreads the frames. They differ by the UDP source port. */
   readonly flows?: number;
+  /** Number the frames of each flow by themselves; the sink must know. Default false. */
+  readonly numberedByFlow?: boolean;
   readonly sourceMac?: Uint8Array;
   readonly destinationMac?: Uint8Array;
   readonly clock?: Clock;
@@ -43,6 +45,7 @@ export class TrafficSource extends LinkEnd implements Pollable {
   readonly #memory: FrameMemory;
   readonly #frame: TestFrame;
   readonly #count: number;
+  readonly #numberedByFlow: boolean;
   readonly #framesPerSecond: number;
   readonly #clock: Clock;
   #out: Port | undefined;
@@ -59,6 +62,7 @@ export class TrafficSource extends LinkEnd implements Pollable {
       destinationMac: options.destinationMac ?? BROADCAST,
     });
     this.sizeBytes = this.#frame.sizeBytes;
+    this.#numberedByFlow = options.numberedByFlow ?? false;
     this.#count = options.count ?? Number.POSITIVE_INFINITY;
     this.#framesPerSecond = options.framesPerSecond ?? 0;
     this.#clock = options.clock ?? systemClock;
@@ -68,6 +72,11 @@ export class TrafficSource extends LinkEnd implements Pollable {
 
   get done(): boolean {
     return this.sent >= this.#count;
+  }
+
+  /** Nobody receives, or all is sent. */
+  get resting(): boolean {
+    return this.done || !isReceiving(this.#out);
   }
 
   poll(budget: number): number {
@@ -82,7 +91,8 @@ export class TrafficSource extends LinkEnd implements Pollable {
     const flows = this.#frame.flows;
     for (let i = 0; i < count; i++) {
       const flow = flows === 1 ? 0 : this.sent % flows;
-      this.#frame.stamp(this.#memory.bytes, 0, this.sent, flow);
+      const number = this.#numberedByFlow ? Math.floor(this.sent / flows) : this.sent;
+      this.#frame.stamp(this.#memory.bytes, 0, number, flow);
       out.deliver(this.#memory, 0, this.sizeBytes);
       this.sent++;
     }
@@ -137,7 +147,8 @@ export interface SinkCounters {
 /** Checks the frames of one `TrafficSource`. */
 export class TrafficSink extends LinkEnd {
   readonly #checker = new TestFrameChecker();
-  readonly #numbers = new SequenceTracker();
+  /** One for each flow that is numbered by itself, else one for all. */
+  readonly #numbers: readonly SequenceTracker[];
   #reordered = 0;
   #duplicated = 0;
   #stale = 0;
@@ -148,15 +159,22 @@ export class TrafficSink extends LinkEnd {
   /** Corrupt frames without a number: `#numbers` takes them for lost ones. */
   #corruptNumberless = 0;
 
+  /** @param flows how many flows are numbered by themselves; 1 where numbers go over all */
+  constructor(flows = 1) {
+    super();
+    this.#numbers = Array.from({ length: flows }, () => new SequenceTracker());
+  }
+
   get counters(): SinkCounters {
+    const sum = (of: 'received' | 'lost'): number => this.#numbers.reduce((all, one) => all + one[of], 0);
     return {
-      received: this.#numbers.received - this.#corruptNumbers,
+      received: sum('received') - this.#corruptNumbers,
       reordered: this.#reordered,
       duplicated: this.#duplicated,
       stale: this.#stale,
       corrupt: this.#corrupt,
       foreign: this.#foreign,
-      lost: Math.max(0, this.#numbers.lost - this.#corruptNumberless),
+      lost: Math.max(0, sum('lost') - this.#corruptNumberless),
     };
   }
 
@@ -171,7 +189,13 @@ export class TrafficSink extends LinkEnd {
       this.damaged();
       return true;
     }
-    const arrival = this.#numbers.record(checker.sequence);
+    const numbers = this.#numbers[this.#numbers.length === 1 ? 0 : checker.flow];
+    if (numbers === undefined) {
+      // A flow that the source does not have.
+      this.#foreign++;
+      return true;
+    }
+    const arrival = numbers.record(checker.sequence);
     if (verdict === 'bad-payload') {
       this.#corrupt++;
       if (arrival === 'next' || arrival === 'late') this.#corruptNumbers++;

@@ -4,7 +4,13 @@ import * as assert from 'uvu/assert';
 import * as igb from '../../../src/driver/igb/registers.js';
 import * as descriptor from '../../../src/driver/intel/descriptors.js';
 import { RingMemory } from '../../../src/driver/intel/rings.js';
-import { RSS_FIELDS, RSS_KEY, RSS_KEY_WORDS, redirectionTable } from '../../../src/driver/intel/rss.js';
+import {
+  RSS_FIELDS,
+  RSS_KEY,
+  redirectionTable,
+  rssKeyWords,
+  SYMMETRIC_RSS_KEY,
+} from '../../../src/driver/intel/rss.js';
 import * as ixgbe from '../../../src/driver/ixgbe/registers.js';
 import { FakeMapper } from '../../support/fake-mapper.js';
 
@@ -79,24 +85,46 @@ rss('the key of Microsoft’s verification suite, as bytes and as register words
     Buffer.from(RSS_KEY).toString('hex'),
     '6d5a56da255b0ec24167253d43a38fb0d0ca2bcbae7b30b477cb2da38030f20c6a42b73bbeac01fa',
   );
-  assert.is(RSS_KEY_WORDS.length, 10);
-  assert.is(RSS_KEY_WORDS[0], 0xda56_5a6d);
+  assert.is(rssKeyWords(false).length, 10);
+  assert.is(rssKeyWords(false)[0], 0xda56_5a6d);
+  assert.is(rssKeyWords(true)[0], 0x5a6d_5a6d);
+});
+
+/** The Toeplitz hash, bit by bit. */
+function toeplitz(key: Uint8Array, bytes: readonly number[]): number {
+  let result = 0;
+  let window = BigInt(`0x${Buffer.from(key).toString('hex')}`);
+  const width = BigInt(key.length * 8);
+  for (const byte of bytes) {
+    for (let bit = 7; bit >= 0; bit--) {
+      if (((byte >>> bit) & 1) === 1) result ^= Number((window >> (width - 32n)) & 0xffff_ffffn);
+      window = (window << 1n) & ((1n << width) - 1n);
+    }
+  }
+  return result >>> 0;
+}
+
+rss('the symmetric key gives both directions of a flow one hash, and spreads flows', () => {
+  const here = [198, 18, 0, 1];
+  const there = [198, 19, 0, 1];
+  const hashOf = (...parts: number[][]): number => toeplitz(SYMMETRIC_RSS_KEY, parts.flat());
+  const entries = new Set<number>();
+  for (let flow = 0; flow < 64; flow++) {
+    const port = [0xe0, flow];
+    const hash = hashOf(here, there, port, [0, 9]);
+    assert.is(hashOf(there, here, [0, 9], port), hash);
+    entries.add(hash & 1);
+    assert.is.not(
+      toeplitz(RSS_KEY, [there, here, [0, 9], port].flat()),
+      toeplitz(RSS_KEY, [here, there, port, [0, 9]].flat()),
+    );
+  }
+  assert.is(entries.size, 2);
 });
 
 rss('the key gives the published hashes', () => {
   // Microsoft, "Verifying the RSS Hash Calculation": source, destination, ports; with TCP, with IPv4 only.
-  const hash = (...bytes: number[]): number => {
-    let result = 0;
-    let window = BigInt(`0x${Buffer.from(RSS_KEY).toString('hex')}`);
-    const width = BigInt(RSS_KEY.length * 8);
-    for (const byte of bytes) {
-      for (let bit = 7; bit >= 0; bit--) {
-        if (((byte >>> bit) & 1) === 1) result ^= Number((window >> (width - 32n)) & 0xffff_ffffn);
-        window = (window << 1n) & ((1n << width) - 1n);
-      }
-    }
-    return result >>> 0;
-  };
+  const hash = (...bytes: number[]): number => toeplitz(RSS_KEY, bytes);
   const addresses = [66, 9, 149, 187, 161, 142, 100, 80];
   assert.is(hash(...addresses), 0x323e_8fc2);
   assert.is(hash(...addresses, 2794 >>> 8, 2794 & 0xff, 1766 >>> 8, 1766 & 0xff), 0x51cc_c178);

@@ -86,6 +86,7 @@ function look(packet: number, lengthBytes: number): number {
 function connect(): { poll(): number } {
   if (path === 'forwarder') return connectQueues(rx, tx, { path: 'general', touch: true });
   if (path === 'pipe') return connectQueues(rx, tx, { path: 'pipe', touch: true });
+  if (path === 'general-hook') return connectQueues(rx, tx, { path: 'general', onPacket: look });
   if (path === 'hook') return connectQueues(rx, tx, { path: 'pipe', onPacket: look });
   return { poll: path === 'queues' ? forwardPlain : forwardOffloaded };
 }

@@ -33,6 +33,27 @@ tx(
 );
 
 tx(
+  'a device that reports a group of which not every slot is in use gets no buffer back into the pool',
+  withRig({}, (rig) => {
+    const { tx, pool } = rig;
+    const bufs = rig.allocate(40);
+    const before = pool.available;
+    const lastOfGroup = 31 * 4 + 3;
+    rig.txRing[lastOfGroup]! |= 1;
+    tx.reclaim();
+    assert.is(tx.send(bufs, 5), 5);
+    rig.txRing[lastOfGroup]! |= 1;
+    assert.is(tx.send(bufs, 5, 5), 5);
+    tx.reclaim();
+    assert.is(pool.available, before);
+    assert.is(tx.send(bufs, 30, 10), 30);
+    rig.txDevice.transmit();
+    tx.reclaim();
+    assert.is(pool.available, before + 32);
+  }),
+);
+
+tx(
   'one doorbell a batch, none for nothing',
   withRig({}, (rig) => {
     const { tx, txDevice } = rig;

@@ -1,0 +1,97 @@
+/** What another thread needs to drive a ring of this process, and how it comes there: addresses, sizes, shared state. */
+import { NicError } from '../../errors.js';
+import { addressOf, viewMemory } from '../../syscalls/memory.js';
+import type { QueueEnd, QueueEndListener } from '../queue-share.js';
+import type { Doorbell } from '../register-file.js';
+import { DESCRIPTOR_BYTES } from './descriptors.js';
+import type { RxMetadataBits } from './rx-queue.js';
+
+/** Plain data: all but the arrays' memory, which is shared, is copied on the way. */
+interface RingTicket {
+  /** Virtual address of the ring, and its number of descriptors. */
+  readonly ring: bigint;
+  readonly size: number;
+  /** Elements as in LAYOUT; both threads see them. */
+  readonly state: Int32Array;
+  readonly counters: Float64Array;
+  /** Virtual address of the tail register. */
+  readonly tail: bigint;
+  readonly maxFrameBytes: number;
+}
+
+export interface RxTicket extends RingTicket {
+  /** Buffer of each slot. */
+  readonly slots: Int32Array;
+  readonly errorMask: number;
+  readonly metadata: RxMetadataBits | undefined;
+}
+
+export type TxTicket = RingTicket;
+
+/** The state of a ring that is at work. */
+export interface AttachedRing {
+  readonly slots?: Int32Array;
+  readonly state: Int32Array;
+  readonly counters: Float64Array;
+}
+
+/** A ring that another thread has, seen from the thread that opened its device. */
+export class RingHandOver {
+  readonly state: Int32Array;
+  readonly counters: Float64Array;
+  readonly ticket: Omit<RingTicket, 'tail' | 'maxFrameBytes'>;
+  #listener: QueueEndListener | undefined;
+
+  /** Copies state and counters to memory that both threads see. */
+  constructor(loop: {
+    readonly ring: Int32Array;
+    readonly state: Int32Array;
+    readonly counters: Float64Array;
+  }) {
+    const { ring, state, counters } = loop;
+    this.state = new Int32Array(new SharedArrayBuffer(state.byteLength));
+    this.state.set(state);
+    this.counters = new Float64Array(new SharedArrayBuffer(counters.byteLength));
+    this.counters.set(counters);
+    this.ticket = {
+      ring: addressOf(new Uint8Array(ring.buffer, ring.byteOffset, ring.byteLength)),
+      size: ring.byteLength / DESCRIPTOR_BYTES,
+      state: this.state,
+      counters: this.counters,
+    };
+  }
+
+  onEnd(listener: QueueEndListener): void {
+    this.#listener = listener;
+  }
+
+  tell(end: QueueEnd): Promise<void> | undefined {
+    return this.#listener?.(end);
+  }
+}
+
+export function noHandOver(why: string): NicError {
+  return new NicError('BAD_OPTION', `The queue cannot be handed to another thread: ${why}`, {
+    hint: 'Hand queues over before anything else is done with them.',
+  });
+}
+
+/** @throws NicError `BAD_OPTION` where the register is not mapped */
+export function doorbellAddress(tail: Doorbell): bigint {
+  if (tail instanceof Uint32Array) {
+    return addressOf(new Uint8Array(tail.buffer, tail.byteOffset, tail.byteLength));
+  }
+  throw new NicError(
+    'BAD_OPTION',
+    "The queue cannot be handed to another thread: its device's registers are not mapped",
+    { hint: 'Each doorbell is a message then, which one thread sends. Emulated ports: leave --trap out.' },
+  );
+}
+
+/** Views over the ring and its tail register. */
+export function viewRing({ ring, size, tail }: RingTicket): { ring: Int32Array; tail: Uint32Array } {
+  return {
+    ring: new Int32Array(viewMemory(ring, size * DESCRIPTOR_BYTES)),
+    tail: new Uint32Array(viewMemory(tail, 4)),
+  };
+}

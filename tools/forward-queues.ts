@@ -1,0 +1,82 @@
+/** Forwarders between the queues of two ports, in whichever thread has these. */
+import { resolve } from 'node:path';
+import { pathToFileURL } from 'node:url';
+import type { RxQueue, TxQueue } from '../src/driver/device.js';
+import type { PacketHook } from '../src/driver/queue-link.js';
+import { NicError } from '../src/errors.js';
+import { connectQueues, type Forwarder } from '../src/forward/forwarder.js';
+import type { PacketPool } from '../src/hugepage/packet-pool.js';
+
+/** What is done to packets: plain data. */
+export interface ForwardSettings {
+  readonly batch: number;
+  readonly touch: boolean;
+  readonly path: 'auto' | 'pipe' | 'general';
+  /** URL of a module whose default export makes the hook of a direction. */
+  readonly onPacket?: string | undefined;
+}
+
+/** What the module of `--on-packet` is told; it is asked once for each direction of each queue pair. */
+export interface HookContext {
+  readonly pool: PacketPool;
+  /** 0 for the first port, 1 for the second. */
+  readonly from: number;
+  readonly to: number;
+  /** Number of the queue. */
+  readonly queue: number;
+}
+
+export type MakeHook = (context: HookContext) => PacketHook;
+
+/** One port's queues, in the same order at both. */
+export interface PortQueues {
+  readonly rx: readonly RxQueue[];
+  readonly tx: readonly TxQueue[];
+}
+
+/** @throws NicError `BAD_FILE` where there is no such module, or it exports no function */
+export async function loadHook(url: string | undefined): Promise<MakeHook | undefined> {
+  if (url === undefined) return undefined;
+  let module: { default?: unknown };
+  try {
+    module = await import(url);
+  } catch (cause) {
+    throw new NicError('BAD_FILE', `${url} cannot be loaded: ${(cause as Error).message}`, {
+      hint: 'Name a JavaScript module.',
+      cause,
+    });
+  }
+  if (typeof module.default === 'function') return module.default as MakeHook;
+  throw new NicError('BAD_FILE', `The default export of ${url} is no function`, {
+    hint: 'Export one that returns the hook: export default ({ pool }) => (packet, lengthBytes) => lengthBytes;',
+  });
+}
+
+/** The URL of a module that a user named by its path. */
+export function moduleUrl(path: string): string {
+  return pathToFileURL(resolve(path)).href;
+}
+
+/**
+ * Connects both ports both ways.
+ * @param queues numbers of the queues, for the hooks
+ */
+export function connectPorts(
+  ports: readonly [PortQueues, PortQueues],
+  queues: readonly number[],
+  settings: ForwardSettings,
+  makeHook: MakeHook | undefined,
+): { readonly toA: readonly Forwarder[]; readonly toB: readonly Forwarder[] } {
+  const { batch, touch, path } = settings;
+  const between = (from: number, to: number): Forwarder[] =>
+    ports[from]!.rx.map((rx, i) => {
+      const hook = makeHook?.({ pool: rx.pool, from, to, queue: queues[i]! });
+      const onPacket = hook === undefined ? {} : { onPacket: hook };
+      return connectQueues(rx, ports[to]!.tx[i]!, { batch, touch, path, ...onPacket });
+    });
+  return { toB: between(0, 1), toA: between(1, 0) };
+}
+
+export function droppedBy(forwarders: readonly Forwarder[]): number {
+  return forwarders.reduce((sum, { dropped }) => sum + dropped, 0);
+}
