@@ -69,6 +69,19 @@ bringUp('over vfio-user no IOMMU is asked for: the server sees only what is mapp
   await withCard({ features: without(F.ACCESS_PLATFORM), backend: 'vfio-user' }, {}, () => {});
 });
 
+bringUp('a configuration that changes while it is read is read again (2.5.1)', async () => {
+  await withCard({}, {}, (card, nic) => {
+    let reads = 0;
+    card.onConfigRead = (offset) => {
+      // The speed, behind the state of the link.
+      if (offset !== 12 || reads++ > 0) return;
+      card.speedMbps = 1000;
+      card.setLink(false);
+    };
+    assert.equal(nic.linkState(), { up: false, speedMbps: 0, fullDuplex: false });
+  });
+});
+
 bringUp('limits are those of the device at hand', async () => {
   await withCard({ queueSize: 64, pairs: 2 }, {}, (_card, nic) => {
     assert.is(nic.limits.rxRing.max, 64);

@@ -85,6 +85,8 @@ export class VirtioCard implements VfioDevice {
   /** Control commands that are answered late: the card waits for `answer()`. */
   silent = false;
   refusesCommands = false;
+  /** Called at each read of the device's configuration, before it is answered. */
+  onConfigRead: (offset: number) => void = () => {};
   closed = false;
   busMaster = false;
   eventfds: readonly number[] = [];
@@ -415,6 +417,7 @@ export class VirtioCard implements VfioDevice {
 
   /** 5.1.4. */
   #readDevice(offset: number, bytes: number): number {
+    this.onConfigRead(offset);
     const view = new DataView(new ArrayBuffer(DEVICE.sizeBytes));
     for (const [i, byte] of this.mac.entries()) view.setUint8(i, byte);
     view.setUint16(6, Number(this.linkUp), true);
