@@ -139,7 +139,7 @@ export function ringSuites({ name, features, positions }: RingKind): void {
     await withCard({ features }, {}, (card, nic) => {
       card.queues[1]!.isReversed = true;
       for (let round = 0; round < 40; round++) {
-        const count = 1 + (round % 16);
+        const count = 1 + (round % 12);
         assert.is(send(nic, count), count);
         const sent = card.transmit();
         assert.equal(

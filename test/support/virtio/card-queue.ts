@@ -11,13 +11,15 @@ const HEADER_BYTES = 12;
 const NO_VECTOR = 0xffff;
 const MRG_RXBUF = 15;
 const RING_PACKED = 34;
+/** Packets that a reversed queue keeps. */
+const KEPT = 3;
 
 export class CardQueue {
   readonly number: number;
   size: number;
   vector = NO_VECTOR;
   enabled = false;
-  /** Uses packets in the opposite of the order in which they came. */
+  /** Uses packets in the opposite of the order in which they came, and the first of each batch some batches later. */
   isReversed = false;
   /** Notifications so far. */
   notifications = 0;
@@ -25,6 +27,8 @@ export class CardQueue {
   /** Descriptor area, driver area, device area. */
   readonly #addresses: [bigint, bigint, bigint] = [0n, 0n, 0n];
   #ring: CardRing | undefined;
+  /** Sent and not used yet. */
+  readonly #kept: number[] = [];
 
   constructor(card: VirtioCard, number: number, size: number) {
     this.#card = card;
@@ -103,8 +107,14 @@ export class CardQueue {
       frames.push(bytes.slice(HEADER_BYTES));
       ids.push(taken.id);
     }
-    for (const id of this.isReversed ? ids.reverse() : ids) this.use(id, 0);
+    for (const id of this.isReversed ? this.#reverse(ids) : ids) this.use(id, 0);
     return frames;
+  }
+
+  #reverse(ids: number[]): number[] {
+    const [first, ...rest] = ids;
+    if (first !== undefined) this.#kept.push(first);
+    return [...rest.reverse(), ...(this.#kept.length > KEPT ? this.#kept.splice(0, 1) : [])];
   }
 
   answer(obey: (command: Uint8Array) => boolean): void {
