@@ -1,5 +1,5 @@
 /**
- * All that has to hold before a change goes in: lint, build, unit tests, lab. Prints what each part prints, once more
+ * All that has to hold before a change goes in: lint, build, unit tests, planted faults, lab. Prints what each part prints, once more
  * what failed, and as its last line the sum of all tests: `N passed, N failed`. Plain JavaScript, because the build is
  * one of the parts.
  */
@@ -9,7 +9,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 
 /** A part that takes longer hangs. All of them take less than half of this on two slow cores. */
-const LIMIT_MINUTES = { lint: 5, build: 5, test: 20, 'test:lab': 50 };
+const LIMIT_MINUTES = { lint: 5, build: 5, test: 20, 'test:faults': 10, 'test:lab': 50 };
 
 const sum = { passed: 0, failed: 0, skipped: 0 };
 const failures = [];
@@ -75,12 +75,12 @@ async function lintAndBuild() {
   return true;
 }
 
-async function unitTests() {
-  const { ok, output } = await npm('test');
+async function unitTests(script) {
+  const { ok, output } = await npm(script);
   // Loaded here because the build has only just made it.
   const { parseTotals, failureReports } = await import('../dist/test/lab/totals.js');
   failures.push(...failureReports(output));
-  count('test', ok, parseTotals(output));
+  count(script, ok, parseTotals(output));
 }
 
 async function lab() {
@@ -100,7 +100,7 @@ async function lab() {
 }
 
 if (await lintAndBuild()) {
-  await unitTests();
+  for (const script of ['test', 'test:faults']) await unitTests(script);
   await lab();
 }
 if (failures.length > 0) console.log(`\n== failed\n${failures.join('\n\n')}`);

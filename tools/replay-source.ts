@@ -5,9 +5,9 @@
 import { CaptureReader } from '../src/capture/capture-reader.js';
 import type { FrameFilter } from '../src/capture/filter/index.js';
 import type { FrameView } from '../src/capture/frame-decoder.js';
-import { LINKTYPE_ETHERNET } from '../src/capture/link-types.js';
+import { LINKTYPE_ETHERNET, notEthernet } from '../src/capture/link-types.js';
 import { type RewriteOptions, Rewriter } from '../src/capture/rewrite.js';
-import type { NicError } from '../src/errors.js';
+import { NicError } from '../src/errors.js';
 import type { PacketPool } from '../src/hugepage/packet-pool.js';
 import { ETHERNET_BYTES, MIN_FRAME_BYTES } from '../src/packet/protocols.js';
 
@@ -26,6 +26,8 @@ export interface SourceOptions extends RewriteOptions {
   readonly portOf: (frame: FrameView) => number;
   /** Longest frame that the ports send, without FCS. */
   readonly maxFrameBytes: number;
+  /** Told the first time that a frame is too long, before those around it are sent. */
+  readonly onNotice?: (notice: NicError) => void;
 }
 
 export class ReplaySource {
@@ -50,6 +52,8 @@ export class ReplaySource {
   #filling = false;
   #ended = false;
   #closed = false;
+  /** Link type of the first frame that is not Ethernet. */
+  #foreignType: number | undefined;
   #rounds = 0;
   #framesBefore = 0;
   /** The capture's first second: times are counted from there, to be exact. */
@@ -112,13 +116,38 @@ export class ReplaySource {
     const { filter, fromS, toS, maxFrameBytes } = this.#options;
     const timeNs = this.#timeOf(frame);
     if (timeNs < fromS * 1e9 || timeNs >= toS * 1e9) leftOut.outside++;
-    else if (frame.linkType !== LINKTYPE_ETHERNET) leftOut.notEthernet++;
-    else if (filter !== undefined && !filter(bytes, offsetBytes, lengthBytes, originalBytes))
+    else if (frame.linkType !== LINKTYPE_ETHERNET) {
+      this.#foreignType ??= frame.linkType;
+      leftOut.notEthernet++;
+    } else if (filter !== undefined && !filter(bytes, offsetBytes, lengthBytes, originalBytes))
       leftOut.filtered++;
     else if (originalBytes > lengthBytes) leftOut.cut++;
     else if (lengthBytes < ETHERNET_BYTES) leftOut.tooShort++;
-    else if (lengthBytes > maxFrameBytes) leftOut.tooLong++;
+    else if (lengthBytes > maxFrameBytes) this.#leaveTooLong(lengthBytes);
     else this.#add(frame, timeNs - fromS * 1e9);
+  }
+
+  #leaveTooLong(lengthBytes: number): void {
+    if (this.leftOut.tooLong++ > 0) return;
+    const { maxFrameBytes, onNotice } = this.#options;
+    const what = `frame ${this.frames} has ${lengthBytes} bytes, and the port sends up to ${maxFrameBytes}`;
+    onNotice?.(
+      new NicError('BAD_FILE', `${this.#path}: ${what}; frames that are too long are left out`, {
+        path: this.#path,
+        hint: 'A larger --mtu lets the port send longer frames.',
+      }),
+    );
+  }
+
+  /** Why nothing has been sent, when all has been read. */
+  nothingToSend(): NicError {
+    const { frames, leftOut } = this;
+    const path = this.#path;
+    if (frames > 0 && leftOut.notEthernet === frames) return notEthernet(path, this.#foreignType ?? 0);
+    const what = frames === 0 ? 'has no frames' : `has no frame to send of ${frames}${leftOutText(leftOut)}`;
+    const hint =
+      leftOut.cut > 0 ? 'Capture whole frames (tcpdump -s 0).' : 'Give another file, or take more of it.';
+    return new NicError('BAD_OPTION', `${path} ${what}`, { path, hint });
   }
 
   #timeOf({ seconds, nanoseconds }: FrameView): number {
@@ -193,4 +222,22 @@ export class ReplaySource {
     for (; this.ready > 0; this.#taken++) this.#pool.release(this.packets, 1, this.at(0));
     await this.#reader.close();
   }
+}
+
+const LEFT_OUT: Readonly<Record<keyof ReplaySource['leftOut'], string>> = {
+  filtered: 'by the filter',
+  outside: 'outside of --from and --to',
+  cut: 'cut by the capture',
+  tooShort: 'shorter than an Ethernet header',
+  tooLong: 'too long for the port',
+  notEthernet: 'not Ethernet',
+};
+
+/** `; left out 5 cut by the capture, 1 not Ethernet`; nothing where nothing was. */
+export function leftOutText(leftOut: ReplaySource['leftOut']): string {
+  const parts = Object.entries(LEFT_OUT).flatMap(([reason, text]) => {
+    const count = leftOut[reason as keyof typeof leftOut];
+    return count === 0 ? [] : [`${count} ${text}`];
+  });
+  return parts.length === 0 ? '' : `; left out ${parts.join(', ')}`;
 }

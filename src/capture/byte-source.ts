@@ -1,7 +1,8 @@
-/** Where the bytes of a capture come from: a file, a stream, or what gzip makes of either. */
+/** Where the bytes of a capture come from: a file, a stream, or what gzip or zstd make of either. */
 import type { FileHandle } from 'node:fs/promises';
-import { Readable } from 'node:stream';
-import { createGunzip, type Gunzip } from 'node:zlib';
+import { Readable, type Transform } from 'node:stream';
+import * as zlib from 'node:zlib';
+import type { Packing } from './identify.js';
 
 export interface ByteSource {
   /** Reads what comes next, up to the length of `into`. Resolves to the number of bytes; 0 at the end. */
@@ -77,41 +78,51 @@ export class PrefixedSource implements ByteSource {
   }
 }
 
+// One piece at a time: a piece that waits in the stream would be lost when the next one fails.
+const UNPACKER_OPTIONS = { chunkSize: CHUNK_BYTES, readableHighWaterMark: 1 } as object;
+
+/** Makes the stream that unpacks; undefined where this Node.js cannot (zstd came with 22.15 and 23.8). */
+export function unpackerOf(packing: Packing): Transform | undefined {
+  if (packing === 'gzip') return zlib.createGunzip(UNPACKER_OPTIONS);
+  const { createZstdDecompress } = zlib as { createZstdDecompress?: (options: object) => Transform };
+  return createZstdDecompress?.(UNPACKER_OPTIONS);
+}
+
 /**
- * Unpacks gzip. What comes before a fault in the packed data is all handed over, then `read` throws. Reading a
+ * Unpacks gzip or zstd. What comes before a fault in the packed data is all handed over, then `read` throws. Reading a
  * Transform as an async iterator would drop what it holds when it fails; so pieces are taken as they are made, and the
  * stream makes one at a time.
  */
-export class GunzipSource implements ByteSource {
+export class UnpackSource implements ByteSource {
   readonly #source: ByteSource;
-  readonly #gunzip: Gunzip;
+  readonly #unpacker: Transform;
   #pieces: Uint8Array[] = [];
   #ended = false;
   #error: unknown;
   #wake: (() => void) | undefined;
 
-  constructor(source: ByteSource) {
+  /** @param unpacker as `unpackerOf` makes it */
+  constructor(source: ByteSource, unpacker: Transform) {
     this.#source = source;
-    // One piece at a time: a piece that waits in the stream would be lost when the next one fails.
-    this.#gunzip = createGunzip({ chunkSize: CHUNK_BYTES, readableHighWaterMark: 1 } as object);
+    this.#unpacker = unpacker;
     const changed = (): void => this.#wake?.();
     const failed = (error: unknown): void => {
       this.#error ??= error;
       changed();
     };
-    this.#gunzip.on('data', (piece: Uint8Array) => {
-      this.#gunzip.pause();
+    this.#unpacker.on('data', (piece: Uint8Array) => {
+      this.#unpacker.pause();
       this.#pieces.push(piece);
       changed();
     });
-    this.#gunzip.on('end', () => {
+    this.#unpacker.on('end', () => {
       this.#ended = true;
       changed();
     });
-    this.#gunzip.on('error', failed);
+    this.#unpacker.on('error', failed);
     const packed = Readable.from(piecesOf(source));
     packed.on('error', failed);
-    packed.pipe(this.#gunzip);
+    packed.pipe(this.#unpacker);
   }
 
   async read(into: Uint8Array): Promise<number> {
@@ -121,7 +132,7 @@ export class GunzipSource implements ByteSource {
       const changed = new Promise<void>((resolve) => {
         this.#wake = resolve;
       });
-      this.#gunzip.resume();
+      this.#unpacker.resume();
       await changed;
     }
     const piece = this.#pieces[0]!;
@@ -133,7 +144,7 @@ export class GunzipSource implements ByteSource {
   }
 
   async close(): Promise<void> {
-    this.#gunzip.destroy();
+    this.#unpacker.destroy();
     await this.#source.close();
   }
 }

@@ -1,15 +1,23 @@
 /**
- * Reads captures, frame by frame, in memory that does not grow with the file: pcap and pcapng, also packed with gzip.
+ * Reads captures, frame by frame, in memory that does not grow with the file: pcap and pcapng, also packed with gzip
+ * or zstd.
  *
  * A file that is damaged or ends early gives all its whole frames first, then one error that says where and what.
  */
 import { NicError } from '../errors.js';
-import { type ByteSource, FileSource, GunzipSource, PrefixedSource, StreamSource } from './byte-source.js';
+import {
+  type ByteSource,
+  FileSource,
+  PrefixedSource,
+  StreamSource,
+  UnpackSource,
+  unpackerOf,
+} from './byte-source.js';
 import { ByteWindow } from './byte-window.js';
 import type { FileKey } from './file-key.js';
 import { fileError, openForReading } from './files.js';
 import type { FrameDecoder, FrameView } from './frame-decoder.js';
-import { type CaptureFormat, IDENTIFY_BYTES, identify } from './identify.js';
+import { type CaptureFormat, IDENTIFY_BYTES, identify, type Packing } from './identify.js';
 import { PcapDecoder } from './pcap-decoder.js';
 import { PcapngDecoder } from './pcapng-decoder.js';
 
@@ -43,8 +51,9 @@ export class CaptureReader implements AsyncIterable<CapturedFrame> {
   /** Path, or what the caller called the stream. */
   readonly name: string;
   readonly format: CaptureFormat;
-  readonly gzipped: boolean;
-  /** Names the file; undefined for a stream. */
+  /** What the capture was packed with, if it was. */
+  readonly packing: Packing | undefined;
+  /** Names the file; undefined for a stream or a pipe, which can be read only once. */
   readonly key: FileKey | undefined;
   readonly #source: ByteSource;
   readonly #decoder: FrameDecoder;
@@ -62,42 +71,52 @@ export class CaptureReader implements AsyncIterable<CapturedFrame> {
     this.key = key;
     this.#source = source;
     this.format = kind.format;
-    this.gzipped = kind.gzipped;
+    this.packing = kind.packing;
     this.#decoder = kind.format === 'pcap' ? new PcapDecoder() : new PcapngDecoder();
   }
 
   /**
    * Opens a capture and reads its beginning.
-   * @param from path of a file, or the bytes of a capture as a stream
+   * @param from path of a file or a pipe (of which it waits for the writer), or the bytes of a capture as a stream
    * @param name what messages call a stream
    * @throws NicError `BAD_OPTION` where there is no file, or none that can be read as a capture; `NO_PERMISSION`; `SYSCALL`
    */
   static async open(from: string | AsyncIterable<Uint8Array>, name = 'the capture'): Promise<CaptureReader> {
     if (typeof from !== 'string') return CaptureReader.#start(new StreamSource(from), name, undefined);
-    const { handle, key } = await openForReading(from);
-    return CaptureReader.#start(new FileSource(handle), from, key);
+    const opened = await openForReading(from);
+    if ('pipe' in opened) return CaptureReader.#start(new StreamSource(opened.pipe), from, undefined);
+    return CaptureReader.#start(new FileSource(opened.handle), from, opened.key);
   }
 
   static async #start(opened: ByteSource, name: string, key: FileKey | undefined): Promise<CaptureReader> {
     let source = opened;
+    let packing: Packing | undefined;
     try {
       let [first, kind] = await peek(source, name);
       source = new PrefixedSource(first, source);
-      let gzipped = false;
       if ('packed' in kind) {
-        gzipped = true;
-        source = new GunzipSource(source);
+        packing = kind.packed;
+        const unpacker = unpackerOf(packing);
+        if (unpacker === undefined) {
+          const hint = `Unpack it with: ${packing} -d ${name}; or read it with Node.js 22.15 or later.`;
+          throw refused(name, `is packed with ${packing}`, hint);
+        }
+        source = new UnpackSource(source, unpacker);
         [first, kind] = await peek(source, name);
         source = new PrefixedSource(first, source);
         if ('packed' in kind)
-          throw refused(name, 'is packed with gzip twice', 'Unpack it with: gzip -d FILE');
+          throw refused(
+            name,
+            `is packed twice, with ${packing} and ${kind.packed}`,
+            `Unpack it once: ${packing} -d ${name}`,
+          );
       }
-      const reader = new CaptureReader(name, key, source, { format: kind.format, gzipped });
+      const reader = new CaptureReader(name, key, source, { format: kind.format, packing });
       await reader.#begin();
       return reader;
     } catch (error) {
       await source.close();
-      throw error instanceof NicError ? error : readError(error, name, 0);
+      throw error instanceof NicError ? error : readError(error, name, packing, 0);
     }
   }
 
@@ -164,7 +183,7 @@ export class CaptureReader implements AsyncIterable<CapturedFrame> {
       this.#drained = count === 0;
       return count > 0 || this.#end(this.#decoder.unfinished(window));
     } catch (error) {
-      return this.#end(readError(error, this.name, window.endOffset));
+      return this.#end(readError(error, this.name, this.packing, window.endOffset));
     }
   }
 
@@ -216,14 +235,20 @@ export class CaptureReader implements AsyncIterable<CapturedFrame> {
 
 interface Kind {
   readonly format: CaptureFormat;
-  readonly gzipped: boolean;
+  readonly packing: Packing | undefined;
 }
 
-/** @param unpackedBytes how much came out of gzip before the fault in it */
-function readError(error: unknown, name: string, unpackedBytes: number): NicError {
+/** @param unpackedBytes how much came out of gzip or zstd before the fault in it */
+function readError(
+  error: unknown,
+  name: string,
+  packing: Packing | undefined,
+  unpackedBytes: number,
+): NicError {
   const code = (error as NodeJS.ErrnoException).code ?? '';
-  if (!code.startsWith('Z_')) return fileError(`Cannot read on in ${name}`, error, name);
-  const what = code === 'Z_BUF_ERROR' ? 'ends inside its gzip data' : 'has damaged gzip data';
+  if (packing === undefined || !/^Z(STD)?_/.test(code))
+    return fileError(`Cannot read on in ${name}`, error, name);
+  const what = code === 'Z_BUF_ERROR' ? `ends inside its ${packing} data` : `has damaged ${packing} data`;
   return new NicError('BAD_FILE', `${name} ${what}, ${unpackedBytes} unpacked bytes after its beginning`, {
     path: name,
     cause: error,
@@ -244,7 +269,7 @@ function copyOf(frame: FrameView): CapturedFrame {
 async function peek(
   source: ByteSource,
   name: string,
-): Promise<[Uint8Array, { format: CaptureFormat } | { packed: 'gzip' }]> {
+): Promise<[Uint8Array, { format: CaptureFormat } | { packed: Packing }]> {
   const first = new Uint8Array(IDENTIFY_BYTES);
   let count = 0;
   for (let more = 1; count < first.length && more > 0; count += more)

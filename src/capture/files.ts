@@ -1,14 +1,21 @@
 /** Opening files of captures, and what went wrong with it, in words. */
-import { type BigIntStats, constants } from 'node:fs';
+import { type BigIntStats, constants, openSync, statSync } from 'node:fs';
 import { type FileHandle, open } from 'node:fs/promises';
+import { Socket } from 'node:net';
+import type { Readable } from 'node:stream';
 import { NicError } from '../errors.js';
 import { type FileKey, keyOf } from './file-key.js';
 
+/** A file, or a pipe as a stream. */
+export type OpenedForReading =
+  | { readonly handle: FileHandle; readonly key: FileKey }
+  | { readonly pipe: Readable };
+
 /**
- * Opens a file for reading. Does not wait: a pipe is refused, as is all that is no file.
- * @throws NicError `BAD_OPTION` where nothing or no file is there, `NO_PERMISSION`, `SYSCALL`
+ * Opens a file or a pipe for reading. Does not wait: a pipe's stream waits for its writer.
+ * @throws NicError `BAD_OPTION` where nothing is there, or neither file nor pipe; `NO_PERMISSION`, `SYSCALL`
  */
-export async function openForReading(path: string): Promise<{ handle: FileHandle; key: FileKey }> {
+export async function openForReading(path: string): Promise<OpenedForReading> {
   let handle: FileHandle;
   try {
     handle = await open(path, constants.O_RDONLY | constants.O_NONBLOCK);
@@ -17,19 +24,33 @@ export async function openForReading(path: string): Promise<{ handle: FileHandle
   }
   try {
     const stats = await handle.stat({ bigint: true });
-    if (!stats.isFile()) {
-      throw new NicError('BAD_OPTION', `${path} is ${kindOf(stats)}, not a file`, {
-        path,
-        hint: stats.isDirectory()
-          ? 'Give the path of a capture file in it.'
-          : 'Save the capture to a file first: it is read more than once.',
-      });
+    if (stats.isFIFO()) {
+      // A descriptor of its own for the stream: a FileHandle reads in a thread, which would wait there for a writer. It is
+      // opened before the other is closed, so that a writer that has just come always has a reader.
+      const fd = openSync(path, constants.O_RDONLY | constants.O_NONBLOCK);
+      await handle.close();
+      return { pipe: new Socket({ fd, readable: true, writable: false }) };
     }
-    return { handle, key: keyOf(stats) };
+    if (stats.isFile()) return { handle, key: keyOf(stats) };
+    throw new NicError('BAD_OPTION', `${path} is ${kindOf(stats)}, not a file`, {
+      path,
+      hint: stats.isDirectory()
+        ? 'Give the path of a capture file in it.'
+        : 'Save the capture to a file first, or pipe it.',
+    });
   } catch (error) {
-    await handle.close();
+    await handle.close().catch(() => {});
     throw error instanceof NicError ? error : explainOpen(error, path, 'read');
   }
+}
+
+/** Looks, without opening it, whether a capture can be read more than once. @throws NicError `BAD_OPTION` for a pipe */
+export function checkReadAgain(path: string): void {
+  if (statSync(path, { throwIfNoEntry: false })?.isFIFO() !== true) return;
+  throw new NicError('BAD_OPTION', `${path} is a pipe, and is to be read more than once`, {
+    path,
+    hint: 'Save the capture to a file first.',
+  });
 }
 
 /** `a directory`, `a pipe`, and so on. */

@@ -1,10 +1,11 @@
 /** Tells by its first bytes what kind of file a capture is. */
-
 export type CaptureFormat = 'pcap' | 'pcapng';
+
+export type Packing = 'gzip' | 'zstd';
 
 export type FileKind =
   | { readonly format: CaptureFormat }
-  | { readonly packed: 'gzip' }
+  | { readonly packed: Packing }
   /** Known, and not read: what it is, and what makes a file of it that is. */
   | { readonly refused: string; readonly hint: string };
 
@@ -21,12 +22,12 @@ const KINDS: readonly (readonly [string, FileKind])[] = [
   ['4d3cb2a1', { format: 'pcap' }],
   ['a1b23c4d', { format: 'pcap' }],
   ['0a0d0d0a', { format: 'pcapng' }],
+  ['34cdb2a1', { format: 'pcap' }],
+  ['a1b2cd34', { format: 'pcap' }],
   ['1f8b', { packed: 'gzip' }],
-  ['34cdb2a1', { refused: 'pcap with the records of a patched libpcap', hint: EDITCAP }],
-  ['a1b2cd34', { refused: 'pcap with the records of a patched libpcap', hint: EDITCAP }],
+  ['28b52ffd', { packed: 'zstd' }],
   [Buffer.from('snoop\0').toString('hex'), { refused: 'a capture of snoop', hint: EDITCAP }],
   [Buffer.from('GMBU').toString('hex'), { refused: 'a capture of Network Monitor', hint: EDITCAP }],
-  ['28b52ffd', { refused: 'packed with zstd', hint: unpack('zstd -d FILE') }],
   ['fd377a585a00', { refused: 'packed with xz', hint: unpack('xz -d FILE') }],
   [Buffer.from('BZh').toString('hex'), { refused: 'packed with bzip2', hint: unpack('bzip2 -d FILE') }],
   ['04224d18', { refused: 'packed with lz4', hint: unpack('lz4 -d FILE') }],

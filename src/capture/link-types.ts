@@ -1,4 +1,5 @@
 /** Names of link types as the registry of tcpdump.org has them (LINKTYPE_*), for messages. */
+import { NicError } from '../errors.js';
 
 export const LINKTYPE_ETHERNET = 1;
 
@@ -19,8 +20,17 @@ export function linkTypeName(linkType: number): string {
   return name === undefined ? String(linkType) : `${name} (${linkType})`;
 }
 
+/** The error of a capture whose frames no Ethernet port can send. */
+export function notEthernet(path: string, linkType: number): NicError {
+  return new NicError(
+    'BAD_OPTION',
+    `${path} has frames of link type ${linkTypeName(linkType)}, not of ETHERNET`,
+    { path, hint: ethernetHint(linkType) },
+  );
+}
+
 /** What to do to get Ethernet frames where there are others. */
-export function ethernetHint(linkType: number): string {
+function ethernetHint(linkType: number): string {
   const name = NAMES.get(linkType) ?? '';
   if (name.startsWith('LINUX_SLL'))
     return 'A capture of all interfaces (tcpdump -i any) is like this. Capture on one Ethernet interface.';

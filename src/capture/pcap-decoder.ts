@@ -1,4 +1,7 @@
-/** Reads the classic pcap format (draft-ietf-opsawg-pcap) in both byte orders, with microseconds or nanoseconds. */
+/**
+ * Reads the classic pcap format (draft-ietf-opsawg-pcap) in both byte orders, with microseconds or nanoseconds, and as a
+ * patched libpcap wrote it.
+ */
 import { type ByteWindow, get16, get32, MAX_FRAME_BYTES } from './byte-window.js';
 import { dropFcs, emptyFrame, type FrameDecoder } from './frame-decoder.js';
 import {
@@ -6,10 +9,14 @@ import {
   FCS_WORDS_SHIFT,
   FILE_HEADER_BYTES,
   MAGIC_NS,
+  MAGIC_PATCHED,
   MAGIC_US,
+  PATCHED_HEADER_BYTES,
   RECORD_HEADER_BYTES,
   VERSION_MAJOR,
 } from './pcap-format.js';
+
+const MAGICS = [MAGIC_US, MAGIC_NS, MAGIC_PATCHED];
 
 export class PcapDecoder implements FrameDecoder {
   readonly frame = emptyFrame();
@@ -18,12 +25,14 @@ export class PcapDecoder implements FrameDecoder {
   #littleEndian = true;
   #fractionNs = 1;
   #fcsBytes = 0;
+  #headerBytes = RECORD_HEADER_BYTES;
   /** Records found so far. */
   #records = 0;
 
   next(window: ByteWindow): boolean {
     if (this.damage !== undefined || !this.begin(window)) return false;
-    if (window.sizeBytes < RECORD_HEADER_BYTES) return false;
+    const headerBytes = this.#headerBytes;
+    if (window.sizeBytes < headerBytes) return false;
     const { bytes, start } = window;
     const little = this.#littleEndian;
     const lengthBytes = get32(bytes, start + 8, little);
@@ -31,17 +40,17 @@ export class PcapDecoder implements FrameDecoder {
       this.damage = `is damaged: record ${this.#records + 1}, at byte ${window.startOffset}, claims to have ${lengthBytes} bytes`;
       return false;
     }
-    if (window.sizeBytes < RECORD_HEADER_BYTES + lengthBytes) return false;
+    if (window.sizeBytes < headerBytes + lengthBytes) return false;
     const { frame } = this;
     frame.bytes = bytes;
-    frame.offsetBytes = start + RECORD_HEADER_BYTES;
+    frame.offsetBytes = start + headerBytes;
     frame.lengthBytes = lengthBytes;
     // Some programs leave the length on the wire 0.
     frame.originalBytes = Math.max(get32(bytes, start + 12, little), lengthBytes);
     frame.seconds = get32(bytes, start, little);
     frame.nanoseconds = get32(bytes, start + 4, little) * this.#fractionNs;
     if (this.#fcsBytes > 0) dropFcs(frame, this.#fcsBytes);
-    window.start += RECORD_HEADER_BYTES + lengthBytes;
+    window.start += headerBytes + lengthBytes;
     this.#records++;
     return true;
   }
@@ -50,10 +59,11 @@ export class PcapDecoder implements FrameDecoder {
     if (this.linkType !== undefined) return true;
     if (this.damage !== undefined || window.sizeBytes < FILE_HEADER_BYTES) return false;
     const { bytes, start } = window;
-    const magic = get32(bytes, start, true);
-    this.#littleEndian = magic === MAGIC_US || magic === MAGIC_NS;
+    this.#littleEndian = MAGICS.includes(get32(bytes, start, true));
     const little = this.#littleEndian;
-    this.#fractionNs = get32(bytes, start, little) === MAGIC_US ? 1000 : 1;
+    const magic = get32(bytes, start, little);
+    this.#fractionNs = magic === MAGIC_NS ? 1 : 1000;
+    if (magic === MAGIC_PATCHED) this.#headerBytes = PATCHED_HEADER_BYTES;
     const major = get16(bytes, start + 4, little);
     if (major !== VERSION_MAJOR) {
       this.damage = `has version ${major}.${get16(bytes, start + 6, little)} of the pcap format, not 2.4`;
@@ -72,11 +82,11 @@ export class PcapDecoder implements FrameDecoder {
     if (this.linkType === undefined) return `is too short for a pcap file: ${sizeBytes} bytes`;
     if (sizeBytes === 0) return undefined;
     const record = `record ${this.#records + 1}, from byte ${startOffset}`;
-    if (sizeBytes < RECORD_HEADER_BYTES) {
-      return `ends inside a record, at byte ${endOffset}: ${record}, has ${sizeBytes} of the 16 bytes of its header`;
+    if (sizeBytes < this.#headerBytes) {
+      return `ends inside a record, at byte ${endOffset}: ${record}, has ${sizeBytes} of the ${this.#headerBytes} bytes of its header`;
     }
     const wantedBytes = get32(window.bytes, window.start + 8, this.#littleEndian);
-    const hereBytes = sizeBytes - RECORD_HEADER_BYTES;
+    const hereBytes = sizeBytes - this.#headerBytes;
     return `ends inside a record, at byte ${endOffset}: ${record}, has ${hereBytes} of its ${wantedBytes} bytes`;
   }
 }

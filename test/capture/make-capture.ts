@@ -12,6 +12,8 @@ export interface Record {
 export interface PcapOptions {
   readonly littleEndian?: boolean;
   readonly nanoseconds?: boolean;
+  /** As the patched libpcap wrote it: records have a longer header. */
+  readonly patched?: boolean;
   /** The word of the link type; 1 by default. */
   readonly network?: number;
   readonly version?: readonly [number, number];
@@ -38,13 +40,20 @@ function halves(values: readonly number[], littleEndian: boolean): Buffer {
 
 /** A classic pcap file. */
 export function pcapFile(records: readonly Record[], options: PcapOptions = {}): Buffer {
-  const { littleEndian = true, nanoseconds = false, network = 1, version = [2, 4] } = options;
+  const {
+    littleEndian = true,
+    nanoseconds = false,
+    patched = false,
+    network = 1,
+    version = [2, 4],
+  } = options;
   return Buffer.concat([
-    words([nanoseconds ? 0xa1b23c4d : 0xa1b2c3d4], littleEndian),
+    words([patched ? 0xa1b2cd34 : nanoseconds ? 0xa1b23c4d : 0xa1b2c3d4], littleEndian),
     halves(version, littleEndian),
     words([0, 0, 65535, network], littleEndian),
     ...records.flatMap(({ bytes, seconds = 0, fraction = 0, originalBytes = bytes.length }) => [
       words([seconds, fraction, bytes.length, originalBytes], littleEndian),
+      patched ? Buffer.from('0000000208000000', 'hex') : Buffer.alloc(0),
       Buffer.from(bytes),
     ]),
   ]);

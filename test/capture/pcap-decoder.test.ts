@@ -50,6 +50,17 @@ for (const littleEndian of [true, false]) {
   }
 }
 
+pcap('the records of a patched libpcap', async () => {
+  const expected = await readFrames(whole(pcapFile(RECORDS)));
+  for (const littleEndian of [true, false]) {
+    const bytes = pcapFile(RECORDS, { patched: true, littleEndian });
+    assert.equal(await readFrames(whole(bytes)), expected);
+    const { frames, error } = await readAll(bytes.subarray(0, bytes.length - 10));
+    assert.is(frames.length, 2);
+    assert.match(error!.message, /record 3, from byte 193, has 14 of the 24 bytes of its header/);
+  }
+});
+
 pcap('however the bytes come in pieces, the frames are the same', async () => {
   await fc.assert(
     fc.asyncProperty(

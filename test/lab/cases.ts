@@ -18,6 +18,7 @@ export const CASES: readonly LabCase[] = [
   { name: 'qemu-server', onHost: true, qemu: 'server', optIn: true },
   { name: 'selftest', onHost: true, timeoutS: 480 },
   { name: 'sequence', onHost: true },
+  { name: 'captures', onHost: true, wireshark: true, timeoutS: 240 },
   { name: 'ipxe', onHost: true, qemu: 11, timeoutS: 600 },
   { name: 'linux-ixgbe', onHost: true, qemu: 11, timeoutS: 960 },
   { name: 'emulate', onHost: true, qemu: 11, dpdk: true, timeoutS: 960 },

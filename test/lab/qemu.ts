@@ -30,6 +30,8 @@ export interface MachineOptions {
   readonly edu?: boolean;
   /** Puts DPDK's `dpdk-testpmd` into the guest's PATH. Default: false. */
   readonly dpdk?: boolean;
+  /** Brings tshark and what comes with it, for the host's half of a case: see `hostPrograms`. Default: false. */
+  readonly wireshark?: boolean;
   /** More words for the guest kernel's command line. */
   readonly kernelArgs?: readonly string[];
   /** More arguments for QEMU. */

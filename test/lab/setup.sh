@@ -3,7 +3,7 @@
 #
 #   setup.sh [STAGE...]   adds optional stages: "qemu11" is a QEMU with vfio-user-pci, and iPXE; "qemuserver" is one
 #                         that serves its own models by vfio-user (built from source, which takes five to ten minutes);
-#                         "dpdk" is testpmd
+#                         "dpdk" is testpmd; "wireshark" is tshark with dumpcap, editcap and their like
 #
 # Everything comes from Debian packages and is unpacked into a cache folder; the host installs nothing. Each stage is
 # one folder, named after a hash of its recipe and moved into place when complete, so that the name alone says whether
@@ -155,6 +155,15 @@ build_dpdk() {
   launcher launch/dpdk-testpmd usr/bin/dpdk-testpmd "-d \"\$root/$libs/librte_mempool_ring.so.25\""
 }
 
+# tshark and its family. It looks for dumpcap beside its own program, which is the loader here.
+build_wireshark() {
+  local program
+  suite trixie
+  unpack . tshark
+  for program in tshark dumpcap editcap mergecap text2pcap capinfos; do launcher "launch/$program" "usr/bin/$program"; done
+  launcher "$libs/dumpcap" usr/bin/dumpcap
+}
+
 # The kernel image and all its modules. Debian builds VFIO without device cdevs, without iommufd and without the
 # no-IOMMU mode, so these few modules are built again from Debian's own source package, with Debian's own compiler.
 build_kernel() {
@@ -259,7 +268,7 @@ stage kernel "$tools"
 stage initramfs "$tools" "$kernel" "$here/init"
 for optional in "$@"; do
   case $optional in
-    qemu11 | dpdk) stage "$optional" ;;
+    qemu11 | dpdk | wireshark) stage "$optional" ;;
     qemuserver) stage qemuserver "$tools" ;;
   esac
 done

@@ -73,8 +73,12 @@ const prepared = new Map<string, Stages>();
  *
  * @throws Error when the set-up fails; it has said why on standard error.
  */
-export function prepareLab({ qemu = 10, dpdk = false }: MachineOptions = {}): Stages {
-  const optional = [...(qemu === 10 ? [] : [`qemu${qemu}`]), ...(dpdk ? ['dpdk'] : [])];
+export function prepareLab({ qemu = 10, dpdk = false, wireshark = false }: MachineOptions = {}): Stages {
+  const optional = [
+    ...(qemu === 10 ? [] : [`qemu${qemu}`]),
+    ...(dpdk ? ['dpdk'] : []),
+    ...(wireshark ? ['wireshark'] : []),
+  ];
   const key = optional.join();
   let stages = prepared.get(key);
   if (!stages) {
@@ -92,6 +96,12 @@ export function prepareLab({ qemu = 10, dpdk = false }: MachineOptions = {}): St
     prepared.set(key, stages as Stages);
   }
   return stages as Stages;
+}
+
+/** Folders with the programs that the lab has brought: its network tools and Wireshark's, to be put before the PATH. */
+export function hostPrograms(): string[] {
+  const { tools, wireshark } = prepareLab({ wireshark: true });
+  return [join(tools!, 'launch'), join(wireshark!, 'launch')];
 }
 
 /** Boots a machine, runs the command in it, and resolves when the machine is gone. */

@@ -6,9 +6,14 @@ import { join } from 'node:path';
 import { suite } from 'uvu';
 import * as assert from 'uvu/assert';
 import { CaptureReader } from '../../src/capture/capture-reader.js';
+import { ManualClock } from '../../src/clock.js';
+import { open } from '../../src/driver/registry.js';
+import { Capture } from '../../tools/commands/capture.js';
 import { EmulatedPorts } from '../../tools/emulated-ports.js';
+import { someFrame } from '../capture/make-capture.js';
 import { PLAIN_ENV } from '../support/child.js';
 import { HANG_MS, until } from '../support/hang.js';
+import { plugIn } from '../support/made-up-family/scheme.js';
 import { readFrames } from '../support/read-frames.js';
 import { besidesOneCpu, CLI } from './run-cli.js';
 
@@ -145,3 +150,34 @@ capture('a disk that is full: one error that names the file', async (rig) => {
 });
 
 capture.run();
+
+const ending = suite('capture that is told to end');
+
+ending('what the port has received by then is still taken, up to --count', async () => {
+  for (const [count, wanted] of [
+    [undefined, 90],
+    [70, 70],
+  ] as const) {
+    const card = plugIn(72);
+    const device = await open('made-up:72', { promiscuous: true });
+    const folder = mkdtempSync(join(tmpdir(), 'bw-capture-'));
+    const path = join(folder, 'it.pcapng');
+    try {
+      const options = { promiscuous: true, write: path, ...(count === undefined ? {} : { count }) };
+      const it = new Capture(device, options, undefined, new ManualClock());
+      card.automatic = false;
+      for (let i = 0; i < 90; i++) assert.ok(card.arrive(someFrame(60, i)));
+      await it.beforeEnd();
+      it.close();
+      assert.equal(
+        (await readFrames(path)).map(({ bytes }) => bytes),
+        Array.from({ length: wanted }, (_, i) => someFrame(60, i)),
+      );
+    } finally {
+      await device.close();
+      rmSync(folder, { recursive: true, force: true });
+    }
+  }
+});
+
+ending.run();

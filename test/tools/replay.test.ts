@@ -45,6 +45,8 @@ interface Run {
   readonly sent: readonly Sent[];
   readonly report: Readonly<Record<string, unknown>>;
   readonly error: Error | undefined;
+  /** What was written to standard error. */
+  readonly notes: readonly string[];
 }
 
 let files = 0;
@@ -74,7 +76,8 @@ async function run(
   let error: Error | undefined;
   let pool: Awaited<ReturnType<typeof open>>['pool'] | undefined;
   let made: Replay | undefined;
-  const lines = await captureLines(async () => {
+  let lines: readonly string[] = [];
+  const action = async (): Promise<void> => {
     await runTraffic(
       SLOTS.slice(0, ports).map((slot) => async () => {
         const device = await open(
@@ -115,9 +118,12 @@ async function run(
       error = reason;
     });
     await made!.close();
-  });
+  };
+  const notes = await captureLines(async () => {
+    lines = await captureLines(action);
+  }, process.stderr);
   const report = lines.map((line) => JSON.parse(line)).find(({ type }) => type === 'replay');
-  return { sent, report, error };
+  return { sent, report, error, notes };
 }
 
 /** Gaps from 10 us to 1 s, in microseconds. */
@@ -207,6 +213,30 @@ replay('what is left out is counted by its reason, and the sum is right', async 
   assert.equal([chosen.sent.length, chosen.report.filtered], [1, 1]);
 });
 
+replay('a frame that is too long is told, once', async () => {
+  const { sent, report, notes } = await run(
+    pcapFile([{ bytes: someFrame(60) }, { bytes: someFrame(9000) }, { bytes: someFrame(9001) }]),
+  );
+  assert.equal([sent.length, report.tooLong], [1, 2]);
+  assert.is(notes.length, 2, 'a warning and its hint');
+  assert.match(notes[0]!, /frame 2 has 9000 bytes, and the port sends up to \d+; .* left out/);
+});
+
+replay('no frame that can be sent: an error that says why', async () => {
+  for (const [file, says] of [
+    [pcapFile([]), /has no frames$/],
+    [pcapFile([{ bytes: someFrame(60), originalBytes: 100 }]), /has no frame to send of 1; left out 1 cut/],
+    [
+      Buffer.concat([sectionHeader(), interfaceBlock({ linkType: 113 }), packetBlock(someFrame(60), 1n)]),
+      /has frames of link type LINUX_SLL \(113\), not of ETHERNET$/,
+    ],
+  ] as const) {
+    const { sent, error } = await run(file);
+    assert.is(sent.length, 0);
+    assert.match(error?.message ?? '', says);
+  }
+});
+
 const MACS = { sourceMac: '02:00:00:00:00:01', destinationMac: '02:00:00:00:00:02' };
 const ENDS = { ...MACS, sourceIp: '10.0.0.1', destinationIp: '10.1.2.3' };
 
@@ -268,6 +298,7 @@ replay('more frames than are read ahead, and a file whose rounds have none to se
   for (const [i, { bytes }] of sent.entries()) assert.equal(bytes, someFrame(60 + (i % 9), i));
   const none = await run(pcapFile([{ bytes: someFrame(60) }]), { loop: 1e9, filter: 'tcp' });
   assert.equal([none.sent.length, none.report.frames], [0, 1]);
+  assert.match(none.error?.message ?? '', /has no frame to send of 1; left out 1 by the filter$/);
 });
 
 replay.run();

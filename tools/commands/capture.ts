@@ -138,6 +138,12 @@ export class Capture implements Traffic {
     return count;
   }
 
+  /** Takes what the port has received before the wish to stop, a ring of it at most. */
+  async beforeEnd(): Promise<void> {
+    let left = this.#device.rxQueues.reduce((sum, queue) => sum + queue.size, 0);
+    for (let count = 1; count > 0 && left > 0; left -= count) count = this.poll();
+  }
+
   #take(received: number): void {
     const { pool } = this.#device;
     const nowNs = this.#clock.nowNs();

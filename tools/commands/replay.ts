@@ -1,8 +1,10 @@
 /** `barewire replay FILE PORT...`: sends the frames of a capture, at their times or as fast as is wanted. */
 import { type Command, InvalidArgumentError, Option } from 'commander';
 import { CaptureReader } from '../../src/capture/capture-reader.js';
+import { checkReadAgain } from '../../src/capture/files.js';
 import { compileFilter, type FrameFilter } from '../../src/capture/filter/index.js';
 import type { FrameView } from '../../src/capture/frame-decoder.js';
+import { LINKTYPE_ETHERNET, notEthernet } from '../../src/capture/link-types.js';
 import type { NetworkMap } from '../../src/capture/rewrite.js';
 import type { Clock } from '../../src/clock.js';
 import type { NetDevice } from '../../src/driver/device.js';
@@ -13,8 +15,8 @@ import { readU32 } from '../../src/packet/bytes.js';
 import { deviceAddress, pageSizeFor } from '../addresses.js';
 import { GapHistogram, shortTime } from '../gap-histogram.js';
 import { durationMs, macAddress, positiveInteger, rate, stationMac } from '../option-values.js';
-import { print } from '../output.js';
-import { ReplaySource } from '../replay-source.js';
+import { print, warn } from '../output.js';
+import { leftOutText, ReplaySource } from '../replay-source.js';
 import { runTraffic, type Traffic } from '../traffic-run.js';
 
 export interface ReplayOptions {
@@ -112,13 +114,24 @@ async function run(file: string, addresses: readonly string[], options: ReplayOp
   }
 }
 
-/** @throws NicError as `CaptureReader.open`; `BAD_OPTION` where standard input is to be read twice */
-function openInput(file: string, loops: number): Promise<CaptureReader> {
-  if (file !== '-') return CaptureReader.open(file);
-  if (loops === 1) return CaptureReader.open(process.stdin, 'standard input');
-  throw new NicError('BAD_OPTION', 'standard input cannot be sent more than once', {
-    hint: 'Leave --loop out, or save the capture to a file.',
-  });
+/**
+ * Opens what is to be sent.
+ * @throws NicError as `CaptureReader.open`; `BAD_OPTION` where its frames are not Ethernet, or a pipe is to be read twice
+ */
+async function openInput(file: string, loops: number): Promise<CaptureReader> {
+  if (loops > 1) {
+    if (file !== '-') checkReadAgain(file);
+    else
+      throw new NicError('BAD_OPTION', 'standard input cannot be sent more than once', {
+        hint: 'Leave --loop out, or save the capture to a file.',
+      });
+  }
+  const reader =
+    file === '-' ? await CaptureReader.open(process.stdin, 'standard input') : await CaptureReader.open(file);
+  const { linkType = LINKTYPE_ETHERNET } = reader;
+  if (linkType === LINKTYPE_ETHERNET) return reader;
+  await reader.close();
+  throw notEthernet(reader.name, linkType);
 }
 
 /** Sends what is due by the clock; the first frame a moment after enough has been read ahead. */
@@ -157,6 +170,7 @@ export class Replay implements Traffic {
       destinationMac: options.dstMac,
       networks: options.map ?? [],
       maxFrameBytes: Math.min(...devices.map((device) => device.maxFrameBytes)),
+      onNotice: ({ message, hint }) => warn(message, hint),
     });
   }
 
@@ -238,27 +252,12 @@ export class Replay implements Traffic {
       }
     }
     if (damage !== undefined) throw damage;
+    if (this.#sent === 0 && this.#source.done) throw this.#source.nothingToSend();
   }
 
   close(): Promise<void> {
     return this.#source.close();
   }
-}
-
-function leftOutText(leftOut: ReplaySource['leftOut']): string {
-  const names = {
-    filtered: 'by the filter',
-    outside: 'outside of --from and --to',
-    cut: 'cut by the capture',
-    tooShort: 'shorter than an Ethernet header',
-    tooLong: 'too long for the port',
-    notEthernet: 'not Ethernet',
-  };
-  const parts = Object.entries(names).flatMap(([name, text]) => {
-    const count = leftOut[name as keyof typeof leftOut];
-    return count === 0 ? [] : [`${count} ${text}`];
-  });
-  return parts.length === 0 ? '' : `; left out ${parts.join(', ')}`;
 }
 
 function paceOf({ rate: framesPerSecond, burst, speed }: ReplayOptions) {

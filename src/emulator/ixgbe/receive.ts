@@ -29,6 +29,7 @@ import {
   rxQueueBase,
   VLNCTRL,
 } from './registers.js';
+import { QueueSet } from './ring-queue.js';
 import { Rss } from './rss.js';
 import { DD, EOP, IPCS, IPE, L4CS, L4E, PIF, toLegacy, VP } from './rx-descriptor.js';
 import { RxQueue } from './rx-queue.js';
@@ -40,8 +41,6 @@ const FCS_BYTES = 4;
 const VLAN_BYTES = 4;
 /** Frames taken from the packet buffer a poll: bounds the work of one call. */
 const DRAIN_LIMIT = 256;
-/** Queues examined for having been enabled, a poll. Enabled ones are examined at every poll. */
-const SCAN_STEP = 32;
 
 const RXCSUM_PCSD = 1 << 13;
 const RFCTL_IPV6_XSUM_DIS = 1 << 11;
@@ -49,7 +48,6 @@ const RFCTL_IPV6_XSUM_DIS = 1 << 11;
 export class Receiver {
   readonly filters: Filters;
   readonly rss: Rss;
-  readonly queues: readonly RxQueue[];
   /** Frames that came while no driver had turned the receiver and the frame's queue on. */
   unheard = 0;
 
@@ -62,6 +60,7 @@ export class Receiver {
   readonly #flow: FlowControl;
   readonly #violations: Violations;
   readonly #writer: RxWriter;
+  readonly #queues: QueueSet<RxQueue>;
   /** Memory of the packet buffers: 512 KiB, or 384 KiB in an X540. */
   readonly #memoryKib: number;
   /**
@@ -69,8 +68,6 @@ export class Receiver {
    * all queues: a full queue holds up the others, as on hardware.
    */
   readonly #packetBuffer = new FrameQueue();
-  #active: RxQueue[] = [];
-  #scanAt = 0;
   #host: DeviceHost | undefined;
   #receiving = false;
   #dmaAllowed = false;
@@ -102,7 +99,10 @@ export class Receiver {
       ),
     );
     this.#writer = new RxWriter(registers, interrupts, violations, this.#parser, this.rss);
-    this.queues = Array.from({ length: QUEUE_COUNT }, (_, i) => new RxQueue(i, registers, violations));
+    this.#queues = new QueueSet(
+      Array.from({ length: QUEUE_COUNT }, (_, i) => new RxQueue(i, registers, violations)),
+      registers,
+    );
     this.#hookRegisters();
     this.reset();
   }
@@ -147,14 +147,14 @@ export class Receiver {
     }
     registers.hook('RXDCTL', undefined, (value, index) => {
       registers.poke(rxQueueBase(index) + RX.RXDCTL, value & ~QUEUE_SWFLSH);
-      this.#syncQueue(this.queues[index]!);
+      this.#queues.sync(this.#queues.all[index]!);
     });
     registers.hook('RDT', undefined, (value, index) => {
       registers.poke(rxQueueBase(index) + RX.RDT, value);
       if ((registers.peek(rxQueueBase(index) + RX.RXDCTL) & QUEUE_ENABLE) === 0 && value !== 0) {
         violations.report(`RDT(${index})`, '4.6.7', 'tail was moved while the queue is disabled');
       } else if (value !== 0) {
-        this.queues[index]!.free();
+        this.#queues.all[index]!.given();
       }
     });
   }
@@ -171,7 +171,7 @@ export class Receiver {
 
   /** A driver has turned the receiver on, and given all queues that it has turned on their first descriptors. */
   get receiving(): boolean {
-    const active = this.#active;
+    const { active } = this.#queues;
     if (!this.#receiving || !this.#dmaAllowed || active.length === 0) return false;
     for (let i = 0; i < active.length; i++) if (!active[i]!.started) return false;
     return true;
@@ -196,31 +196,16 @@ export class Receiver {
   }
 
   reset(): void {
-    for (const queue of this.queues) queue.disable();
-    this.#active = [];
+    this.#queues.disableAll();
     this.rss.reset();
     this.#registers.poke(RXPBSIZE, this.#memoryKib << 10);
     this.#packetBuffer.reset(this.#packetBufferBytes());
     this.configure();
   }
 
-  #syncQueue(queue: RxQueue): void {
-    queue.sync();
-    const listed = this.#active.includes(queue);
-    if (queue.enabled && !listed) this.#active.push(queue);
-    else if (!queue.enabled && listed) this.#active = this.#active.filter((other) => other !== queue);
-  }
-
   /** Notices what was written to mapped registers, and places frames that waited. @returns frames placed */
   poll(): number {
-    const active = this.#active;
-    for (let i = active.length - 1; i >= 0; i--) this.#syncQueue(active[i]!);
-    const words = this.#registers.words;
-    for (let n = 0; n < SCAN_STEP; n++) {
-      const queue = this.queues[this.#scanAt]!;
-      this.#scanAt = (this.#scanAt + 1) % QUEUE_COUNT;
-      if (!queue.enabled && (words[queue.controlWord]! & QUEUE_ENABLE) !== 0) this.#syncQueue(queue);
-    }
+    this.#queues.notice();
     const placed = this.#packetBuffer.count === 0 ? 0 : this.#drain();
     this.#flow.level(this.#packetBuffer.usedBytes);
     return placed;
@@ -252,9 +237,9 @@ export class Receiver {
     if (!this.#receiving) return UNLIMITED_ROOM;
     if (this.#packetBuffer.count > 0 || !this.#dmaAllowed) return 0;
     let room = UNLIMITED_ROOM;
-    for (const queue of this.#active) {
+    for (const queue of this.#queues.active) {
       const buffersPerFrame = Math.ceil((this.#mac.maxOctets + VLAN_BYTES) / queue.bufferBytes);
-      room = Math.min(room, Math.floor(queue.free() / buffersPerFrame));
+      room = Math.min(room, Math.floor(queue.given() / buffersPerFrame));
     }
     return room;
   }
@@ -300,13 +285,13 @@ export class Receiver {
   }
 
   #chooseQueue(memory: FrameMemory, offset: number): RxQueue {
-    return this.queues[this.rss.enabled ? this.rss.queueFor(this.#parser, memory.bytes, offset) : 0]!;
+    return this.#queues.all[this.rss.enabled ? this.rss.queueFor(this.#parser, memory.bytes, offset) : 0]!;
   }
 
   #accept(host: DeviceHost, memory: FrameMemory, offset: number, lengthBytes: number, cast: number): boolean {
     const queue = this.#chooseQueue(memory, offset);
     // A driver that saw its ENABLE in mapped memory expects frames from then on, not from the next poll on.
-    if (!queue.enabled) this.#syncQueue(queue);
+    if (!queue.enabled) this.#queues.sync(queue);
     this.#writer.begin(host);
     this.#count(lengthBytes, cast);
     let stored = true;
@@ -350,13 +335,13 @@ export class Receiver {
   /** Puts a frame into the queue's next buffers. @returns false where it has too few descriptors */
   #place(queue: RxQueue, memory: FrameMemory, offset: number, lengthBytes: number): boolean {
     if ((this.#registers.words[queue.controlWord]! & QUEUE_ENABLE) === 0) {
-      this.#syncQueue(queue);
+      this.#queues.sync(queue);
       this.#countDropped(queue);
       return true;
     }
     const stripVlan = queue.stripVlan && this.#parser.vlanTag >= 0;
     const storedBytes = lengthBytes - (stripVlan ? VLAN_BYTES : 0) + (this.#stripCrc ? 0 : FCS_BYTES);
-    const free = queue.free();
+    const free = queue.given();
     if (free === 0 || storedBytes > free * queue.bufferBytes) return false;
     this.#parser.checkTransport(memory, offset);
     let status = this.#status(stripVlan);

@@ -28,6 +28,7 @@ import {
   TXPBTHRESH,
   txQueueBase,
 } from './registers.js';
+import { QueueSet } from './ring-queue.js';
 import { C, type Statistics, sizeClass } from './statistics.js';
 import {
   DD,
@@ -56,10 +57,9 @@ const MIN_FRAME_BYTES = 60;
 const MAX_FRAME_BYTES = 15872;
 /** Headers and payload of a segmented send (7.2.4: 256 KiB of payload). */
 const MAX_TSO_BYTES = 262144 + 256;
-const SCAN_STEP = 32;
 
 export class Transmitter {
-  readonly queues: readonly TxQueue[];
+  readonly #queues: QueueSet<TxQueue>;
 
   readonly #registers: RegisterFile;
   readonly #statistics: Statistics;
@@ -71,9 +71,7 @@ export class Transmitter {
   readonly #offload = new Offload();
   readonly #flow: FlowControl;
   #gather: FrameMemory = frameMemory(MAX_FRAME_BYTES + 512);
-  #active: TxQueue[] = [];
   #nextQueue = 0;
-  #scanAt = 0;
   #host: DeviceHost | undefined;
   #sending = false;
   #dmaAllowed = false;
@@ -105,7 +103,10 @@ export class Transmitter {
     this.#rings = new DmaChannel('write', 'TX descriptor', violations);
     this.#buffers = new DmaChannel('read', 'TX buffer', violations);
     this.#headWriteBack = new DmaChannel('write', 'TX head write-back', violations);
-    this.queues = Array.from({ length: QUEUE_COUNT }, (_, i) => new TxQueue(i, registers, violations));
+    this.#queues = new QueueSet(
+      Array.from({ length: QUEUE_COUNT }, (_, i) => new TxQueue(i, registers, violations)),
+      registers,
+    );
     this.#hookRegisters(violations);
     this.configure();
   }
@@ -128,14 +129,14 @@ export class Transmitter {
       if ((value & QUEUE_ENABLE) !== 0 && (registers.peek(DMATXCTL) & DMATXCTL_TE) === 0) {
         violations.report(`TXDCTL(${index})`, '4.6.8', 'queue enabled before DMATXCTL.TE was set');
       }
-      this.#syncQueue(this.queues[index]!);
+      this.#queues.sync(this.#queues.all[index]!);
     });
     registers.hook('TDT', undefined, (value, index) => {
       registers.poke(txQueueBase(index) + TX.TDT, value);
       if ((registers.peek(txQueueBase(index) + TX.TXDCTL) & QUEUE_ENABLE) === 0 && value !== 0) {
         violations.report(`TDT(${index})`, '4.6.8', 'tail was moved while the queue is disabled');
       } else if (value !== 0) {
-        this.queues[index]!.pending();
+        this.#queues.all[index]!.given();
       }
     });
   }
@@ -171,21 +172,13 @@ export class Transmitter {
   }
 
   reset(): void {
-    for (const queue of this.queues) queue.disable();
-    this.#active = [];
+    this.#queues.disableAll();
     this.configure();
-  }
-
-  #syncQueue(queue: TxQueue): void {
-    queue.sync();
-    const listed = this.#active.includes(queue);
-    if (queue.enabled && !listed) this.#active.push(queue);
-    else if (!queue.enabled && listed) this.#active = this.#active.filter((other) => other !== queue);
   }
 
   /** Sends up to `budget` frames, a share from each queue in turn. @returns frames sent */
   poll(budget: number): number {
-    this.#noticeQueues();
+    this.#queues.notice();
     const host = this.#host;
     if (!this.#sending || host === undefined || this.#flow.paused()) return 0;
     this.#rings.begin(host);
@@ -193,7 +186,7 @@ export class Transmitter {
     this.#headWriteBack.begin(host);
     const out = this.#out;
     this.#room = out === undefined || !this.#flowControl ? UNLIMITED_ROOM : out.room();
-    const active = this.#active;
+    const { active } = this.#queues;
     const queueCount = active.length;
     let sent = 0;
     for (let n = 0; n < queueCount && sent < budget && this.#room > 0; n++) {
@@ -205,19 +198,8 @@ export class Transmitter {
     return sent;
   }
 
-  #noticeQueues(): void {
-    const active = this.#active;
-    for (let i = active.length - 1; i >= 0; i--) this.#syncQueue(active[i]!);
-    const words = this.#registers.words;
-    for (let n = 0; n < SCAN_STEP; n++) {
-      const queue = this.queues[this.#scanAt]!;
-      this.#scanAt = (this.#scanAt + 1) % QUEUE_COUNT;
-      if (!queue.enabled && (words[queue.controlWord]! & QUEUE_ENABLE) !== 0) this.#syncQueue(queue);
-    }
-  }
-
   #sendFrom(queue: TxQueue, budget: number): number {
-    let pending = queue.pending();
+    let pending = queue.given();
     let sent = 0;
     const registerWords = this.#registers.words;
     while (pending > 0 && sent < budget && this.#room > 0 && !queue.stopped) {

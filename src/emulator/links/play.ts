@@ -4,8 +4,9 @@
  * memory.
  */
 import { CaptureReader } from '../../capture/capture-reader.js';
+import { checkReadAgain } from '../../capture/files.js';
 import type { FrameView } from '../../capture/frame-decoder.js';
-import { ethernetHint, LINKTYPE_ETHERNET, linkTypeName } from '../../capture/link-types.js';
+import { LINKTYPE_ETHERNET, linkTypeName, notEthernet } from '../../capture/link-types.js';
 import { type Clock, systemClock } from '../../clock.js';
 import { NicError } from '../../errors.js';
 import {
@@ -261,6 +262,7 @@ export class PlayPort extends LinkEnd implements Pollable {
 
 /** Reads a whole capture to say what of it can be played. @throws NicError as `CaptureReader.open` */
 export async function surveyCapture(path: string): Promise<CaptureSurvey> {
+  checkReadAgain(path);
   const reader = await CaptureReader.open(path);
   const counts = { playable: 0, cut: 0, short: 0 };
   const foreign = new Map<number, number>();
@@ -316,14 +318,6 @@ function noticesOf(path: string, survey: CaptureSurvey): NicError[] {
     ...Array.from(foreign, ([type, count]) => leftOut(count, `of link type ${linkTypeName(type)}`)),
     ...(damage === undefined ? [] : [damage]),
   ];
-}
-
-function notEthernet(path: string, linkType: number): NicError {
-  return new NicError(
-    'BAD_OPTION',
-    `${path} has frames of link type ${linkTypeName(linkType)}, not of ETHERNET`,
-    { path, hint: ethernetHint(linkType) },
-  );
 }
 
 function nothingToPlay(path: string, survey: CaptureSurvey): NicError {

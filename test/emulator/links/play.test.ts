@@ -1,4 +1,5 @@
 /** Captures that are played into a link: when, what, and what is said of the rest. */
+import { execFileSync } from 'node:child_process';
 import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -355,6 +356,17 @@ playing('what it is told is nothing to it', async () => {
 
 playing.after.each(() => {
   for (const port of opened.splice(0)) port.close();
+});
+
+playing('a pipe is refused: it cannot be read twice', async () => {
+  const pipe = join(directory, 'pipe');
+  execFileSync('mkfifo', [pipe]);
+  let error: unknown;
+  await PlayPort.open(pipe).catch((reason: unknown) => {
+    error = reason;
+  });
+  assert.instance(error, NicError);
+  assert.match((error as NicError).message, /is a pipe, and is to be read more than once/);
 });
 
 playing.after(() => rmSync(directory, { recursive: true }));
