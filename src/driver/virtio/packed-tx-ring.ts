@@ -9,6 +9,7 @@ const { NEXT, FREE, USED_LAP, AVAIL_LAP, WORD_SHIFT, FLAGS, PACKED_AVAIL, PACKED
 const { EVENT_DISABLE, EVENT_FLAGS_SHIFT } = LAYOUT;
 
 export class PackedTxRing implements TxRing {
+  readonly ids: Int32Array;
   readonly send: TxQueue['send'];
   readonly reclaim: () => void;
   readonly #ring: PackedRing;
@@ -24,9 +25,9 @@ export class PackedTxRing implements TxRing {
     state[AVAIL_LAP] = PACKED_AVAIL;
     ring.descriptors.fill(0);
     ring.driverEvent[0] = EVENT_DISABLE << EVENT_FLAGS_SHIFT;
-    const ids = Int32Array.from({ length: size }, (_, i) => i);
-    this.reclaim = instantiate(makePackedReclaim, LAYOUT, ring, parts, ids);
-    this.send = instantiate(makePackedSend, LAYOUT, ring, parts, ids);
+    this.ids = Int32Array.from({ length: size }, (_, i) => i);
+    this.reclaim = instantiate(makePackedReclaim, LAYOUT, ring, parts, this.ids);
+    this.send = instantiate(makePackedSend, LAYOUT, ring, parts, this.ids);
   }
 
   seal(): void {

@@ -98,8 +98,25 @@ export interface TxParts extends QueueParts {
 /** A ring that packets are sent from. `state[FREE]` descriptors are free. */
 export interface TxRing {
   readonly send: TxQueue['send'];
+  /** Free descriptors: a stack (split), or the one that belongs to each place (packed). */
+  readonly ids: Int32Array;
   /** Takes back what the device is done with. */
   readonly reclaim: () => void;
   /** Makes `send` ask `reclaim` before anything else and find no room, also one that was kept from before. */
   seal(): void;
+}
+
+/** What a loop works on that receives from one ring and sends on another. */
+export interface ForwardParts {
+  readonly rx: RxParts;
+  readonly tx: TxParts;
+  /** As of the transmit ring. */
+  readonly ids: Int32Array;
+  readonly memory: Uint8Array;
+  readonly batch: number;
+  readonly touch: boolean;
+  /** Longest frame that both queues take. */
+  readonly maxBytes: number;
+  /** Receives and sends the long way, at most so many packets; returns how many were received. */
+  readonly general: (max: number) => number;
 }

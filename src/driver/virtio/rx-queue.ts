@@ -8,11 +8,13 @@
  */
 import { NicError } from '../../errors.js';
 import { type PacketPool, packetArray } from '../../hugepage/packet-pool.js';
-import type { RxQueue, WaitOptions } from '../device.js';
+import type { RxQueue, TxQueue, WaitOptions } from '../device.js';
 import { STATE_LENGTH } from '../instantiate.js';
 import { PacketWait } from '../packet-wait.js';
+import type { LinkedQueues, LinkOptions } from '../queue-link.js';
 import type { Doorbell } from '../register-file.js';
 import { LAYOUT, newState, type Ring } from './layout.js';
+import { linkQueues } from './link-queues.js';
 import { PackedRxRing } from './packed-rx-ring.js';
 import { Found, type RxParts, type RxRing } from './queue-parts.js';
 import { NET_HEADER_BYTES, NET_NUM_BUFFERS } from './registers.js';
@@ -45,6 +47,7 @@ export class VirtioRxQueue implements RxQueue {
   /** A function of its own for each queue: see instantiate.ts. */
   readonly receive: RxQueue['receive'];
   readonly #parts: RxParts;
+  readonly #memory: Ring;
   readonly #ring: RxRing;
   readonly #wait: PacketWait;
   readonly #onLie: (what: string) => void;
@@ -70,6 +73,7 @@ export class VirtioRxQueue implements RxQueue {
         { hint: 'Make the pool larger: the receive and transmit rings of all devices, and some in flight.' },
       );
     }
+    this.#memory = ring;
     this.#parts = {
       notify: options.notify,
       queue: options.queue,
@@ -121,6 +125,15 @@ export class VirtioRxQueue implements RxQueue {
 
   wait(options: WaitOptions = {}): Promise<boolean> {
     return this.#wait.wait(options);
+  }
+
+  link(tx: TxQueue, options: LinkOptions): LinkedQueues | undefined {
+    return linkQueues(this, tx, options);
+  }
+
+  /** What forwarders work on; undefined where packets need more than the plain loop. */
+  get plain(): { readonly ring: Ring; readonly parts: RxParts } | undefined {
+    return this.pool.owners === undefined ? { ring: this.#memory, parts: this.#parts } : undefined;
   }
 
   /** The queue's interrupt came. */

@@ -9,6 +9,7 @@ import { makeSplitReclaim, makeSplitSend } from './split-tx-loop.js';
 const { NEXT, FREE, IDX_HALF, FLAGS_HALF, WORD_SHIFT } = LAYOUT;
 
 export class SplitTxRing implements TxRing {
+  readonly ids: Int32Array;
   readonly send: TxQueue['send'];
   readonly reclaim: () => void;
   readonly #ring: SplitRing;
@@ -19,14 +20,14 @@ export class SplitTxRing implements TxRing {
     this.#state = parts.state;
     const { size, iovaHigh, state, eventIdx } = parts;
     state[FREE] = size;
-    const freeIds = Int32Array.from({ length: size }, (_, i) => size - 1 - i);
+    this.ids = Int32Array.from({ length: size }, (_, i) => size - 1 - i);
     // The high word of the address is the same for all buffers, and no flag is ever set.
     ring.descriptors.fill(0);
     for (let id = 0; id < size; id++) ring.descriptors[(id << WORD_SHIFT) + 1] = iovaHigh;
     // The queue has no vector: with EVENT_IDX, where the flag must be 0 (2.7.7.1), nothing interrupts either.
     ring.avail[FLAGS_HALF] = eventIdx ? 0 : AVAIL_NO_INTERRUPT;
-    this.reclaim = instantiate(makeSplitReclaim, LAYOUT, ring, parts, freeIds);
-    this.send = instantiate(makeSplitSend, LAYOUT, ring, parts, freeIds);
+    this.reclaim = instantiate(makeSplitReclaim, LAYOUT, ring, parts, this.ids);
+    this.send = instantiate(makeSplitSend, LAYOUT, ring, parts, this.ids);
   }
 
   seal(): void {

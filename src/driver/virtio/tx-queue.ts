@@ -40,6 +40,7 @@ export class VirtioTxQueue implements TxQueue {
   /** A function of its own for each queue: see instantiate.ts. */
   readonly send: TxQueue['send'];
   readonly #parts: TxParts;
+  readonly #memory: Ring;
   readonly #ring: TxRing;
   readonly #unusual: UnusualSends;
   readonly #onLie: (what: string) => void;
@@ -51,6 +52,7 @@ export class VirtioTxQueue implements TxQueue {
     this.size = size;
     this.pool = pool;
     this.#onLie = options.onLie;
+    this.#memory = ring;
     this.#parts = {
       notify: options.notify,
       queue: options.queue,
@@ -91,6 +93,12 @@ export class VirtioTxQueue implements TxQueue {
     });
     const { owners } = pool;
     this.send = owners === undefined ? send : this.#unusual.checked(owners, send);
+  }
+
+  /** What forwarders work on; undefined where packets need more than the plain loop. */
+  get plain(): { readonly ring: Ring; readonly parts: TxParts; readonly ids: Int32Array } | undefined {
+    if (this.pool.owners !== undefined) return undefined;
+    return { ring: this.#memory, parts: this.#parts, ids: this.#ring.ids };
   }
 
   /** Packets that the device has not reported. */
