@@ -4,6 +4,7 @@ import type { Fault } from './faults.js';
 const SPLIT = ['virtio', '^split-rings\\.test\\.js$'] as const;
 const PACKED = ['virtio', '^packed-rings\\.test\\.js$'] as const;
 const BRING_UP = ['virtio', '^bring-up\\.test\\.js$'] as const;
+const FORWARD = ['virtio', '^forward\\.test\\.js$'] as const;
 
 export const virtioFaults: readonly Fault[] = [
   {
@@ -181,5 +182,40 @@ export const virtioFaults: readonly Fault[] = [
     find: 'return (tag & LAYOUT.ID_MASK) === 0;',
     replace: 'return true;',
     tests: PACKED,
+  },
+  {
+    name: 'virtio split: packets are taken without room to send them',
+    file: 'virtio/split-forward-loop.js',
+    find: 'idle < batch || ',
+    replace: '',
+    tests: FORWARD,
+  },
+  {
+    name: 'virtio split: one loop for both halves sends on the received header',
+    file: 'virtio/split-forward-loop.js',
+    find: 'words[header + 2] = 0;',
+    replace: '',
+    tests: FORWARD,
+  },
+  {
+    name: 'virtio packed: buffers are taken from an empty pool',
+    file: 'virtio/packed-forward-loop.js',
+    find: ' || freeCount < batch',
+    replace: '',
+    tests: FORWARD,
+  },
+  {
+    name: 'virtio packed: one loop for both halves believes every id',
+    file: 'virtio/packed-forward-loop.js',
+    find: ' || id >= rxSize',
+    replace: '',
+    tests: FORWARD,
+  },
+  {
+    name: 'virtio: a loop that cannot be copied',
+    file: 'foreign-names.js',
+    find: 'Number Atomics ',
+    replace: 'Number ',
+    tests: FORWARD,
   },
 ];

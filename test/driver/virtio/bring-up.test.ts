@@ -2,7 +2,8 @@
 import { suite } from 'uvu';
 import * as assert from 'uvu/assert';
 import { openOn } from '../../../src/driver/registry.js';
-import { expectRejection } from '../../support/expect-error.js';
+import { shareWithThread } from '../../../src/driver/thread-share.js';
+import { expectError, expectRejection } from '../../support/expect-error.js';
 import { F, VirtioCard } from '../../support/virtio/card.js';
 import { frame, received, send, withCard, without } from '../../support/virtio/with-card.js';
 
@@ -117,6 +118,20 @@ bringUp('several pairs: the device is told, each queue has its vector', async ()
       [0, 1, 2].map((queue) => received(nic, queue)),
       [[40], [41], [42]],
     );
+  });
+});
+
+bringUp('queues stay in their thread: handing them over is refused, with a reason', async () => {
+  await withCard({}, {}, (card, nic) => {
+    const error = expectError(
+      'BAD_OPTION',
+      () => shareWithThread({ rxQueues: [nic.rxQueues[0]], txQueues: [nic.txQueues[0]] }),
+      /does not hand queues to other threads/,
+    );
+    assert.ok(error.hint);
+    // Nothing has changed.
+    assert.ok(card.arrive(frame(6)));
+    assert.equal(received(nic), [6]);
   });
 });
 
