@@ -7,6 +7,7 @@ import { ETHERNET_BYTES } from '../../packet/protocols.js';
 import type { VfioDevice } from '../../vfio/types.js';
 import type { DeviceLimits } from '../device.js';
 import * as reg from './registers.js';
+import { RSS_LEAST_KEY_BYTES, RSS_LEAST_TABLE, type RssLimits } from './steering.js';
 import { isPowerOfTwo, type Transport } from './transport.js';
 
 const RING = { min: 16, max: 1024, powerOfTwo: true, default: 256 } as const;
@@ -44,9 +45,15 @@ const WANTED: readonly number[] = [
   reg.Feature.EVENT_IDX,
   reg.Feature.RING_PACKED,
   reg.Feature.NOTIFICATION_DATA,
+  reg.Feature.RSS,
 ];
 /** Features that mean nothing without CTRL_VQ (5.1.3.1). */
-const NEED_CONTROL: readonly number[] = [reg.Feature.CTRL_RX, reg.Feature.CTRL_MAC_ADDR, reg.Feature.MQ];
+const NEED_CONTROL: readonly number[] = [
+  reg.Feature.CTRL_RX,
+  reg.Feature.CTRL_MAC_ADDR,
+  reg.Feature.MQ,
+  reg.Feature.RSS,
+];
 
 export interface Offer {
   /** Those that were accepted. */
@@ -55,6 +62,8 @@ export interface Offer {
   readonly limits: DeviceLimits;
   /** Number of the control queue's virtqueue. */
   readonly controlQueue: number | undefined;
+  /** Undefined where the device does not let the driver choose. */
+  readonly rss: RssLimits | undefined;
 }
 
 /**
@@ -69,11 +78,11 @@ export function readOffer(vfio: VfioDevice, transport: Transport): Offer {
   const features = new Set(WANTED.filter((bit) => offered.has(bit)));
   if (!features.has(reg.Feature.CTRL_VQ)) for (const bit of NEED_CONTROL) features.delete(bit);
   transport.acceptFeatures(features);
-  const { mac, pairs, mtu } = readConfig(transport, features);
+  const { mac, pairs, mtu, rss } = readConfig(transport, features);
   const controlQueue = features.has(reg.Feature.CTRL_VQ) ? 2 * pairs : undefined;
   const isPacked = features.has(reg.Feature.RING_PACKED);
   const limits = limitsOf(transport, isPacked, Math.min(pairs, MAX_QUEUE_PAIRS), mtu);
-  return { features, mac, controlQueue, limits };
+  return { features, mac, controlQueue, limits, rss };
 }
 
 function checkOffered(vfio: VfioDevice, offered: ReadonlySet<number>): void {
@@ -100,6 +109,7 @@ interface NetConfig {
   readonly mac: Uint8Array;
   readonly pairs: number;
   readonly mtu: number | undefined;
+  readonly rss: RssLimits | undefined;
 }
 
 /** 5.1.4: the fields that accepted features give a meaning to. */
@@ -110,6 +120,7 @@ function readConfig(transport: Transport, features: ReadonlySet<number>): NetCon
     [reg.Feature.MQ, reg.NET_MAX_PAIRS + 2],
     [reg.Feature.MTU, reg.NET_MTU + 2],
     [reg.Feature.SPEED_DUPLEX, reg.NET_DUPLEX + 1],
+    [reg.Feature.RSS, reg.NET_RSS_HASH_TYPES + 4],
   ] as const;
   const config = transport.readConfig((reader) => {
     for (const [feature, end] of needed) {
@@ -121,7 +132,15 @@ function readConfig(transport: Transport, features: ReadonlySet<number>): NetCon
       mac: hasMac
         ? Uint8Array.from({ length: MAC_BYTES }, (_, i) => reader.read8(reg.NET_MAC + i))
         : localMac(),
-      pairs: features.has(reg.Feature.MQ) ? reader.read16(reg.NET_MAX_PAIRS) : 1,
+      pairs:
+        features.has(reg.Feature.MQ) || features.has(reg.Feature.RSS) ? reader.read16(reg.NET_MAX_PAIRS) : 1,
+      rss: features.has(reg.Feature.RSS)
+        ? {
+            keyBytes: reader.read8(reg.NET_RSS_KEY_BYTES),
+            tableLength: reader.read16(reg.NET_RSS_TABLE_LENGTH),
+            hashTypes: reader.read32(reg.NET_RSS_HASH_TYPES),
+          }
+        : undefined,
       mtu: features.has(reg.Feature.MTU) ? reader.read16(reg.NET_MTU) : undefined,
     };
   });
@@ -129,6 +148,10 @@ function readConfig(transport: Transport, features: ReadonlySet<number>): NetCon
     throw badConfig(transport, `says ${config.pairs} queue pairs`);
   if (config.mtu !== undefined && config.mtu < MTU_MIN)
     throw badConfig(transport, `says an MTU of ${config.mtu}`);
+  const { rss } = config;
+  if (rss !== undefined && (rss.keyBytes < RSS_LEAST_KEY_BYTES || rss.tableLength < RSS_LEAST_TABLE)) {
+    throw badConfig(transport, `says an RSS key of ${rss.keyBytes} bytes and a table of ${rss.tableLength}`);
+  }
   return config;
 }
 

@@ -34,6 +34,7 @@ import { LAYOUT, type Ring, RingMemory } from './layout.js';
 import { LIMITS, type Offer, readOffer } from './offer.js';
 import * as reg from './registers.js';
 import { VirtioRxQueue } from './rx-queue.js';
+import { rssConfig } from './steering.js';
 import { Transport } from './transport.js';
 import { VirtioTxQueue } from './tx-queue.js';
 
@@ -334,9 +335,14 @@ export class VirtioNet extends BaseDevice {
     }
   }
 
+  /** 5.1.6.5.6: how many pairs are in use; where the device has RSS, also which flows go where. */
   async #setPairs(pairs: number): Promise<void> {
+    const { rss } = this.#offer;
+    const { symmetricRss } = this.#settings;
     await this.#converse((command) =>
-      command(reg.CTRL_PAIRS_SET, Uint8Array.of(pairs & 0xff, pairs >>> 8), `${pairs} queue pairs`),
+      rss === undefined
+        ? command(reg.CTRL_PAIRS_SET, Uint8Array.of(pairs & 0xff, pairs >>> 8), `${pairs} queue pairs`)
+        : command(reg.CTRL_RSS_SET, rssConfig(rss, pairs, symmetricRss), `RSS for ${pairs} queue pairs`),
     );
   }
 

@@ -21,7 +21,7 @@ bringUp('accepts what it knows of what is offered, and nothing else', async () =
 
 for (const missing of [
   ...[F.MAC, F.MTU, F.MRG_RXBUF, F.STATUS, F.CTRL_VQ, F.CTRL_RX, F.MQ, F.SPEED_DUPLEX],
-  ...[F.EVENT_IDX, F.RING_PACKED, F.NOTIFICATION_DATA],
+  ...[F.EVENT_IDX, F.RING_PACKED, F.NOTIFICATION_DATA, F.RSS],
 ]) {
   bringUp(`does without feature ${missing}`, async () => {
     await withCard({ features: without(missing) }, {}, async (card, nic) => {
@@ -55,6 +55,7 @@ for (const [name, options, code, hint] of [
     /VIRTIO 1.2/,
   ],
   ['an MTU below 68', { mtu: 67 }, 'DEVICE_STATE', /VIRTIO 1.2/],
+  ['an RSS key that is too short', { rssKeyBytes: 39 }, 'DEVICE_STATE', /VIRTIO 1.2/],
   ['no queue pair at all', { pairs: 0 }, 'DEVICE_STATE', /VIRTIO 1.2/],
 ] as const) {
   bringUp(`refuses ${name}, and closes it`, async () => {
@@ -118,6 +119,32 @@ bringUp('several pairs: the device is told, each queue has its vector', async ()
       [0, 1, 2].map((queue) => received(nic, queue)),
       [[40], [41], [42]],
     );
+  });
+});
+
+for (const symmetricRss of [false, true]) {
+  bringUp(`RSS${symmetricRss ? ', symmetric' : ''}: hash types, table and key go to the device`, async () => {
+    await withCard({}, { queuePairs: 3, symmetricRss }, (card) => {
+      const { types, table, key } = card.rss!;
+      assert.is(card.activePairs, 3);
+      // What the card has of them.
+      assert.is(types, 0x1b);
+      assert.equal(
+        table,
+        Array.from({ length: 128 }, (_, i) => i % 3),
+      );
+      assert.is(key.length, 40);
+      assert.is(
+        key.every((byte, i) => byte === key[i % 2]),
+        symmetricRss,
+      );
+    });
+  });
+}
+
+bringUp('without RSS the device is told of several pairs, and steers by itself', async () => {
+  await withCard({ features: without(F.RSS) }, { queuePairs: 2 }, (card) => {
+    assert.equal([card.activePairs, card.rss], [2, undefined]);
   });
 });
 
