@@ -1,7 +1,7 @@
 /** virtio-net on a card with split rings, and on one with packed rings, for the conformance of `NetDevice`. */
 import type { NetDevice, OpenOptions } from '../../src/driver/device.js';
-import { openOn } from '../../src/driver/registry.js';
 import { ALL_FEATURES, F, VirtioCard } from '../support/virtio/card.js';
+import { openCard } from '../support/virtio/with-card.js';
 import type { Family, Hardware } from './rig.js';
 
 class VirtioHardware implements Hardware {
@@ -13,10 +13,14 @@ class VirtioHardware implements Hardware {
     this.#card = new VirtioCard({ features });
   }
 
-  open(options: OpenOptions): Promise<NetDevice> {
+  async open(options: OpenOptions): Promise<NetDevice> {
     // A device that was closed has no regions any more: the next opening finds a new one.
     if (this.#card.closed) this.#card = new VirtioCard({ features: this.#features });
-    return openOn(this.#card, options);
+    const card = this.#card;
+    const nic = await openCard(card, options);
+    if (card.accepted.has(F.RING_PACKED) !== this.#features.includes(F.RING_PACKED))
+      throw new Error('these are not the rings that are to be tested');
+    return nic;
   }
 
   /** The card has no hash here: the last byte of the source address chooses the queue. */

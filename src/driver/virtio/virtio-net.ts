@@ -1,6 +1,6 @@
 /**
- * virtio-net through its modern PCI interface (VIRTIO 1.2, 5.1): the NIC of virtual machines. Packed rings where the device has
- * them, else split ones; the 12 bytes that the device keeps in front of each frame lie in the buffers' headroom.
+ * virtio-net through its modern PCI interface (VIRTIO 1.2, 5.1): the NIC of virtual machines. Split rings, or packed ones
+ * by choice; the 12 bytes that the device keeps in front of each frame lie in the buffers' headroom.
  */
 import createDebug from 'debug';
 import { NicError } from '../../errors.js';

@@ -67,6 +67,37 @@ for (const [name, options, code, hint] of [
   });
 }
 
+bringUp('split rings, where packed ones were not asked for', async () => {
+  for (const [value, isPacked] of [
+    [undefined, false],
+    ['split', false],
+    ['packed', true],
+  ] as const) {
+    await withEnvironment(value, async () => {
+      const card = new VirtioCard();
+      await using _nic = await openOn(card, { pageSize: '4K' });
+      assert.is(card.accepted.has(F.RING_PACKED), isPacked, value);
+    });
+  }
+  await withEnvironment('both', async () => {
+    await expectRejection('BAD_OPTION', openOn(new VirtioCard(), { pageSize: '4K' }));
+  });
+});
+
+async function withEnvironment(value: string | undefined, body: () => Promise<void>): Promise<void> {
+  const { BAREWIRE_VIRTIO_RINGS: before } = process.env;
+  const set = (to: string | undefined): void => {
+    if (to === undefined) delete process.env.BAREWIRE_VIRTIO_RINGS;
+    else process.env.BAREWIRE_VIRTIO_RINGS = to;
+  };
+  set(value);
+  try {
+    await body();
+  } finally {
+    set(before);
+  }
+}
+
 bringUp('over vfio-user no IOMMU is asked for: the server sees only what is mapped', async () => {
   await withCard({ features: without(F.ACCESS_PLATFORM), backend: 'vfio-user' }, {}, () => {});
 });

@@ -3,7 +3,6 @@ import { suite } from 'uvu';
 import * as assert from 'uvu/assert';
 import type { NetDevice } from '../../../src/driver/device.js';
 import { foreignNames } from '../../../src/driver/foreign-names.js';
-import { openOn } from '../../../src/driver/registry.js';
 import { makePackedForward } from '../../../src/driver/virtio/packed-forward-loop.js';
 import { makePackedReceive } from '../../../src/driver/virtio/packed-rx-loop.js';
 import { makePackedReclaim, makePackedSend } from '../../../src/driver/virtio/packed-tx-loop.js';
@@ -14,7 +13,7 @@ import { connectQueues, type Forwarder } from '../../../src/forward/forwarder.js
 import { PacketPool } from '../../../src/hugepage/packet-pool.js';
 import { expectError } from '../../support/expect-error.js';
 import { ALL_FEATURES, F, VirtioCard } from '../../support/virtio/card.js';
-import { without } from '../../support/virtio/with-card.js';
+import { openCard, without } from '../../support/virtio/with-card.js';
 
 const RING = 16;
 const BATCH = 8;
@@ -42,8 +41,8 @@ async function withWays(
   ) as [VirtioCard, VirtioCard];
   const pool = new PacketPool({ buffers, pageSize: '4K' });
   const options = { pool, promiscuous: true, pageSize: '4K', rxRingSize: RING, txRingSize: RING } as const;
-  const a = await openOn(from, options);
-  const b = await openOn(to, options);
+  const a = await openCard(from, options);
+  const b = await openCard(to, options);
   const toB = connectQueues(a.rxQueues[0], b.txQueues[0], { batch: BATCH });
   try {
     await test({ pool, a, b, from, to, toB });

@@ -72,7 +72,10 @@ function runPair({ name, ports: numbers, backend }: Pair): void {
     addNamespace('B', peerB, `${ADDRESS_B}/24`);
     for (const netns of ['A', 'B'] as const) namespaces.add(netns);
     log = kernelLog();
-    fwd = await startTraffic(['fwd', ...ports], { env: { BAREWIRE_VFIO: backend } });
+    fwd = await startTraffic(['fwd', ...ports], {
+      // Devices that have no packed rings take split ones.
+      env: { BAREWIRE_VFIO: backend, BAREWIRE_VIRTIO_RINGS: 'packed' },
+    });
   });
   wire.after(async () => {
     if (fwd !== undefined) await fwd.stop('SIGKILL').catch(() => {});

@@ -10,6 +10,18 @@ onHugepageWarning(() => {});
 /** All features but these. */
 export const without = (...bits: number[]): number[] => ALL_FEATURES.filter((bit) => !bits.includes(bit));
 
+/** Opens a card with the rings that its features end with: packed ones where it has them. */
+export async function openCard(card: VirtioCard, options: OpenOptions): Promise<NetDevice> {
+  const { BAREWIRE_VIRTIO_RINGS: before } = process.env;
+  process.env.BAREWIRE_VIRTIO_RINGS = 'packed';
+  try {
+    return await openOn(card, options);
+  } finally {
+    if (before === undefined) delete process.env.BAREWIRE_VIRTIO_RINGS;
+    else process.env.BAREWIRE_VIRTIO_RINGS = before;
+  }
+}
+
 /** Runs a test on an open device with small rings; then wants everything back, and no complaint of the card's. */
 export async function withCard(
   cardOptions: CardOptions,
@@ -17,7 +29,7 @@ export async function withCard(
   test: (card: VirtioCard, nic: NetDevice) => Promise<void> | void,
 ): Promise<void> {
   const card = new VirtioCard(cardOptions);
-  const nic = await openOn(card, { pageSize: '4K', rxRingSize: 16, txRingSize: 16, ...options });
+  const nic = await openCard(card, { pageSize: '4K', rxRingSize: 16, txRingSize: 16, ...options });
   const { pool } = nic;
   try {
     await test(card, nic);
