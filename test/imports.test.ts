@@ -28,6 +28,10 @@ const RULES: readonly { readonly files: RegExp; readonly may: readonly RegExp[] 
     may: [/^src\/forward\//, /^src\/driver\/[^/]+$/, /^src\/(packet|hugepage)\//, BASE],
   },
   {
+    files: /^src\/traffic\//,
+    may: [/^src\/(traffic|forward|capture|packet|hugepage)\//, /^src\/driver\/[^/]+$/, BASE],
+  },
+  {
     // What any model needs knows none.
     files: /^src\/emulator\/device\//,
     may: [
@@ -49,6 +53,11 @@ const RULES: readonly { readonly files: RegExp; readonly may: readonly RegExp[] 
       /^src\/vfio\/types$/,
       BASE,
     ],
+  },
+  {
+    // A filter becomes a program of the kernel's.
+    files: /^src\/driver\/xdp\//,
+    may: [/^src\/capture\/filter\/index$/, /^src\/(driver|packet|hugepage|vfio|pci|syscalls)\//, BASE],
   },
   {
     files: /^src\/driver\//,
@@ -207,6 +216,8 @@ for (const [file, source, says] of [
   ['src/driver/intel/x.ts', "import { a } from '../igb/registers.js';", 'igb'],
   ['src/forward/x.ts', "import { a } from '../driver/intel/rx-queue.js';", 'intel'],
   ['src/forward/x.ts', "import type { a } from '../emulator/link.js';", 'emulator'],
+  ['src/traffic/x.ts', "import { a } from '../emulator/link.js';", 'emulator'],
+  ['src/forward/x.ts', "import { a } from '../traffic/sender.js';", 'traffic'],
   ['src/packet/x.ts', "import { a } from '../hugepage/packet-pool.js';", 'hugepage'],
   ['src/capture/x.ts', "import { a } from '../syscalls/memory.js';", 'syscalls'],
   ['src/index.ts', "import { a } from './driver/ixgbe/ixgbe.js';", 'ixgbe'],

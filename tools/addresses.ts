@@ -11,9 +11,17 @@ export function deviceAddress(text: string): string {
   return normalizeAddress(text, sysfsRoot());
 }
 
-/** Memory for the rings and buffers of these devices. An emulated one gains nothing from hugepages. */
+/** Arguments `<address...>`: one more. */
+export function collectAddress(text: string, before: readonly string[] = []): string[] {
+  return [...before, deviceAddress(text)];
+}
+
+/** A PCI address in its normal spelling. */
+const PCI = /^[0-9a-f]+:[0-9a-f]{2}:[0-9a-f]{2}\.[0-7]$/;
+
+/** Memory for the rings and buffers of these devices. Only a card behind an IOMMU gains from hugepages. */
 export function pageSizeFor(addresses: readonly string[]): PageSize {
-  return addresses.every((address) => address.startsWith('vfio-user:')) ? '4K' : 'auto';
+  return addresses.some((address) => PCI.test(address)) ? 'auto' : '4K';
 }
 
 /** Arguments `<address...>` of a command that is about PCI devices only. @throws NicError `BAD_ADDRESS` */

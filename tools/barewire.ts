@@ -4,7 +4,14 @@
  */
 import { exitOnSignals } from './stop-signals.js';
 
-const UNTIL_SIGNAL: readonly (string | undefined)[] = ['fwd', 'pktgen', 'capture', 'replay', 'emulate'];
+const UNTIL_SIGNAL: readonly (string | undefined)[] = [
+  'fwd',
+  'pktgen',
+  'capture',
+  'replay',
+  'emulate',
+  'extcap',
+];
 
 const args = process.argv.slice(2);
 if (UNTIL_SIGNAL.includes(args[0])) exitOnSignals();

@@ -11,9 +11,12 @@ export interface LinkOptions {
   readonly count?: number;
   readonly flows?: number;
   readonly bandwidth?: number;
+  readonly bottleneck?: number;
   readonly delay?: number;
   readonly loss?: number;
   readonly damage?: number;
+  readonly duplicate?: number;
+  readonly reorder?: number;
   readonly seed?: number;
   readonly lossless?: true;
   readonly capture?: string;
@@ -112,10 +115,20 @@ function refuseIdle(options: LinkOptions, kinds: readonly LinkKind[]): void {
     );
   }
   if (!has('traffic', 'cable', 'tap', 'stream', 'play', 'record')) {
-    const names = given('bandwidth', 'delay', 'loss', 'damage', 'lossless', 'capture');
+    const names = given(
+      'bandwidth',
+      'bottleneck',
+      'delay',
+      'loss',
+      'damage',
+      'duplicate',
+      'reorder',
+      'lossless',
+      'capture',
+    );
     refuse(names, 'links, and no port has one', 'give a port a --link');
   }
-  if (options.loss === undefined && options.damage === undefined)
+  if ((options.loss ?? options.damage ?? options.duplicate ?? options.reorder) === undefined)
     refuse(given('seed'), 'links that lose or damage frames', 'give --loss or --damage');
   if (options.capture === undefined && !has('record'))
     refuse(given('force'), 'files that are written', 'give --capture or --link record:FILE');
@@ -123,14 +136,17 @@ function refuseIdle(options: LinkOptions, kinds: readonly LinkKind[]): void {
 
 /** A link without any of these is memory to memory, which costs nothing. */
 function cableOf(options: LinkOptions): Pick<LinkDescription, 'cable'> {
-  const { bandwidth, delay, loss, damage, seed } = options;
-  if ((bandwidth ?? delay ?? loss ?? damage) === undefined) return {};
+  const { bandwidth, bottleneck, delay, loss, damage, duplicate, reorder, seed } = options;
+  if ((bandwidth ?? bottleneck ?? delay ?? loss ?? damage ?? duplicate ?? reorder) === undefined) return {};
   return {
     cable: {
       ...(bandwidth === undefined ? {} : { rateBitsPerSecond: bandwidth }),
+      ...(bottleneck === undefined ? {} : { bottleneckBitsPerSecond: bottleneck }),
       ...(delay === undefined ? {} : { delayNs: delay }),
       ...(loss === undefined ? {} : { loss }),
       ...(damage === undefined ? {} : { damage }),
+      ...(duplicate === undefined ? {} : { duplicate }),
+      ...(reorder === undefined ? {} : { reorder }),
       ...(seed === undefined ? {} : { seed }),
     },
   };

@@ -82,9 +82,21 @@ function cableLines(
   ];
 }
 
-function laneText({ carried, lost, damaged, overflowed, underWay }: LaneCounters): string {
+function laneText({
+  carried,
+  lost,
+  damaged,
+  duplicated,
+  reordered,
+  dropped,
+  overflowed,
+  underWay,
+}: LaneCounters): string {
   const counts = `carried ${carried}, lost ${lost}, damaged ${damaged}, overflowed ${overflowed}`;
-  return [counts, ...withoutZeros({ 'under way': underWay })].join(', ');
+  return [
+    counts,
+    ...withoutZeros({ duplicated, reordered, 'dropped halfway': dropped, 'under way': underWay }),
+  ].join(', ');
 }
 
 /** `slow 3`, for each that is not 0. */

@@ -1,11 +1,8 @@
-/** How far the gaps between frames that were sent are from those that were meant: a histogram in powers of two. */
-
-/** The first bucket ends at 1 us; each next one is twice as wide; the last one has no end. */
-const FIRST_NS = 1000;
-const BUCKETS = 24;
+/** How far the gaps between frames that were sent are from those that were meant. */
+import { Histogram, type Octave } from '../src/traffic/index.js';
 
 export class GapHistogram {
-  readonly #counts = new Float64Array(BUCKETS);
+  readonly #errors = new Histogram();
   #lastDueNs = Number.NaN;
   #lastSentNs = Number.NaN;
   /** How late the last frame left, and the latest of all. */
@@ -15,29 +12,35 @@ export class GapHistogram {
   /** A frame that was due then has left now. */
   add(dueNs: number, sentNs: number): void {
     const errorNs = Math.abs(sentNs - this.#lastSentNs - (dueNs - this.#lastDueNs));
-    if (errorNs >= 0) {
-      let bucket = 0;
-      for (let end = FIRST_NS; errorNs >= end && bucket < BUCKETS - 1; end *= 2) bucket++;
-      this.#counts[bucket]! += 1;
-    }
+    if (errorNs >= 0) this.#errors.record(errorNs);
     this.#lastDueNs = dueNs;
     this.#lastSentNs = sentNs;
     this.lastLateNs = sentNs - dueNs;
     if (this.lastLateNs > this.maxLateNs) this.maxLateNs = this.lastLateNs;
   }
 
-  /** Gaps whose error is less than so many nanoseconds (Infinity for the last), in order, without empty ones. */
-  get buckets(): { readonly belowNs: number; readonly count: number }[] {
-    return Array.from(this.#counts, (count, i) => ({
-      belowNs: i === BUCKETS - 1 ? Number.POSITIVE_INFINITY : FIRST_NS * 2 ** i,
-      count,
-    })).filter(({ count }) => count > 0);
+  get octaves(): Octave[] {
+    return this.#errors.octaves();
   }
 }
 
-/** `1.5 us`, `32 ms`. */
+const COLUMNS = 79;
+
+/** `errors of gaps: < 1.02 us: 1262, < 2.05 us: 13`, in lines of less than 80 columns. */
+export function octaveLines(title: string, octaves: readonly Octave[], indent = ''): string[] {
+  const lines = [`${indent}${title}:`];
+  for (const [i, { belowNs, count }] of octaves.entries()) {
+    const cell = `< ${shortTime(belowNs)}: ${count}${i + 1 === octaves.length ? '' : ','}`;
+    const line = lines.at(-1)!;
+    if (line.length + 1 + cell.length <= COLUMNS) lines[lines.length - 1] = `${line} ${cell}`;
+    else lines.push(`${indent}  ${cell}`);
+  }
+  return lines;
+}
+
+/** `5 ns`, `1.5 us`, `32 ms`: three digits. */
 export function shortTime(ns: number): string {
-  if (ns === Number.POSITIVE_INFINITY) return 'more';
-  const [unit, size] = ns < 1e6 ? ['us', 1e3] : ns < 1e9 ? ['ms', 1e6] : ['s', 1e9];
-  return `${Number((ns / (size as number)).toPrecision(3))} ${unit}`;
+  const [scale, unit] =
+    ns >= 1e9 ? [1e9, 's'] : ns >= 1e6 ? [1e6, 'ms'] : ns >= 1e3 ? [1e3, 'us'] : [1, 'ns'];
+  return `${Number((ns / scale).toPrecision(3))} ${unit}`;
 }

@@ -25,9 +25,16 @@ export function warn(message: string, hint?: string): void {
   if (hint !== undefined) process.stderr.write(`hint: ${oneLine(hint)}\n`);
 }
 
+let lines: NodeJS.WriteStream = process.stdout;
+
+/** Standard output has something else in it: lines go to standard error from now on. */
+export function printToStderr(): void {
+  lines = process.stderr;
+}
+
 /** Writes a line to stdout. */
 export function print(line: string): void {
-  process.stdout.write(`${line}\n`);
+  lines.write(`${line}\n`);
 }
 
 /**

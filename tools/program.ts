@@ -4,10 +4,12 @@ import { Command } from 'commander';
 import * as bind from './commands/bind.js';
 import * as capture from './commands/capture.js';
 import * as emulate from './commands/emulate.js';
+import * as extcap from './commands/extcap.js';
 import * as fwd from './commands/fwd.js';
 import * as list from './commands/list.js';
 import * as pktgen from './commands/pktgen.js';
 import * as replay from './commands/replay.js';
+import * as sink from './commands/sink.js';
 import * as unbind from './commands/unbind.js';
 import { EXIT_FAILED, watchOutput } from './output.js';
 import { prepareProgram, run } from './run-command.js';
@@ -32,7 +34,9 @@ export async function main(args: readonly string[]): Promise<number> {
   pktgen.register(program);
   capture.register(program);
   replay.register(program);
+  sink.register(program);
   emulate.register(program);
+  extcap.register(program);
 
   const output = watchOutput();
   const status = await run(program, args);

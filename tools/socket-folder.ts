@@ -1,6 +1,7 @@
 /**
- * The folder for the sockets of an emulator that was given no paths. It is locked as long as its process lives, so a
- * later emulator can tell the folders of killed ones, which could not remove theirs, and removes them.
+ * Folders for sockets in the user's runtime folder: of an emulator that was given no paths, of a forwarder that lets others
+ * look. Such a folder is locked as long as its process lives, so a later process can tell the folders of killed ones, which
+ * could not remove theirs, and removes them.
  */
 import {
   closeSync,
@@ -15,34 +16,52 @@ import {
   unlinkSync,
 } from 'node:fs';
 import { tmpdir } from 'node:os';
-import { join } from 'node:path';
+import { basename, join } from 'node:path';
 import { isErrno, NicError } from '../src/errors.js';
 import { tryLock } from '../src/syscalls/locks.js';
 import { unixSocketState } from '../src/syscalls/unix-sockets.js';
 
-const PREFIX = 'barewire-emulator-';
-/** As mkdtemp makes it of the prefix. */
-const FOLDER = /^barewire-emulator-[A-Za-z0-9]{6}$/;
-const SOCKET = /^port[0-9]+\.sock$/;
+/** Whose folder it is. */
+export type FolderKind = 'emulator' | 'fwd';
+
+/** As mkdtemp makes it of `barewire-emulator-`, `barewire-fwd-`. */
+const FOLDER = /^barewire-(emulator|fwd)-[A-Za-z0-9]{6}$/;
+const SOCKET = /^(port[0-9]+|tap)\.sock$/;
 /** Somebody else's cleaning may take a new folder for an old one before it is locked. */
 const MAX_TRIES = 10;
 
 export interface SocketFolder {
-  /** Of the socket of a port in it. */
-  socketPath(port: number): string;
+  /** Of the socket of a port in it, or of the one to look in by. */
+  socketPath(port: number | 'tap'): string;
   /** Removes the folder with all that is in it. */
   remove(): void;
 }
 
-/** Makes a folder in XDG_RUNTIME_DIR or the folder for temporary files, and removes those of killed emulators. */
-export function makeSocketFolder(base = process.env.XDG_RUNTIME_DIR ?? tmpdir()): SocketFolder {
+/** XDG_RUNTIME_DIR, or the folder for temporary files. */
+function runtimeFolder(): string {
+  return process.env.XDG_RUNTIME_DIR ?? tmpdir();
+}
+
+/** Paths of the sockets that processes of this user serve in folders of one kind, in order. */
+export function liveSockets(kind: FolderKind, base = runtimeFolder()): string[] {
+  return namesIn(base)
+    .filter((name) => FOLDER.exec(name)?.[1] === kind)
+    .map((name) => join(base, name))
+    .filter(isOurFolder)
+    .flatMap((folder) => namesIn(folder).map((name) => join(folder, name)))
+    .filter((path) => SOCKET.test(basename(path)) && unixSocketState(path) === 'alive')
+    .sort();
+}
+
+/** Makes a folder in the runtime folder, and removes those of killed processes. */
+export function makeSocketFolder(base = runtimeFolder(), kind: FolderKind = 'emulator'): SocketFolder {
   for (let tries = 0; tries < MAX_TRIES; tries++) {
-    const path = makeFolder(base);
+    const path = makeFolder(kind, base);
     const lock = lockFolder(path);
     if (lock === undefined) continue;
     removeDead(base);
     return {
-      socketPath: (port) => join(path, `port${port}.sock`),
+      socketPath: (port) => join(path, port === 'tap' ? 'tap.sock' : `port${port}.sock`),
       remove: () => {
         rmSync(path, { recursive: true, force: true });
         closeSync(lock);
@@ -55,9 +74,9 @@ export function makeSocketFolder(base = process.env.XDG_RUNTIME_DIR ?? tmpdir())
 }
 
 /** @throws NicError `NO_PERMISSION`, `SYSCALL` where no folder can be made in `base` */
-function makeFolder(base: string): string {
+function makeFolder(kind: FolderKind, base: string): string {
   try {
-    return mkdtempSync(join(base, PREFIX));
+    return mkdtempSync(join(base, `barewire-${kind}-`));
   } catch (error) {
     const { errno, syscall, code } = error as NodeJS.ErrnoException;
     const failed = `Cannot make a folder for sockets in ${base}`;
@@ -107,11 +126,15 @@ function namesIn(base: string): string[] {
   }
 }
 
-/** Removes a folder that is provably of an emulator of this user's, and whose process has ended. */
+/** Of this user, and open to nobody else. */
+function isOurFolder(path: string): boolean {
+  const { uid, mode } = lstatSync(path, { throwIfNoEntry: false }) ?? { uid: -1, mode: 0 };
+  return uid === process.getuid?.() && (mode & 0o077) === 0;
+}
+
+/** Removes a folder that is provably of a process of this user's that has ended. */
 function removeIfDead(path: string): void {
-  const { uid, mode } = lstatSync(path);
-  const isPrivate = (mode & 0o077) === 0;
-  if (uid !== process.getuid?.() || !isPrivate) return;
+  if (!isOurFolder(path)) return;
   const lock = lockFolder(path);
   if (lock === undefined) return;
   try {

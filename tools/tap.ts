@@ -1,104 +1,86 @@
 /**
- * A look at what passes: copies of the frames that a command forwards go into a capture. The traffic never waits for it:
- * what the file or its reader does not take is lost to the capture alone, and counted.
+ * A look at what passes: each frame that a command forwards is shown to those who look (a file, a viewer, a mirror port), and
+ * goes on as it is. The traffic never waits for any of them: what they do not take is lost to them alone, and counted.
  */
-import type { CaptureWriter, RecordCounters } from '../src/capture/capture-writer.js';
-import { compileFilter } from '../src/capture/filter/index.js';
 import type { Clock } from '../src/clock.js';
 import type { NetDevice } from '../src/driver/device.js';
 import type { PacketHook } from '../src/driver/queue-link.js';
-import { NicError } from '../src/errors.js';
-import { checkOutput, interfaceOf, openOutput, TIMES_COMMENT } from './capture-output.js';
-import { recordText } from './emulate-report.js';
-import { print, warn } from './output.js';
+import type { PacketPool } from '../src/hugepage/packet-pool.js';
 
-export interface TapOptions {
-  readonly capture?: string;
-  readonly captureFilter?: string;
-  readonly snapLength?: number;
-  readonly force?: true;
-}
-
-/** What would keep a tap from its file, or its filter from being one, before anything is begun. @throws NicError `BAD_OPTION` */
-export function checkTap(options: TapOptions): void {
-  const { capture, captureFilter, snapLength, force } = options;
-  if (captureFilter !== undefined) compileFilter(captureFilter);
-  if (capture === '-') {
-    throw new NicError('BAD_OPTION', 'standard output has the table', {
-      hint: 'Give the name of a file or of a pipe: mkfifo /tmp/p; tshark -r /tmp/p.',
-    });
-  }
-  if (capture !== undefined) checkOutput(capture, options);
-  else if ((captureFilter ?? snapLength ?? force) !== undefined) {
-    throw new NicError('BAD_OPTION', '--capture-filter, --snap-length and --force are for --capture', {
-      hint: 'Leave them out, or give --capture FILE.',
-    });
-  }
+/** One who looks. */
+export interface Look {
+  /**
+   * Sees a frame, which it must not change or keep.
+   * @param packet its buffer in the tap's pool
+   * @param id the place of the port that it came from
+   * @param nowNs the clock's time when it was found
+   */
+  see(packet: number, lengthBytes: number, id: number, nowNs: number): void;
+  /** Called again and again, between frames. */
+  tick?(): void;
+  /** What became of the copies: a line at the end of the run. Asked after `close`. */
+  summary(json: boolean): string;
+  /** May be called twice. */
+  close(): void;
 }
 
 export class Tap {
-  readonly #writer: CaptureWriter;
-  readonly #devices: readonly NetDevice[];
-  readonly #options: TapOptions;
-  readonly #clock: Clock;
-  readonly #seen: Float64Array;
+  /** Of the ports that frames come from. */
+  readonly pool: PacketPool;
+  readonly devices: readonly NetDevice[];
+  readonly clock: Clock;
+  /** Frames that came from each port. */
+  readonly seen: Float64Array;
+  readonly #looks: Look[] = [];
   #nowNs: number;
 
-  /** @param devices frames that come from the first are those of interface 0 @throws NicError as `CaptureWriter.open` */
-  constructor(
-    devices: readonly NetDevice[],
-    options: TapOptions & { readonly capture: string },
-    clock: Clock,
-  ) {
-    this.#devices = devices;
-    this.#options = options;
-    this.#clock = clock;
+  /** @param devices ports that share one pool */
+  constructor(devices: readonly NetDevice[], clock: Clock) {
+    this.devices = devices;
+    this.pool = devices[0]!.pool;
+    this.clock = clock;
+    this.seen = new Float64Array(devices.length);
     this.#nowNs = clock.nowNs();
-    this.#seen = new Float64Array(devices.length);
-    const { capture, captureFilter, snapLength } = options;
-    this.#writer = openOutput(capture, options, {
-      clock,
-      interfaces: devices.map((device) => interfaceOf(device, captureFilter)),
-      section: { comment: TIMES_COMMENT },
-      ...(snapLength === undefined ? {} : { snapBytes: snapLength }),
-      statistics: () => Array.from(this.#seen, (received) => ({ received })),
-      onError: (error) => warn(error.message, 'The traffic goes on.'),
-    });
   }
 
-  get counters(): RecordCounters {
-    return this.#writer.counters;
+  add(look: Look): void {
+    this.#looks.push(look);
+  }
+
+  /** Closes it, too. Nothing happens where it has been removed. */
+  remove(look: Look): void {
+    const at = this.#looks.indexOf(look);
+    if (at < 0) return;
+    this.#looks.splice(at, 1);
+    look.close();
   }
 
   /** Asks the clock, once for all frames that are found until the next call. */
   tick(): void {
-    this.#nowNs = this.#clock.nowNs();
+    this.#nowNs = this.clock.nowNs();
+    for (let i = 0; i < this.#looks.length; i++) this.#looks[i]!.tick?.();
   }
 
-  /** Sees the frames that come from a device; they go on as they are. @param id the device's place */
+  /** Sees the frames that come from a port; they go on as they are. @param id the port's place */
   hook(id: number): PacketHook {
-    const writer = this.#writer;
-    const seen = this.#seen;
-    const { pool } = this.#devices[id]!;
-    const { captureFilter } = this.#options;
-    const filter = captureFilter === undefined ? null : compileFilter(captureFilter);
+    const looks = this.#looks;
+    const { seen } = this;
     return (packet, lengthBytes) => {
       seen[id]! += 1;
-      if (filter === null || filter(pool.frames, packet << pool.bufferShift, lengthBytes, lengthBytes))
-        writer.write(pool.bytes(packet), 0, lengthBytes, id, this.#nowNs);
+      for (let i = 0; i < looks.length; i++) looks[i]!.see(packet, lengthBytes, id, this.#nowNs);
       return lengthBytes;
     };
   }
 
-  /** Ends the file, and prints what became of the copies. */
-  end(json: boolean): void {
+  /** Ends all looks and says what became of each. */
+  end(json: boolean): string[] {
+    const looks = [...this.#looks];
     this.close();
-    const { counters } = this;
-    print(json ? JSON.stringify({ type: 'capture', ...counters }) : `capture: ${recordText(counters)}`);
+    return looks.map((look) => look.summary(json));
   }
 
   /** May be called twice. */
   close(): void {
-    this.#writer.close();
+    for (const look of this.#looks.splice(0)) look.close();
   }
 }

@@ -7,7 +7,7 @@
 import { type Clock, systemClock } from '../src/clock.js';
 import type { NetDevice, NetStats } from '../src/driver/device.js';
 import { print } from './output.js';
-import { CATCH_UP_MS, type PaceReport } from './pace.js';
+import type { PaceReport } from './pace.js';
 import { RateRange, type RateSpan } from './rate-range.js';
 
 /** FCS, preamble and start delimiter, inter-frame gap (IEEE 802.3, 4.4.2). */
@@ -259,22 +259,28 @@ function remarks(port: PortSummary, hasLink: boolean): string[] {
     ].join(', ');
     lines.push(`${unsent} did not reach the wire${hasLink ? '' : ' (no link)'}: ${where}`);
   }
-  if (pace !== undefined) lines.push(paceLine(pace));
+  if (pace !== undefined) lines.push(...paceLines(pace));
   return lines;
 }
 
-/** `rate: asked for 1.000k/s, kept`, or what stood against it. */
-function paceLine({ requestedPps, leftOutNoRoom, leftOutLate, longestPauseMs }: PaceReport): string {
+/** `rate: asked for 1.000k/s, kept`, or what stood against it: a line for each reason. */
+function paceLines({
+  requestedPps,
+  leftOutNoRoom,
+  leftOutLate,
+  longestPauseMs,
+  catchUpMs,
+}: PaceReport): string[] {
   const asked = `rate: asked for ${scaled(requestedPps).trim()}/s`;
   const missed = [
-    ...(leftOutNoRoom > 0 ? [`${leftOutNoRoom} send times passed while the ring was full`] : []),
+    ...(leftOutNoRoom > 0 ? [`  ${leftOutNoRoom} send times passed while the ring was full`] : []),
     ...(leftOutLate > 0
-      ? [`${leftOutLate} in pauses of this process of up to ${Math.round(longestPauseMs)} ms`]
+      ? [`  ${leftOutLate} in pauses of this process of up to ${Math.round(longestPauseMs)} ms`]
       : []),
   ];
   return missed.length === 0
-    ? `${asked}, never more than ${CATCH_UP_MS} ms late`
-    : `${asked}, not reached: ${missed.join(', ')}`;
+    ? [`${asked}, never more than ${catchUpMs} ms late`]
+    : [`${asked}, not reached:`, ...missed];
 }
 
 function spanCells({ rxPps, txPps }: PortSummary): string[] {
@@ -301,7 +307,7 @@ function totalCells(port: PortSummary): string[] {
 }
 
 /** All digits, where there is room for them and a blank. */
-function count(value: number | undefined, width: number): string {
+export function count(value: number | undefined, width: number): string {
   if (value === undefined) return '-';
   return value < 10 ** (width - 1) ? String(value) : scaled(value);
 }

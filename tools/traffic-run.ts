@@ -27,6 +27,8 @@ export interface Traffic {
   poll(): number;
   /** True where nothing more will come: the run ends. */
   readonly done?: boolean;
+  /** True where nothing more is sent and what is under way is waited for: averages end here. */
+  readonly settling?: boolean;
   /** Whose packets end an idle sleep; empty where the poll must go on. */
   readonly wakeOn: readonly NetDevice[];
   /** Takes the place of polling, where other threads poll: runs until the signal is aborted. */
@@ -114,6 +116,7 @@ async function run(
     else {
       const poll = (): number => {
         if (traffic.done === true) stop.stop();
+        if (traffic.settling === true) report?.end();
         return traffic.poll();
       };
       await pollLoop(poll, { signal: polling.signal, devices: traffic.wakeOn, sharesCpu: oneCpu, clock });

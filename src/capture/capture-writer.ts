@@ -34,6 +34,8 @@ const SPARE_BYTES = 4096;
 const FILE_PERIOD_MS = 1000;
 /** How often a pipe is looked at: has a reader come, does it take more? */
 const PIPE_PERIOD_MS = 20;
+/** In place of a descriptor while a sink takes what is written. */
+const SINK_FD = 0x7fff_ffff;
 /** How long `drain` looks at a pipe again. */
 const DRAIN_STEP_MS = 5;
 
@@ -60,6 +62,17 @@ export interface CaptureWriterOptions extends OutputOptions {
   readonly writeSync?: (fd: number, bytes: Uint8Array, offsetBytes: number, lengthBytes: number) => number;
 }
 
+/** Where a capture goes that is no file: a connection, say. */
+export interface CaptureSink {
+  /**
+   * Takes some bytes, which may change after the call.
+   * @returns how many; 0: none for the moment. Throws an error with code `EPIPE` where nobody reads any more.
+   */
+  write(bytes: Uint8Array, offsetBytes: number, lengthBytes: number): number;
+  /** Nothing more comes. */
+  close(): void;
+}
+
 /** What became of the frames. Those that wait in the buffer are in none of the counts yet. */
 export interface RecordCounters {
   /** Frames that are in the file, or that the pipe has taken. */
@@ -80,8 +93,9 @@ export interface RecordCounters {
  */
 export class CaptureWriter {
   readonly path: string;
-  /** A pipe, or a device: somebody may read while we write. */
+  /** A pipe, a device or a sink: somebody may read while we write. */
   readonly #live: boolean;
+  readonly #sink: CaptureSink | undefined;
   readonly #options: CaptureWriterOptions;
   readonly #clock: Clock;
   readonly #format: RecordFormat;
@@ -112,14 +126,24 @@ export class CaptureWriter {
   #wholeBytes = 0;
   #flushPlanned = false;
 
-  private constructor(path: string, fd: number, live: boolean, options: CaptureWriterOptions) {
+  private constructor(
+    path: string,
+    fd: number,
+    live: boolean,
+    options: CaptureWriterOptions,
+    sink?: CaptureSink,
+  ) {
     this.path = path;
+    this.#sink = sink;
     this.#fd = fd;
     this.#live = live;
     this.#options = options;
     this.#format = formatOf(path, options);
     this.#snapBytes = Math.min(options.snapBytes ?? MAX_FRAME_BYTES, MAX_FRAME_BYTES);
-    this.#write = options.writeSync ?? writeSync;
+    this.#write =
+      sink === undefined
+        ? (options.writeSync ?? writeSync)
+        : (_fd, bytes, offsetBytes, lengthBytes) => sink.write(bytes, offsetBytes, lengthBytes);
     this.#clock = options.clock ?? systemClock;
     // From here on the monotonic clock counts: the wall clock may be set while we record.
     const wallMs = this.#clock.wallMs();
@@ -146,6 +170,13 @@ export class CaptureWriter {
     if (writer.error === undefined) return writer;
     writer.close();
     throw writer.error;
+  }
+
+  /** Writes to a sink as to a pipe, but its reader comes only once. @param name what messages call it */
+  static onto(sink: CaptureSink, name: string, options: CaptureWriterOptions = {}): CaptureWriter {
+    const writer = new CaptureWriter(name, SINK_FD, true, options, sink);
+    writer.#opened = true;
+    return writer;
   }
 
   /** What ended the recording, if something did. */
@@ -246,7 +277,9 @@ export class CaptureWriter {
   flush(): void {
     while (this.#fd >= 0 && this.#start < this.#end) {
       try {
-        this.#advance(this.#write(this.#fd, this.#buffer, this.#start, this.#end - this.#start));
+        const taken = this.#write(this.#fd, this.#buffer, this.#start, this.#end - this.#start);
+        if (taken === 0) return;
+        this.#advance(taken);
       } catch (error) {
         const { code } = error as NodeJS.ErrnoException;
         if (code === 'EINTR') continue;
@@ -281,7 +314,8 @@ export class CaptureWriter {
   }
 
   #tick(): void {
-    if (this.#live && this.#fd < 0 && this.#error === undefined) this.#lookForReader();
+    const mayReturn = this.#live && this.#sink === undefined;
+    if (mayReturn && this.#fd < 0 && this.#error === undefined) this.#lookForReader();
     this.flush();
   }
 
@@ -398,7 +432,8 @@ export class CaptureWriter {
     const fd = this.#fd;
     this.#fd = -1;
     try {
-      closeSync(fd);
+      if (this.#sink === undefined) closeSync(fd);
+      else this.#sink.close();
     } catch (error) {
       // Some file systems say only now that the disk is full.
       if (this.#error === undefined)

@@ -6,7 +6,12 @@
 export { NicError } from '../errors.js';
 export type { CaptureInterface, InterfaceStatistics } from './capture-interface.js';
 export { type CapturedFrame, CaptureReader } from './capture-reader.js';
-export { CaptureWriter, type CaptureWriterOptions, type RecordCounters } from './capture-writer.js';
+export {
+  type CaptureSink,
+  CaptureWriter,
+  type CaptureWriterOptions,
+  type RecordCounters,
+} from './capture-writer.js';
 export { type FileKey, fileKey } from './file-key.js';
 export { compileFilter, type Filter, type FrameFilter, parseFilter } from './filter/index.js';
 export type { FrameView } from './frame-decoder.js';

@@ -48,7 +48,13 @@ export class PcapDecoder implements FrameDecoder {
     // Some programs leave the length on the wire 0.
     frame.originalBytes = Math.max(get32(bytes, start + 12, little), lengthBytes);
     frame.seconds = get32(bytes, start, little);
-    frame.nanoseconds = get32(bytes, start + 4, little) * this.#fractionNs;
+    const fractionNs = get32(bytes, start + 4, little) * this.#fractionNs;
+    frame.nanoseconds = fractionNs;
+    // A damaged file may say more than a second.
+    if (fractionNs >= 1e9) {
+      frame.seconds += Math.floor(fractionNs / 1e9);
+      frame.nanoseconds = fractionNs % 1e9;
+    }
     if (this.#fcsBytes > 0) dropFcs(frame, this.#fcsBytes);
     window.start += headerBytes + lengthBytes;
     this.#records++;

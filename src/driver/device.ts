@@ -51,6 +51,13 @@ export interface OpenOptions {
   readonly rxMetadata?: boolean;
   /** Take VLAN tags out of received frames; `rxMetadata` tells them. Default false: frames stay as they are. */
   readonly vlanStrip?: boolean;
+  /**
+   * Where the kernel keeps the interface (`capabilities.sharesInterface`): what comes to this device, as a filter in the
+   * language of tcpdump, such as `udp port 9 or vlan 7`. The rest stays with the kernel. Default: everything comes here.
+   */
+  readonly only?: string;
+  /** There, too: takes an interface although the default route goes over it. Default false: that is refused. */
+  readonly takeDefaultRoute?: boolean;
   /** Ends the opening: it rejects with the signal's reason, and the device is as before. */
   readonly signal?: AbortSignal;
 }
@@ -132,6 +139,8 @@ export interface DeviceCapabilities {
   readonly rxTimes: boolean;
   /** The device sleeps until a packet interrupts; else idle waits look once a millisecond. */
   readonly interrupts: boolean;
+  /** `only` and `takeDefaultRoute`: the kernel keeps the interface. Default false. */
+  readonly sharesInterface?: boolean;
 }
 
 export interface RxQueue {

@@ -36,11 +36,21 @@ const KNOWN = [
   'debug',
   'rxMetadata',
   'vlanStrip',
+  'only',
+  'takeDefaultRoute',
   'signal',
 ] as const satisfies readonly (keyof OpenOptions)[];
 
 const OWN_POOL = ['buffers', 'buffersForDevices', 'bufferSizeBytes', 'headroomBytes', 'debug'] as const;
-const FLAGS = ['promiscuous', 'debug', 'rxMetadata', 'vlanStrip', 'symmetricRss'] as const;
+const FLAGS = [
+  'promiscuous',
+  'debug',
+  'rxMetadata',
+  'vlanStrip',
+  'symmetricRss',
+  'takeDefaultRoute',
+] as const;
+const OF_SHARED_INTERFACES = ['only', 'takeDefaultRoute'] as const;
 
 /** Smallest layer 3 packet that an IPv4 link has to carry (RFC 791, 3.2), largest that its length field can say. */
 const MTU_MIN = 68;
@@ -73,6 +83,8 @@ export function checkOpenOptions(options: OpenOptions): void {
   for (const name of FLAGS) if (options[name] !== undefined) booleanOption(name, options[name]);
   if (options.pageSize !== undefined) choiceOption('pageSize', options.pageSize, PAGE_SIZES);
   if (options.signal !== undefined) signalOption('signal', options.signal);
+  if (options.only !== undefined && typeof options.only !== 'string')
+    throw badOption('only', options.only, "a filter in tcpdump's language");
   if (options.pool === undefined) return;
   poolOption('pool', options.pool);
   const own = OWN_POOL.find((name) => options[name] !== undefined);
@@ -105,6 +117,13 @@ export function deviceSettings(
         hint: `Leave ${name} out; capabilities of supportedDevices() and of devices tell who offers it.`,
       });
     }
+  }
+  const shared = OF_SHARED_INTERFACES.find((name) => options[name] !== undefined);
+  if (shared !== undefined && capabilities.sharesInterface !== true) {
+    throw new NicError('BAD_OPTION', `${address} cannot be opened with ${shared}: it is not the kernel's`, {
+      path: address,
+      hint: `Leave ${shared} out: it is for interfaces that stay with the kernel.`,
+    });
   }
   const { rxRing, txRing } = limits;
   // Defaults as of parameters: null is no size, and is refused.

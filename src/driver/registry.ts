@@ -13,6 +13,7 @@ import { ixgbe } from './ixgbe/ixgbe.js';
 import { checkOpenOptions } from './options.js';
 import type { ThreadFamily } from './queue-share.js';
 import { virtio } from './virtio/virtio-net.js';
+import { xdp } from './xdp/xdp.js';
 
 /** A family is one line here. */
 const drivers: Driver[] = [igb, ixgbe, virtio];
@@ -23,11 +24,13 @@ export interface DeviceScheme {
   readonly name: string;
   /** How such an address looks, for messages: `xdp:INTERFACE`. */
   readonly form: string;
+  /** Its devices are interfaces that the kernel keeps: `only` and `takeDefaultRoute` are for them. Default false. */
+  readonly sharesInterface?: boolean;
   /** @param rest of the address, behind the colon. The options' types are checked */
   open(rest: string, options: OpenOptions): Promise<NetDevice>;
 }
 
-const schemes = new Map<string, DeviceScheme>();
+const schemes = new Map<string, DeviceScheme>([[xdp.name, xdp]]);
 
 /** Lets `open` and all commands take PCI devices that a driver of yours knows. The first driver of an ID has it. */
 export function addDriver(driver: Driver): void {
@@ -59,6 +62,11 @@ export function threadFamily(name: string): ThreadFamily {
   });
 }
 
+/** Whether the kernel keeps what the address names, so that `open` takes `only` and `takeDefaultRoute`. */
+export function isSharedInterface(address: string): boolean {
+  return schemeOf(address)?.scheme.sharesInterface ?? false;
+}
+
 /** The scheme of an address and the rest behind the colon; undefined for a PCI address or a vfio-user socket. */
 function schemeOf(address: unknown): { readonly scheme: DeviceScheme; readonly rest: string } | undefined {
   const [, name, rest] = (typeof address === 'string' && /^([a-z][a-z0-9-]*):(.+)$/s.exec(address)) || [];
@@ -76,7 +84,7 @@ export function normalizeAddress(text: string, sysfsRoot?: string): string {
   try {
     return formatDeviceAddress(parseDeviceAddress(text, sysfsRoot));
   } catch (error) {
-    if (schemes.size === 0 || !(error instanceof NicError)) throw error;
+    if (!(error instanceof NicError)) throw error;
     const forms = Array.from(schemes.values(), ({ form }) => form);
     throw new NicError(error.code, error.message, { hint: `${error.hint}, or ${forms.join(', ')}` });
   }
@@ -111,7 +119,7 @@ export function supportedDevices(): readonly SupportedDevice[] {
  * Opens a NIC, resets it, and brings its queues and link up. The link may need some seconds more: see
  * `NetDevice.waitForLink`.
  *
- * @param address `0000:03:00.0`, `03:00.0` (a PCI device bound to vfio-pci) or `vfio-user:/path/to.sock`
+ * @param address `0000:03:00.0`, `03:00.0` (a PCI device bound to vfio-pci), `vfio-user:/path/to.sock` or `xdp:eth0`
  * @throws NicError; `code` tells the step that failed and `hint` what to do
  * @example
  * await using nic = await open('0000:03:00.0', { promiscuous: true });

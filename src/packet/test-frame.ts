@@ -107,8 +107,8 @@ export class TestFrame {
     const isByAddress = choiceOption('flowsBy', options.flowsBy ?? 'port', ['port', 'address']) === 'address';
     this.#hasTime = options.timeStamps === true;
     this.#isPlain = this.flows === 1 && !this.#hasTime;
-    this.#versionByte = (VERSION << 4) | (this.#hasTime ? FLAG_TIME_STAMP : 0);
-    const frame = buildTemplate(options, this.#versionByte);
+    const { frame, versionByte } = buildTemplate(options, this.#hasTime);
+    this.#versionByte = versionByte;
     const view = new PacketView();
     parse(frame, 0, frame.length, view);
     this.sizeBytes = frame.length;
@@ -160,13 +160,9 @@ export class TestFrame {
   #stampAll(bytes: Uint8Array, at: number, low: number, high: number, flow: number, timeNs: number): void {
     this.#isPlain = false; // from now on buffers may have an upper word that is not 0
     const udpAt = at + this.#udpAt;
-    const payloadAt = udpAt + UDP_BYTES;
     const time = this.#hasTime ? timeNs : 0;
-    writeU32(bytes, payloadAt + SEQUENCE_AT, high);
-    writeU16(bytes, payloadAt + FLOW_AT, flow);
-    writeU32(bytes, payloadAt + TIME_AT, time);
-    const sum = halvesOf(low) + halvesOf(high) + halvesOf(time) + flow + this.#setFlow(bytes, at, flow);
-    finishStamp(bytes, udpAt, low ^ high ^ time ^ (flow << 16) ^ this.#versionByte, sum + this.#udpSum);
+    const fields = stampTestFields(bytes, udpAt + UDP_BYTES, low, high, flow, time, this.#versionByte);
+    writeUdpChecksum(bytes, udpAt, fields + this.#setFlow(bytes, at, flow) + this.#udpSum);
   }
 
   /** Writes what tells flows apart, and IPv4's checksum. @returns what this adds to the sum of UDP's checksum */
@@ -193,8 +189,53 @@ export class TestFrame {
 function finishStamp(bytes: Uint8Array, udpAt: number, fields: number, sum: number): void {
   const check = foldToByte(fields);
   bytes[udpAt + UDP_BYTES + CHECK_AT] = check;
+  writeUdpChecksum(bytes, udpAt, sum + check);
+}
+
+/**
+ * Writes the fields of a test payload that another writer has made with `initTestPayload`. Allocates nothing.
+ *
+ * @param at where the payload begins, an even number of bytes from where its checksum's data begins
+ * @param low bits 31 to 0 of the sequence number, as a 32-bit integer; `high` the others
+ * @param time 32-bit integer; 0 where the frame has no time stamp
+ * @param versionByte what `initTestPayload` returned
+ * @returns what the fields that were written add to the sum of the checksum
+ */
+export function stampTestFields(
+  bytes: Uint8Array,
+  at: number,
+  low: number,
+  high: number,
+  flow: number,
+  time: number,
+  versionByte: number,
+): number {
+  const check = foldToByte(low ^ high ^ time ^ (flow << 16) ^ versionByte);
+  bytes[at + CHECK_AT] = check;
+  writeU32(bytes, at + SEQUENCE_AT, high);
+  writeU32(bytes, at + SEQUENCE_AT + 4, low);
+  writeU16(bytes, at + FLOW_AT, flow);
+  writeU32(bytes, at + TIME_AT, time);
+  return halvesOf(low) + halvesOf(high) + halvesOf(time) + flow + check;
+}
+
+/**
+ * Makes a range the payload of a test frame with number 0 of flow 0; its check byte is left 0.
+ * @returns the byte of version and flags, for `stampTestFields`
+ */
+export function initTestPayload(bytes: Uint8Array, at: number, end: number, timeStamps: boolean): number {
+  const versionByte = (VERSION << 4) | (timeStamps ? FLAG_TIME_STAMP : 0);
+  bytes.fill(0, at, at + PATTERN_AT);
+  writeU16(bytes, at, MAGIC);
+  bytes[at + VERSION_AT] = versionByte;
+  for (let i = at + PATTERN_AT; i < end; i++) bytes[i] = patternAt(i - at - PATTERN_AT);
+  return versionByte;
+}
+
+/** @param sum of all that the checksum covers, below 2^20 */
+function writeUdpChecksum(bytes: Uint8Array, udpAt: number, sum: number): void {
   // Adding the carries twice is enough for such a sum; `udpChecksumOf` is for any sum, and slower.
-  let folded = sum + check;
+  let folded = sum;
   folded = (folded & 0xffff) + (folded >>> 16);
   folded = (folded & 0xffff) + (folded >>> 16);
   writeU16(bytes, udpAt + UDP_CHECKSUM_AT, folded === 0xffff ? 0xffff : ~folded);
@@ -217,7 +258,10 @@ function foldToByte(word: number): number {
 }
 
 /** A frame with all fields that `stamp` writes being 0, and checksums that fit. */
-function buildTemplate(options: TestFrameOptions, versionByte: number): Uint8Array {
+function buildTemplate(
+  options: TestFrameOptions,
+  hasTime: boolean,
+): { frame: Uint8Array; versionByte: number } {
   const { sizeBytes, flows, flowsBy, timeStamps, ...given } = options;
   const fields = { ...TEST_FRAME_DEFAULTS, ...given, minBytes: 0 };
   const headersBytes = buildUdp(fields).length;
@@ -226,10 +270,8 @@ function buildTemplate(options: TestFrameOptions, versionByte: number): Uint8Arr
     max: 0xffff,
   });
   const payload = new Uint8Array(sizeBytes - headersBytes);
-  writeU16(payload, 0, MAGIC);
-  payload[VERSION_AT] = versionByte;
-  for (let i = PATTERN_AT; i < payload.length; i++) payload[i] = patternAt(i - PATTERN_AT);
-  return buildUdp({ ...fields, payload });
+  const versionByte = initTestPayload(payload, 0, payload.length, hasTime);
+  return { frame: buildUdp({ ...fields, payload }), versionByte };
 }
 
 /**

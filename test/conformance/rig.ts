@@ -42,8 +42,20 @@ export interface Family {
   readonly refusedRingSizes: readonly number[];
   /** Whether the hardware of these tests filters by address. */
   readonly hasFilters: boolean;
+  /** What buffers can be, where it is not all that a pool can have. */
+  readonly buffers?: BufferLimits;
   makeHardware(): Hardware;
 }
+
+export interface BufferLimits {
+  /** Bytes of a buffer with the usual headroom that hold no frame. */
+  readonly keptBytes: number;
+  readonly largestBytes: number;
+  readonly largestMtu: number;
+}
+
+/** What a family without limits of its own takes. */
+export const ALL_BUFFERS: BufferLimits = { keptBytes: 64, largestBytes: 16_384, largestMtu: 9000 };
 
 /** Buffers of the tests' pools. */
 export const BUFFERS = 1500;

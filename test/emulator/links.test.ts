@@ -153,6 +153,36 @@ cables('a full buffer is said to the sender', () => {
   assert.is(cable.counters('ab').overflowed, 2);
 });
 
+cables(
+  'a slow device halfway passes on its rate, drops the rest, and delays by what its buffer holds',
+  () => {
+    const clock = new ManualClock();
+    const buffer = 100 * 84;
+    const cable = new Cable({
+      clock,
+      rateBitsPerSecond: 1e9,
+      bottleneckBitsPerSecond: 6e8,
+      bottleneckBufferBytes: buffer,
+    });
+    const source = new TrafficSource({ sizeBytes: 60 });
+    const sink = new TrafficSink();
+    connect(source, cable.a);
+    connect(cable.b, sink);
+    for (let i = 0; i < 10_000; i++) {
+      source.poll(64);
+      clock.advanceNs(672);
+      cable.poll(64);
+    }
+    const { carried, dropped, lost, underWay } = cable.counters('ab');
+    assert.is(carried + dropped + underWay, source.sent);
+    // 10,000 frame times at 60 %, but for the frames that wait halfway.
+    assert.ok(Math.abs(carried - 6000) <= 2, `carried ${carried}`);
+    assert.ok(Math.abs(underWay - 101) <= 32, `under way ${underWay}`);
+    assert.is(lost, 0);
+    assert.is(sink.counters.received, carried);
+  },
+);
+
 cables.run();
 
 const traffic = suite('traffic');

@@ -155,13 +155,15 @@ build_dpdk() {
   launcher launch/dpdk-testpmd usr/bin/dpdk-testpmd "-d \"\$root/$libs/librte_mempool_ring.so.25\""
 }
 
-# tshark and its family. It looks for dumpcap beside its own program, which is the loader here.
+# tshark and its family. It looks for dumpcap beside its own program, which is the loader here, and runs what the user has
+# installed for extcap in the folder of those of the system.
 build_wireshark() {
   local program
   suite trixie
   unpack . tshark
   for program in tshark dumpcap editcap mergecap text2pcap capinfos; do launcher "launch/$program" "usr/bin/$program"; done
   launcher "$libs/dumpcap" usr/bin/dumpcap
+  mkdir -p "$libs/extcap/wireshark"
 }
 
 # The kernel image and all its modules. Debian builds VFIO without device cdevs, without iommufd and without the

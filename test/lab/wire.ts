@@ -45,8 +45,10 @@ export async function startTraffic(args: readonly string[], options: RunOptions 
 
 /** The totals that a traffic command with `--json` printed last. */
 export function finalTotals(outcome: Outcome): PortTotals[] {
-  const last = outcome.stdout.trimEnd().split('\n').at(-1) ?? '';
-  const line: { type?: string; ports: PortTotals[] } = JSON.parse(last);
+  const lines = outcome.stdout.trimEnd().split('\n');
+  // pktgen's account of its frames follows.
+  const last = lines.at(-1)?.startsWith('{"type":"account"') ? lines.at(-2) : lines.at(-1);
+  const line: { type?: string; ports: PortTotals[] } = JSON.parse(last ?? '');
   assert.is(line.type, 'totals', 'the last line has the totals');
   return line.ports;
 }

@@ -316,7 +316,7 @@ emulated('--capture: copies of what passes on a pipe, both ways, and the traffic
 });
 
 for (const [args, says] of [
-  [['--capture', '-'], 'Give the name of a file'],
+  [['--tap', '--workers', '2', '--queues', '2'], 'one thread makes the copies'],
   [['--snap-length', '9'], 'are for --capture'],
   [['--capture', '/dev/null', '--capture-filter', 'udp prot'], 'at character 5'],
   [['--ring', '100'], 'from 64 to 4096'],

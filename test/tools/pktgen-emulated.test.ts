@@ -65,7 +65,7 @@ emulated('a slow rate is seen, rows have less than 80 columns, and no warning ab
 emulated('JSON names the port by its address', async () => {
   const { status, lines } = await pktgen('--count', '3', '--json');
   assert.is(status, 0);
-  const { type, ports } = JSON.parse(lines.at(-1)!) as {
+  const { type, ports } = JSON.parse(lines.at(-2)!) as {
     type: string;
     ports: { address: string; txPackets: number }[];
   };

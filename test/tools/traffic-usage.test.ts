@@ -6,6 +6,7 @@ import { onHugepageWarning } from '../../src/hugepage/dma-region.js';
 import * as emulate from '../../tools/commands/emulate.js';
 import * as fwd from '../../tools/commands/fwd.js';
 import * as pktgen from '../../tools/commands/pktgen.js';
+import * as sink from '../../tools/commands/sink.js';
 import { prepareProgram, run } from '../../tools/run-command.js';
 import { captureLines } from '../support/capture.js';
 
@@ -17,6 +18,7 @@ async function command(args: readonly string[]): Promise<{ status: number; lines
   const program = prepareProgram(new Command('barewire'));
   fwd.register(program);
   pktgen.register(program);
+  sink.register(program);
   emulate.register(program);
   let status = -1;
   const lines = await captureLines(async () => {
@@ -46,9 +48,22 @@ for (const [args, message] of [
   [['pktgen'], "missing required argument 'PORT'"],
   [['pktgen', A, '--size', '63'], 'from 64 to 16384'],
   [['pktgen', A, '--size', '16385'], 'from 64 to 16384'],
-  [['pktgen', A, '--dst-mac', '02:00:00:00:00'], 'MAC address such as'],
-  [['pktgen', A, '--dst-mac', '02:00:00:00:00:0g'], 'MAC address such as'],
-  [['pktgen', A, '--rate', '0'], 'a number above 0'],
+  [['pktgen', A, '--dst-mac', '02:00:00:00:00'], 'is no MAC address'],
+  [['pktgen', A, '--dst-mac', '02:00:00:00:00:0g'], 'is no MAC address'],
+  [['pktgen', A, '--rate', '0'], 'rate is "0"'],
+  [['pktgen', A, '--rate', '120%'], 'rate is "120%"'],
+  [['pktgen', A, '--size', '90-70'], 'empty range 90-70'],
+  [['pktgen', A, '--src-ip', '10.0.0.1-2001:db8::1'], 'addresses of different kinds'],
+  [['pktgen', A, '--dst-port', '80000'], 'a whole number from 0 to 65535'],
+  [['pktgen', A, '--proto', 'sctp'], 'udp, tcp, icmp, arp'],
+  [['pktgen', A, '--ipv6', '--src-ip', '10.0.0.1'], '--ipv6 with an IPv4 address'],
+  [['pktgen', A, '--expect-no-loss'], '--expect-no-loss is for runs that are checked'],
+  [['pktgen', A, '--settle', '1'], '--settle is for runs that are checked'],
+  [['pktgen', A, '--force'], '--force is for files that are written'],
+  [['pktgen', A, '--dry-run', '/tmp/x.pcap', '--count', '1'], 'PORT does nothing with --dry-run'],
+  [['pktgen', '--dry-run', '/tmp/x.pcap'], 'a dry run without an end'],
+  [['pktgen', '--dry-run', '/nowhere/x.pcap', '--count', '1'], 'its folder does not exist'],
+  [['sink'], "missing required argument 'PORT'"],
   [['pktgen', A, '--count', '-1'], 'whole number'],
   [['emulate', '--link', 'wire'], 'traffic, cable, none, tap:NAME'],
   [['emulate', '--link', 'cable', '--ports', '3'], '3 ports cannot be joined in pairs'],

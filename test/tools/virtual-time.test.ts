@@ -10,7 +10,7 @@ import { open } from '../../src/driver/registry.js';
 import { connect, type FrameMemory, frameMemory } from '../../src/emulator/link.js';
 import { Cable, type LaneCounters } from '../../src/emulator/links/cable.js';
 import { TrafficSink } from '../../src/emulator/links/traffic.js';
-import { Generator } from '../../tools/commands/pktgen.js';
+import { Generator } from '../../tools/generator.js';
 import { runTraffic } from '../../tools/traffic-run.js';
 import { captureLines } from '../support/capture.js';
 import { plugIn } from '../support/made-up-family/scheme.js';
@@ -67,10 +67,16 @@ async function generate(seed: number): Promise<Run> {
         assert.is(given, clock);
         // From here on it works when it is polled, not in a turn of its own.
         card.automatic = false;
-        const generator = new Generator(device!, { size: 64, rate: RATE, batch: 32 }, given);
+        const generator = new Generator(
+          [device!],
+          { flows: [{ size: 64, rate: RATE }] },
+          { json: true },
+          given,
+        );
         return {
           wakeOn: [],
           report: generator.report,
+          afterTotals: () => generator.afterTotals(),
           poll() {
             clock.advanceNs(STEP_NS);
             const sent = generator.poll();
@@ -92,18 +98,22 @@ virtual('the report, the faults, and each frame with its time are the same to th
   const first = await generate(1);
   assert.equal(await generate(1), first);
   assert.is.not((await generate(2)).sum, first.sum, 'with other faults it is another run');
-  const [second, third, totals] = first.lines.map((line) => JSON.parse(line));
-  assert.is(first.lines.length, 3, first.lines.join('\n'));
+  const [second, third, totals, account] = first.lines.map((line) => JSON.parse(line));
+  assert.is(first.lines.length, 4, first.lines.join('\n'));
   assert.equal([second.type, second.timeS, third.timeS], ['rates', 1, 2]);
-  // At the tick the frame that is due then is still to be sent, and the report of the one before to be read.
-  assert.equal([second.ports[0].txMpps, third.ports[0].txMpps], [(RATE - 2) / 1e6, RATE / 1e6]);
+  // The first frame is due at once; at the tick the report of the frame before is still to be read.
+  assert.equal([second.ports[0].txMpps, third.ports[0].txMpps], [(RATE - 1) / 1e6, RATE / 1e6]);
   assert.equal(totals.ports[0].pace, {
     requestedPps: RATE,
     leftOutNoRoom: 0,
     leftOutLate: 0,
     longestPauseMs: STEP_NS / 1e6,
+    catchUpMs: 10,
   });
   assert.is(totals.type, 'totals');
+  assert.equal([account.type, account.sent], ['account', totals.ports[0].txPackets]);
+  // The first frame went a step of the clock late.
+  assert.is(Math.round(account.flows[0].achievedPps), RATE);
   const { carried, lost, damaged, overflowed, underWay } = first.cable;
   assert.is(carried + lost + damaged + underWay, totals.ports[0].txPackets);
   assert.ok(lost > 0 && damaged > 0 && underWay > 0 && overflowed === 0);

@@ -9,11 +9,17 @@ import { open } from '../../src/driver/registry.js';
 import { describeFrame } from '../../src/packet/describe.js';
 import { deviceAddress, pageSizeFor } from '../addresses.js';
 import { checkOutput, interfaceOf, openOutput, TIMES_COMMENT } from '../capture-output.js';
+import {
+  defaultRouteOption,
+  type InterfaceOptions,
+  interfaceOptions,
+  onlyOption,
+} from '../interface-options.js';
 import { durationMs, integerBetween, positiveInteger } from '../option-values.js';
 import { print } from '../output.js';
 import { runTraffic, type Traffic } from '../traffic-run.js';
 
-export interface CaptureOptions {
+export interface CaptureOptions extends InterfaceOptions {
   readonly write?: string;
   readonly format?: 'pcap' | 'pcapng';
   readonly force?: true;
@@ -24,6 +30,8 @@ export interface CaptureOptions {
   readonly promiscuous: boolean;
   readonly ring?: number;
   readonly mtu?: number;
+  /** Without words: it ends when the reader of the pipe does, and says nothing but what went wrong. */
+  readonly endWithReader?: true;
 }
 
 const BATCH = 64;
@@ -48,10 +56,14 @@ export function register(program: Command): void {
     .option('--no-promiscuous', 'only frames that are addressed to the port')
     .option('--ring <n>', "receive descriptors (default: the driver's)", positiveInteger)
     .option('--mtu <bytes>', 'largest layer 3 packet (default: what 2 KiB buffers hold)', positiveInteger)
-    .action(run);
+    .addOption(onlyOption())
+    .addOption(defaultRouteOption())
+    .action(captureFrom);
 }
 
-async function run(port: string, options: CaptureOptions): Promise<void> {
+/** Captures from a port, as the options say. @throws NicError what went wrong */
+export async function captureFrom(port: string, options: CaptureOptions): Promise<void> {
+  const ofInterface = interfaceOptions([port], options);
   const filter = options.filter === undefined ? undefined : compileFilter(options.filter);
   if (options.write !== undefined) checkOutput(options.write, options);
   let capture: Capture | undefined;
@@ -63,6 +75,7 @@ async function run(port: string, options: CaptureOptions): Promise<void> {
             pageSize: pageSizeFor([port]),
             promiscuous: options.promiscuous,
             signal,
+            ...ofInterface(port),
             ...(options.ring === undefined ? {} : { rxRingSize: options.ring }),
             ...(options.mtu === undefined ? {} : { mtu: options.mtu }),
           }),
@@ -92,6 +105,8 @@ export class Capture implements Traffic {
   readonly #snapBytes: number;
   /** Wall-clock milliseconds when the clock's time is 0. */
   readonly #epochMs: number;
+  readonly #endsWithReader: boolean;
+  readonly #quiet: boolean;
   #readerLeft = false;
   #received = 0;
   #captured = 0;
@@ -106,6 +121,8 @@ export class Capture implements Traffic {
     this.#count = options.count ?? Number.POSITIVE_INFINITY;
     this.#snapBytes = options.snapLength ?? MAX_FRAME_BYTES;
     this.#epochMs = clock.wallMs() - clock.nowNs() / 1e6;
+    this.#quiet = options.endWithReader === true;
+    this.#endsWithReader = this.#quiet || options.write === '-';
     if (options.write === undefined) return;
     this.#writer = openOutput(options.write, options, {
       clock,
@@ -114,7 +131,7 @@ export class Capture implements Traffic {
       section: { comment: TIMES_COMMENT },
       statistics: () => [this.#statistics()],
       onReaderLeft: () => {
-        this.#readerLeft = options.write === '-';
+        this.#readerLeft = this.#endsWithReader;
       },
     });
   }
@@ -187,9 +204,10 @@ export class Capture implements Traffic {
     this.close();
     const { missed, damaged, lost } = this.#losses();
     const into = this.#writer === undefined ? `not printed ${this.#unprinted}` : `not written ${lost}`;
-    process.stderr.write(
-      `captured ${this.#captured} of ${this.#received} frames; lost by the port ${missed}, damaged ${damaged}, ${into}\n`,
-    );
+    if (!this.#quiet)
+      process.stderr.write(
+        `captured ${this.#captured} of ${this.#received} frames; lost by the port ${missed}, damaged ${damaged}, ${into}\n`,
+      );
     if (this.#writer?.error !== undefined) throw this.#writer.error;
   }
 

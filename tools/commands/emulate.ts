@@ -66,16 +66,26 @@ export function register(program: Command): void {
       integerBetween(1, 8192),
     )
     .option('--bandwidth <rate>', 'bits per second of each link, such as 10G (default: unlimited)', rate)
+    .option(
+      '--bottleneck <rate>',
+      'bits per second that a device halfway passes on; it drops what comes faster, such as 60M',
+      rate,
+    )
     .option('--delay <time>', 'time that frames are under way: 500ns, 50us, 2ms, 1s', delayNs)
     .option('--loss <share>', 'lose this share of the frames on the way, 0 to 1', share)
     .option('--damage <share>', 'let this share of the frames arrive with a wrong FCS, 0 to 1', share)
+    .option('--duplicate <share>', 'let this share of the frames arrive twice, 0 to 1', share)
+    .option('--reorder <share>', 'let this share of the frames be overtaken by the next, 0 to 1', share)
     .option('--seed <n>', 'choose other frames to lose and damage', integerBetween(1, 0x7fff_ffff))
     .addOption(
       new Option('--lossless', 'senders wait while a receiver has no room').conflicts([
         'bandwidth',
+        'bottleneck',
         'delay',
         'loss',
         'damage',
+        'duplicate',
+        'reorder',
       ]),
     )
     .option(

@@ -1,6 +1,5 @@
 /** `barewire fwd A B`: forwards every frame from A to B and from B to A. */
 import { type Command, Option } from 'commander';
-import { MAX_FRAME_BYTES } from '../../src/capture/byte-window.js';
 import type { NetDevice } from '../../src/driver/device.js';
 import { open } from '../../src/driver/registry.js';
 import { NicError } from '../../src/errors.js';
@@ -17,15 +16,22 @@ import {
   type PortQueues,
 } from '../forward-queues.js';
 import { ForwardWorkers } from '../forward-workers.js';
+import {
+  defaultRouteOption,
+  type InterfaceOptions,
+  interfaceOptions,
+  onlyOption,
+} from '../interface-options.js';
 import { durationMs, integerBetween, positiveInteger, rate } from '../option-values.js';
 import { print } from '../output.js';
 import { type Stop, stopOnSignals } from '../stop-signals.js';
-import { checkTap, Tap, type TapOptions } from '../tap.js';
+import type { Tap } from '../tap.js';
+import { addTapOptions, checkTap, isTapped, makeTap, type TapOptions } from '../tap-options.js';
 import { runTraffic, type Traffic } from '../traffic-run.js';
 
 const FLOWS_PER_QUEUE = 4;
 
-interface Options extends TapOptions {
+interface Options extends TapOptions, InterfaceOptions {
   readonly batch: number;
   readonly ring?: number;
   readonly queues?: number;
@@ -42,7 +48,7 @@ interface Options extends TapOptions {
 }
 
 export function register(program: Command): void {
-  program
+  const command = program
     .command('fwd')
     .description('forward all frames between two ports, both ways')
     .argument(
@@ -81,13 +87,12 @@ export function register(program: Command): void {
     )
     .option('--on-packet <file>', 'module whose default export makes the hook that sees each packet')
     .option('--duration <time>', 'stop after this time: 10 (seconds), 250ms, 5m', durationMs)
-    .option('--capture <file>', 'write copies of what passes to a pcapng file or a pipe')
-    .option('--capture-filter <text>', "only these, in tcpdump's language: 'udp port 53'")
-    .option('--snap-length <bytes>', 'keep so much of each frame', integerBetween(1, MAX_FRAME_BYTES))
-    .option('--force', 'replace the file of --capture')
+    .addOption(onlyOption())
+    .addOption(defaultRouteOption())
     .option('--touch', 'read and rewrite a byte of every packet')
     .option('--json', 'print JSON lines')
     .action(run);
+  addTapOptions(command);
 }
 
 async function run(a: string | undefined, b: string | undefined, options: Options): Promise<void> {
@@ -98,12 +103,17 @@ async function run(a: string | undefined, b: string | undefined, options: Option
       hint: 'Give each worker a queue pair of its own at least: --queues.',
     });
   }
-  if (workers !== undefined && options.capture !== undefined) {
-    throw new NicError('BAD_OPTION', '--capture and --workers do not go together', {
-      hint: 'Leave --workers out: one thread writes the file.',
+  if (workers !== undefined && isTapped(options)) {
+    throw new NicError('BAD_OPTION', '--capture, --tap and --mirror do not go together with --workers', {
+      hint: 'Leave --workers out: one thread makes the copies.',
     });
   }
   if (a !== undefined && b !== undefined) {
+    if (a === options.mirror || b === options.mirror) {
+      throw new NicError('BAD_OPTION', `${options.mirror} forwards, and cannot be the mirror as well`, {
+        hint: 'Give a third port.',
+      });
+    }
     if (a === b) throw new NicError('BAD_OPTION', `${a} is given twice`, { hint: 'Give two ports.' });
     if (options.rate !== undefined || options.size !== undefined || options.flows !== undefined) {
       throw new NicError('BAD_OPTION', '--rate, --size and --flows are for emulated ports', {
@@ -167,10 +177,12 @@ async function forward(
 ): Promise<void> {
   const { ring, mtu } = options;
   const makeHook = await loadHook(hookUrl(options));
+  const ofInterface = interfaceOptions(addresses, options);
   // The first port makes the pool, large enough for both.
   let pool: PacketPool | undefined;
   const openers = addresses.map((address) => async (signal: AbortSignal): Promise<NetDevice> => {
     const device = await open(address, {
+      ...ofInterface(address),
       ...(pool === undefined ? { buffersForDevices: addresses.length } : { pool }),
       pageSize: pageSizeFor(addresses),
       ...(ring === undefined ? {} : { rxRingSize: ring, txRingSize: ring }),
@@ -184,14 +196,16 @@ async function forward(
     pool ??= device.pool;
     return device;
   });
+  const { mirror } = options;
+  if (mirror !== undefined) openers.push((signal) => openMirror(mirror, options, signal));
   let tap: Tap | undefined;
   try {
     await runTraffic(
       openers,
-      (devices, clock) => {
-        const { capture } = options;
-        tap = capture === undefined ? undefined : new Tap(devices, { ...options, capture }, clock);
-        return forwardBothWays(devices, { emulated, options, makeHook, tap });
+      ([a, b, mirrorPort], clock) => {
+        const ports = [a!, b!] as const;
+        if (isTapped(options)) tap = makeTap(ports, mirrorPort, options, clock);
+        return forwardBothWays(ports, { emulated, options, makeHook, tap, mirror: mirrorPort });
       },
       options,
       stop,
@@ -199,6 +213,11 @@ async function forward(
   } finally {
     tap?.close();
   }
+}
+
+/** The mirror has buffers of its own: it takes none from the traffic. */
+function openMirror(address: string, { mtu }: Options, signal: AbortSignal): Promise<NetDevice> {
+  return open(address, { pageSize: pageSizeFor([address]), ...(mtu === undefined ? {} : { mtu }), signal });
 }
 
 function hookUrl({ onPacket }: Options): string | undefined {
@@ -210,11 +229,11 @@ interface Run {
   readonly options: Options;
   readonly makeHook: MakeHook | undefined;
   readonly tap: Tap | undefined;
+  readonly mirror: NetDevice | undefined;
 }
 
-async function forwardBothWays(devices: readonly NetDevice[], run: Run): Promise<Traffic> {
-  const { emulated, options, tap } = run;
-  const ports = devices as readonly [NetDevice, NetDevice];
+async function forwardBothWays(ports: readonly [NetDevice, NetDevice], run: Run): Promise<Traffic> {
+  const { emulated, options, tap, mirror } = run;
   const { batch, touch = false, path } = options;
   const settings: ForwardSettings = { batch, touch, path, onPacket: hookUrl(options) };
   const made =
@@ -226,12 +245,15 @@ async function forwardBothWays(devices: readonly NetDevice[], run: Run): Promise
   let traffic: readonly PortTraffic[] = [];
   return {
     ...made.traffic,
-    report: ports.map((device, port) => ({ device, dropped: () => made.dropped(port as 0 | 1) })),
+    report: [
+      ...ports.map((device, port) => ({ device, dropped: () => made.dropped(port as 0 | 1) })),
+      ...(mirror === undefined ? [] : [{ device: mirror, dropped: () => 0 }]),
+    ],
     async beforeEnd() {
       if (emulated !== undefined) traffic = await emulated.pause();
     },
     afterTotals() {
-      tap?.end(options.json === true);
+      for (const line of tap?.end(options.json === true) ?? []) print(line);
       for (const [port, counted] of traffic.entries()) {
         print(
           options.json === true

@@ -1,165 +1,203 @@
-/** `barewire pktgen PORT`: sends UDP frames from prefilled buffers, at full speed or at a rate. */
+/**
+ * `barewire pktgen PORT`: sends frames from prefilled buffers, at full speed or at a rate; with `--rx` checks what arrives at
+ * another port, and accounts for each frame; with `--script` does what a module says.
+ */
 import type { Command } from 'commander';
-import type { Clock } from '../../src/clock.js';
-import type { NetDevice } from '../../src/driver/device.js';
 import { open } from '../../src/driver/registry.js';
 import { NicError } from '../../src/errors.js';
-import { TestFrame } from '../../src/packet/test-frame.js';
-import { deviceAddress, pageSizeFor } from '../addresses.js';
-import { durationMs, integerBetween, macAddress, positiveInteger, rate } from '../option-values.js';
-import { Pace } from '../pace.js';
-import type { ReportPort } from '../traffic-report.js';
-import { runTraffic, type Traffic } from '../traffic-run.js';
+import { portsOf, type TrafficScript, writeDryRun } from '../../src/traffic/index.js';
+import { collectAddress, deviceAddress, pageSizeFor } from '../addresses.js';
+import { addFlowOptions, type FlowArguments, flowOf } from '../flow-options.js';
+import { Generator } from '../generator.js';
+import {
+  defaultRouteOption,
+  type InterfaceOptions,
+  interfaceOptions,
+  onlyOption,
+} from '../interface-options.js';
+import { durationMs, integerBetween, positiveInteger, rate } from '../option-values.js';
+import { print } from '../output.js';
+import { loadScript } from '../script-file.js';
+import { runTraffic } from '../traffic-run.js';
 
-interface Options {
-  readonly size: number;
+interface Options extends FlowArguments, InterfaceOptions {
   readonly mtu?: number;
-  readonly rate?: number;
-  readonly count?: number;
   readonly duration?: number;
   readonly batch: number;
-  readonly dstMac?: Uint8Array;
+  readonly script?: string;
+  readonly rx?: string;
+  readonly timeStamps?: true;
+  readonly settle?: number;
+  readonly expectNoLoss?: true;
+  readonly catchUp?: number;
+  readonly lineRate?: number;
+  readonly dryRun?: string;
+  readonly force?: true;
   readonly json?: true;
 }
 
-const FCS_BYTES = 4;
-
 export function register(program: Command): void {
-  program
+  const command = program
     .command('pktgen')
-    .description('send UDP frames with sequence numbers')
-    .argument('<PORT>', 'PCI address or vfio-user:/path.sock', deviceAddress)
-    .option('--size <bytes>', 'frame size including the 4 bytes of FCS', integerBetween(64, 16_384), 64)
-    .option('--mtu <bytes>', 'largest layer 3 packet (default: what 2 KiB buffers hold)', positiveInteger)
-    .option('--rate <pps>', 'frames per second, such as 250k or 1.5M (default: as fast as it goes)', rate)
-    .option('--count <n>', 'stop after this many frames', positiveInteger)
+    .description('send frames, and account for those that arrive')
+    .argument('[PORT...]', 'PCI address or vfio-user:/path.sock; several with --script', collectAddress);
+  addFlowOptions(command)
     .option('--duration <time>', 'stop after this time: 10 (seconds), 250ms, 5m', durationMs)
+    .option('--script <file>', 'traffic.ts or .mjs with flows of its own, see docs/traffic.md')
+    .option('--rx <port>', 'check what arrives at this port: losses, latency, order', deviceAddress)
+    .option('--time-stamps', 'frames tell when they were sent, for "sink --latency" (with --rx they do)')
     .option(
-      '--dst-mac <mac>',
-      'destination MAC address (default: 02:00:00:00:00:01, locally administered)',
-      macAddress,
+      '--settle <time>',
+      'nothing is under way when nothing has come for so long (default: 200ms)',
+      durationMs,
     )
+    .option('--expect-no-loss', 'exit with status 1 where a frame was lost, came twice or is unexplained')
+    .option('--catch-up <time>', 'a pause longer than this is not made up for (default: 10ms)', durationMs)
+    .option(
+      '--line-rate <bits>',
+      "speed of the line for rates in percent, such as 1G (default: the link's)",
+      rate,
+    )
+    .option(
+      '--dry-run <file>',
+      'write the frames to a file (pcap, else pcapng), with the times they are due at; needs no port',
+    )
+    .option('--force', 'replace the file that --dry-run names')
+    .option('--mtu <bytes>', 'largest layer 3 packet (default: what 2 KiB buffers hold)', positiveInteger)
     .option('--batch <n>', 'most frames sent at a time', integerBetween(1, 256), 32)
+    .addOption(onlyOption())
+    .addOption(defaultRouteOption())
     .option('--json', 'print JSON lines')
-    .action(async (port: string, options: Options) => {
-      await runTraffic(
-        [
-          (signal) =>
-            open(port, {
-              pageSize: pageSizeFor([port]),
-              signal,
-              ...(options.mtu === undefined ? {} : { mtu: options.mtu }),
-            }),
-        ],
-        ([device], clock) => new Generator(device!, options, clock),
-        options,
-      );
-    });
+    .action(run);
 }
 
-/** Sends what is due by the clock, from the moment when it is made, at most 10 ms late. */
-export class Generator implements Traffic {
-  readonly wakeOn = [];
-  readonly report;
-  readonly #device: NetDevice;
-  readonly #frame: TestFrame;
-  readonly #bufs: Uint32Array;
-  readonly #count: number;
-  readonly #pace: Pace | undefined;
-  #sent = 0;
-  /** Buffers at the front of `#bufs` that are numbered, but found no room in the ring. */
-  #waiting = 0;
-  #numbered = 0;
-  /** Whether ring or pool had no room since the schedule was asked the last time. */
-  #wasFull = false;
+async function run(ports: readonly string[], options: Options, command: Command): Promise<void> {
+  if (options.dryRun !== undefined) {
+    dryRun(options.dryRun, ports, options);
+    return;
+  }
+  if (options.script !== undefined) {
+    await runScript(options.script, ports, options, command);
+    return;
+  }
+  const [port, ...more] = ports;
+  if (port === undefined)
+    throw refused("missing required argument 'PORT'", 'Give a port, --script or --dry-run FILE.');
+  if (more.length > 0)
+    throw refused('more than one port', 'Give one, and --rx for a port that checks; a --script has several.');
+  if (options.force)
+    throw refused('--force is for files that are written', 'Leave it out, or give --dry-run.');
+  const { rx } = options;
+  if (rx === undefined) {
+    for (const name of ['settle', 'expectNoLoss'] as const) {
+      if (options[name] !== undefined)
+        throw refused(
+          `--${name === 'settle' ? name : 'expect-no-loss'} is for runs that are checked`,
+          'Leave it out, or give --rx.',
+        );
+    }
+  }
+  const flow = flowOf(options, options.timeStamps === true || rx !== undefined);
+  const addresses = rx === undefined || rx === port ? [port] : [port, rx];
+  const checked = rx === undefined ? [] : [addresses.length - 1];
+  await generate(addresses, new Set(checked), { flows: [flow], checked }, options);
+}
 
-  constructor(device: NetDevice, options: Options, clock: Clock) {
-    this.#device = device;
-    const longest = device.maxFrameBytes + FCS_BYTES;
-    if (options.size > longest) {
-      throw new NicError(
-        'BAD_OPTION',
-        `${device.address} sends frames of up to ${longest} bytes, not ${options.size}`,
+async function runScript(
+  path: string,
+  ports: readonly string[],
+  options: Options,
+  command: Command,
+): Promise<void> {
+  const useful = [
+    'script',
+    'batch',
+    'catchUp',
+    'lineRate',
+    'settle',
+    'expectNoLoss',
+    'mtu',
+    'json',
+    'duration',
+  ];
+  const idle = command.options.find(
+    (option) =>
+      !useful.includes(option.attributeName()) &&
+      command.getOptionValueSource(option.attributeName()) === 'cli',
+  );
+  if (idle !== undefined)
+    throw refused(`${idle.long} does nothing with --script`, 'Leave it out, or put it into the script.');
+  const script = await loadScript(path);
+  const needed = portsOf(script);
+  if (ports.length < needed)
+    throw refused(
+      `${path} needs ${needed} ports, and ${ports.length} were given`,
+      'Name the ports in order.',
+    );
+  await generate(ports, new Set(ports.keys()), script, options);
+}
+
+/** Opens the ports, those that check so that they take every frame, and runs the traffic on them. */
+async function generate(
+  addresses: readonly string[],
+  promiscuous: ReadonlySet<number>,
+  script: TrafficScript,
+  options: Options,
+): Promise<void> {
+  const ofInterface = interfaceOptions(addresses, options);
+  await runTraffic(
+    addresses.map(
+      (address, i) => (signal: AbortSignal) =>
+        open(address, {
+          pageSize: pageSizeFor(addresses),
+          signal,
+          ...ofInterface(address),
+          ...(promiscuous.has(i) ? { promiscuous: true } : {}),
+          ...(options.mtu === undefined ? {} : { mtu: options.mtu }),
+        }),
+    ),
+    (devices, clock) =>
+      new Generator(
+        devices,
+        script,
         {
-          hint: 'Give a smaller --size, or a larger --mtu.',
+          batch: options.batch,
+          json: options.json ?? false,
+          expectNoLoss: options.expectNoLoss ?? false,
+          ...(options.settle === undefined ? {} : { settleMs: options.settle }),
+          ...(options.catchUp === undefined ? {} : { catchUpMs: options.catchUp }),
+          ...(options.lineRate === undefined ? {} : { lineBitsPerS: options.lineRate }),
         },
-      );
-    }
-    this.#frame = new TestFrame({
-      sizeBytes: options.size - FCS_BYTES,
-      sourceMac: device.mac,
-      ...(options.dstMac === undefined ? {} : { destinationMac: options.dstMac }),
-    });
-    this.#bufs = new Uint32Array(options.batch);
-    this.#count = options.count ?? Number.POSITIVE_INFINITY;
-    this.#prefill();
-    const pace = options.rate === undefined ? undefined : new Pace(options.rate, clock);
-    this.#pace = pace;
-    this.report = [
-      { device, dropped: () => 0, ...(pace === undefined ? {} : { pace: () => pace.report }) },
-    ] satisfies readonly ReportPort[];
-  }
+        clock,
+      ),
+    options,
+  );
+}
 
-  get done(): boolean {
-    return this.#sent >= this.#count;
-  }
+function dryRun(path: string, ports: readonly string[], options: Options): void {
+  const given = Object.entries({
+    PORT: ports[0],
+    '--script': options.script,
+    '--rx': options.rx,
+    '--settle': options.settle,
+    '--expect-no-loss': options.expectNoLoss,
+    '--catch-up': options.catchUp,
+    '--mtu': options.mtu,
+    '--only': options.only,
+    '--take-default-route': options.takeDefaultRoute,
+  }).filter(([, value]) => value !== undefined);
+  if (given.length > 0) throw refused(`${given[0]![0]} does nothing with --dry-run`, 'Leave it out.');
+  const flow = flowOf(options, options.timeStamps === true);
+  const timed = options.duration === undefined ? flow : { ...flow, durationMs: options.duration };
+  const frames = writeDryRun(path, [timed], {
+    overwrite: options.force ?? false,
+    ...(options.lineRate === undefined ? {} : { lineBitsPerS: options.lineRate }),
+  });
+  print(
+    options.json ? JSON.stringify({ type: 'dry-run', path, frames }) : `${frames} frames written to ${path}`,
+  );
+}
 
-  /** Numbers and sends what is due; returns how many frames the ring took. */
-  poll(): number {
-    const { pool, txQueues, rxQueues } = this.#device;
-    const bufs = this.#bufs;
-    this.#discardReceived(rxQueues[0]!);
-    if (this.#waiting === 0) {
-      const due = Math.min(bufs.length, this.#due());
-      if (due <= 0) return 0;
-      this.#waiting = pool.allocate(bufs, due);
-      if (this.#waiting < due) this.#wasFull = true;
-      for (let i = 0; i < this.#waiting; i++) {
-        this.#frame.stamp(pool.frames, bufs[i]! << pool.bufferShift, this.#numbered++);
-      }
-    }
-    const sent = txQueues[0]!.send(bufs, this.#waiting);
-    if (sent > 0 && sent < this.#waiting) bufs.copyWithin(0, sent, this.#waiting);
-    this.#waiting -= sent;
-    if (this.#waiting > 0) this.#wasFull = true;
-    this.#sent += sent;
-    return sent;
-  }
-
-  /** Frames that are to be sent now. */
-  #due(): number {
-    const left = this.#count - this.#numbered;
-    if (this.#pace === undefined) return left;
-    const due = this.#pace.due(this.#numbered, this.#wasFull);
-    this.#wasFull = false;
-    return Math.min(left, due);
-  }
-
-  readonly #received = new Uint32Array(64);
-
-  /** Frames that come in are counted and thrown away, so that the ring does not fill up. */
-  #discardReceived(queue: NetDevice['rxQueues'][number]): void {
-    const count = queue.receive(this.#received);
-    if (count > 0) {
-      // What was received overwrote a prefilled frame.
-      const { pool } = this.#device;
-      for (let i = 0; i < count; i++) this.#fill(this.#received[i]!);
-      pool.release(this.#received, count);
-    }
-  }
-
-  /** Writes the frame to every buffer once; afterwards only numbers and checksums change. */
-  #prefill(): void {
-    const { pool } = this.#device;
-    const all = new Uint32Array(pool.available);
-    const count = pool.allocate(all, all.length);
-    for (let i = 0; i < count; i++) this.#fill(all[i]!);
-    pool.release(all, count);
-  }
-
-  #fill(buffer: number): void {
-    const { pool } = this.#device;
-    this.#frame.fill(pool.frames, buffer << pool.bufferShift);
-    pool.lengths[buffer] = this.#frame.sizeBytes;
-  }
+function refused(message: string, hint: string): NicError {
+  return new NicError('BAD_OPTION', message, { hint });
 }

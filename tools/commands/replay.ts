@@ -12,14 +12,20 @@ import { open } from '../../src/driver/registry.js';
 import { NicError } from '../../src/errors.js';
 import { parseIpv4 } from '../../src/packet/addresses.js';
 import { readU32 } from '../../src/packet/bytes.js';
-import { deviceAddress, pageSizeFor } from '../addresses.js';
-import { GapHistogram, shortTime } from '../gap-histogram.js';
+import { collectAddress, pageSizeFor } from '../addresses.js';
+import { GapHistogram, octaveLines, shortTime } from '../gap-histogram.js';
+import {
+  defaultRouteOption,
+  type InterfaceOptions,
+  interfaceOptions,
+  onlyOption,
+} from '../interface-options.js';
 import { durationMs, macAddress, positiveInteger, rate, stationMac } from '../option-values.js';
 import { print, warn } from '../output.js';
 import { leftOutText, ReplaySource } from '../replay-source.js';
 import { runTraffic, type Traffic } from '../traffic-run.js';
 
-export interface ReplayOptions {
+export interface ReplayOptions extends InterfaceOptions {
   readonly speed: number;
   readonly rate?: number;
   readonly burst?: true;
@@ -46,7 +52,7 @@ export function register(program: Command): void {
     .command('replay')
     .description('send the frames of a capture (pcap, pcapng, also packed with gzip) with their gaps')
     .argument('<FILE>', 'the capture; - is stdin')
-    .argument('<PORT...>', 'PCI address or vfio-user:/path.sock; two with --split', collectPort)
+    .argument('<PORT...>', 'PCI address or vfio-user:/path.sock; two with --split', collectAddress)
     .option('--speed <x>', 'so many times faster than captured: 2, 0.5', factor, 1)
     .addOption(
       new Option('--rate <pps>', 'frames per second in place of the gaps, such as 250k')
@@ -75,6 +81,8 @@ export function register(program: Command): void {
     )
     .option('--mtu <bytes>', 'largest layer 3 packet (default: what 2 KiB buffers hold)', positiveInteger)
     .option('--duration <time>', 'stop after this time: 10 (seconds), 250ms, 5m', durationMs)
+    .addOption(onlyOption())
+    .addOption(defaultRouteOption())
     .option('--json', 'print JSON lines')
     .action(run);
 }
@@ -86,6 +94,7 @@ async function run(file: string, addresses: readonly string[], options: ReplayOp
       hint: 'Give a second port and what leaves by the first: --split "src net 10.0.0.0/8"; or neither.',
     });
   }
+  const ofInterface = interfaceOptions(addresses, options);
   const filter = options.filter === undefined ? undefined : compileFilter(options.filter);
   const portOf = splitter(options.split);
   const reader = await openInput(file, options.loop);
@@ -97,6 +106,7 @@ async function run(file: string, addresses: readonly string[], options: ReplayOp
         const device = await open(address, {
           pageSize: pageSizeFor(addresses),
           signal,
+          ...ofInterface(address),
           ...(first === undefined ? { buffersForDevices: addresses.length } : { pool: first.pool }),
           ...(options.mtu === undefined ? {} : { mtu: options.mtu }),
         });
@@ -238,16 +248,12 @@ export class Replay implements Traffic {
       const timing =
         gaps === undefined
           ? {}
-          : { gapErrors: gaps.buckets, lastLateNs: gaps.lastLateNs, maxLateNs: gaps.maxLateNs };
+          : { gapErrors: gaps.octaves, lastLateNs: gaps.lastLateNs, maxLateNs: gaps.maxLateNs };
       print(JSON.stringify({ type: 'replay', frames, sent: this.#sent, ...leftOut, ...timing }));
     } else {
       print(`replayed ${this.#sent} of ${frames} frames${leftOutText(leftOut)}`);
       if (gaps !== undefined && this.#sent > 1) {
-        const cells = gaps.buckets.map(
-          ({ belowNs, count }) =>
-            `${belowNs === Number.POSITIVE_INFINITY ? '' : '< '}${shortTime(belowNs)}: ${count}`,
-        );
-        print(`errors of gaps: ${cells.join(', ')}`);
+        for (const line of octaveLines('errors of gaps', gaps.octaves)) print(line);
         print(`late: the last frame ${shortTime(gaps.lastLateNs)}, at most ${shortTime(gaps.maxLateNs)}`);
       }
     }
@@ -272,10 +278,6 @@ function splitter(split: string | undefined): (frame: FrameView) => number {
   const filter = compileFilter(split);
   return ({ bytes, offsetBytes, lengthBytes, originalBytes }) =>
     filter(bytes, offsetBytes, lengthBytes, originalBytes) ? 0 : 1;
-}
-
-function collectPort(text: string, before: readonly string[] = []): string[] {
-  return [...before, deviceAddress(text)];
 }
 
 function factor(text: string): number {

@@ -259,11 +259,11 @@ export abstract class IntelDevice extends BaseDevice {
    * up: a link that went down took the rest with it.
    */
   protected isDrained(): boolean {
-    const { wireTxPackets = 0, txPackets } = this.stats();
+    const { wireTxPackets = 0, txPackets, txInRing } = this.stats();
     const missing = txPackets - wireTxPackets - this.#lostFrames;
     if (missing <= 0) return true;
     const nowMs = performance.now();
-    if (!this.#allFetched() || !this.linkState().up || wireTxPackets !== this.#fetchedFrames) {
+    if (txInRing !== 0 || !this.linkState().up || wireTxPackets !== this.#fetchedFrames) {
       this.#fetchedSinceMs = nowMs;
       this.#fetchedFrames = wireTxPackets;
     } else if (nowMs - this.#fetchedSinceMs >= LOST_AFTER_MS) {
@@ -271,15 +271,6 @@ export abstract class IntelDevice extends BaseDevice {
       return true;
     }
     return false;
-  }
-
-  /** Head has come to tail on every transmit ring. */
-  #allFetched(): boolean {
-    const { txHead, txTail } = this.#family.registers;
-    for (let q = 0; q < this.queuePairs; q++) {
-      if (this.registers.read(txHead(q)) !== this.registers.read(txTail(q))) return false;
-    }
-    return true;
   }
 
   protected async shutDown(): Promise<void> {

@@ -10,7 +10,15 @@
  */
 import { type Clock, systemClock } from '../../clock.js';
 import { FrameQueue, MAX_FRAMES } from '../device/frame-queue.js';
-import { type FrameMemory, isReceiving, longestFrameBytes, type Pollable, type Port } from '../link.js';
+import {
+  copyBytes,
+  type FrameMemory,
+  frameMemory,
+  isReceiving,
+  longestFrameBytes,
+  type Pollable,
+  type Port,
+} from '../link.js';
 import { random } from './random.js';
 
 export interface CableOptions {
@@ -22,6 +30,20 @@ export interface CableOptions {
   readonly loss?: number;
   /** Probability that a frame arrives with a wrong FCS. */
   readonly damage?: number;
+  /** Probability that a frame arrives twice. */
+  readonly duplicate?: number;
+  /**
+   * Probability that a frame is overtaken: it arrives behind the next one that does, or `REORDER_HOLD_NS` later where none
+   * comes. One at a time in each direction.
+   */
+  readonly reorder?: number;
+  /**
+   * Bits a second, preamble and gap included, that a device halfway passes on in each direction: a model of one that is slower than
+   * its ports. What comes faster waits in its buffer; what finds that full is dropped.
+   */
+  readonly bottleneckBitsPerSecond?: number;
+  /** Of the device halfway, in each direction. Default 32 KiB. */
+  readonly bottleneckBufferBytes?: number;
   /** Start of the pseudo-random numbers, the same for the same faults again. */
   readonly seed?: number;
   /**
@@ -33,9 +55,16 @@ export interface CableOptions {
 }
 
 export interface LaneCounters {
+  /** Frames that arrived whole, each counted once. */
   readonly carried: number;
   readonly lost: number;
   readonly damaged: number;
+  /** Of those carried: arrived twice. */
+  readonly duplicated: number;
+  /** Of those carried: arrived behind one that was sent later. */
+  readonly reordered: number;
+  /** Dropped by the device halfway: it was too slow. */
+  readonly dropped: number;
   /** Lost because the buffer was full: the sender did not ask for room. */
   readonly overflowed: number;
   /** Still on the way. */
@@ -47,8 +76,13 @@ const OVERHEAD_OCTETS = 24;
 const MAX_FRAME_BYTES = 16384;
 const FULL_FRAME_OCTETS = 1514 + OVERHEAD_OCTETS;
 const DEFAULT_BUFFER_BYTES = 1 << 20;
+const BOTTLENECK_BUFFER_BYTES = 32_768;
 /** How far a sender may be ahead of the rate; what it sends beyond waits in its own queue, as with a card. */
 const AHEAD_NS = 20_000;
+/** How long a frame that is to be overtaken waits for another. */
+const REORDER_HOLD_NS = 1e6;
+/** What is to happen to a frame under way. */
+const FATE = { ARRIVES: 0, DAMAGED: 1, TWICE: 2, OVERTAKEN: 3 } as const;
 
 export class Cable implements Pollable {
   /** The ends: what is delivered at one comes out at the other. */
@@ -90,16 +124,34 @@ class Lane {
   out: Port | undefined;
   /** Time of the last poll: frames that are sent between two polls count as sent then. */
   nowNs = 0;
-  readonly counters = { carried: 0, lost: 0, damaged: 0, overflowed: 0 };
+  readonly counters = {
+    carried: 0,
+    lost: 0,
+    damaged: 0,
+    duplicated: 0,
+    reordered: 0,
+    dropped: 0,
+    overflowed: 0,
+  };
   readonly #queue = new FrameQueue();
   readonly #arrivalNs = new Float64Array(MAX_FRAMES);
-  readonly #damagedSlots = new Uint8Array(MAX_FRAMES);
+  readonly #fates = new Uint8Array(MAX_FRAMES);
+  /** The frame that is to be overtaken, and its length; 0 where there is none. */
+  readonly #held = frameMemory(MAX_FRAME_BYTES);
+  #heldBytes = 0;
+  #heldUntilNs = 0;
   readonly #nsPerOctet: number;
   readonly #delayNs: number;
   readonly #loss: number;
   readonly #damage: number;
+  readonly #duplicate: number;
+  readonly #reorder: number;
   readonly #random: () => number;
   #lineFreeNs = 0;
+  /** Of the device halfway: time for an octet, time that a full buffer takes, and when it will have sent what it has. */
+  readonly #slowNsPerOctet: number;
+  readonly #slowBufferNs: number;
+  #slowFreeNs = 0;
 
   constructor(options: CableOptions, seed: number) {
     this.#queue.reset(options.bufferBytes ?? DEFAULT_BUFFER_BYTES);
@@ -108,11 +160,16 @@ class Lane {
     this.#delayNs = options.delayNs ?? 0;
     this.#loss = options.loss ?? 0;
     this.#damage = options.damage ?? 0;
+    this.#duplicate = options.duplicate ?? 0;
+    this.#reorder = options.reorder ?? 0;
     this.#random = random(seed);
+    const slowRate = options.bottleneckBitsPerSecond ?? 0;
+    this.#slowNsPerOctet = slowRate > 0 ? 8e9 / slowRate : 0;
+    this.#slowBufferNs = (options.bottleneckBufferBytes ?? BOTTLENECK_BUFFER_BYTES) * this.#slowNsPerOctet;
   }
 
   get underWay(): number {
-    return this.#queue.count;
+    return this.#queue.count + (this.#heldBytes > 0 ? 1 : 0);
   }
 
   send(memory: FrameMemory, offset: number, lengthBytes: number): boolean {
@@ -124,15 +181,31 @@ class Lane {
       this.counters.lost++;
       return true;
     }
+    const isSlow = this.#slowNsPerOctet > 0;
+    if (isSlow && this.#slowFreeNs - endNs > this.#slowBufferNs) {
+      this.#lineFreeNs = endNs;
+      this.counters.dropped++;
+      return true;
+    }
     const slot = this.#queue.nextSlot;
     if (!this.#queue.push(memory, offset, lengthBytes)) {
       this.counters.overflowed++;
       return false;
     }
     this.#lineFreeNs = endNs;
-    this.#arrivalNs[slot] = endNs + this.#delayNs;
-    this.#damagedSlots[slot] = this.#damage > 0 && this.#random() < this.#damage ? 1 : 0;
+    if (isSlow)
+      this.#slowFreeNs =
+        Math.max(endNs, this.#slowFreeNs) + (lengthBytes + OVERHEAD_OCTETS) * this.#slowNsPerOctet;
+    this.#arrivalNs[slot] = (isSlow ? this.#slowFreeNs : endNs) + this.#delayNs;
+    this.#fates[slot] = this.#chooseFate();
     return true;
+  }
+
+  /** Asks for no random number where a fault is impossible: the others come as they would without it. */
+  #chooseFate(): number {
+    if (this.#damage > 0 && this.#random() < this.#damage) return FATE.DAMAGED;
+    if (this.#duplicate > 0 && this.#random() < this.#duplicate) return FATE.TWICE;
+    return this.#reorder > 0 && this.#random() < this.#reorder ? FATE.OVERTAKEN : FATE.ARRIVES;
   }
 
   room(): number {
@@ -152,18 +225,47 @@ class Lane {
     while (moved < budget && queue.count > 0) {
       const slot = queue.frontSlot;
       if (this.#arrivalNs[slot]! > nowNs) break;
-      if (this.#damagedSlots[slot] === 1) {
-        this.counters.damaged++;
-        out?.damaged(queue.frontLength);
-      } else {
-        this.counters.carried++;
-        out?.deliver(queue.memory, queue.frontOffset, queue.frontLength);
-      }
+      this.#arrive(out, this.#fates[slot]!, nowNs);
       queue.pop();
+      moved++;
+    }
+    if (this.#heldBytes > 0 && nowNs >= this.#heldUntilNs) {
+      this.#releaseHeld(out);
       moved++;
     }
     if (moved > 0) out?.flush();
     return moved;
+  }
+
+  /** Delivers the frame at the front, or does to it what is to happen. */
+  #arrive(out: Port | undefined, fate: number, nowNs: number): void {
+    const { memory, frontOffset, frontLength } = this.#queue;
+    if (fate === FATE.DAMAGED) {
+      this.counters.damaged++;
+      out?.damaged(frontLength);
+      return;
+    }
+    if (fate === FATE.OVERTAKEN && this.#heldBytes === 0 && frontLength <= MAX_FRAME_BYTES) {
+      copyBytes(memory, frontOffset, this.#held, 0, frontLength);
+      this.#heldBytes = frontLength;
+      this.#heldUntilNs = nowNs + REORDER_HOLD_NS;
+      return;
+    }
+    this.counters.carried++;
+    out?.deliver(memory, frontOffset, frontLength);
+    if (fate === FATE.TWICE) {
+      this.counters.duplicated++;
+      out?.deliver(memory, frontOffset, frontLength);
+    }
+    if (this.#heldBytes === 0) return;
+    this.counters.reordered++;
+    this.#releaseHeld(out);
+  }
+
+  #releaseHeld(out: Port | undefined): void {
+    this.counters.carried++;
+    out?.deliver(this.#held, 0, this.#heldBytes);
+    this.#heldBytes = 0;
   }
 }
 

@@ -9,6 +9,7 @@ import type { FrameView } from '../../capture/frame-decoder.js';
 import { LINKTYPE_ETHERNET, linkTypeName, notEthernet } from '../../capture/link-types.js';
 import { type Clock, systemClock } from '../../clock.js';
 import { NicError } from '../../errors.js';
+import { ETHERNET_BYTES, MIN_FRAME_BYTES } from '../../packet/protocols.js';
 import {
   type FrameMemory,
   frameMemory,
@@ -19,8 +20,6 @@ import {
 } from '../link.js';
 import { LinkEnd } from './link-end.js';
 
-const ETHERNET_BYTES = 14;
-const MIN_FRAME_BYTES = 60;
 const VLAN_BYTES = 4;
 const VLAN_ETHERTYPE = 0x8100;
 

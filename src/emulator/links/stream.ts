@@ -8,6 +8,7 @@ import { connect, Socket } from 'node:net';
 import { constants } from 'node:os';
 import { type Clock, systemClock } from '../../clock.js';
 import { NicError } from '../../errors.js';
+import { ETHERNET_BYTES, MIN_FRAME_BYTES } from '../../packet/protocols.js';
 import { watchFd } from '../../syscalls/descriptors.js';
 import { ListeningSocket } from '../../syscalls/listening-socket.js';
 import { acceptConnection } from '../../syscalls/unix-sockets.js';
@@ -15,8 +16,6 @@ import { acceptConnection } from '../../syscalls/unix-sockets.js';
 import { copyBytes, type FrameMemory, frameMemory, type Pollable, type Port } from '../link.js';
 
 const LENGTH_BYTES = 4;
-const ETHERNET_BYTES = 14;
-const MIN_FRAME_BYTES = 60;
 /** QEMU sends at most this (net/net.h, NET_BUFSIZE: 4 KiB + 64 KiB). A larger length means that framing is lost. */
 const MAX_FRAME_BYTES = 69632;
 /** Frames wait here until the model is polled, and in the socket until then. */

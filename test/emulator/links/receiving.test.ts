@@ -166,7 +166,16 @@ receiving('a cable says what is still on its way', () => {
   assert.is(cable.counters('ab').underWay, 3);
   clock.advanceNs(1000);
   cable.poll(64);
-  assert.equal(cable.counters('ab'), { carried: 3, lost: 0, damaged: 0, overflowed: 0, underWay: 0 });
+  assert.equal(cable.counters('ab'), {
+    carried: 3,
+    lost: 0,
+    damaged: 0,
+    duplicated: 0,
+    reordered: 0,
+    dropped: 0,
+    overflowed: 0,
+    underWay: 0,
+  });
 });
 
 receiving.after(() => rmSync(directory, { recursive: true }));

@@ -180,6 +180,38 @@ captures('live: tshark shows a frame while the capture goes on', async () => {
   assert.is((await look.ended).status, 0);
 });
 
+captures('Wireshark finds a running forwarder and an emulated port, and shows what they move', async () => {
+  const env = { HOME: file('home'), XDG_RUNTIME_DIR: folder };
+  run(process.execPath, [BAREWIRE, 'extcap', '--install'], { env });
+  const forwarder = start(process.execPath, [BAREWIRE, 'fwd', '--rate', '20', '--tap'], { env });
+  const emulated = start(process.execPath, [BAREWIRE, 'emulate', '--ports', '1', '--rate', '20'], { env });
+  try {
+    await forwarder.waitForOutput(/path: /);
+    await emulated.waitForOutput(/port 0: /);
+    const found = run('tshark', ['-D'], { env });
+    const [emulatedId] = /(?<=barewire-emulator-)[^/]+/.exec(emulated.stdout)!;
+    for (const name of [`barewire-fwd-${forwarder.pid}`, `barewire-emulated-${emulatedId}-port0`]) {
+      assert.match(found, name);
+      const shown = run('tshark', ['-l', '-n', '-i', name, '-f', 'udp and less 100', '-s', '60', '-c', '5'], {
+        env,
+      });
+      assert.is(shown.match(/198\.18\.0\.1/g)?.length, 5, shown);
+    }
+  } finally {
+    assert.is((await forwarder.stop('SIGTERM')).status, 0);
+    assert.is((await emulated.stop('SIGTERM')).status, 0);
+  }
+  assert.match(forwarder.stdout, /tap: viewers 1, written \d+, not written 0/);
+});
+
+captures('a forwarder writes to standard output, and prints its table beside it', () => {
+  const fwd = `node ${BAREWIRE} fwd --rate 100 --duration 1 --capture - 2> ${file('table')}`;
+  const times = sh(`${fwd} | tshark -r - -T fields -e frame.interface_name`).trimEnd().split('\n');
+  const [, written] = /capture: written (\d+), not written 0/.exec(readFileSync(file('table'), 'utf8')) ?? [];
+  assert.is(times.length, Number(written));
+  assert.is(new Set(times).size, 2, 'frames of both ports');
+});
+
 captures('kill -9 leaves a file that is read; a full disk leaves whole blocks and one message', async () => {
   const killed = await startCapture(file('killed.pcapng'));
   replay(file('dumpcap.pcapng'), '--burst');

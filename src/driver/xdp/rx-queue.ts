@@ -1,0 +1,215 @@
+/**
+ * Receive side of a socket. The fill ring tells the kernel where free buffers are, the receive ring says which of them
+ * hold a frame. Each frame that is handed out is replaced by a free buffer, so that the kernel always has as many as the
+ * ring has entries. What the kernel says is checked: an address that it was not given, or an impossible length, is counted
+ * and dropped.
+ */
+import type { NicError } from '../../errors.js';
+import { type PacketPool, packetArray } from '../../hugepage/packet-pool.js';
+import type { RxQueue, WaitOptions } from '../device.js';
+import { PacketWait } from '../packet-wait.js';
+import { COUNTERS, COUNTERS_LENGTH } from './counters.js';
+import type { KernelRing } from './kernel-ring.js';
+import { KERNEL_HEADROOM, RING_NEED_WAKEUP } from './uapi.js';
+
+export interface XdpRxQueueOptions {
+  readonly fill: KernelRing;
+  readonly rx: KernelRing;
+  readonly pool: PacketPool;
+  readonly maxFrameBytes: number;
+  /** Called when there is nothing to receive: what waits to be sent may need the kernel. */
+  readonly idle: () => void;
+  /** Has the kernel look at the fill ring. Returns 0 or the negative errno. */
+  readonly wake: () => number;
+  /** Begins to watch the socket for packets; may be called while it is watched. */
+  readonly arm: () => void;
+  readonly disarm: () => void;
+}
+
+const { PACKETS, BYTES, NO_BUFFER, TOO_LONG, DAMAGED, WAKE_UPS } = COUNTERS;
+
+export class XdpRxQueue implements RxQueue {
+  readonly size: number;
+  readonly pool: PacketPool;
+  readonly counters = new Float64Array(COUNTERS_LENGTH);
+  readonly #fill: KernelRing;
+  readonly #rx: KernelRing;
+  readonly #mask: number;
+  readonly #maxFrameBytes: number;
+  readonly #idle: () => void;
+  readonly #wake: () => number;
+  readonly #wait: PacketWait;
+  /** 1 where the kernel may write to the buffer. */
+  readonly #armed: Uint8Array;
+  /** Offset of a buffer's address in the fill ring from where the buffer begins, in bytes; may be negative. */
+  readonly #fillOffset: number;
+  /** How far behind its place the kernel puts a frame in buffer 0, which has no room in front of it. */
+  readonly #firstShift: number;
+  #produced = 0;
+  #consumed = 0;
+  /** Buffers that were put in place of those that the kernel named wrongly. */
+  #doubtful = 0;
+  #closed: NicError | undefined;
+
+  constructor(options: XdpRxQueueOptions) {
+    const { fill, rx, pool, maxFrameBytes, idle, wake, arm, disarm } = options;
+    this.size = rx.size;
+    this.pool = pool;
+    this.#fill = fill;
+    this.#rx = rx;
+    this.#mask = rx.size - 1;
+    this.#maxFrameBytes = maxFrameBytes;
+    this.#idle = idle;
+    this.#wake = wake;
+    this.#armed = new Uint8Array(pool.capacity);
+    // The kernel puts a frame 256 bytes behind the address. A larger headroom it was told (see `umemHeadroom`).
+    this.#fillOffset = Math.min(0, pool.headroomBytes - KERNEL_HEADROOM);
+    this.#firstShift = -this.#fillOffset;
+    this.#wait = new PacketWait({ pending: () => this.pending, arm, disarm });
+    for (let i = 0; i < this.size; i++) {
+      const buffer = this.#free();
+      if (buffer < 0) break;
+      this.#arm(buffer);
+    }
+    this.#publish();
+  }
+
+  get pending(): boolean {
+    return this.#closed === undefined && this.#rx.words[this.#rx.producer] !== this.#consumed;
+  }
+
+  receive(bufs: Uint32Array, max?: number): number {
+    const { length } = packetArray(bufs);
+    if (this.#closed !== undefined) throw this.#closed;
+    const limit = max !== undefined && max < length ? max : length;
+    const { words, producer, consumer } = this.#rx;
+    const ready = (words[producer]! - this.#consumed) >>> 0;
+    if (ready === 0) {
+      this.#wakeFill();
+      this.#idle();
+      return 0;
+    }
+    // A producer that is out of range means entries that were there before: each is checked.
+    const looks = ready < this.size ? ready : this.size;
+    const { pool, counters } = this;
+    let received = 0;
+    let bytes = 0;
+    for (let looked = 0; looked < looks && received < limit; looked++) {
+      const next = this.#free();
+      if (next < 0) {
+        counters[NO_BUFFER]! += 1;
+        break;
+      }
+      const buffer = this.#take(next);
+      if (buffer < 0) continue;
+      bytes += pool.lengths[buffer]!;
+      bufs[received++] = buffer;
+    }
+    words[consumer] = this.#consumed;
+    this.#publish();
+    pool.owners?.taken(bufs, received);
+    counters[PACKETS]! += received;
+    counters[BYTES]! += bytes;
+    return received;
+  }
+
+  wait(options: WaitOptions = {}): Promise<boolean> {
+    return this.#wait.wait(options);
+  }
+
+  /** The socket can be read, or has an error. */
+  readable(): void {
+    this.#wait.wake();
+  }
+
+  /** Ends all waits: the interface is gone. */
+  end(why: Error): void {
+    this.#wait.close(why);
+  }
+
+  /** Gives every buffer back. The socket must be closed. */
+  close(why: NicError): void {
+    if (this.#closed !== undefined) return;
+    this.#closed = why;
+    const { pool } = this;
+    for (const [buffer, armed] of this.#armed.entries()) {
+      if (armed === 1) pool.free[pool.freeCount++] = buffer;
+    }
+    this.#wait.close(why);
+  }
+
+  /** Takes the next entry and gives the kernel `next` for its buffer. The frame's buffer, or -1 where there is no good one. */
+  #take(next: number): number {
+    const { words, entries } = this.#rx;
+    const { pool, counters } = this;
+    const { bufferShift } = pool;
+    const at = entries + ((this.#consumed & this.#mask) << 2);
+    this.#consumed = (this.#consumed + 1) | 0;
+    // In unaligned mode the high 16 bits are an offset to the rest.
+    const high = words[at + 1]!;
+    const place = (words[at]! >>> 0) + (high >>> 16) - pool.headroomBytes;
+    const buffer = place === this.#firstShift ? 0 : place >>> bufferShift;
+    const start = place === this.#firstShift ? place : (buffer << bufferShift) >>> 0;
+    if ((high & 0xffff) !== 0 || place !== start || this.#armed[buffer] !== 1) {
+      counters[DAMAGED]! += 1;
+      this.#replaceDoubtful(next);
+      return -1;
+    }
+    const lengthBytes = words[at + 2]! >>> 0;
+    if (lengthBytes === 0 || lengthBytes > this.#maxFrameBytes) {
+      counters[lengthBytes === 0 ? DAMAGED : TOO_LONG]! += 1;
+      this.#arm(buffer);
+      pool.free[pool.freeCount++] = next;
+      return -1;
+    }
+    if (place !== buffer << bufferShift) pool.frames.copyWithin(0, place, place + lengthBytes);
+    this.#armed[buffer] = 0;
+    pool.lengths[buffer] = lengthBytes;
+    this.#arm(next);
+    return buffer;
+  }
+
+  /**
+   * The kernel named a buffer that it does not have. Which one it is done with nobody knows: all stay its own until the
+   * end, and it gets another, as often as the ring has entries. The fill ring may be full by then, so that is asked.
+   */
+  #replaceDoubtful(next: number): void {
+    const waiting = (this.#produced - this.#fill.words[this.#fill.consumer]!) >>> 0;
+    if (this.#doubtful++ < this.size && waiting < this.size) this.#arm(next);
+    else this.pool.free[this.pool.freeCount++] = next;
+  }
+
+  /** A free buffer, -1 where there is none. */
+  #free(): number {
+    const { pool } = this;
+    const count = pool.freeCount;
+    if (count === 0) return -1;
+    pool.freeCount = count - 1;
+    return pool.free[count - 1]!;
+  }
+
+  /** Puts a buffer into the fill ring; `#publish` tells the kernel. */
+  #arm(buffer: number): void {
+    const { words, entries } = this.#fill;
+    const at = entries + ((this.#produced & this.#mask) << 1);
+    // Buffer 0 has nothing in front of it: its frames come a little behind their place, and are moved.
+    words[at] = buffer === 0 ? 0 : (buffer << this.pool.bufferShift) + this.#fillOffset;
+    words[at + 1] = 0;
+    this.#armed[buffer] = 1;
+    this.#produced = (this.#produced + 1) | 0;
+  }
+
+  #publish(): void {
+    // The store must be seen before the flag is looked at, or both sides would wait.
+    Atomics.store(this.#fill.words, this.#fill.producer, this.#produced);
+    this.#wakeFill();
+  }
+
+  /** Calls the kernel where it ran out of buffers and sleeps until it is told of new ones. Copy mode never asks for that. */
+  #wakeFill(): void {
+    const { words, flags } = this.#fill;
+    if ((words[flags]! & RING_NEED_WAKEUP) === 0) return;
+    this.counters[WAKE_UPS]! += 1;
+    this.#wake();
+  }
+}

@@ -1,0 +1,158 @@
+/**
+ * Accounts for the test frames that arrive: by flow, what was received, lost, duplicated, reordered and damaged, how long frames were
+ * under way, and how far apart they came.
+ *
+ * Sequence numbers are those of each flow. All sums add up, where `expected` is how many the sender says it sent:
+ *
+ *     frames given to `check` = received + duplicated + stale + damaged + unknown
+ *     expected                = received + damaged with a number + lost
+ */
+
+import { readU16 } from '../packet/bytes.js';
+import { Layer, PacketView } from '../packet/packet-view.js';
+import { parse } from '../packet/parse.js';
+import { UDP_BYTES } from '../packet/protocols.js';
+import { SequenceTracker } from '../packet/sequence-tracker.js';
+import { TEST_PAYLOAD_OFFSET, TestFrameChecker } from '../packet/test-frame.js';
+import { Histogram } from './histogram.js';
+
+/** Flows with more memory than a few bytes; a frame with a higher flow number counts as unknown. */
+export const MAX_FLOWS = 1024;
+/** Latencies are from a clock that wraps at 2^32 ns: what looks longer than half of that is a clock that differs. */
+const MAX_LATENCY_NS = 2 ** 31;
+
+export class FlowCheck {
+  readonly numbers = new SequenceTracker();
+  readonly latency = new Histogram();
+  readonly gaps = new Histogram();
+  /** Frames whose payload was damaged and whose number can be believed. */
+  damaged = 0;
+  /** Of these, those that had not come before. */
+  damagedNew = 0;
+  /** The largest number of places that a frame came behind one that was sent after it. */
+  mostReordered = 0;
+  /** Sum and count of the differences of latencies that follow each other (RFC 3393, without its sign). */
+  jitterSumNs = 0;
+  jitterCount = 0;
+  #lastLatencyNs = -1;
+  #lastArrivalNs = -1;
+
+  /** Good frames, each number counted once. */
+  get received(): number {
+    return this.numbers.received - this.damagedNew;
+  }
+
+  arrived(sequence: number, damaged: boolean, nowNs: number, latencyNs: number): void {
+    const before = this.numbers.expected;
+    const arrival = this.numbers.record(sequence);
+    if (damaged) {
+      this.damaged++;
+      if (arrival === 'next' || arrival === 'late') this.damagedNew++;
+      return;
+    }
+    if (arrival === 'late') this.mostReordered = Math.max(this.mostReordered, before - 1 - sequence);
+    if (this.#lastArrivalNs >= 0) this.gaps.record(nowNs - this.#lastArrivalNs);
+    this.#lastArrivalNs = nowNs;
+    if (latencyNs < 0) return;
+    this.latency.record(latencyNs);
+    if (this.#lastLatencyNs >= 0) {
+      this.jitterSumNs += Math.abs(latencyNs - this.#lastLatencyNs);
+      this.jitterCount++;
+    }
+    this.#lastLatencyNs = latencyNs;
+  }
+}
+
+export interface CheckerOptions {
+  /** Whether sender and receiver share a clock; else there are no latencies. */
+  readonly sharedClock: boolean;
+  /** Frames of other flows count as unknown. Default: all below `MAX_FLOWS` are known. */
+  readonly firstFlow?: number;
+  readonly flows?: number;
+}
+
+export class TrafficChecker {
+  /** By flow; undefined where none of a flow has come. */
+  readonly flows: (FlowCheck | undefined)[] = [];
+  /** Frames of somebody else, or of a flow that is not looked for. */
+  unknown = 0;
+  /** Test frames whose number cannot be believed. */
+  damagedFields = 0;
+  /** Frames that had a latency which cannot be: the clocks differ. */
+  impossibleLatencies = 0;
+  readonly #frame = new TestFrameChecker();
+  readonly #view = new PacketView();
+  readonly #sharedClock: boolean;
+  readonly #firstFlow: number;
+  readonly #endFlow: number;
+
+  constructor({ sharedClock, firstFlow = 0, flows = MAX_FLOWS - firstFlow }: CheckerOptions) {
+    this.#sharedClock = sharedClock;
+    this.#firstFlow = firstFlow;
+    this.#endFlow = Math.min(firstFlow + flows, MAX_FLOWS);
+  }
+
+  /**
+   * Takes one frame. Allocates nothing, but for the first of a flow.
+   *
+   * @param words the same memory as 32-bit words, or undefined
+   * @param nowNs time of arrival, on the clock that stamped the frames
+   * @returns whether it is a test frame, damaged or not
+   */
+  check(
+    bytes: Uint8Array,
+    words: Int32Array | undefined,
+    offset: number,
+    lengthBytes: number,
+    nowNs: number,
+  ): boolean {
+    const frame = this.#frame;
+    let verdict = frame.check(bytes, words, offset, lengthBytes, TEST_PAYLOAD_OFFSET);
+    if (verdict === 'foreign') {
+      // Perhaps behind VLAN tags or IPv6.
+      const payloadAt = this.#payloadOffset(bytes, offset, lengthBytes);
+      if (payloadAt > 0) verdict = frame.check(bytes, words, offset, lengthBytes, payloadAt);
+    }
+    if (verdict === 'bad-fields') {
+      this.damagedFields++;
+      return true;
+    }
+    if (verdict === 'foreign' || frame.flow < this.#firstFlow || frame.flow >= this.#endFlow) {
+      this.unknown++;
+      return verdict !== 'foreign';
+    }
+    const latencyNs = this.#sharedClock && frame.timeNs >= 0 ? this.#latency(nowNs) : -1;
+    this.flow(frame.flow).arrived(frame.sequence, verdict === 'bad-payload', nowNs, latencyNs);
+    return true;
+  }
+
+  /** The account of a flow. @param index below `MAX_FLOWS` */
+  flow(index: number): FlowCheck {
+    const found = this.flows[index];
+    if (found !== undefined) return found;
+    const made = new FlowCheck();
+    this.flows[index] = made;
+    return made;
+  }
+
+  /** Good frames of all flows, each counted once. */
+  get received(): number {
+    return this.flows.reduce((sum, flow) => sum + (flow?.received ?? 0), 0);
+  }
+
+  #latency(nowNs: number): number {
+    const ns = this.#frame.ageNs(nowNs % 2 ** 32);
+    if (ns < MAX_LATENCY_NS) return ns;
+    this.impossibleLatencies++;
+    return -1;
+  }
+
+  /** Where the payload of a UDP frame begins, from its start; 0 where it is none, or where it begins as usual. */
+  #payloadOffset(bytes: Uint8Array, offset: number, lengthBytes: number): number {
+    const view = this.#view;
+    parse(bytes, offset, lengthBytes, view);
+    if (!view.has(Layer.UDP)) return 0;
+    const at = view.l4Offset - offset + UDP_BYTES;
+    return at === TEST_PAYLOAD_OFFSET || readU16(bytes, view.l4Offset + 4) === 0 ? 0 : at;
+  }
+}

@@ -1,0 +1,64 @@
+/** Writes what flows would send to a capture (pcap where the file's name ends so, else pcapng), each frame with the time at which it would be due: no port, no waiting. */
+import { CaptureWriter } from '../capture/capture-writer.js';
+import { NicError } from '../errors.js';
+import { TEST_FRAME_DEFAULTS } from '../packet/test-frame.js';
+import { checkFlow, type FlowOptions } from './flow.js';
+import { FrameWriter } from './frame-writer.js';
+import { Schedule } from './schedule.js';
+
+export interface DryRunOptions {
+  /** Bits a second of the line: frames of flows without a rate follow each other at this rate. Default 10 Gbit/s. */
+  readonly lineBitsPerS?: number;
+  /** Replace a file that has something in it. Default false. */
+  readonly overwrite?: boolean;
+  /** Where a flow names no source address. */
+  readonly sourceMac?: string | Uint8Array;
+}
+
+const DEFAULT_LINE_BITS_PER_S = 10e9;
+
+/**
+ * @returns how many frames were written
+ * @throws NicError `BAD_OPTION` for a flow without an end, and as `CaptureWriter.open`; `SYSCALL` where the disk is full
+ */
+export function writeDryRun(
+  path: string,
+  flows: readonly FlowOptions[],
+  options: DryRunOptions = {},
+): number {
+  const lineBitsPerS = options.lineBitsPerS ?? DEFAULT_LINE_BITS_PER_S;
+  const sourceMac = options.sourceMac ?? TEST_FRAME_DEFAULTS.sourceMac;
+  const sending = flows.map((given, i) => {
+    if (given.count === undefined && given.durationMs === undefined)
+      throw new NicError('BAD_OPTION', 'a dry run without an end', { hint: 'Give a count or a duration.' });
+    const isUnlimited = given.rate === undefined && given.burstGapMs === undefined;
+    const flow = checkFlow(isUnlimited ? { ...given, rate: '100%' } : given, i);
+    const writer = new FrameWriter(flow, i, sourceMac);
+    const schedule = new Schedule(flow, lineBitsPerS, writer.averageBytes);
+    schedule.start(0);
+    const frame = new Uint8Array(writer.maxBytes);
+    writer.prepare(frame, 0);
+    return { schedule, writer, frame };
+  });
+  using capture = CaptureWriter.open(path, { overwrite: options.overwrite ?? false });
+  let count = 0;
+  for (;;) {
+    let next = sending[0]!;
+    for (const one of sending) if (one.schedule.dueNs < next.schedule.dueNs) next = one;
+    const { schedule, writer, frame } = next;
+    if (schedule.ended) break;
+    const dueNs = Math.round(schedule.dueNs);
+    const lengthBytes = writer.write(frame, 0, schedule.sent, dueNs | 0);
+    const seconds = Math.floor(dueNs / 1e9);
+    capture.writeRecord(frame, 0, lengthBytes, {
+      seconds,
+      nanoseconds: dueNs - seconds * 1e9,
+      originalBytes: lengthBytes,
+    });
+    schedule.advance(lengthBytes);
+    count++;
+  }
+  capture.flush();
+  if (capture.error !== undefined) throw capture.error;
+  return count;
+}

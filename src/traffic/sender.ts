@@ -1,0 +1,259 @@
+/**
+ * Sends flows on one transmit queue: what is due by their schedules, in batches, out of buffers that were filled before. Nothing
+ * here allocates while it runs.
+ */
+import { type Clock, sharedOffsetNs } from '../clock.js';
+import type { NetDevice } from '../driver/device.js';
+import { NicError } from '../errors.js';
+import { integerOption } from '../options.js';
+import { type CheckedFlow, checkFlow, type FlowOptions } from './flow.js';
+import { FCS_BYTES } from './frame-size.js';
+import { FrameWriter } from './frame-writer.js';
+import { Histogram } from './histogram.js';
+import { DEFAULT_CATCH_UP_MS, Schedule } from './schedule.js';
+
+export interface SenderOptions {
+  readonly clock: Clock;
+  /** Most frames in a batch, 1 to 256. Default 32. */
+  readonly batch?: number;
+  /** How late frames may be and still be sent, in milliseconds. Default 10. */
+  readonly catchUpMs?: number;
+  /** Bits a second, for rates in percent; by default what the link says. */
+  readonly lineBitsPerS?: number;
+  /** Number of the first flow, where several senders have one checker. Default 0. */
+  readonly firstFlow?: number;
+}
+
+const BATCH = { min: 1, max: 256 } as const;
+const MAX_FLOWS_PER_SENDER = 256;
+
+/** A flow under way, and what it did. */
+export class SendingFlow {
+  readonly options: CheckedFlow;
+  readonly index: number;
+  readonly writer: FrameWriter;
+  readonly schedule: Schedule;
+  /** Frames that the ring took. */
+  taken = 0;
+  takenBytes = 0;
+  firstNs = -1;
+  lastNs = -1;
+  /** Differences between the gaps that were asked for and those that came about. */
+  readonly gapErrors = new Histogram();
+  #lastDueNs = Number.NaN;
+  #leftOutSeen = 0;
+
+  constructor(options: CheckedFlow, index: number, sourceMac: Uint8Array, lineBitsPerS: number) {
+    this.options = options;
+    this.index = index;
+    this.writer = new FrameWriter(options, index, sourceMac);
+    this.schedule = new Schedule(options, lineBitsPerS, this.writer.averageBytes);
+  }
+
+  /** Frames a second between the first and the last; 0 for less than two. */
+  get achievedPps(): number {
+    const ns = this.lastNs - this.firstNs;
+    return this.taken > 1 && ns > 0 ? ((this.taken - 1) * 1e9) / ns : 0;
+  }
+
+  /** Notes a frame that the ring took. */
+  note(lengthBytes: number, nowNs: number, dueNs: number): void {
+    // A gap with send times left out in it was not asked for.
+    const leftOut = this.schedule.leftOutLate + this.schedule.leftOutNoRoom;
+    this.taken++;
+    this.takenBytes += lengthBytes;
+    if (this.firstNs < 0) this.firstNs = nowNs;
+    else if (!this.schedule.unlimited && leftOut === this.#leftOutSeen)
+      this.gapErrors.record(Math.abs(nowNs - this.lastNs - (dueNs - this.#lastDueNs)));
+    this.#leftOutSeen = leftOut;
+    this.#lastDueNs = dueNs;
+    this.lastNs = nowNs;
+  }
+}
+
+export class TrafficSender {
+  readonly device: NetDevice;
+  readonly flows: readonly SendingFlow[];
+  /** Polls at which the ring was full: the line, or the card, is the limit. */
+  ringFull = 0;
+  polls = 0;
+  /** Longest time between two looks at the schedules while there was room. */
+  longestPauseNs = 0;
+  readonly #queue: NetDevice['txQueues'][number];
+  readonly #clock: Clock;
+  readonly #catchUpNs: number;
+  readonly #offsetNs: number;
+  readonly #bufs: Uint32Array;
+  /** Of the frames at the front of `#bufs`: the flow and when it was due. */
+  readonly #flowOf: Uint16Array;
+  readonly #dueOf: Float64Array;
+  /** By buffer: one more than the flow whose template is in it; 0 where that is not known. */
+  readonly #prepared: Uint16Array;
+  #waiting = 0;
+  #ended = false;
+  /** Whether ring or pool had no room since the schedules were asked the last time. */
+  #wasFull = false;
+  #lastLookNs = 0;
+  #started = false;
+
+  /**
+   * @param device sends on its first transmit queue; its pool must have no other sender
+   * @throws NicError `BAD_OPTION`, `BAD_ADDRESS` for flows that cannot be, or not on this port
+   */
+  constructor(device: NetDevice, flows: readonly FlowOptions[], options: SenderOptions) {
+    this.device = device;
+    this.#clock = options.clock;
+    this.#queue = device.txQueues[0];
+    const batch = integerOption('batch', options.batch ?? 32, BATCH);
+    this.#catchUpNs = (options.catchUpMs ?? DEFAULT_CATCH_UP_MS) * 1e6;
+    this.#offsetNs = sharedOffsetNs(options.clock);
+    integerOption('The number of flows', flows.length, { min: 1, max: MAX_FLOWS_PER_SENDER });
+    const lineBitsPerS = options.lineBitsPerS ?? device.linkState().speedMbps * 1e6;
+    const first = options.firstFlow ?? 0;
+    this.flows = flows.map(
+      (flow, i) => new SendingFlow(checkFlow(flow, first + i), first + i, device.mac, lineBitsPerS),
+    );
+    for (const { writer, options: flow } of this.flows) checkLength(device, flow.name, writer.maxBytes);
+    this.#bufs = new Uint32Array(batch);
+    this.#flowOf = new Uint16Array(batch);
+    this.#dueOf = new Float64Array(batch);
+    this.#prepared = new Uint16Array(device.pool.capacity);
+    this.#prefill();
+  }
+
+  /** Begins the schedules; the first `poll` does, where this was not called. */
+  start(): void {
+    this.#started = true;
+    const nowNs = this.#clock.nowNs();
+    this.#lastLookNs = nowNs;
+    for (const { schedule } of this.flows) schedule.start(nowNs);
+  }
+
+  /** Whether all flows have sent what they had to send. */
+  get done(): boolean {
+    if (this.#waiting > 0) return false;
+    for (const { schedule } of this.flows) if (!schedule.ended) return false;
+    return true;
+  }
+
+  /** Sends nothing more; frames that found no room are given up, and count as not sent. */
+  stop(): void {
+    this.#ended = true;
+    for (const { schedule } of this.flows) schedule.end();
+    this.device.pool.release(this.#bufs, this.#waiting);
+    this.#waiting = 0;
+  }
+
+  /** Writes and sends what is due; returns how many frames the ring took. */
+  poll(): number {
+    if (!this.#started) this.start();
+    if (this.#ended) return 0;
+    this.polls++;
+    const nowNs = this.#clock.nowNs();
+    if (this.#waiting === 0) this.#write(nowNs);
+    const waiting = this.#waiting;
+    if (waiting === 0) return 0;
+    const sent = this.#queue.send(this.#bufs, waiting);
+    if (sent < waiting) {
+      this.ringFull++;
+      this.#wasFull = true;
+    }
+    const { lengths } = this.device.pool;
+    for (let i = 0; i < sent; i++)
+      this.flows[this.#flowOf[i]!]!.note(lengths[this.#bufs[i]!]!, nowNs, this.#dueOf[i]!);
+    if (sent > 0 && sent < waiting) {
+      this.#bufs.copyWithin(0, sent, waiting);
+      this.#flowOf.copyWithin(0, sent, waiting);
+      this.#dueOf.copyWithin(0, sent, waiting);
+    }
+    this.#waiting = waiting - sent;
+    return sent;
+  }
+
+  /** Writes the frames that are due to buffers at the front of `#bufs`. */
+  #write(nowNs: number): void {
+    const { pool } = this.device;
+    const bufs = this.#bufs;
+    if (!this.#wasFull) this.longestPauseNs = Math.max(this.longestPauseNs, nowNs - this.#lastLookNs);
+    this.#lastLookNs = nowNs;
+    for (const { schedule } of this.flows) schedule.look(nowNs, this.#catchUpNs, this.#wasFull);
+    this.#wasFull = false;
+    const time = (nowNs + this.#offsetNs) | 0;
+    let count = 0;
+    while (count < bufs.length) {
+      const next = this.#nextDue(nowNs);
+      if (next < 0) break;
+      if (pool.allocate(bufs, 1, count) === 0) {
+        this.#queue.reclaim();
+        if (pool.allocate(bufs, 1, count) === 0) {
+          this.#wasFull = true;
+          break;
+        }
+      }
+      const flow = this.flows[next]!;
+      const buffer = bufs[count]!;
+      const at = buffer << pool.bufferShift;
+      if (this.#prepared[buffer] !== next + 1) {
+        flow.writer.prepare(pool.frames, at);
+        this.#prepared[buffer] = next + 1;
+      }
+      const { schedule } = flow;
+      const lengthBytes = flow.writer.write(pool.frames, at, schedule.sent, time);
+      pool.lengths[buffer] = lengthBytes;
+      this.#flowOf[count] = next;
+      this.#dueOf[count] = schedule.dueNs;
+      schedule.advance(lengthBytes);
+      count++;
+    }
+    this.#waiting = count;
+  }
+
+  /** The flow whose frame is due first, by now; -1 where none is. Of flows without a rate the one that has sent least. */
+  #nextDue(nowNs: number): number {
+    const { flows } = this;
+    let best = -1;
+    for (let i = 0; i < flows.length; i++) {
+      const { schedule } = flows[i]!;
+      if (schedule.dueNs > nowNs) continue;
+      if (best < 0) {
+        best = i;
+        continue;
+      }
+      const other = flows[best]!.schedule;
+      const isBefore = schedule.dueNs < other.dueNs;
+      if (schedule.unlimited ? other.unlimited && schedule.sent < other.sent : other.unlimited || isBefore)
+        best = i;
+    }
+    return best;
+  }
+
+  /** A buffer was received into: what was in it is no more. */
+  forget(buffer: number): void {
+    this.#prepared[buffer] = 0;
+  }
+
+  /** Fills every free buffer with the first flow's frame, so that no page is touched for the first time while it runs. */
+  #prefill(): void {
+    const { pool } = this.device;
+    const all = new Uint32Array(pool.available);
+    const count = pool.allocate(all, all.length);
+    for (let i = 0; i < count; i++) {
+      this.flows[0]!.writer.prepare(pool.frames, all[i]! << pool.bufferShift);
+      this.#prepared[all[i]!] = 1;
+    }
+    pool.release(all, count);
+  }
+}
+
+/** @throws NicError `BAD_OPTION` where the port cannot send so long a frame */
+function checkLength(device: NetDevice, flow: string, lengthBytes: number): void {
+  if (lengthBytes <= device.maxFrameBytes) return;
+  const [longest, wanted] = [device.maxFrameBytes + FCS_BYTES, lengthBytes + FCS_BYTES];
+  throw new NicError(
+    'BAD_OPTION',
+    `${flow}: ${device.address} sends frames of up to ${longest} bytes, not ${wanted}`,
+    {
+      hint: 'Give a smaller --size, or a larger --mtu.',
+    },
+  );
+}

@@ -1,0 +1,4 @@
+import { conformance } from './suite.js';
+import { xdp } from './xdp.js';
+
+conformance(xdp);

@@ -1,0 +1,184 @@
+/** `pktgen --rx`, `sink` and `--dry-run`: what they say is what the cable and the file say. */
+import { spawn } from 'node:child_process';
+import { once } from 'node:events';
+import { mkdtempSync, readFileSync, rmSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { suite } from 'uvu';
+import * as assert from 'uvu/assert';
+import { startEmulator } from '../../src/emulator/index.js';
+import { ipv4ChecksumState, l4ChecksumState } from '../../src/packet/frame-checksums.js';
+import { PacketView } from '../../src/packet/packet-view.js';
+import { parse } from '../../src/packet/parse.js';
+import { PLAIN_ENV } from '../support/child.js';
+import { HANG_MS } from '../support/hang.js';
+import { readFrames } from '../support/read-frames.js';
+import { CLI } from './run-cli.js';
+
+interface Result {
+  readonly status: number | null;
+  readonly lines: readonly string[];
+  readonly stderr: string;
+}
+
+/** @param onOutput told of what was printed so far */
+async function barewire(
+  args: readonly string[],
+  onOutput: (text: string) => void = () => {},
+): Promise<Result> {
+  const child = spawn(process.execPath, [CLI, ...args], {
+    env: PLAIN_ENV,
+    stdio: ['ignore', 'pipe', 'pipe'],
+    timeout: HANG_MS,
+    killSignal: 'SIGKILL',
+  });
+  let [stdout, stderr] = ['', ''];
+  child.stdout.setEncoding('utf8').on('data', (text: string) => {
+    stdout += text;
+    onOutput(stdout);
+  });
+  child.stderr.setEncoding('utf8').on('data', (text: string) => {
+    stderr += text;
+  });
+  const [status] = (await once(child, 'close')) as [number | null];
+  return { status, lines: stdout.split('\n').slice(0, -1), stderr };
+}
+
+/** The last line of a run with `--json`. */
+function accountOf({ lines }: Result) {
+  const account = JSON.parse(lines.at(-1)!);
+  assert.is(account.type, 'account');
+  return account;
+}
+
+const folder = mkdtempSync(join(tmpdir(), 'bw-checked-'));
+const [A, B] = ['a', 'b'].map((name) => join(folder, `${name}.sock`)) as [string, string];
+const [PORT_A, PORT_B] = [`vfio-user:${A}`, `vfio-user:${B}`];
+const checked = suite('pktgen --rx, sink, --dry-run');
+checked.after(() => rmSync(folder, { recursive: true, force: true }));
+
+/** Two ports with a cable between them, while `body` runs. */
+async function withCable(
+  faults: { loss?: number; damage?: number; duplicate?: number; reorder?: number },
+  body: (counters: () => Promise<Record<string, number>>) => Promise<void>,
+): Promise<void> {
+  await using emulator = await startEmulator({
+    nics: [{ path: A }, { path: B }],
+    links: [{ ends: [{ nic: 0 }, { nic: 1 }], cable: faults }],
+  });
+  await body(async () => ({ ...(await emulator.report()).links[0]!.cable!.ab }));
+}
+
+checked('without faults every frame comes, with latencies, and the status is 0', async () => {
+  await withCable({}, async () => {
+    const args = ['--rx', PORT_B, '--count', '1000', '--rate', '5k', '--json', '--expect-no-loss'];
+    const result = await barewire(['pktgen', PORT_A, ...args]);
+    assert.is(result.status, 0, result.stderr);
+    const { sent, received, complete, flows } = accountOf(result);
+    assert.equal([sent, received, complete], [1000, 1000, true]);
+    assert.is(flows[0].latency.count, 1000);
+    assert.is(flows[0].requestedPps, 5000);
+    assert.is(flows[0].gapErrors.count > 0, true);
+  });
+});
+
+checked('with all faults the account has the counts of the cable, and --expect-no-loss fails', async () => {
+  await withCable({ loss: 0.02, damage: 0.02, duplicate: 0.02, reorder: 0.02 }, async (counters) => {
+    // So slow that no ring fills up while the machine is busy with something else.
+    const args = [
+      '--rx',
+      PORT_B,
+      '--count',
+      '1500',
+      '--vlan',
+      '7',
+      '--size',
+      '68-300~',
+      '--src-ip',
+      '10.0.0.1-10.0.0.9~',
+    ];
+    const result = await barewire(['pktgen', PORT_A, ...args, '--rate', '5k', '--json', '--expect-no-loss']);
+    assert.is(result.status, 1, result.stderr);
+    const cable = await counters();
+    const { sent, received, duplicated, lost, losses, flows, unknown } = accountOf(result);
+    assert.ok(cable.lost! > 0 && cable.damaged! > 0 && cable.duplicated! > 0 && cable.reordered! > 0);
+    assert.equal([sent, received, duplicated, unknown], [1500, cable.carried, cable.duplicated, 0]);
+    assert.is(flows[0].reordered, cable.reordered);
+    assert.is(lost, cable.lost! + cable.damaged!);
+    const none = { atSender: 0, atReceiverRing: 0, atReceiverDriver: 0, unexplained: 0 };
+    assert.equal(losses, { ...none, onTheWay: cable.lost, damaged: cable.damaged });
+  });
+});
+
+checked('sink in another process: counts, and latencies by the clock that both share', async () => {
+  await withCable({}, async () => {
+    let started: Promise<Result> | undefined;
+    // Its first row says that it receives.
+    const sink = barewire(['sink', PORT_B, '--count', '500', '--latency', '--json'], () => {
+      started ??= barewire(['pktgen', PORT_A, '--count', '500', '--rate', '5k', '--time-stamps', '--json']);
+    });
+    const account = accountOf(await sink);
+    const sent = accountOf((await started)!);
+    assert.equal([account.received, account.flows[0].lost, sent.sent], [500, 0, 500]);
+    assert.is(account.flows[0].latency.count, 500);
+    assert.ok(account.flows[0].latency.minNs > 0);
+  });
+});
+
+checked('text: rows of less than 80 columns, the sum, the precision', async () => {
+  await withCable({ loss: 0.05 }, async (counters) => {
+    const result = await barewire(['pktgen', PORT_A, '--rx', PORT_B, '--count', '1000', '--rate', '5k']);
+    assert.is(result.status, 0, result.stderr);
+    const { carried, lost } = await counters();
+    assert.ok(
+      result.lines.includes(`sum: sent 1000 = received ${carried} + lost on the way ${lost}`),
+      result.lines.join('\n'),
+    );
+    for (const line of result.lines.slice(2)) assert.ok(line.length < 80, line);
+    assert.ok(
+      result.lines.some((line) => /^ {2}latency( +[0-9.]+ [nmu]?s){7}$/.test(line)),
+      result.lines.join('\n'),
+    );
+  });
+});
+
+checked('a dry run: the frames, their checksums, and the times they are due at', async () => {
+  const path = join(folder, 'frames.pcap');
+  const args = [
+    '--dry-run',
+    path,
+    '--count',
+    '50',
+    '--rate',
+    '1k',
+    '--proto',
+    'tcp',
+    '--src-port',
+    '1000-1009',
+  ];
+  assert.equal(await barewire(['pktgen', ...args]), {
+    status: 0,
+    lines: [`50 frames written to ${path}`],
+    stderr: '',
+  });
+  async function* whole() {
+    yield readFileSync(path);
+  }
+  const frames = await readFrames(whole());
+  assert.equal(
+    frames.map(({ timeNs }) => Number(timeNs)),
+    Array.from({ length: 50 }, (_, i) => i * 1e6),
+  );
+  const view = new PacketView();
+  for (const [i, { bytes }] of frames.entries()) {
+    assert.ok(parse(bytes, 0, bytes.length, view));
+    assert.equal(
+      [ipv4ChecksumState(view), l4ChecksumState(view), view.sourcePort],
+      ['good', 'good', 1000 + (i % 10)],
+    );
+  }
+  const again = await barewire(['pktgen', ...args]);
+  assert.is(again.status, 2, 'the file is there');
+});
+
+checked.run();

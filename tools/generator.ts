@@ -1,0 +1,111 @@
+/** Traffic of `pktgen` and `sink`: a run of flows on the ports of a command, and the account of it at the end. */
+import type { Clock } from '../src/clock.js';
+import type { NetDevice } from '../src/driver/device.js';
+import {
+  DEFAULT_CATCH_UP_MS,
+  type Schedule,
+  type TrafficAccount,
+  TrafficRun,
+  type TrafficScript,
+  type TrialOptions,
+} from '../src/traffic/index.js';
+import { printError } from './output.js';
+import type { PaceReport } from './pace.js';
+import { AlreadyReported } from './run-command.js';
+import { printAccount } from './traffic-account.js';
+import type { ReportPort } from './traffic-report.js';
+import type { Traffic } from './traffic-run.js';
+
+export interface GeneratorOptions extends Omit<TrialOptions, 'clock' | 'onFrame' | 'firstFlow'> {
+  /** Ends when so many frames have been received. */
+  readonly receiveCount?: number;
+  readonly json?: boolean;
+  /** Losses are a failure. */
+  readonly expectNoLoss?: boolean;
+}
+
+export class Generator implements Traffic {
+  readonly wakeOn: readonly NetDevice[];
+  readonly report: readonly ReportPort[];
+  readonly trafficRun: TrafficRun;
+  readonly #clock: Clock;
+  readonly #options: GeneratorOptions;
+  readonly #phases: number;
+
+  /** @throws NicError for a script that cannot be run on these ports */
+  constructor(devices: readonly NetDevice[], script: TrafficScript, options: GeneratorOptions, clock: Clock) {
+    const { receiveCount: _, json: __, expectNoLoss: ___, ...trial } = options;
+    this.#clock = clock;
+    this.#options = options;
+    this.#phases = script.phases?.length ?? 1;
+    this.trafficRun = new TrafficRun(devices, script, { ...trial, clock });
+    const { senders } = this.trafficRun.trial;
+    // A schedule, or a script's clock, is no packet that could end a sleep.
+    const isSink = senders.length === 0 && this.#phases === 1 && script.onTick === undefined;
+    this.wakeOn = isSink ? devices : [];
+    this.report = devices.map((device): ReportPort => {
+      const pace = this.#paceOf(device);
+      return { device, dropped: () => 0, ...(pace === undefined ? {} : { pace }) };
+    });
+  }
+
+  /** How the rate of all flows of a port together was kept; undefined where one goes as fast as it can, or rates change. */
+  #paceOf(device: NetDevice): (() => PaceReport) | undefined {
+    const sender = this.trafficRun.trial.senders.find((one) => one.device === device);
+    if (sender === undefined || this.#phases > 1) return undefined;
+    const sumOf = (value: (schedule: Schedule) => number): number =>
+      sender.flows.reduce((sum, { schedule }) => sum + value(schedule), 0);
+    if (sumOf(({ requestedPps }) => requestedPps) === Number.POSITIVE_INFINITY) return undefined;
+    return () => ({
+      requestedPps: sumOf(({ requestedPps }) => requestedPps),
+      leftOutNoRoom: sumOf(({ leftOutNoRoom }) => leftOutNoRoom),
+      leftOutLate: sumOf(({ leftOutLate }) => leftOutLate),
+      longestPauseMs: Math.round(sender.longestPauseNs / 1e4) / 100,
+      catchUpMs: this.#options.catchUpMs ?? DEFAULT_CATCH_UP_MS,
+    });
+  }
+
+  get done(): boolean {
+    const { receiveCount } = this.#options;
+    if (this.trafficRun.done) return true;
+    return receiveCount !== undefined && this.trafficRun.trial.checker!.received >= receiveCount;
+  }
+
+  get settling(): boolean {
+    return this.trafficRun.settling;
+  }
+
+  poll(): number {
+    return this.trafficRun.poll();
+  }
+
+  /** Sends nothing more, and waits until what is under way has come or is lost. */
+  async beforeEnd(): Promise<void> {
+    this.trafficRun.stop();
+    while (!this.trafficRun.done) {
+      // The loop may be asleep until a packet comes.
+      this.trafficRun.poll();
+      await new Promise<void>((resolve) => this.#clock.after(1, resolve));
+    }
+  }
+
+  /** Of each phase that ran. */
+  get accounts(): readonly { readonly phase: string; readonly account: TrafficAccount }[] {
+    const run = this.trafficRun;
+    return run.done ? run.reports : [...run.reports, { phase: run.phase, account: run.trial.account() }];
+  }
+
+  afterTotals(): void {
+    const { accounts, trafficRun: run } = this;
+    const { json = false, expectNoLoss = false } = this.#options;
+    for (const { phase, account } of accounts)
+      printAccount(account, json, accounts.length > 1 ? phase : undefined);
+    if (run.failure !== undefined) printError(run.failure, undefined);
+    if (run.failure !== undefined || (expectNoLoss && accounts.some(({ account }) => isLossy(account))))
+      throw new AlreadyReported();
+  }
+}
+
+function isLossy({ complete, flows }: TrafficAccount): boolean {
+  return complete === undefined ? flows.some(({ lost = 0 }) => lost > 0) : !complete;
+}

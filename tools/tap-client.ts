@@ -1,0 +1,86 @@
+/** Looks into running forwarders of this user: which there are, and what they move. */
+import { connect, type Socket } from 'node:net';
+import { NicError } from '../src/errors.js';
+import { liveSockets } from './socket-folder.js';
+import { LINE_TIMEOUT_MS, MAX_LINE_BYTES, type TapAbout, type TapRequest } from './tap-protocol.js';
+
+export interface RunningTap extends TapAbout {
+  /** Of its socket. */
+  readonly path: string;
+}
+
+/** Forwarders that let others look, by process. One that does not answer is left out. */
+export async function runningTaps(): Promise<RunningTap[]> {
+  const asked = await Promise.all(liveSockets('fwd').map(about));
+  return asked.filter((one) => one !== undefined).sort((a, b) => a.pid - b.pid);
+}
+
+async function about(path: string): Promise<RunningTap | undefined> {
+  const socket = ask(path, { ask: 'about' });
+  let line = '';
+  try {
+    socket.setTimeout(LINE_TIMEOUT_MS, () => socket.destroy());
+    for await (const piece of socket.setEncoding('utf8')) {
+      line += piece;
+      if (line.length > MAX_LINE_BYTES) return undefined;
+    }
+    const { pid, ports } = JSON.parse(line) as Partial<TapAbout>;
+    return typeof pid === 'number' && Array.isArray(ports)
+      ? { path, pid, ports: ports.map(String) }
+      : undefined;
+  } catch {
+    // It ended meanwhile, or it is something else.
+    return undefined;
+  } finally {
+    socket.destroy();
+  }
+}
+
+/**
+ * The frames that a forwarder moves from now on, as a capture in pcapng.
+ * @throws NicError `PEER_GONE` where it does not answer, `BAD_OPTION` where it refuses
+ */
+export async function openTap(path: string, request: TapRequest): Promise<AsyncIterable<Uint8Array>> {
+  const socket = ask(path, request);
+  const pieces = socket[Symbol.asyncIterator]() as AsyncIterator<Buffer>;
+  socket.setTimeout(LINE_TIMEOUT_MS, () => socket.destroy(new Error('no answer')));
+  let first: Buffer;
+  try {
+    const { value, done } = await pieces.next();
+    if (done === true) throw new Error('it closed the connection');
+    first = value;
+  } catch (cause) {
+    const said = (cause as Error).message;
+    throw new NicError('PEER_GONE', `The forwarder at ${path} shows nothing: ${said}`, {
+      path,
+      cause,
+      hint: 'Is it still running? Not more than 8 look at a time.',
+    });
+  }
+  socket.setTimeout(0);
+  // A capture begins with 0x0a0d0d0a, a refusal with a brace.
+  if (first[0] === 0x7b) {
+    socket.destroy();
+    throw new NicError('BAD_OPTION', `The forwarder refuses: ${first.toString().trim()}`, { path });
+  }
+  return (async function* () {
+    try {
+      yield first;
+      for (;;) {
+        const { value, done } = await pieces.next();
+        if (done === true) return;
+        yield value;
+      }
+    } finally {
+      socket.destroy();
+    }
+  })();
+}
+
+function ask(path: string, request: TapRequest): Socket {
+  const socket = connect(path);
+  // A reader of the stream sees it as well.
+  socket.on('error', () => {});
+  socket.write(`${JSON.stringify(request)}\n`);
+  return socket;
+}
