@@ -91,7 +91,7 @@ export function readOffer(vfio: VfioDevice, transport: Transport): Offer {
 }
 
 /**
- * Split rings where a device has both: they cost the driver a fifth less (docs/virtio.md). A packed ring keeps all of a
+ * Split rings where a device has both: they cost the driver less (docs/virtio.md). A packed ring keeps all of a
  * descriptor in one place, which helps devices that read it over a bus: BAREWIRE_VIRTIO_RINGS=packed takes them where they are.
  * @throws NicError `BAD_OPTION`
  */
