@@ -212,6 +212,27 @@ export const virtioFaults: readonly Fault[] = [
     tests: FORWARD,
   },
   {
+    name: 'virtio split: one loop for both halves takes an id twice',
+    file: 'virtio/split-forward-loop.js',
+    find: ' || calls[id] === call',
+    replace: '',
+    tests: FORWARD,
+  },
+  {
+    name: 'virtio packed: what follows on the loop for both halves is another call',
+    file: 'virtio/packed-forward-loop.js',
+    find: 'rxState[CALL] = call - 1;',
+    replace: '',
+    tests: FORWARD,
+  },
+  {
+    name: 'virtio packed: a broken ring goes on at the next call',
+    file: 'virtio/rx-queue.js',
+    find: 'this.#parts.state[SKIP] = 1;',
+    replace: '',
+    tests: FORWARD,
+  },
+  {
     name: 'virtio: a loop that cannot be copied',
     file: 'foreign-names.js',
     find: 'Number Atomics ',

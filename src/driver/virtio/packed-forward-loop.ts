@@ -15,12 +15,21 @@ export function makePackedForward(
   const { rx, tx, ids, memory, batch, touch, maxBytes, general } = parts;
   const { descriptors: rxTable, deviceEvent: rxEvent } = rxRing;
   const { descriptors: txTable, deviceEvent: txEvent } = txRing;
-  const { slots: rxSlots, state: rxState, counters: rxCounters, size: rxSize, free, freeLevel, shift } = rx;
+  const {
+    slots: rxSlots,
+    calls,
+    state: rxState,
+    counters: rxCounters,
+    size: rxSize,
+    free,
+    freeLevel,
+    shift,
+  } = rx;
   const { notify: rxNotify, queue: rxQueue, dataMask: rxDataMask, headerIovaLow, iovaHigh } = rx;
   const { slots: txSlots, state: txState, counters: txCounters, size: txSize, words, headerWord } = tx;
   const { notify: txNotify, queue: txQueue, dataMask: txDataMask, minBytes, reclaim } = tx;
   const spanBytes = maxBytes - minBytes;
-  const { NEXT, AVAIL, FREE, USED_LAP, AVAIL_LAP, FENCE, SKIP, PACKETS, BYTES, WORD_SHIFT } = layout;
+  const { NEXT, AVAIL, FREE, USED_LAP, AVAIL_LAP, CALL, FENCE, SKIP, PACKETS, BYTES, WORD_SHIFT } = layout;
   const { LENGTH, FLAGS, HEADER_BYTES, PACKED_BOTH, PACKED_AVAIL, PACKED_WRITE, ID_MASK } = layout;
   const { IDX_MASK, DATA_SHIFT, EVENT_FLAGS_SHIFT, EVENT_FLAGS_MASK, EVENT_ENABLE, EVENT_DISABLE } = layout;
   const { EVENT_OFFSET_MASK, EVENT_WRAP_SHIFT } = layout;
@@ -43,6 +52,8 @@ export function makePackedForward(
     let rxLap = rxState[USED_LAP]!;
     let txPlace = txState[AVAIL]!;
     let txLap = txState[AVAIL_LAP]!;
+    const call = (rxState[CALL]! + 1) | 0;
+    rxState[CALL] = call;
     let moved = 0;
     let bytes = 0;
     // No call in this loop: what is needed after one would have to leave the registers before it.
@@ -52,6 +63,8 @@ export function makePackedForward(
       const length = rxTable[rxWord + LENGTH]! - HEADER_BYTES;
       const id = tag & ID_MASK;
       if ((tag & PACKED_BOTH) !== rxLap || id >= rxSize || (length - minBytes) >>> 0 > spanBytes) break;
+      if (calls[id] === call) break;
+      calls[id] = call;
       freeCount = (freeCount - 1) | 0;
       const fresh = free[freeCount]!;
       const buffer = rxSlots[id]!;
@@ -109,6 +122,8 @@ export function makePackedForward(
       }
     }
     if (moved < batch && (rxTable[(rxPlace << WORD_SHIFT) + FLAGS]! & PACKED_BOTH) === rxLap) {
+      // `receive` goes on in the same call: an id that comes twice is found out.
+      rxState[CALL] = call - 1;
       return moved + general(batch - moved);
     }
     return moved;

@@ -30,8 +30,10 @@ export function makePackedReceive(
     let lap = state[USED_LAP]!;
     if ((descriptors[(place << WORD_SHIFT) + FLAGS]! & PACKED_BOTH) !== lap || limit <= 0) return 0;
     const freeCount = freeLevel[0]!;
+    // Once around: what was given back in this call may be used again in it behind that, by a device that is fast.
     let room = limit;
     if (freeCount < room) room = freeCount;
+    if (size < room) room = size;
     // The rest of a frame that was dropped, or a ring that goes on no more.
     if (state[SKIP] !== 0) room = 0;
     const call = (state[CALL]! + 1) | 0;
@@ -90,7 +92,7 @@ export function makePackedReceive(
         }
       }
     }
-    if (received < limit && isMore) return receiveRest(bufs, limit, received);
+    if (received < limit && isMore && received < size) return receiveRest(bufs, limit, received);
     return received;
   };
 }

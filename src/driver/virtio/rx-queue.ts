@@ -176,7 +176,8 @@ export class VirtioRxQueue implements RxQueue {
     const { pool, counters } = this;
     const ring = this.#ring;
     let received = before;
-    for (let looked = 0; looked < size && received < limit && !this.#isBroken; looked++) {
+    // Once around in a call: what it gave back the device may use again behind that.
+    for (let looked = before; looked < size && received < limit && !this.#isBroken; looked++) {
       const found = ring.look();
       if (found === Found.NOTHING) break;
       if (found === Found.BROKEN) {
@@ -231,6 +232,8 @@ export class VirtioRxQueue implements RxQueue {
   /** The device used what it cannot have: nothing more is received. */
   #break(): void {
     this.#isBroken = true;
+    // Every loop leaves a ring with something to skip to `#receiveRest`.
+    this.#parts.state[SKIP] = 1;
     this.counters[DAMAGED]! += 1;
     this.#onLie(`receive queue ${this.#parts.queue}: it used what it did not have`);
   }

@@ -15,13 +15,23 @@ export function makeSplitForward(
   const { rx, tx, ids, memory, batch, touch, maxBytes, general } = parts;
   const { descriptors: rxTable, avail: rxAvail, used: rxUsed, usedHalves: rxHalves } = rxRing;
   const { descriptors: txTable, avail: txAvail, usedHalves: txHalves } = txRing;
-  const { slots: rxSlots, state: rxState, counters: rxCounters, size: rxSize, free, freeLevel, shift } = rx;
+  const {
+    slots: rxSlots,
+    calls,
+    state: rxState,
+    counters: rxCounters,
+    size: rxSize,
+    free,
+    freeLevel,
+    shift,
+  } = rx;
   const { notify: rxNotify, queue: rxQueue, dataMask: rxDataMask, eventIdx: rxEventIdx, headerIovaLow } = rx;
   const { slots: txSlots, state: txState, counters: txCounters, size: txSize, words, headerWord } = tx;
   const { notify: txNotify, queue: txQueue, dataMask: txDataMask, eventIdx: txEventIdx, reclaim } = tx;
   const { minBytes } = tx;
   const spanBytes = maxBytes - minBytes;
-  const { NEXT, AVAIL, FREE, FENCE, SKIP, PACKETS, BYTES, WORD_SHIFT, LENGTH, IDX_HALF, FLAGS_HALF } = layout;
+  const { NEXT, AVAIL, FREE, CALL, FENCE, SKIP, PACKETS, BYTES, WORD_SHIFT, LENGTH, IDX_HALF, FLAGS_HALF } =
+    layout;
   const { RING_HALF, RING_WORD, IDX_MASK, HEADER_BYTES, NO_NOTIFY, DATA_SHIFT } = layout;
   const rxMask = rxSize - 1;
   const txMask = txSize - 1;
@@ -38,6 +48,8 @@ export function makeSplitForward(
     const room = ready < batch ? ready : batch;
     const rxFill = rxState[AVAIL]!;
     const txFill = txState[AVAIL]!;
+    const call = (rxState[CALL]! + 1) | 0;
+    rxState[CALL] = call;
     let moved = 0;
     let bytes = 0;
     // No call in this loop: what is needed after one would have to leave the registers before it.
@@ -45,7 +57,8 @@ export function makeSplitForward(
       const element = (((next + moved) & rxMask) << 1) + RING_WORD;
       const id = rxUsed[element]!;
       const length = rxUsed[element + 1]! - HEADER_BYTES;
-      if (id >>> 0 >= rxSize || (length - minBytes) >>> 0 > spanBytes) break;
+      if (id >>> 0 >= rxSize || (length - minBytes) >>> 0 > spanBytes || calls[id] === call) break;
+      calls[id] = call;
       const fresh = free[freeCount - 1 - moved]!;
       const buffer = rxSlots[id]!;
       rxSlots[id] = fresh;
@@ -91,6 +104,9 @@ export function makeSplitForward(
         : (txHalves[FLAGS_HALF]! & NO_NOTIFY) === 0;
       if (isTxWanted) txNotify[0] = txQueue | ((txFilled & txDataMask) << DATA_SHIFT);
     }
-    return moved < room ? moved + general(batch - moved) : moved;
+    if (moved === room) return moved;
+    // `receive` goes on in the same call: an id that comes twice is found out.
+    rxState[CALL] = call - 1;
+    return moved + general(batch - moved);
   };
 }

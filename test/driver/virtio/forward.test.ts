@@ -176,6 +176,17 @@ for (const [name, features] of [
     });
   });
 
+  forward('the same id twice at once is a packet once', async () => {
+    await withWays(features, ({ a, from, to, toB }) => {
+      from.arrive(frame(5));
+      from.queues[0]!.use(0, 72);
+      poll(toB);
+      assert.equal(to.transmit(), [frame(5)]);
+      if (name.startsWith('split')) assert.is(a.stats().rxDamaged, 1);
+      else expectError('DEVICE_STATE', () => a.stats());
+    });
+  });
+
   for (const closed of ['a', 'b'] as const) {
     forward(`after close of ${closed} it throws`, async () => {
       await withWays(features, async ({ from, toB, ...devices }) => {

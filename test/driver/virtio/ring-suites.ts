@@ -43,6 +43,7 @@ export function ringSuites({ name, features, positions }: RingKind): void {
       card.arrive(frame(5));
       card.queues[0]!.use(0, 72);
       assert.equal(received(nic), [5]);
+      assert.equal(received(nic), []);
       if (isSplit) assert.is(nic.stats().rxDamaged, 1);
       else expectError('DEVICE_STATE', () => nic.stats(), /receive queue 0/);
     });
