@@ -1,10 +1,13 @@
 /** The devices that a command line names, and where the machine lists its own. */
-import { normalizeAddress } from '../src/driver/registry.js';
+import { addressForms, normalizeAddress } from '../src/driver/registry.js';
 import { NicError } from '../src/errors.js';
 import type { PageSize } from '../src/hugepage/dma-region.js';
 import { type DeviceAddress, parseDeviceAddress } from '../src/pci/device-address.js';
 import { report } from './output.js';
 import { AlreadyReported } from './run-command.js';
+
+/** What a port may be, for the help of commands. */
+export const PORT_FORMS: string = addressForms();
 
 /** Argument: any address of a device, in its normal spelling. @throws NicError `BAD_ADDRESS` */
 export function deviceAddress(text: string): string {

@@ -55,7 +55,7 @@ const OF_SHARED_INTERFACES = ['only', 'takeDefaultRoute'] as const;
 /** Smallest layer 3 packet that an IPv4 link has to carry (RFC 791, 3.2), largest that its length field can say. */
 const MTU_MIN = 68;
 /** Ethernet header and two VLAN tags, in front of the layer 3 packet. */
-const L2_BYTES = 22;
+export const L2_BYTES = 22;
 /** Buffers of an own pool beyond those that fill the rings. */
 const SPARE_BUFFERS = 1024;
 

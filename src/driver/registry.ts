@@ -8,6 +8,7 @@ import { isNic, readDevice, SYSFS_ROOT } from '../pci/sysfs.js';
 import { openVfio } from '../vfio/open.js';
 import { PciRegion, type VfioDevice } from '../vfio/types.js';
 import type { DeviceCapabilities, DeviceId, DeviceLimits, Driver, NetDevice, OpenOptions } from './device.js';
+import { e1000e } from './e1000e/e1000e.js';
 import { igb } from './igb/igb.js';
 import { ixgbe } from './ixgbe/ixgbe.js';
 import { checkOpenOptions } from './options.js';
@@ -16,7 +17,7 @@ import { virtio } from './virtio/virtio-net.js';
 import { xdp } from './xdp/xdp.js';
 
 /** A family is one line here. */
-const drivers: Driver[] = [igb, ixgbe, virtio];
+const drivers: Driver[] = [igb, ixgbe, e1000e, virtio];
 
 /** Devices that are opened by another kind of address than a PCI function's or a vfio-user socket's. */
 export interface DeviceScheme {
@@ -60,6 +61,12 @@ export function threadFamily(name: string): ThreadFamily {
   throw new NicError('BAD_OPTION', `No driver of this thread knows queues of the family ${name}`, {
     hint: 'A thread knows the drivers that it added itself: call addDriver there as well.',
   });
+}
+
+/** What an address may be, for help: `PCI address, xdp:INTERFACE or vfio-user:/path.sock`. */
+export function addressForms(): string {
+  const forms = Array.from(schemes.values(), ({ form }) => form);
+  return `${['PCI address', ...forms].join(', ')} or vfio-user:/path.sock`;
 }
 
 /** Whether the kernel keeps what the address names, so that `open` takes `only` and `takeDefaultRoute`. */

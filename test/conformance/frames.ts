@@ -3,7 +3,7 @@ import { suite } from 'uvu';
 import * as assert from 'uvu/assert';
 import { NicError } from '../../src/errors.js';
 import { expectRejection } from '../support/expect-error.js';
-import { eventually, type Family, isSettled, onRig, Rig, range, turns } from './rig.js';
+import { eventually, type Family, isSettled, onRig, pairsOf, Rig, range, turns } from './rig.js';
 
 export function frames(family: Family): void {
   sendFrame(family);
@@ -206,17 +206,17 @@ function iterate(family: Family): void {
       family,
       async (rig) => {
         const stop = new AbortController();
-        const sent = range(3).map((q) => rig.arrive(5, 80 + q, q));
+        const sent = range(pairsOf(family)).map((q) => rig.arrive(5, 80 + q, q));
         const seen: Uint8Array[] = [];
         for await (const frame of rig.nic.frames({ signal: stop.signal }))
-          if (seen.push(frame) === 15) stop.abort();
+          if (seen.push(frame) === 5 * pairsOf(family)) stop.abort();
         for (const [q, list] of sent.entries())
           assert.equal(
             seen.filter(({ length }) => length === 80 + q),
             list,
           );
       },
-      { queuePairs: 3 },
+      { queuePairs: pairsOf(family) },
     ),
   );
 

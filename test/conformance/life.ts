@@ -241,6 +241,7 @@ function counters(family: Family): void {
         frames.reduce((sum, { length }) => sum + length, 0),
       );
       if (family.hardwareCounters.includes('wireRxPackets')) {
+        if (family.missesBeforeCounting === true) [came, cameBytes] = [rxPackets, rxBytes];
         assert.is(stats.wireRxPackets, came);
         assert.is(stats.wireRxBytes, cameBytes + came * FCS_BYTES);
         assert.is(stats.wireTxPackets, txPackets);

@@ -44,6 +44,15 @@ export interface Family {
   readonly hasFilters: boolean;
   /** What buffers can be, where it is not all that a pool can have. */
   readonly buffers?: BufferLimits;
+  /**
+   * Longest frame in a buffer of so many bytes with 64 of headroom, with an mtu or without, where it is not what the buffer
+   * holds or the mtu asks for.
+   */
+  longestFrame?(bufferSizeBytes: number, mtu?: number): number;
+  /** Pairs that tests of several queues use. Default 3. */
+  readonly queuePairs?: number;
+  /** True where frames that find no descriptor are not among `wireRxPackets`. Default false. */
+  readonly missesBeforeCounting?: boolean;
   makeHardware(): Hardware;
 }
 
@@ -56,6 +65,10 @@ export interface BufferLimits {
 
 /** What a family without limits of its own takes. */
 export const ALL_BUFFERS: BufferLimits = { keptBytes: 64, largestBytes: 16_384, largestMtu: 9000 };
+
+export function pairsOf({ queuePairs = 3 }: Family): number {
+  return queuePairs;
+}
 
 /** Buffers of the tests' pools. */
 export const BUFFERS = 1500;

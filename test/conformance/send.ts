@@ -3,7 +3,7 @@ import { suite } from 'uvu';
 import * as assert from 'uvu/assert';
 import type { RxQueue, TxQueue } from '../../src/driver/device.js';
 import { expectError } from '../support/expect-error.js';
-import { type Family, onRig, range, refusesArrays } from './rig.js';
+import { type Family, onRig, pairsOf, range, refusesArrays } from './rig.js';
 
 export function sending(family: Family): void {
   const test = suite(`${family.name}: send`);
@@ -151,7 +151,7 @@ export function sending(family: Family): void {
     onRig(
       family,
       (rig) => {
-        const frames = range(3).map((q) => range(5).map(() => rig.frame(100 + q)));
+        const frames = range(pairsOf(family)).map((q) => range(5).map(() => rig.frame(100 + q)));
         for (const [q, list] of frames.entries()) assert.is(rig.send(list, q), 5);
         const left = rig.hardware.transmit();
         for (const [q, list] of frames.entries())
@@ -159,9 +159,9 @@ export function sending(family: Family): void {
             left.filter(({ length }) => length === 100 + q),
             list,
           );
-        assert.is(left.length, 15);
+        assert.is(left.length, 5 * pairsOf(family));
       },
-      { queuePairs: 3 },
+      { queuePairs: pairsOf(family) },
     ),
   );
 

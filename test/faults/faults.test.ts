@@ -8,7 +8,10 @@ import { availableParallelism, tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { suite } from 'uvu';
 import * as assert from 'uvu/assert';
-import { type Fault, faults } from './faults.js';
+import { e1000eFaults } from './e1000e-faults.js';
+import { faults as commonFaults, type Fault } from './faults.js';
+
+const faults: readonly Fault[] = [...commonFaults, ...e1000eFaults];
 
 const dist = join(import.meta.dirname, '../..');
 const TIMEOUT_MS = 180_000;

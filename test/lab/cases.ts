@@ -28,6 +28,7 @@ export const CASES: readonly LabCase[] = [
   { name: 'boot', nics: ['igb', 'igb'] },
   { name: 'vfio', nics: ['igb', 'igb'] },
   { name: 'fwd', nics: ['igb', 'igb'], timeoutS: 1800 },
+  { name: 'e1000e', nics: ['e1000e', 'e1000e', 'igb'], timeoutS: 900 },
   {
     name: 'virtio',
     nics: ['virtio', 'virtio', 'virtio,packed=on', 'virtio,packed=on', 'igb'],

@@ -26,6 +26,8 @@ export interface FakeVfioOptions {
   readonly device?: number;
   readonly baseClass?: number;
   readonly vectors?: number;
+  /** Vectors of MSI. Default 0. */
+  readonly msiVectors?: number;
 }
 
 const BAR0_BYTES = 0x2_0000;
@@ -42,6 +44,8 @@ export class FakeVfio implements VfioDevice {
   readonly reads: number[] = [];
   readonly model: RegisterModel;
   eventfds: readonly number[] = [];
+  /** Kind of the interrupts that were connected last. */
+  irqIndex: number | undefined;
   readonly goneListeners = new GoneListeners();
   busMaster = false;
   closed = false;
@@ -51,11 +55,13 @@ export class FakeVfio implements VfioDevice {
   readonly failures: { setIrqEventfds?: Error; enableBusMaster?: Error; reset?: Error } = {};
   readonly #regions: ReadonlyMap<number, Region>;
   readonly #vectors: number;
+  readonly #msiVectors: number;
 
   constructor(model: RegisterModel, options: FakeVfioOptions = {}) {
-    const { vendor = 0x8086, device = 0x10c9, baseClass = 0x02, vectors = 10 } = options;
+    const { vendor = 0x8086, device = 0x10c9, baseClass = 0x02, vectors = 10, msiVectors = 0 } = options;
     this.model = model;
     this.#vectors = vectors;
+    this.#msiVectors = msiVectors;
     this.mapper = new LoggedMapper((what) => this.events.push({ what }));
     const config = new Uint8Array(CONFIG_BYTES);
     config.set([vendor & 0xff, vendor >>> 8, device & 0xff, device >>> 8]);
@@ -98,13 +104,19 @@ export class FakeVfio implements VfioDevice {
   }
 
   irqInfo(index: number): IrqInfo {
-    return index === PciIrq.MSIX ? { ...NO_IRQ, count: this.#vectors, eventfd: true } : NO_IRQ;
+    const counts = new Map<number, number>([
+      [PciIrq.MSIX, this.#vectors],
+      [PciIrq.MSI, this.#msiVectors],
+    ]);
+    const count = counts.get(index) ?? 0;
+    return count > 0 ? { ...NO_IRQ, count, eventfd: true } : NO_IRQ;
   }
 
-  setIrqEventfds(_index: number, eventfds: readonly number[]): void {
+  setIrqEventfds(index: number, eventfds: readonly number[]): void {
     const { setIrqEventfds } = this.failures;
     if (setIrqEventfds !== undefined) throw setIrqEventfds;
     this.eventfds = eventfds;
+    this.irqIndex = index;
   }
 
   disableIrqs(): void {

@@ -4,10 +4,10 @@ import type { NetDevice, OpenOptions } from '../../src/driver/device.js';
 import { openOn } from '../../src/driver/registry.js';
 import { PacketPool } from '../../src/hugepage/packet-pool.js';
 import { Fake82576 } from './fake-82576.js';
-import { type DeviceEvent, FakeVfio, type FakeVfioOptions } from './fake-vfio.js';
+import { type DeviceEvent, FakeVfio, type FakeVfioOptions, type RegisterModel } from './fake-vfio.js';
 
-export interface Bench {
-  readonly model: Fake82576;
+export interface Bench<Model = Fake82576> {
+  readonly model: Model;
   readonly vfio: FakeVfio;
   readonly pool: PacketPool;
   open(options?: OpenOptions): Promise<NetDevice>;
@@ -16,7 +16,15 @@ export interface Bench {
 }
 
 export function bench(options: FakeVfioOptions = {}, buffers = 1024): Bench {
-  const model = new Fake82576();
+  return benchOn(new Fake82576(), options, buffers);
+}
+
+/** The same on the registers of another device. */
+export function benchOn<Model extends RegisterModel>(
+  model: Model,
+  options: FakeVfioOptions,
+  buffers = 1024,
+): Bench<Model> {
   const vfio = new FakeVfio(model, options);
   const pool = new PacketPool({ buffers, pageSize: '4K' });
   return {

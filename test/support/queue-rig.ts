@@ -17,6 +17,8 @@ export interface RigOptions {
   /** By default RXE, as a family has it. */
   readonly errorMask?: number;
   readonly metadata?: RxMetadataBits;
+  /** Legacy descriptors in the transmit ring. Default false. */
+  readonly legacy?: boolean;
 }
 
 export class QueueRig {
@@ -42,6 +44,7 @@ export class QueueRig {
       debug = false,
       errorMask = RX_ERROR_RXE,
       metadata,
+      legacy = false,
     } = options;
     this.pool = new PacketPool({ buffers, bufferSizeBytes, headroomBytes, pageSize: '4K', debug });
     this.pool.attach(this.mapper);
@@ -55,7 +58,7 @@ export class QueueRig {
     this.rxRing = new Int32Array(rxSize * 4).fill(-1);
     this.txRing = new Int32Array(txSize * 4).fill(-1);
     this.rxDevice = new RxRingDevice(this.rxRing, map);
-    this.txDevice = new TxRingDevice(this.txRing, map);
+    this.txDevice = new TxRingDevice(this.txRing, map, legacy);
     const { pool } = this;
     this.rx = new IntelRxQueue({
       ring: this.rxRing,
@@ -64,7 +67,7 @@ export class QueueRig {
       errorMask,
       metadata,
     });
-    this.tx = new IntelTxQueue({ ring: this.txRing, tail: this.txDevice.tail, pool });
+    this.tx = new IntelTxQueue({ ring: this.txRing, tail: this.txDevice.tail, pool, legacy });
     this.rx.start();
   }
 

@@ -175,6 +175,9 @@ const RS_EVERY = 32;
 
 type Words = [number, number, number, number];
 
+/** Fields of word 2 of a legacy descriptor that have to be 0 where nothing is inserted: CSO 23:16; IC, TSE, VLE and IDE. */
+const LEGACY_UNUSED = (0xff << 16) | (0xd4 << DCMD_SHIFT);
+
 export class TxRingDevice {
   readonly size: number;
   readonly tail = new TailRegister((value) => this.#tailWritten(value));
@@ -187,12 +190,15 @@ export class TxRingDevice {
   reports = true;
   #context: Context | undefined;
   #reportOwed = false;
+  readonly #isLegacy: boolean;
   readonly #ring: Int32Array;
   readonly #map: BufferMap;
 
-  constructor(ring: Int32Array, map: BufferMap) {
+  /** @param isLegacy legacy descriptors (82574 datasheet 7.2.3) in place of advanced ones */
+  constructor(ring: Int32Array, map: BufferMap, isLegacy = false) {
     this.#ring = ring;
     this.#map = map;
+    this.#isLegacy = isLegacy;
     this.size = ring.length / 4;
   }
 
@@ -213,7 +219,8 @@ export class TxRingDevice {
     const buffers: number[] = [];
     for (let slot = this.head; slot !== this.tail[0]; slot = (slot + 1) % this.size) {
       const word = slot * 4;
-      if (((this.#ring[word + 2]! >>> DTYP_SHIFT) & DTYP_MASK) === DTYP_CONTEXT) continue;
+      const type = (this.#ring[word + 2]! >>> DTYP_SHIFT) & DTYP_MASK;
+      if (!this.#isLegacy && type === DTYP_CONTEXT) continue;
       buffers.push(bufferAt(this.#map, this.#ring[word]!, this.#ring[word + 1]!, `transmit slot ${slot}`));
     }
     return buffers;
@@ -226,6 +233,10 @@ export class TxRingDevice {
     const at = `transmit slot ${slot}`;
     this.head = (slot + 1) % this.size;
     const endsGroup = slot % RS_EVERY === RS_EVERY - 1;
+    if (this.#isLegacy) {
+      this.#sendLegacy(word, at, endsGroup);
+      return;
+    }
     if (((command >>> DTYP_SHIFT) & DTYP_MASK) === DTYP_CONTEXT) {
       this.#takeContext(word, at);
       // A context cannot report, so the next descriptor has to.
@@ -240,6 +251,27 @@ export class TxRingDevice {
     if (reports && this.reports) {
       this.#ring.set([0xdead_0000 | 0, 0xdead_0001 | 0, 0xdead_0002 | 0, STA_DD], word);
     }
+  }
+
+  /**
+   * A frame in one legacy descriptor. Without IC and VLE, CSS (15:8 of word 3) and the VLAN tag (31:16) say nothing; STA and
+   * the reserved bits above it are 0. The write-back sets DD and leaves the address alone.
+   */
+  #sendLegacy(word: number, at: string, reports: boolean): void {
+    const [low, high, command, status] = [0, 1, 2, 3].map((i) => this.#ring[word + i]!) as Words;
+    assert.is(command & LEGACY_UNUSED, 0, `${at}: CSO, IC, TSE, VLE, IDE`);
+    assert.is(command >>> DCMD_SHIFT, DCMD_EOP | DCMD_IFCS | (reports ? DCMD_RS : 0), `${at}: CMD`);
+    assert.is(status & 0xff, 0, `${at}: STA and reserved bits`);
+    const length = command & DTALEN_MASK;
+    if (length === 0) this.nulls++;
+    else {
+      const buffer = bufferAt(this.#map, low, high, at);
+      const { bufferBytes, headroomBytes, memory } = this.#map;
+      assert.ok(length >= 17 && length <= bufferBytes - headroomBytes, `${at}: ${length} bytes`);
+      const start = buffer * bufferBytes + headroomBytes;
+      this.sent.push({ buffer, bytes: memory.slice(start, start + length), offload: {} });
+    }
+    if (reports && this.reports) this.#ring[word + 3] = (status & ~0xff) | STA_DD;
   }
 
   /** Legacy descriptor of length 0, 7.2.3.2.2: nothing is sent. */

@@ -7,7 +7,7 @@ import { type Clock, timeOfDay } from '../../src/clock.js';
 import type { NetDevice } from '../../src/driver/device.js';
 import { open } from '../../src/driver/registry.js';
 import { describeFrame } from '../../src/packet/describe.js';
-import { deviceAddress, pageSizeFor } from '../addresses.js';
+import { deviceAddress, PORT_FORMS, pageSizeFor } from '../addresses.js';
 import { checkOutput, interfaceOf, openOutput, TIMES_COMMENT } from '../capture-output.js';
 import {
   defaultRouteOption,
@@ -42,7 +42,7 @@ export function register(program: Command): void {
   program
     .command('capture')
     .description('show the frames that a port receives, or write them to a file (pcapng, pcap)')
-    .argument('<PORT>', 'PCI address or vfio-user:/path.sock', deviceAddress)
+    .argument('<PORT>', PORT_FORMS, deviceAddress)
     .option(
       '-w, --write <file>',
       'write to a file: pcapng, or pcap where its name ends in .pcap; - is stdout',

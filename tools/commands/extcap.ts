@@ -11,7 +11,7 @@ import type { Command } from 'commander';
 import { MAX_FRAME_BYTES } from '../../src/capture/byte-window.js';
 import { compileFilter } from '../../src/capture/filter/index.js';
 import { NicError } from '../../src/errors.js';
-import { deviceAddress } from '../addresses.js';
+import { deviceAddress, PORT_FORMS } from '../addresses.js';
 import { installExtcap } from '../extcap-install.js';
 import { extcapInterfaces, findInterface } from '../extcap-interfaces.js';
 import { integerBetween } from '../option-values.js';
@@ -48,11 +48,7 @@ export function register(program: Command): void {
     .option('--extcap-capture-filter <text>', 'only these frames; without --capture: is it a filter?')
     .option('--capture', 'capture into the pipe')
     .option('--fifo <path>', 'the pipe')
-    .option(
-      '--port <address>',
-      'for the interface "barewire": PCI address or vfio-user:/path.sock',
-      deviceAddress,
-    )
+    .option('--port <address>', `for the interface "barewire": ${PORT_FORMS}`, deviceAddress)
     .option('--snap-length <bytes>', 'keep so much of each frame', integerBetween(1, MAX_FRAME_BYTES))
     .action(run);
 }

@@ -4,7 +4,7 @@ import type { NetDevice } from '../../src/driver/device.js';
 import { open } from '../../src/driver/registry.js';
 import { NicError } from '../../src/errors.js';
 import type { PacketPool } from '../../src/hugepage/packet-pool.js';
-import { deviceAddress, pageSizeFor } from '../addresses.js';
+import { deviceAddress, PORT_FORMS, pageSizeFor } from '../addresses.js';
 import { EmulatedPorts, type PortTraffic, trafficLine } from '../emulated-ports.js';
 import {
   connectPorts,
@@ -51,11 +51,7 @@ export function register(program: Command): void {
   const command = program
     .command('fwd')
     .description('forward all frames between two ports, both ways')
-    .argument(
-      '[A]',
-      'first port: PCI address or vfio-user:/path.sock (default: emulated ports)',
-      deviceAddress,
-    )
+    .argument('[A]', `first port: ${PORT_FORMS} (default: emulated ports)`, deviceAddress)
     .argument('[B]', 'second port', deviceAddress)
     .option('--batch <n>', 'most packets moved at a time', integerBetween(1, 256), 32)
     .option('--ring <n>', "descriptors per ring (default: the driver's)", positiveInteger)

@@ -6,7 +6,7 @@ import type { Command } from 'commander';
 import { open } from '../../src/driver/registry.js';
 import { NicError } from '../../src/errors.js';
 import { portsOf, type TrafficScript, writeDryRun } from '../../src/traffic/index.js';
-import { collectAddress, deviceAddress, pageSizeFor } from '../addresses.js';
+import { collectAddress, deviceAddress, PORT_FORMS, pageSizeFor } from '../addresses.js';
 import { addFlowOptions, type FlowArguments, flowOf } from '../flow-options.js';
 import { Generator } from '../generator.js';
 import {
@@ -40,7 +40,7 @@ export function register(program: Command): void {
   const command = program
     .command('pktgen')
     .description('send frames, and account for those that arrive')
-    .argument('[PORT...]', 'PCI address or vfio-user:/path.sock; several with --script', collectAddress);
+    .argument('[PORT...]', `${PORT_FORMS}; several with --script`, collectAddress);
   addFlowOptions(command)
     .option('--duration <time>', 'stop after this time: 10 (seconds), 250ms, 5m', durationMs)
     .option('--script <file>', 'traffic.ts or .mjs with flows of its own, see docs/traffic.md')

@@ -12,7 +12,7 @@ import { open } from '../../src/driver/registry.js';
 import { NicError } from '../../src/errors.js';
 import { parseIpv4 } from '../../src/packet/addresses.js';
 import { readU32 } from '../../src/packet/bytes.js';
-import { collectAddress, pageSizeFor } from '../addresses.js';
+import { collectAddress, PORT_FORMS, pageSizeFor } from '../addresses.js';
 import { GapHistogram, octaveLines, shortTime } from '../gap-histogram.js';
 import {
   defaultRouteOption,
@@ -52,7 +52,7 @@ export function register(program: Command): void {
     .command('replay')
     .description('send the frames of a capture (pcap, pcapng, also packed with gzip) with their gaps')
     .argument('<FILE>', 'the capture; - is stdin')
-    .argument('<PORT...>', 'PCI address or vfio-user:/path.sock; two with --split', collectAddress)
+    .argument('<PORT...>', `${PORT_FORMS}; two with --split`, collectAddress)
     .option('--speed <x>', 'so many times faster than captured: 2, 0.5', factor, 1)
     .addOption(
       new Option('--rate <pps>', 'frames per second in place of the gaps, such as 250k')

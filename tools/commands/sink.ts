@@ -1,7 +1,7 @@
 /** `barewire sink PORT`: receives what a generator elsewhere sends, and accounts for it. */
 import type { Command } from 'commander';
 import { open } from '../../src/driver/registry.js';
-import { deviceAddress, pageSizeFor } from '../addresses.js';
+import { deviceAddress, PORT_FORMS, pageSizeFor } from '../addresses.js';
 import { Generator } from '../generator.js';
 import {
   defaultRouteOption,
@@ -25,7 +25,7 @@ export function register(program: Command): void {
   program
     .command('sink')
     .description('check the test frames that arrive')
-    .argument('<PORT>', 'PCI address or vfio-user:/path.sock', deviceAddress)
+    .argument('<PORT>', PORT_FORMS, deviceAddress)
     .option('--count <n>', 'stop when so many have come, each counted once', positiveInteger)
     .option('--duration <time>', 'stop after this time: 10 (seconds), 250ms, 5m', durationMs)
     .option('--latency', 'the sender is on this machine and sends time stamps: tell latencies')

@@ -4,7 +4,9 @@
  */
 import type { VfioDevice } from '../../vfio/types.js';
 import type { DeviceId, Driver, LinkState, OpenOptions } from '../device.js';
+import { ClearingCounters } from '../intel/counters.js';
 import { IntelDevice, type IntelFamily, intelCapabilities, intelLimits } from '../intel/intel-device.js';
+import { extendedInterrupts } from '../intel/interrupts.js';
 import { intelThreads } from '../intel/threads.js';
 import * as init from './init.js';
 import { linkState, startLink } from './link.js';
@@ -25,21 +27,27 @@ const family: IntelFamily = {
     rxTail: reg.rdt,
     txTail: reg.tdt,
     txHead: reg.tdh,
-    receiveAddressLow: reg.ral(0),
-    receiveAddressHigh: reg.rah(0),
-    multicastTable: reg.mta,
-    filterControl: reg.RCTL,
-    promiscuousBits: reg.RCTL_UPE | reg.RCTL_MPE,
-    gpie: reg.GPIE,
-    gpieMsix: (reg.GPIE_NSICR | reg.GPIE_MULTIPLE_MSIX | reg.GPIE_EIAME | reg.GPIE_PBA) >>> 0,
+    filters: {
+      receiveAddressLow: reg.ral(0),
+      receiveAddressHigh: reg.rah(0),
+      multicastTable: reg.mta,
+      filterControl: reg.RCTL,
+      promiscuousBits: reg.RCTL_UPE | reg.RCTL_MPE,
+    },
+  },
+  interrupts: extendedInterrupts({
+    mode: {
+      offset: reg.GPIE,
+      value: (reg.GPIE_NSICR | reg.GPIE_MULTIPLE_MSIX | reg.GPIE_EIAME | reg.GPIE_PBA) >>> 0,
+    },
     eiac: reg.EIAC,
     eiam: reg.EIAM,
     eims: reg.EIMS,
     eimc: reg.EIMC,
     ivar: reg.ivar,
     ivarRxShift: reg.ivarRxShift,
-  },
-  counters: counterMap,
+  }),
+  counters: (registers, queuePairs) => new ClearingCounters(registers, counterMap(queuePairs)),
 };
 
 class IgbDevice extends IntelDevice {

@@ -1,4 +1,5 @@
 /** Hardware statistics of the Intel families: registers that reading clears, so each read is added up. */
+import type { NetStats } from '../device.js';
 import type { RegisterFile } from '../register-file.js';
 
 /** Cumulative sums; the names are those of `NetStats`. */
@@ -21,6 +22,8 @@ export interface OctetCounter {
 
 /** Offsets of the registers that make up the sums. */
 export interface CounterMap {
+  /** Registers to clear before the others, which are copies of them. */
+  readonly first?: readonly number[];
   readonly rxMissed: readonly number[];
   /** As `rxMissed`, on pages that an emulated device may map (see `RegisterFile.readTrapped`). */
   readonly rxMissedTrapped: readonly number[];
@@ -31,11 +34,42 @@ export interface CounterMap {
   readonly txOctets: OctetCounter;
 }
 
-export function noCounts(): HardwareCounters {
+/** Where a device's hardware counters come from. */
+export interface CounterSource {
+  /** Sums since the open, of the counters that the hardware has. */
+  readonly sums: Partial<NetStats>;
+  /** Adds what was counted since the last call. */
+  read(): void;
+  /** Forgets what was counted until now: it happened before the open. */
+  skip(): void;
+}
+
+/** Counters that reading clears. */
+export class ClearingCounters implements CounterSource {
+  readonly sums: HardwareCounters = noCounts();
+  readonly #registers: RegisterFile;
+  readonly #map: CounterMap;
+
+  constructor(registers: RegisterFile, map: CounterMap) {
+    this.#registers = registers;
+    this.#map = map;
+  }
+
+  read(): void {
+    addCounters(this.#registers, this.#map, this.sums);
+  }
+
+  skip(): void {
+    addCounters(this.#registers, this.#map, noCounts());
+  }
+}
+
+function noCounts(): HardwareCounters {
   return { rxMissed: 0, rxErrors: 0, wireRxPackets: 0, wireRxBytes: 0, wireTxPackets: 0, wireTxBytes: 0 };
 }
 
-export function addCounters(registers: RegisterFile, map: CounterMap, sums: HardwareCounters): void {
+function addCounters(registers: RegisterFile, map: CounterMap, sums: HardwareCounters): void {
+  for (const offset of map.first ?? []) registers.read(offset);
   for (const offset of map.rxMissed) sums.rxMissed += registers.read(offset);
   for (const offset of map.rxMissedTrapped) sums.rxMissed += registers.readTrapped(offset);
   for (const offset of map.rxErrors) sums.rxErrors += registers.read(offset);

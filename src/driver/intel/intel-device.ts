@@ -22,9 +22,10 @@ import { type DeviceSettings, deviceSettings, multicastGroups, stationAddress } 
 import { sumQueues } from '../queue-counts.js';
 import { RegisterFile } from '../register-file.js';
 import { shutDownDevice } from '../shut-down.js';
-import { addCounters, type CounterMap, type HardwareCounters, noCounts } from './counters.js';
+import type { CounterSource } from './counters.js';
 import { LAYOUT, TX_MIN_FRAME_BYTES } from './descriptors.js';
 import { MULTICAST_WORDS, multicastTable, receiveAddress } from './filters.js';
+import { type QueueInterrupts, type SharedInterrupt, SharedMask } from './interrupts.js';
 import { RingMemory } from './rings.js';
 import { IntelRxQueue, type RxMetadataBits } from './rx-queue.js';
 import { IntelTxQueue, TX_OFFLOADS } from './tx-queue.js';
@@ -42,6 +43,11 @@ export interface IntelRegisters {
   readonly rxTail: (queue: number) => number;
   readonly txTail: (queue: number) => number;
   readonly txHead: (queue: number) => number;
+  /** Absent where filters are not registers: a virtual function asks for them. */
+  readonly filters?: FilterRegisters;
+}
+
+export interface FilterRegisters {
   /** Receive address 0, low and high (with Address Valid in bit 31), and the multicast table. */
   readonly receiveAddressLow: number;
   readonly receiveAddressHigh: number;
@@ -49,15 +55,6 @@ export interface IntelRegisters {
   /** The filter control register and its unicast and multicast promiscuous bits. */
   readonly filterControl: number;
   readonly promiscuousBits: number;
-  /** Interrupt mode, the value for MSI-X with auto-mask, and the vector registers. */
-  readonly gpie: number;
-  readonly gpieMsix: number;
-  readonly eiac: number;
-  readonly eiam: number;
-  readonly eims: number;
-  readonly eimc: number;
-  readonly ivar: (queue: number) => number;
-  readonly ivarRxShift: (queue: number) => number;
 }
 
 /** What differs between families. */
@@ -70,7 +67,18 @@ export interface IntelFamily {
   readonly rxErrorMask: number;
   /** Where receive descriptors tell of checksums; undefined where the driver offers no offloads. */
   readonly metadata?: RxMetadataBits;
-  readonly counters: (queuePairs: number) => CounterMap;
+  /**
+   * The longest frame, where the hardware takes less than the buffers hold.
+   * @param wantedBytes what `mtu` asks for; undefined for what is possible @throws NicError `BAD_OPTION`
+   */
+  readonly longestFrame?: (address: string, pool: PacketPool, wantedBytes: number | undefined) => number;
+  /** Legacy descriptors in the transmit ring; without it advanced ones. */
+  readonly legacyTransmit?: boolean;
+  readonly counters: (registers: RegisterFile, queuePairs: number) => CounterSource;
+  /** MSI-X, a vector for each receive queue. */
+  readonly interrupts: QueueInterrupts;
+  /** MSI, where there is no MSI-X. Without it idle waits look once a millisecond then. */
+  readonly sharedInterrupt?: SharedInterrupt;
 }
 
 /** What all families of advanced descriptors are limited to. */
@@ -90,8 +98,6 @@ export function intelCapabilities(offloads: boolean): DeviceCapabilities {
 }
 
 const ADDRESS_VALID = (1 << 31) >>> 0;
-const IVAR_VALID = 1 << 7;
-const IVAR_ENTRY_MASK = 0xff;
 
 export abstract class IntelDevice extends BaseDevice {
   readonly address: string;
@@ -109,9 +115,8 @@ export abstract class IntelDevice extends BaseDevice {
   protected readonly settings: DeviceSettings;
   readonly #rxQueues: IntelRxQueue[] = [];
   readonly #txQueues: IntelTxQueue[] = [];
-  readonly #hardware = noCounts();
   readonly #family: IntelFamily;
-  readonly #counters: CounterMap;
+  readonly #hardware: CounterSource;
   /** Frames that wait on the transmit rings, at the last look. */
   #inRings = 0;
   #interrupts: Interrupts | undefined;
@@ -135,10 +140,12 @@ export abstract class IntelDevice extends BaseDevice {
     const { queuePairs, rxRingSize, txRingSize, pageSize, pool } = this.settings;
     this.queuePairs = queuePairs;
     this.pool = pool;
-    this.maxFrameBytes = this.settings.maxFrameBytes;
-    this.#counters = family.counters(queuePairs);
     try {
+      const { maxFrameBytes } = this.settings;
+      const wantedBytes = options.mtu === undefined ? undefined : maxFrameBytes;
+      this.maxFrameBytes = family.longestFrame?.(vfio.address, pool, wantedBytes) ?? maxFrameBytes;
       this.registers = new RegisterFile(vfio.region(PciRegion.BAR0), vfio.address);
+      this.#hardware = family.counters(this.registers, queuePairs);
       this.rings = new RingMemory({ queuePairs, rxRingSize, txRingSize, pageSize });
     } catch (error) {
       if (this.settings.ownsPool) pool.close();
@@ -185,11 +192,11 @@ export abstract class IntelDevice extends BaseDevice {
       await this.setUpReceive();
       await this.setUpTransmit();
       this.#makeQueues();
-      await this.changeFilterControl(this.#family.registers.promiscuousBits, this.settings.promiscuous);
+      await this.applyPromiscuous(this.settings.promiscuous);
       this.#connectInterrupts();
       this.vfio.onGone((error) => this.#endWaits(error));
       // Clear-on-read counters may hold what happened before this open. Nothing counts while the receiver is off.
-      this.#readCounters(noCounts());
+      this.#hardware.skip();
       await this.startQueues();
       for (const queue of this.#rxQueues) queue.start();
       await this.startLink();
@@ -210,7 +217,7 @@ export abstract class IntelDevice extends BaseDevice {
     this.closed.throwIfAborted();
     const address = stationAddress(mac);
     const { low, high } = receiveAddress(address);
-    const { receiveAddressLow, receiveAddressHigh } = this.#family.registers;
+    const { receiveAddressLow, receiveAddressHigh } = this.#filters;
     this.registers.write(receiveAddressLow, low);
     this.registers.write(receiveAddressHigh, (high | ADDRESS_VALID) >>> 0);
     this.mac = address;
@@ -218,15 +225,17 @@ export abstract class IntelDevice extends BaseDevice {
 
   async setPromiscuous(on: boolean): Promise<void> {
     this.closed.throwIfAborted();
-    await this.changeFilterControl(
-      this.#family.registers.promiscuousBits,
-      booleanOption('setPromiscuous', on),
-    );
+    await this.applyPromiscuous(booleanOption('setPromiscuous', on));
+  }
+
+  /** Puts the option into effect; at open, and when it changes. */
+  protected applyPromiscuous(on: boolean): Promise<void> {
+    return this.changeFilterControl(this.#filters.promiscuousBits, on);
   }
 
   /** Sets or clears bits of the filter control register, whether the receiver is on or not. */
   protected async changeFilterControl(mask: number, on: boolean): Promise<void> {
-    const { filterControl } = this.#family.registers;
+    const { filterControl } = this.#filters;
     if (on) this.registers.set(filterControl, mask);
     else this.registers.clear(filterControl, mask);
   }
@@ -237,7 +246,7 @@ export abstract class IntelDevice extends BaseDevice {
     // A full table is the same as multicast promiscuous, and leaves that bit to setPromiscuous.
     const table =
       checked === 'all' ? new Uint32Array(MULTICAST_WORDS).fill(0xffff_ffff) : multicastTable(checked);
-    const offset = this.#family.registers.multicastTable;
+    const offset = this.#filters.multicastTable;
     for (const [word, bits] of table.entries()) this.registers.write(offset(word), bits);
   }
 
@@ -250,7 +259,7 @@ export abstract class IntelDevice extends BaseDevice {
     return {
       ...sumQueues(this.#rxQueues, this.#txQueues, LAYOUT),
       txInRing: this.#inRings,
-      ...this.#hardware,
+      ...this.#hardware.sums,
     };
   }
 
@@ -304,9 +313,10 @@ export abstract class IntelDevice extends BaseDevice {
   #makeQueues(): void {
     const { pool, rings, registers, maxFrameBytes, settings } = this;
     const { rxErrorMask: errorMask } = this.#family;
-    const { rxTail, txTail, eims, eimc } = this.#family.registers;
+    const { legacyTransmit: legacy = false } = this.#family;
+    const { rxTail, txTail } = this.#family.registers;
     const metadata = settings.rxMetadata ? this.#family.metadata : undefined;
-    const hasVectors = this.vfio.irqInfo(PciIrq.MSIX).count >= this.queuePairs;
+    const mask = this.#queueMask();
     for (let q = 0; q < this.queuePairs; q++) {
       this.#rxQueues.push(
         new IntelRxQueue({
@@ -317,18 +327,16 @@ export abstract class IntelDevice extends BaseDevice {
           maxFrameBytes,
           errorMask,
           metadata,
-          interrupt: hasVectors
-            ? {
-                arm: () => {
-                  registers.write(eims, 1 << q);
-                  this.#announceSends(true);
-                },
-                disarm: () => {
-                  registers.write(eimc, 1 << q);
-                  this.#announceSends(false);
-                },
-              }
-            : undefined,
+          interrupt: mask && {
+            arm: () => {
+              mask.arm(q);
+              this.#announceSends(true);
+            },
+            disarm: () => {
+              mask.disarm(q);
+              this.#announceSends(false);
+            },
+          },
         }),
       );
       const ring = rings.tx[q]!.words;
@@ -339,6 +347,7 @@ export abstract class IntelDevice extends BaseDevice {
           pool,
           maxFrameBytes,
           address: this.address,
+          legacy,
         }),
       );
     }
@@ -355,15 +364,11 @@ export abstract class IntelDevice extends BaseDevice {
     for (const queue of this.#txQueues) queue.announceSends(announce);
   }
 
-  #readCounters(sums: HardwareCounters): void {
-    addCounters(this.registers, this.#counters, sums);
-  }
-
   /** What the hardware counts, and how far it has come on the transmit rings. @throws NicError `DEVICE_GONE` */
   #readState(): void {
     // A device that is gone would add all ones to each sum.
     this.assertPresent();
-    this.#readCounters(this.#hardware);
+    this.#hardware.read();
     const { txHead, txTail } = this.#family.registers;
     this.#inRings = 0;
     for (const [q, queue] of this.#txQueues.entries())
@@ -388,35 +393,53 @@ export abstract class IntelDevice extends BaseDevice {
     for (const queue of this.#rxQueues) queue.end(gone);
   }
 
-  /** One bit a receive queue: queue q uses vector q. */
-  #vectors(): number {
-    return (1 << this.queuePairs) - 1;
+  /** Unmasks and masks a queue's interrupt; undefined where waits have to look. */
+  #queueMask(): { arm(queue: number): void; disarm(queue: number): void } | undefined {
+    const { registers } = this;
+    const { interrupts, sharedInterrupt } = this.#family;
+    if (this.#hasVectors) {
+      return {
+        arm: (queue) => interrupts.arm(registers, queue),
+        disarm: (queue) => interrupts.disarm(registers, queue),
+      };
+    }
+    return sharedInterrupt !== undefined && this.#hasMsi
+      ? new SharedMask(sharedInterrupt, registers)
+      : undefined;
   }
 
-  /** Routes receive queue q to vector q. The hardware acknowledges and masks when it fires: one interrupt per arming. */
-  #routeInterrupts(): void {
-    const reg = this.#family.registers;
-    this.registers.write(reg.gpie, reg.gpieMsix);
-    this.registers.write(reg.eiac, this.#vectors());
-    this.registers.write(reg.eiam, this.#vectors());
-    for (let q = 0; q < this.queuePairs; q++) {
-      const shift = reg.ivarRxShift(q);
-      const others = this.registers.read(reg.ivar(q)) & ~(IVAR_ENTRY_MASK << shift);
-      this.registers.write(reg.ivar(q), (others | ((q | IVAR_VALID) << shift)) >>> 0);
-    }
+  get #hasMsi(): boolean {
+    return this.vfio.irqInfo(PciIrq.MSI).count > 0;
+  }
+
+  get #hasVectors(): boolean {
+    return this.vfio.irqInfo(PciIrq.MSIX).count >= this.queuePairs;
   }
 
   /** Each receive queue has a vector of its own; without enough of them its waits look once a millisecond. */
   #connectInterrupts(): void {
-    const vectors = this.vfio.irqInfo(PciIrq.MSIX).count;
-    if (vectors < this.queuePairs) {
-      debug('%s: %d MSI-X vectors, %d needed: idle waits poll', this.address, vectors, this.queuePairs);
-      return;
+    const { interrupts, sharedInterrupt } = this.#family;
+    if (this.#hasVectors) {
+      this.#interrupts = new Interrupts(this.vfio, this.queuePairs);
+      interrupts.route(this.registers, this.queuePairs);
+      for (const [q, queue] of this.#rxQueues.entries()) {
+        this.#interrupts.onInterrupt(q, () => queue.interrupted());
+      }
+    } else if (sharedInterrupt !== undefined && this.#hasMsi) {
+      this.#interrupts = new Interrupts(this.vfio, 1, { index: PciIrq.MSI });
+      sharedInterrupt.route(this.registers, this.queuePairs);
+      this.#interrupts.onInterrupt(0, () => {
+        sharedInterrupt.acknowledge(this.registers);
+        for (const queue of this.#rxQueues) queue.interrupted();
+      });
+    } else {
+      debug('%s: too few interrupt vectors, %d needed: idle waits poll', this.address, this.queuePairs);
     }
-    this.#interrupts = new Interrupts(this.vfio, this.queuePairs);
-    this.#routeInterrupts();
-    for (const [q, queue] of this.#rxQueues.entries()) {
-      this.#interrupts.onInterrupt(q, () => queue.interrupted());
-    }
+  }
+
+  get #filters(): FilterRegisters {
+    const { filters } = this.#family.registers;
+    if (filters === undefined) throw new Error(`${this.driver} has no filter registers`);
+    return filters;
   }
 }

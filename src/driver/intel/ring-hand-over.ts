@@ -26,7 +26,10 @@ export interface RxTicket extends RingTicket {
   readonly metadata: RxMetadataBits | undefined;
 }
 
-export type TxTicket = RingTicket;
+export interface TxTicket extends RingTicket {
+  /** Legacy descriptors. */
+  readonly legacy: boolean;
+}
 
 /** The state of a ring that is at work. */
 export interface AttachedRing {

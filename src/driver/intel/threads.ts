@@ -21,7 +21,13 @@ export const intelThreads: ThreadFamily = {
   },
   attachTx(data, { pool }) {
     const ticket = data as TxTicket;
-    const { maxFrameBytes, state, counters } = ticket;
-    return new IntelTxQueue({ ...viewRing(ticket), pool, maxFrameBytes, attached: { state, counters } });
+    const { maxFrameBytes, legacy, state, counters } = ticket;
+    return new IntelTxQueue({
+      ...viewRing(ticket),
+      pool,
+      maxFrameBytes,
+      legacy,
+      attached: { state, counters },
+    });
   },
 };

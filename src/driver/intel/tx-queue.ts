@@ -59,6 +59,11 @@ const NO_BUFFER = -1;
 /** `#context` before the first context descriptor: no context has this value. */
 const NO_CONTEXT = -1;
 const COMMAND = TX_DTYP_DATA | TX_EOP | TX_IFCS | TX_DEXT;
+/**
+ * Word 2 of a legacy descriptor. Word 3 gets the length above bit 14 as in an advanced one: there are CSS and VLAN, which
+ * count only with IC and VLE (82574 datasheet 7.2.3). So both kinds have one loop.
+ */
+const LEGACY_COMMAND = TX_EOP | TX_IFCS;
 
 export interface IntelTxQueueOptions {
   /** Four words a descriptor; the number of descriptors is a power of two, at least 64. */
@@ -68,6 +73,8 @@ export interface IntelTxQueueOptions {
   readonly pool: PacketPool;
   /** Longest frame, at most what a buffer holds. Default: just that. */
   readonly maxFrameBytes?: number;
+  /** Legacy descriptors, which have no offloads; default: advanced ones. */
+  readonly legacy?: boolean;
   /** Of the device, for messages. */
   readonly address?: string;
   /** The ring is at work already: another thread brought it up. By default it is new. */
@@ -78,8 +85,11 @@ export class IntelTxQueue implements AttachedTxQueue {
   readonly size: number;
   readonly pool: PacketPool;
   readonly #address: string;
+  readonly #legacy: boolean;
   /** A function of its own for each queue: see instantiate.ts. */
   send: TxQueue['send'];
+  /** Absent where the descriptors have no offloads. */
+  readonly sendOffloaded?: (bufs: Uint32Array, count: number, start?: number) => number;
   readonly #send: TxQueue['send'];
   readonly #usualSend: TxQueue['send'];
   /** Shared with the thread that the queue was handed to. */
@@ -99,12 +109,14 @@ export class IntelTxQueue implements AttachedTxQueue {
   #closed: NicError | undefined;
 
   constructor(options: IntelTxQueueOptions) {
-    const { ring, tail, pool, attached } = options;
+    const { ring, tail, pool, attached, legacy = false } = options;
+    const command = legacy ? LEGACY_COMMAND : COMMAND;
     this.#counters = attached?.counters ?? newCounters();
     const maxBytes = Math.min(options.maxFrameBytes ?? pool.maxFrameBytes, pool.maxFrameBytes);
     this.size = ring.length >>> DESCRIPTOR_WORD_SHIFT;
     this.pool = pool;
     this.#address = options.address ?? 'a device';
+    this.#legacy = legacy;
     this.#reports = Int32Array.from({ length: this.size / GROUP }, (_, group) => group * GROUP + GROUP_MASK);
     const rings = {
       ring,
@@ -123,7 +135,7 @@ export class IntelTxQueue implements AttachedTxQueue {
       minBytes: TX_MIN_FRAME_BYTES,
       spanBytes: maxBytes - TX_MIN_FRAME_BYTES,
       commands: Int32Array.from({ length: this.size }, (_, slot) =>
-        (slot & GROUP_MASK) === GROUP_MASK ? COMMAND | TX_RS : COMMAND,
+        (slot & GROUP_MASK) === GROUP_MASK ? command | TX_RS : command,
       ),
     };
     // The high word of the address is the same for all buffers: `send` does not write it. No group has been reported.
@@ -150,6 +162,7 @@ export class IntelTxQueue implements AttachedTxQueue {
       reclaim: () => this.reclaim(),
     });
     this.#send = instantiate(makeSend, LAYOUT, this.#loop);
+    if (!legacy) this.sendOffloaded = (bufs, count, start) => this.#sendOffloaded(bufs, count, start);
     const { owners } = pool;
     this.#usualSend = owners === undefined ? this.#send : this.#unusual.checked(owners, this.#send);
     this.send = this.#usualSend;
@@ -177,7 +190,7 @@ export class IntelTxQueue implements AttachedTxQueue {
     return countsOf(this.#counters);
   }
 
-  sendOffloaded(bufs: Uint32Array, count: number, start = 0): number {
+  #sendOffloaded(bufs: Uint32Array, count: number, start = 0): number {
     if (this.#closed !== undefined) throw this.#closed;
     if (this.#pipe !== undefined) return inPipe();
     if (this.#elsewhere !== undefined) return inOtherThread();
@@ -361,6 +374,7 @@ export class IntelTxQueue implements AttachedTxQueue {
       ...elsewhere.ticket,
       tail: doorbellAddress(tail),
       maxFrameBytes: minBytes + spanBytes,
+      legacy: this.#legacy,
     };
     this.#elsewhere = elsewhere;
     this.#counters = elsewhere.counters;

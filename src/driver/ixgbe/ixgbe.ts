@@ -5,7 +5,9 @@
 import { ConfigSpace } from '../../pci/config-space.js';
 import { PciRegion, type VfioDevice } from '../../vfio/types.js';
 import type { DeviceId, Driver, LinkState, OpenOptions } from '../device.js';
+import { ClearingCounters } from '../intel/counters.js';
 import { IntelDevice, type IntelFamily, intelCapabilities, intelLimits } from '../intel/intel-device.js';
+import { extendedInterrupts } from '../intel/interrupts.js';
 import { intelThreads } from '../intel/threads.js';
 import { changeFilterControl } from './filters.js';
 import * as init from './init.js';
@@ -27,21 +29,27 @@ const family: IntelFamily = {
     rxTail: reg.rdt,
     txTail: reg.tdt,
     txHead: reg.tdh,
-    receiveAddressLow: reg.ral(0),
-    receiveAddressHigh: reg.rah(0),
-    multicastTable: reg.mta,
-    filterControl: reg.FCTRL,
-    promiscuousBits: reg.FCTRL_UPE | reg.FCTRL_MPE,
-    gpie: reg.GPIE,
-    gpieMsix: (reg.GPIE_MULTIPLE_MSIX | reg.GPIE_OCD | reg.GPIE_EIAME | reg.GPIE_PBA) >>> 0,
+    filters: {
+      receiveAddressLow: reg.ral(0),
+      receiveAddressHigh: reg.rah(0),
+      multicastTable: reg.mta,
+      filterControl: reg.FCTRL,
+      promiscuousBits: reg.FCTRL_UPE | reg.FCTRL_MPE,
+    },
+  },
+  interrupts: extendedInterrupts({
+    mode: {
+      offset: reg.GPIE,
+      value: (reg.GPIE_MULTIPLE_MSIX | reg.GPIE_OCD | reg.GPIE_EIAME | reg.GPIE_PBA) >>> 0,
+    },
     eiac: reg.EIAC,
     eiam: reg.EIAM,
     eims: reg.EIMS,
     eimc: reg.EIMC,
     ivar: reg.ivar,
     ivarRxShift: reg.ivarRxShift,
-  },
-  counters: () => counterMap,
+  }),
+  counters: (registers) => new ClearingCounters(registers, counterMap),
   // IPE 31, L4E 30 (7.1.6.2).
   metadata: { ipErrorShift: 31, l4ErrorShift: 30 },
 };

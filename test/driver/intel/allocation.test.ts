@@ -73,7 +73,7 @@ for (const [file, signature] of [
   ['driver/intel/tx-loop.ts', /^ {2}return function reclaim\(/m],
   ['driver/unusual-sends.ts', /^ {2}rest\(/m],
   ['driver/unusual-sends.ts', /^ {2}#collectGood\(/m],
-  ['driver/intel/tx-queue.ts', /^ {2}sendOffloaded\(/m],
+  ['driver/intel/tx-queue.ts', /^ {2}#sendOffloaded\(/m],
   ['driver/intel/tx-queue.ts', /^ {2}#queueOffloaded\(/m],
   ['driver/intel/tx-queue.ts', /^ {2}#useContext\(/m],
   ['driver/intel/tx-queue.ts', /^ {2}reclaim\(/m],

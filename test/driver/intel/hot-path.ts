@@ -69,7 +69,7 @@ function forwardOffloaded(): number {
     pool.metadata.l3Bytes[buffer] = 20;
     pool.metadata.vlanTags[buffer] = i >>> 3;
   }
-  const sent = tx.sendOffloaded(bufs, received);
+  const sent = tx.sendOffloaded!(bufs, received);
   pool.release(bufs, received - sent, sent);
   return received;
 }

@@ -76,7 +76,7 @@ function prepare(rig: QueueRig, wishes: readonly Wish[]): Uint32Array {
 
 /** Sends a packet for each wish; returns how many were taken. */
 function sendAll(rig: QueueRig, wishes: readonly Wish[]): number {
-  return rig.tx.sendOffloaded(prepare(rig, wishes), wishes.length);
+  return rig.tx.sendOffloaded!(prepare(rig, wishes), wishes.length);
 }
 
 /** What the device has to be asked. */
@@ -136,13 +136,13 @@ sending(
   'nothing sent, no doorbell; bad lengths and indices as with send',
   withRig({}, (rig) => {
     const { tx, txDevice, pool } = rig;
-    assert.is(tx.sendOffloaded(new Uint32Array(0), 0), 0);
+    assert.is(tx.sendOffloaded!(new Uint32Array(0), 0), 0);
     const bufs = prepare(rig, [PLAIN, PLAIN]);
     pool.lengths[bufs[0]!] = 16;
     pool.lengths[bufs[1]!] = 2049;
     const before = pool.available;
-    assert.is(tx.sendOffloaded(bufs, bufs.length), 2);
-    assert.is(tx.sendOffloaded(Uint32Array.of(512, 0xffff_ffff), 2), 2);
+    assert.is(tx.sendOffloaded!(bufs, bufs.length), 2);
+    assert.is(tx.sendOffloaded!(Uint32Array.of(512, 0xffff_ffff), 2), 2);
     assert.equal(txDevice.tail.writes, []);
     assert.is(tx.counters[LAYOUT.ERRORS], 4);
     assert.is(pool.available, before + 2);
@@ -155,7 +155,7 @@ sending(
     const bufs = prepare(rig, [tagged(1)]);
     rig.tx.close(CLOSED);
     assert.throws(
-      () => rig.tx.sendOffloaded(bufs, bufs.length),
+      () => rig.tx.sendOffloaded!(bufs, bufs.length),
       (error: unknown) => error === CLOSED,
     );
     assert.equal(rig.txDevice.tail.writes, []);
@@ -170,7 +170,7 @@ for (const before of [30, 31, 62, 63]) {
       const sent: number[] = [];
       const send = (wishes: readonly Wish[]): void => {
         const bufs = prepare(rig, wishes);
-        assert.is(tx.sendOffloaded(bufs, bufs.length), wishes.length);
+        assert.is(tx.sendOffloaded!(bufs, bufs.length), wishes.length);
         sent.push(...bufs);
         txDevice.transmit();
         tx.reclaim();
@@ -198,7 +198,7 @@ sending(
         rig,
         Array.from({ length: 20 }, (_, i) => tagged(i)),
       );
-      push(offloaded, tx.sendOffloaded(offloaded, offloaded.length));
+      push(offloaded, tx.sendOffloaded!(offloaded, offloaded.length));
       for (let i = 0; i < 16; i++) {
         const plain = prepare(rig, new Array<Wish>(10).fill(PLAIN));
         push(plain, tx.send(plain, plain.length));
@@ -231,7 +231,7 @@ sending('any mix of send and sendOffloaded keeps order, wishes and buffers', () 
       try {
         for (const { wishes, plain, transmit } of batches) {
           const bufs = prepare(rig, wishes);
-          const taken = plain ? tx.send(bufs, bufs.length) : tx.sendOffloaded(bufs, bufs.length);
+          const taken = plain ? tx.send(bufs, bufs.length) : tx.sendOffloaded!(bufs, bufs.length);
           sent.push(...bufs.subarray(0, taken));
           for (const one of wishes.slice(0, taken)) wanted.push(plain ? {} : expected(one));
           pool.release(bufs, bufs.length - taken, taken);
@@ -267,11 +267,11 @@ sending(
       rig,
       Array.from({ length: 60 }, (_, i) => tagged(i)),
     );
-    const taken = tx.sendOffloaded(bufs, bufs.length);
+    const taken = tx.sendOffloaded!(bufs, bufs.length);
     assert.is(taken, 31, 'two slots each');
-    assert.is(tx.sendOffloaded(bufs, bufs.length - taken, taken), 0);
+    assert.is(tx.sendOffloaded!(bufs, bufs.length - taken, taken), 0);
     txDevice.transmit();
-    assert.ok(tx.sendOffloaded(bufs, bufs.length - taken, taken) > 0);
+    assert.ok(tx.sendOffloaded!(bufs, bufs.length - taken, taken) > 0);
   }),
 );
 

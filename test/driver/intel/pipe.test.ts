@@ -646,7 +646,7 @@ joining(
     for (const attempt of [
       () => rig.rx.receive(rig.bufs),
       () => rig.tx.send(bufs, bufs.length),
-      () => rig.tx.sendOffloaded(bufs, bufs.length),
+      () => rig.tx.sendOffloaded!(bufs, bufs.length),
     ]) {
       assert.throws(attempt, (error: { code?: string }) => error.code === 'OWNERSHIP');
     }

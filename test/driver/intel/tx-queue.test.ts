@@ -293,7 +293,7 @@ tx(
     const before = pool.available;
     const isClosed = (error: NicError): boolean => error === CLOSED;
     for (let i = 0; i < 3; i++) assert.throws(() => tx.send(extra, extra.length), isClosed);
-    assert.throws(() => tx.sendOffloaded(extra, extra.length), isClosed);
+    assert.throws(() => tx.sendOffloaded!(extra, extra.length), isClosed);
     assert.throws(() => tx.reclaim(), isClosed);
     assert.is(txDevice.tail.writes.length, 1);
     assert.is(pool.available, before);

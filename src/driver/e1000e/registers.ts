@@ -1,0 +1,207 @@
+/**
+ * Registers of the Intel 82574 (datasheet 10.2), as far as the driver uses them.
+ * Byte offsets as printed; RW read-write, RO read-only, WO write-only, RC cleared by reading, SC clears itself.
+ */
+
+// General (10.2.2)
+/** Device Control, RW (10.2.2.1). */
+export const CTRL = 0x0000;
+/** GIO Master Disable: no new bus-master requests. */
+export const CTRL_GIO_MASTER_DISABLE = 1 << 2;
+/** Set Link Up. */
+export const CTRL_SLU = 1 << 6;
+/** Force Speed and Force Duplex: off, so that the PHY's result is used. */
+export const CTRL_FRCSPD = 1 << 11;
+export const CTRL_FRCDPLX = 1 << 12;
+/** Device reset, SC. */
+export const CTRL_RST = 1 << 26;
+
+/** Device Status, RO (10.2.2.2). Never all ones: bits 31:20 hold reserved zeros. */
+export const STATUS = 0x0008;
+export const STATUS_FD = 1 << 0;
+/** Link up. */
+export const STATUS_LU = 1 << 1;
+/** 0: 10 Mb/s, 1: 100, 2 and 3: 1000. */
+export const STATUS_SPEED_SHIFT = 6;
+/** 1 while bus-master requests may be under way. */
+export const STATUS_GIO_MASTER_ENABLE = 1 << 19;
+
+/** EEPROM/Flash Control, RW (10.2.2.3). */
+export const EECD = 0x0010;
+/** Auto read done: the device has loaded its configuration. */
+export const EECD_AUTO_RD = 1 << 9;
+
+/** Extended Device Control, RW (10.2.2.5). */
+export const CTRL_EXT = 0x0018;
+/** Reserved; Linux sets bit 22 and clears 23 in 82573 and 82574. */
+export const CTRL_EXT_22 = 1 << 22;
+export const CTRL_EXT_23 = 1 << 23;
+/** An MSI-X interrupt that fires masks the causes of IAM. */
+export const CTRL_EXT_EIAME = 1 << 24;
+/** Writing to the interrupt mask clears the MSI-X pending bits. */
+export const CTRL_EXT_PBA_CLR = (1 << 31) >>> 0;
+
+/** MDI Control: access to PHY registers, RW (10.2.2.7). */
+export const MDIC = 0x0020;
+export const MDIC_REG_SHIFT = 16;
+export const MDIC_PHY_SHIFT = 21;
+export const MDIC_OP_WRITE = 1 << 26;
+export const MDIC_OP_READ = 2 << 26;
+export const MDIC_READY = 1 << 28;
+export const MDIC_ERROR = 1 << 30;
+/** The internal PHY answers at this address. */
+export const MDIC_PHY_ADDRESS = 1;
+
+/** Extended Configuration Control, RW (10.2.2.13). */
+export const EXTCNF_CTRL = 0x0f00;
+/** Software owns the PHY's wires: sticks when written unless the hardware or its firmware has them. */
+export const EXTCNF_CTRL_MDIO_SW = 1 << 5;
+
+// PHY registers (IEEE 802.3 clause 22)
+export const PHY_CONTROL = 0;
+export const PHY_CONTROL_RESTART_AUTONEG = 1 << 9;
+export const PHY_CONTROL_POWER_DOWN = 1 << 11;
+export const PHY_CONTROL_AUTONEG = 1 << 12;
+
+// PCIe (10.2.3)
+/** GIO Control, RW. */
+export const GCR = 0x5b00;
+export const GCR_22 = 1 << 22;
+/** GIO Control 2, RW. */
+export const GCR2 = 0x5b64;
+export const GCR2_0 = 1 << 0;
+
+// Interrupts (10.2.4)
+/** Interrupt Cause, RC and writing 1 clears (10.2.4.1). */
+export const ICR = 0x00c0;
+/** Extended Interrupt Throttling, RW: one a vector, in 256 ns; 0 is none. */
+export const eitr = (vector: number): number => 0x00e8 + 4 * vector;
+/** Interrupt Mask Set/Read, RW (10.2.4.4). Writing 0 masks nothing: use IMC. */
+export const IMS = 0x00d0;
+/** Interrupt Mask Clear, WO (10.2.4.5). */
+export const IMC = 0x00d8;
+/** Extended Interrupt Auto Clear, RW (10.2.4.6): causes that MSI-X acknowledges when it fires. Same bits as ICR. */
+export const EIAC = 0x00dc;
+/** Interrupt Acknowledge Auto Mask, RW (10.2.4.7). */
+export const IAM = 0x00e0;
+/** Interrupt Vector Allocation, RW (10.2.4.9): four bits a cause, vector 2:0 and valid 3. Receive queues, transmit queues, others. */
+export const IVAR = 0x00e4;
+export const IVAR_VALID = 1 << 3;
+export const ivarRxShift = (queue: number): number => 4 * queue;
+/** Causes: a receive queue's interrupt in MSI-X mode, queue 0 in bit 20 (7.4). */
+export const causeRx = (queue: number): number => 1 << (20 + queue);
+/** Causes without MSI-X: receive timer (a packet was written back), receiver overrun, descriptors run low. */
+export const CAUSE_RXT0 = 1 << 7;
+export const CAUSE_RXO = 1 << 6;
+export const CAUSE_RXDMT0 = 1 << 4;
+
+// Receive (10.2.5)
+/** Receive Control, RW (10.2.5.1). */
+export const RCTL = 0x0100;
+export const RCTL_EN = 1 << 1;
+/** Unicast and multicast promiscuous. */
+export const RCTL_UPE = 1 << 3;
+export const RCTL_MPE = 1 << 4;
+/** Long packets: without it frames of more than 1522 bytes, FCS included, are dropped. */
+export const RCTL_LPE = 1 << 5;
+/** Broadcast accept. */
+export const RCTL_BAM = 1 << 15;
+/** Buffer size, 17:16: 0 is 2048 bytes, 1 is 1024, 2 is 512, 3 is 256; with BSEX 16 times as many. */
+export const RCTL_BSIZE_SHIFT = 16;
+export const RCTL_BSEX = 1 << 25;
+/** Strip Ethernet CRC. */
+export const RCTL_SECRC = 1 << 26;
+/** Buffer size in KiB, 30:27, which takes the place of BSIZE where it is not 0. */
+export const RCTL_FLXBUF_SHIFT = 27;
+/** Receive Filter Control, RW (10.2.5.22). EXSTEN: extended receive descriptors. */
+export const RFCTL = 0x5008;
+/** iSCSI and NFS filters off. */
+export const RFCTL_ISCSI_DIS = 1 << 0;
+export const RFCTL_NFSW_DIS = 1 << 6;
+export const RFCTL_NFSR_DIS = 1 << 7;
+export const RFCTL_ACK_DIS = 1 << 12;
+export const RFCTL_EXSTEN = 1 << 15;
+/** Receive descriptor base, length, head, tail and control per queue, RW (10.2.5.5 to 10.2.5.11). */
+export const rdbal = (queue: number): number => 0x2800 + 0x100 * queue;
+export const rdbah = (queue: number): number => 0x2804 + 0x100 * queue;
+/** Bytes, a multiple of 128. */
+export const rdlen = (queue: number): number => 0x2808 + 0x100 * queue;
+export const rdh = (queue: number): number => 0x2810 + 0x100 * queue;
+export const rdt = (queue: number): number => 0x2818 + 0x100 * queue;
+/** Interrupt delay timers: 0, so that write-backs are not held back. */
+export const RDTR = 0x2820;
+export const RADV = 0x282c;
+/** Prefetch 5:0, host 13:8 and write-back 21:16 thresholds; GRAN 24: in descriptors. */
+export const rxdctl = (queue: number): number => 0x2828 + 0x100 * queue;
+export const XDCTL_GRAN = 1 << 24;
+/** Receive Checksum Control, RW (10.2.5.15). PCSD: the descriptor carries the RSS hash. */
+export const RXCSUM = 0x5000;
+export const RXCSUM_PCSD = 1 << 13;
+/** Multicast Table Array: 128 words. */
+export const mta = (word: number): number => 0x5200 + 4 * word;
+/** Receive Address Low and High: the MAC address, little-endian. */
+export const ral = (entry: number): number => 0x5400 + 8 * entry;
+export const rah = (entry: number): number => 0x5404 + 8 * entry;
+export const RECEIVE_ADDRESSES = 16;
+/** Address Valid: without it the entry filters nothing. */
+export const RAH_AV = (1 << 31) >>> 0;
+/** Multiple Receive Queues Command. 1: RSS over two queues; the hash's fields from bit 16 on: TCP/IPv4, IPv4, TCP/IPv6, IPv6 (20). */
+export const MRQC = 0x5818;
+export const MRQC_RSS = 1;
+export const MRQC_FIELDS = (1 << 16) | (1 << 17) | (1 << 18) | (1 << 20);
+/** Redirection Table: 128 entries of a byte, whose bit 7 is the queue. */
+export const RETA = 0x5c00;
+export const RETA_WORDS = 32;
+export const RETA_QUEUE_SHIFT = 7;
+/** RSS Random Key: 40 bytes. */
+export const RSSRK = 0x5c80;
+
+// Transmit (10.2.6)
+/** Transmit Control, RW (10.2.6.1). */
+export const TCTL = 0x0400;
+export const TCTL_EN = 1 << 1;
+/** Pad Short Packets. */
+export const TCTL_PSP = 1 << 3;
+/** Collision threshold, bits 11:4; 15 is the recommended value. */
+export const TCTL_CT_SHIFT = 4;
+export const TCTL_CT_MASK = 0xff << 4;
+/** Collision distance, bits 21:12; 63 in full duplex. */
+export const TCTL_COLD_SHIFT = 12;
+export const TCTL_COLD_MASK = 0x3ff << 12;
+/** Transmit descriptor base, length, head, tail and control per queue, RW. */
+export const tdbal = (queue: number): number => 0x3800 + 0x100 * queue;
+export const tdbah = (queue: number): number => 0x3804 + 0x100 * queue;
+export const tdlen = (queue: number): number => 0x3808 + 0x100 * queue;
+export const tdh = (queue: number): number => 0x3810 + 0x100 * queue;
+export const tdt = (queue: number): number => 0x3818 + 0x100 * queue;
+/** Thresholds as in RXDCTL; bit 22 is to be 1. */
+export const txdctl = (queue: number): number => 0x3828 + 0x100 * queue;
+export const TXDCTL_22 = 1 << 22;
+/** Transmit Arbitration Count, RW. ENABLE: the queue takes part. */
+export const tarc = (queue: number): number => 0x3840 + 0x100 * queue;
+export const TARC_ENABLE = 1 << 10;
+/** 30:27 are to be 0 and 26 is to be 1 in queue 0's (Linux, for 82574). */
+export const TARC_30_27 = 0xf << 27;
+export const TARC_26 = 1 << 26;
+
+// Statistics, all RC (10.2.7). Octet counters are 64 bits in two registers: low first; reading the high one clears.
+/** CRC errors. */
+export const CRCERRS = 0x4000;
+/** Missed packets: no room in the packet buffer. */
+export const MPC = 0x4010;
+/** Good packets received, transmitted. */
+export const GPRC = 0x4074;
+export const GPTC = 0x4080;
+/** Good octets received, transmitted. */
+export const GORCL = 0x4088;
+export const GORCH = 0x408c;
+export const GOTCL = 0x4090;
+export const GOTCH = 0x4094;
+/** Undersize, fragments, oversize. */
+export const RUC = 0x40a4;
+export const RFC = 0x40a8;
+export const ROC = 0x40ac;
+/** Total octets and packets transmitted. */
+export const TOTL = 0x40c8;
+export const TOTH = 0x40cc;
+export const TPT = 0x40d4;
