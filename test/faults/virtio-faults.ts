@@ -44,6 +44,13 @@ export const virtioFaults: readonly Fault[] = [
     tests: BRING_UP,
   },
   {
+    name: 'virtio: RSS names pairs that are not in use',
+    file: 'virtio/steering.js',
+    find: 'i % pairs',
+    replace: 'i % (pairs + 1)',
+    tests: BRING_UP,
+  },
+  {
     name: 'virtio: a configuration that changed meanwhile is taken',
     file: 'virtio/transport.js',
     find: 'if (generation() === before)',
