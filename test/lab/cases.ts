@@ -30,7 +30,11 @@ export const CASES: readonly LabCase[] = [
   { name: 'fwd', nics: ['igb', 'igb'], timeoutS: 1800 },
   { name: 'igbvf', nics: ['igb'], timeoutS: 900 },
   { name: 'e1000e', nics: ['e1000e', 'e1000e', 'igb'], timeoutS: 900 },
-  { name: 'virtio', nics: ['virtio', 'virtio', 'igb'], timeoutS: 900 },
+  {
+    name: 'virtio',
+    nics: ['virtio', 'virtio', 'virtio,packed=on', 'virtio,packed=on', 'igb'],
+    timeoutS: 900,
+  },
   { name: 'pipe', nics: ['igb', 'igb'], timeoutS: 800 },
   { name: 'user', nics: ['igb', 'igb'] },
   { name: 'examples', nics: ['igb', 'igb'] },
