@@ -3,6 +3,7 @@
  * run on them. Only the forwarder's time is counted: `run` returns nanoseconds, and the device works between runs.
  */
 
+import type { RxQueue, TxQueue } from '../src/driver/device.js';
 import { instantiate } from '../src/driver/instantiate.js';
 import { RingMemory } from '../src/driver/intel/rings.js';
 import { IntelRxQueue } from '../src/driver/intel/rx-queue.js';
@@ -17,7 +18,7 @@ import { native, type Pointer } from './native.js';
 import { timedPolls } from './timed-polls.js';
 
 export const RING = 512;
-const BUFFER_BYTES = 2048;
+export const BUFFER_BYTES = 2048;
 
 /** Where a forwarder runs. */
 export interface Place {
@@ -37,16 +38,16 @@ export const WARM: Place = { ring: RING, frameBytes: 60, windowFrames: 192, walk
 export const COLD: Place = { ring: 4096, frameBytes: 1514, windowFrames: 1024, walkBytes: 64 << 20 };
 
 /** As `barewire fwd` makes its pool. */
-function poolBuffers(place: Place): number {
+export function poolBuffers(place: Place): number {
   return 4 * place.ring + 1024;
 }
 
 /** As ixy makes its mempools: 4096 entries for each of the two, or what the rings need. */
-function peerBuffers(place: Place): number {
+export function peerBuffers(place: Place): number {
   return Math.max(2 * 4096, 6 * place.ring);
 }
 
-const PEER_HEADER_BYTES = 64;
+export const PEER_HEADER_BYTES = 64;
 /** Buffers that are a cache line further apart do not push each other out of the caches. */
 const SPREAD_BYTES = BUFFER_BYTES + 64;
 /** ixgbe's mask (82599 datasheet 7.1.6.2). */
@@ -74,7 +75,27 @@ export class LabMapper implements DmaMapper {
   unmap(): void {}
 }
 
-export class Lab {
+/** The lockstep device, whatever its rings are like. */
+export interface LabDevice {
+  readonly place: Place;
+  /**
+   * Sends what is queued (at most `send` frames a port), then receives `count` frames at each port. Returns the larger
+   * number of frames that arrived at a port. @throws Error where the forwarder did something wrong
+   */
+  step(count: number, send?: number): number;
+  /** Empties the caches, where the place asks for it. */
+  cool(): void;
+  /** @throws Error where an armed receive slot has a buffer that is in use */
+  checkArmed(): void;
+  plant(fault: number): void;
+  /** Frames that have left both ports, each checked. */
+  readonly forwarded: number;
+  /** Frames that have arrived at both ports. */
+  readonly received: number;
+  close(): void;
+}
+
+export class Lab implements LabDevice {
   readonly mapper = new LabMapper();
   readonly place: Place;
   readonly rings: RingMemory;
@@ -121,22 +142,16 @@ export class Lab {
     return new Uint32Array(this.#registers.buffer, tdtOffset(port), 1);
   }
 
-  /**
-   * Sends what is queued (at most `send` frames a port), then receives `count` frames at each port. Returns the larger
-   * number of frames that arrived at a port. @throws Error where the forwarder did something wrong
-   */
   step(count: number, send: number = this.place.ring): number {
     const arrived = native.labStep(this.pointer, send, count);
     if (arrived < 0) throw new Error(native.labError(this.pointer));
     return arrived;
   }
 
-  /** Empties the caches, where the place asks for it. */
   cool(): void {
     if (this.#walked !== undefined) native.labWalk(this.#walked.address, this.place.walkBytes);
   }
 
-  /** @throws Error where an armed receive slot has a buffer that is in use */
   checkArmed(): void {
     if (native.labCheckArmed(this.pointer) < 0) throw new Error(native.labError(this.pointer));
   }
@@ -145,12 +160,10 @@ export class Lab {
     native.labFault(this.pointer, fault);
   }
 
-  /** Frames that have left both ports, each checked. */
   get forwarded(): number {
     return native.labForwarded(this.pointer);
   }
 
-  /** Frames that have arrived at both ports. */
   get received(): number {
     return native.labReceived(this.pointer);
   }
@@ -174,7 +187,7 @@ function tdtOffset(port: number): number {
 
 /** A lab and a forwarder on it. */
 export interface Bench {
-  readonly lab: Lab;
+  readonly lab: LabDevice;
   readonly subject: Subject;
 }
 
@@ -184,8 +197,16 @@ export function closeBench({ lab, subject }: Bench): void {
   lab.close();
 }
 
+/** The queues of two ports, and their pool. */
+export interface DriverQueues {
+  readonly pool: PacketPool;
+  readonly rx: readonly RxQueue[];
+  readonly tx: readonly TxQueue[];
+  close(): void;
+}
+
 /** Real queues on a lab. */
-export class Queues {
+export class Queues implements DriverQueues {
   readonly pool: PacketPool;
   readonly lab: Lab;
   readonly rx: readonly IntelRxQueue[];
@@ -217,14 +238,25 @@ export class Queues {
   }
 
   close(): void {
-    for (const queue of [...this.rx, ...this.tx])
-      queue.close(new NicError('CLOSED', 'the benchmark is over'));
-    this.pool.detach(this.#mapper);
-    const { available, capacity } = this.pool;
-    this.pool.close();
-    if (available !== capacity) {
-      throw new Error(`${capacity - available} buffers were lost`);
-    }
+    closeQueues(this, this.#mapper);
+  }
+}
+
+type Closing = readonly { close(why: NicError): void }[];
+
+/** @throws Error where a buffer was lost */
+export function closeQueues(
+  queues: { readonly pool: PacketPool; readonly rx: Closing; readonly tx: Closing },
+  mapper: DmaMapper,
+): void {
+  const { pool } = queues;
+  for (const queue of [...queues.rx, ...queues.tx])
+    queue.close(new NicError('CLOSED', 'the benchmark is over'));
+  pool.detach(mapper);
+  const { available, capacity } = pool;
+  pool.close();
+  if (available !== capacity) {
+    throw new Error(`${capacity - available} buffers were lost`);
   }
 }
 
@@ -240,20 +272,20 @@ function shuffle(free: Int32Array): void {
   }
 }
 
-type DriverPath = 'queues' | 'general' | 'pipe' | 'queues-look' | 'general-look' | 'pipe-look';
+export type DriverPath = 'queues' | 'general' | 'pipe' | 'queues-look' | 'general-look' | 'pipe-look';
 
 /** The driver's queues, connected both ways by an application's own loop or by one of the two paths. */
-class DriverSubject implements Subject {
+export class DriverSubject implements Subject {
   readonly run: (polls: number) => number;
-  readonly #queues: Queues;
+  readonly #queues: DriverQueues;
 
-  constructor(queues: Queues, batch: number, path: DriverPath) {
+  constructor(queues: DriverQueues, batch: number, path: DriverPath) {
     this.#queues = queues;
-    const [rxA, rxB] = queues.rx as [IntelRxQueue, IntelRxQueue];
-    const [txA, txB] = queues.tx as [IntelTxQueue, IntelTxQueue];
+    const [rxA, rxB] = queues.rx as [RxQueue, RxQueue];
+    const [txA, txB] = queues.tx as [TxQueue, TxQueue];
     const { pool } = queues;
     const onPacket = makeLook(pool);
-    const connect = (rx: IntelRxQueue, tx: IntelTxQueue): { poll(): number } => {
+    const connect = (rx: RxQueue, tx: TxQueue): { poll(): number } => {
       if (path === 'queues') {
         return { poll: instantiate(makeApplication, null, rx, tx, pool, new Uint32Array(batch)) };
       }
@@ -274,7 +306,7 @@ class DriverSubject implements Subject {
 }
 
 /** A forwarder in C. */
-class NativeSubject implements Subject {
+export class NativeSubject implements Subject {
   readonly #memory: DmaRegion;
   readonly #pointer: Pointer;
   readonly #batch: number;
@@ -285,7 +317,7 @@ class NativeSubject implements Subject {
     make: (lab: Pointer) => Pointer,
     run: (pointer: Pointer, polls: number, batch: number) => number,
     free: (pointer: Pointer) => void,
-    lab: Lab,
+    lab: { readonly pointer: Pointer },
     batch: number,
     memory: DmaRegion,
   ) {

@@ -12,7 +12,16 @@ import koffi from 'koffi';
 export const ROOT = join(import.meta.dirname, '..', '..');
 export const CACHE = join(ROOT, '.cache');
 const SOURCES = join(ROOT, 'bench', 'native');
-const FILES = ['lockstep.h', 'device.c', 'ixy-peer.c', 'pipe-peer.c'];
+const FILES = [
+  'lockstep.h',
+  'device.c',
+  'ixy-peer.c',
+  'pipe-peer.c',
+  'generator-peer.c',
+  'virtio.h',
+  'virtio-device.c',
+  'virtio-peer.c',
+];
 const FLAGS = ['-O2', '-march=native', '-Wall', '-Wextra', '-Werror', '-shared', '-fPIC'];
 
 /** An address in C memory. */
@@ -98,6 +107,66 @@ export const native = {
   ) => number,
   cPipeLookRun: library.func('double c_pipe_look_run(void *pipe, int32_t polls, int32_t batch)') as (
     pipe: Pointer,
+    polls: number,
+    batch: number,
+  ) => number,
+  generatorNew: library.func(
+    'void *generator_new(uint64_t ring, uint64_t tail, uint64_t memory, uint32_t buffers, uint32_t bufferBytes, uint32_t entries)',
+  ) as (
+    ring: bigint,
+    tail: bigint,
+    memory: bigint,
+    buffers: number,
+    bufferBytes: number,
+    entries: number,
+  ) => Pointer,
+  generatorFree: library.func('void generator_free(void *generator)') as (generator: Pointer) => void,
+  generatorRun: library.func(
+    'double generator_run(void *generator, int32_t polls, int32_t batch, int32_t fields)',
+  ) as (generator: Pointer, polls: number, batch: number, fields: number) => number,
+  generatorComplete: library.func(
+    'int32_t generator_complete(uint64_t ring, uint64_t tail, uint64_t memory, uint64_t iova, uint32_t entries, uint32_t head)',
+  ) as (ring: bigint, tail: bigint, memory: bigint, iova: bigint, entries: number, head: number) => number,
+  checkerNew: library.func('void *checker_new()') as () => Pointer,
+  checkerFree: library.func('void checker_free(void *checker)') as (checker: Pointer) => void,
+  checkerRun: library.func(
+    'double checker_run(void *checker, uint64_t memory, uint32_t bufferBytes, uint32_t frames, uint32_t bytes)',
+  ) as (checker: Pointer, memory: bigint, bufferBytes: number, frames: number, bytes: number) => number,
+  virtioLabNew: library.func(
+    'void *virtio_lab_new(uint64_t memory, uint64_t iova, uint32_t buffers, uint32_t bufferBytes, uint32_t dataOffset, uint32_t ringSize, int32_t packed)',
+  ) as (
+    memory: bigint,
+    iova: bigint,
+    buffers: number,
+    bufferBytes: number,
+    dataOffset: number,
+    ringSize: number,
+    packed: number,
+  ) => Pointer,
+  virtioLabQueue: library.func(
+    'void virtio_lab_queue(void *lab, uint32_t port, uint32_t queue, uint64_t descriptors, uint64_t driver, uint64_t device, uint64_t doorbell)',
+  ) as (
+    lab: Pointer,
+    port: number,
+    queue: number,
+    descriptors: bigint,
+    driver: bigint,
+    device: bigint,
+    doorbell: bigint,
+  ) => void,
+  virtioLabStep: library.func('int32_t virtio_lab_step(void *lab, int32_t send, int32_t count)') as (
+    lab: Pointer,
+    send: number,
+    count: number,
+  ) => number,
+  virtioLabCheckArmed: library.func('int32_t virtio_lab_check_armed(void *lab)') as (lab: Pointer) => number,
+  virtioPeerNew: library.func('void *virtio_peer_new(void *lab, int32_t stack)') as (
+    lab: Pointer,
+    stack: number,
+  ) => Pointer,
+  virtioPeerFree: library.func('void virtio_peer_free(void *peer)') as (peer: Pointer) => void,
+  virtioPeerRun: library.func('double virtio_peer_run(void *peer, int32_t polls, int32_t batch)') as (
+    peer: Pointer,
     polls: number,
     batch: number,
   ) => number,

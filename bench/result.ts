@@ -2,7 +2,7 @@
 import { readFileSync } from 'node:fs';
 import { availableParallelism, cpus, release, totalmem } from 'node:os';
 import { join } from 'node:path';
-import { RING, type SUBJECTS } from './lab.js';
+import { RING, type SubjectName } from './lab.js';
 import { COMPILER_FLAGS, compilerVersion, ROOT } from './native.js';
 import type { Steadiness } from './steadiness.js';
 import { type Throughput, WINDOW_FRAMES } from './throughput.js';
@@ -68,7 +68,7 @@ export const FRAME_BYTES = 64;
 export const RING_SIZE = RING;
 export const WINDOW = WINDOW_FRAMES;
 
-const HEADINGS: Readonly<Record<keyof typeof SUBJECTS, string>> = {
+const HEADINGS: Readonly<Record<SubjectName, string>> = {
   'c-ixy': 'ixy in C',
   'c-spread': 'spread in C',
   'c-pipe': 'pipe in C',
@@ -83,12 +83,15 @@ const HEADINGS: Readonly<Record<keyof typeof SUBJECTS, string>> = {
 };
 
 /** Nanoseconds per packet by batch size, with the ratio to ixy's algorithm in C. */
-export function throughputTable(rows: readonly Throughput[]): string {
+export function throughputTable<Name extends string = SubjectName>(
+  rows: readonly Throughput<Name>[],
+  headings: Readonly<Record<string, string>> = HEADINGS,
+): string {
   const subjects = [...new Set(rows.map(({ subject }) => subject))];
   const batches = [...new Set(rows.map(({ batch }) => batch))];
   const line = (cells: readonly string[]): string =>
     cells.map((cell, i) => cell.padStart(i === 0 ? 5 : 16)).join('');
-  const lines = [line(['batch', ...subjects.map((subject) => HEADINGS[subject])])];
+  const lines = [line(['batch', ...subjects.map((subject) => headings[subject] ?? subject)])];
   for (const batch of batches) {
     const cells = subjects.map((subject) => {
       const row = rows.find((one) => one.batch === batch && one.subject === subject);

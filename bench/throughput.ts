@@ -17,8 +17,8 @@ export interface Quartiles {
   readonly p75: number;
 }
 
-export interface Throughput {
-  readonly subject: SubjectName;
+export interface Throughput<Name extends string = SubjectName> {
+  readonly subject: Name;
   readonly batch: number;
   readonly nsPerPacket: Quartiles;
   /** Nothing was in the caches. */
@@ -33,13 +33,15 @@ export interface Throughput {
   readonly checkedPackets: number;
 }
 
-interface Cell {
-  readonly subject: SubjectName;
+interface Cell<Name> {
+  readonly subject: Name;
   readonly bench: Bench;
 }
 
-export interface ThroughputOptions {
-  readonly subjects: readonly SubjectName[];
+export interface ThroughputOptions<Name extends string = SubjectName> {
+  readonly subjects: readonly Name[];
+  /** What makes them. Default: those on the rings of the 82599. */
+  readonly table?: Readonly<Record<Name, (batch: number, place: Place) => Bench>>;
   readonly batch: number;
   /** A fault of `Fault` to plant, to see that it is found. */
   readonly plant: number;
@@ -47,12 +49,12 @@ export interface ThroughputOptions {
 }
 
 /** Forwarders of one batch size, measured as often as wanted. */
-export class BatchMeasurement {
-  readonly #options: ThroughputOptions;
-  readonly #nsPerPacket: ReadonlyMap<SubjectName, number[]>;
-  readonly #checkedPackets = new Map<SubjectName, number>();
+export class BatchMeasurement<Name extends string = SubjectName> {
+  readonly #options: ThroughputOptions<Name>;
+  readonly #nsPerPacket: ReadonlyMap<string, number[]>;
+  readonly #checkedPackets = new Map<Name, number>();
 
-  constructor(options: ThroughputOptions) {
+  constructor(options: ThroughputOptions<Name>) {
     this.#options = options;
     this.#nsPerPacket = new Map(options.subjects.map((subject) => [subject, []]));
   }
@@ -60,9 +62,11 @@ export class BatchMeasurement {
   /** Rounds on new rings. @throws Error where a forwarder did something wrong */
   run(rounds: number): void {
     const { batch, place } = this.#options;
-    const cells: Cell[] = this.#options.subjects.map((subject) => ({
+    const table: Readonly<Record<string, (batch: number, place: Place) => Bench>> =
+      this.#options.table ?? SUBJECTS;
+    const cells: Cell<Name>[] = this.#options.subjects.map((subject) => ({
       subject,
-      bench: SUBJECTS[subject](batch, place),
+      bench: table[subject]!(batch, place),
     }));
     try {
       for (const { subject, bench } of cells) {
@@ -86,7 +90,7 @@ export class BatchMeasurement {
     }
   }
 
-  result(): Throughput[] {
+  result(): Throughput<Name>[] {
     return this.#options.subjects.map((subject) => {
       const rounds = this.#nsPerPacket.get(subject)!;
       return {
@@ -106,11 +110,11 @@ export class BatchMeasurement {
   }
 }
 
-function looks(subject: SubjectName): boolean {
+function looks(subject: string): boolean {
   return subject.endsWith('look');
 }
 
-function inSubject<T>(subject: SubjectName, action: () => T): T {
+function inSubject<T>(subject: string, action: () => T): T {
   try {
     return action();
   } catch (error) {

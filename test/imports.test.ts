@@ -88,7 +88,12 @@ const FAMILY = /^src\/driver\/([^/]+)\//;
 /** Where families are named: the registries of drivers and of models, and the names of PCI IDs for people. */
 const REGISTRIES = /^src\/(driver\/registry|emulator\/models|pci\/ids)\.ts$/;
 const REGISTRY = 'src/driver/registry';
-const BUILT_ON: Readonly<Record<string, string>> = { igb: 'intel', e1000e: 'intel', ixgbe: 'intel' };
+const BUILT_ON: Readonly<Record<string, string>> = {
+  igb: 'intel',
+  igbvf: 'intel',
+  e1000e: 'intel',
+  ixgbe: 'intel',
+};
 /** So have families of models, and only the registry names one. */
 const MODEL = /^src\/emulator\/(?!device\/|links\/)([^/]+)\//;
 

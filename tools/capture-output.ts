@@ -2,6 +2,7 @@
 import { fstatSync } from 'node:fs';
 import type { CaptureInterface } from '../src/capture/capture-interface.js';
 import { CaptureWriter, type CaptureWriterOptions } from '../src/capture/capture-writer.js';
+import { FileRing } from '../src/capture/file-ring.js';
 import { checkWritable } from '../src/capture/output-file.js';
 import type { NetDevice } from '../src/driver/device.js';
 import { NicError } from '../src/errors.js';
@@ -14,10 +15,33 @@ export const TIMES_COMMENT =
 export interface OutputOptions {
   readonly force?: boolean | undefined;
   readonly format?: 'pcap' | 'pcapng' | undefined;
+  /** A new file when one is so large, or so old; and how many are kept. */
+  readonly fileSize?: number | undefined;
+  readonly fileTime?: number | undefined;
+  readonly files?: number | undefined;
+}
+
+/** A file, or several one after the other. */
+export type Output = Pick<CaptureWriter, 'write' | 'counters' | 'error' | 'close'>;
+
+/** Whether frames go to several files. @throws NicError `BAD_OPTION` where options for that make no sense */
+function isRing(file: string, { fileSize, fileTime, files }: OutputOptions): boolean {
+  if ((fileSize ?? fileTime) === undefined) {
+    if (files === undefined) return false;
+    throw new NicError('BAD_OPTION', '--files needs to know when a file ends', {
+      hint: 'Give --file-size or --file-time as well.',
+    });
+  }
+  if (file !== '-') return true;
+  throw new NicError('BAD_OPTION', 'standard output is one file', {
+    hint: 'Leave --file-size and --file-time out, or give -w FILE.',
+  });
 }
 
 /** What would keep a capture from this file, before anything is begun. @throws NicError `BAD_OPTION` */
-export function checkOutput(file: string, { force = false }: OutputOptions): void {
+export function checkOutput(file: string, options: OutputOptions): void {
+  const { force = false } = options;
+  if (isRing(file, options)) return;
   if (file !== '-') checkWritable(file, force);
   else if (process.stdout.isTTY) {
     throw new NicError('BAD_OPTION', 'A capture cannot be written to a terminal', {
@@ -29,7 +53,7 @@ export function checkOutput(file: string, { force = false }: OutputOptions): voi
 /** Opens a file, or with `-` standard output. @throws NicError as `CaptureWriter.open` */
 export function openOutput(
   file: string,
-  { force = false, format }: OutputOptions,
+  { force = false, format }: Pick<OutputOptions, 'force' | 'format'>,
   options: CaptureWriterOptions,
 ): CaptureWriter {
   // Of `>> file` the shell has made an end that is not ours to cut; it is refused as any file with something in it.
@@ -39,6 +63,17 @@ export function openOutput(
     overwrite: force || (file === '-' && !fstatSync(1).isFile()),
     ...(format === undefined ? {} : { format }),
   });
+}
+
+/** Opens a file, or the first of several. @throws NicError as `CaptureWriter.open` */
+export function openOutputs(file: string, wanted: OutputOptions, options: CaptureWriterOptions): Output {
+  if (!isRing(file, wanted)) return openOutput(file, wanted, options);
+  const { fileSize: fileBytes, fileTime: fileMs, files, force = false, format } = wanted;
+  return new FileRing(
+    file,
+    { fileBytes, fileMs, files },
+    { ...options, overwrite: force, ...(format === undefined ? {} : { format }) },
+  );
 }
 
 /** What a capture says of the port that frames come from. */

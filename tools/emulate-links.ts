@@ -21,6 +21,8 @@ export interface LinkOptions {
   readonly lossless?: true;
   readonly capture?: string;
   readonly force?: true;
+  readonly timing?: 'original' | 'burst';
+  readonly loop?: number;
 }
 
 /** What is at the other end of a port's link. */
@@ -114,6 +116,8 @@ function refuseIdle(options: LinkOptions, kinds: readonly LinkKind[]): void {
       'give a port --link traffic',
     );
   }
+  if (!has('play'))
+    refuse(given('timing', 'loop'), '--link play:FILE, and no port has that', 'give a port --link play:FILE');
   if (!has('traffic', 'cable', 'tap', 'stream', 'play', 'record')) {
     const names = given(
       'bandwidth',
@@ -170,7 +174,7 @@ function farEnd(link: LinkKind, port: number, options: LinkOptions): EndDescript
     case 'stream':
       return { stream: name };
     case 'play':
-      return { play: name };
+      return { play: name, repeat: options.loop ?? 1, originalTiming: options.timing === 'original' };
     case 'record':
       return { record: name };
   }

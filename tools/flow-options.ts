@@ -51,7 +51,7 @@ const mac = (name: string) => text((value) => macField(name, value));
 
 /** Adds the options of a flow to a command. */
 export function addFlowOptions(command: Command): Command {
-  return command
+  command
     .option(
       '--size <bytes>',
       'frame size with the 4 bytes of FCS: 64; 64,512 in turn; 64-1518 counting, 64-1518~ random; 64:7,1518:1 a mix; imix (default: 64)',
@@ -63,7 +63,24 @@ export function addFlowOptions(command: Command): Command {
       text(parseRate),
     )
     .option('--count <n>', 'stop after this many frames', positiveInteger)
-    .addOption(new Option('--proto <protocol>', 'what the frames are').choices(['udp', 'tcp', 'icmp', 'arp']))
+    .addOption(
+      new Option('--proto <protocol>', 'what the frames are').choices(['udp', 'tcp', 'icmp', 'arp']),
+    );
+  return addAddressOptions(command)
+    .option(
+      '--tcp-flags <bits>',
+      'TCP flags as a number: 2 SYN (default), 16 ACK',
+      number('--tcp-flags', 0xff, 1),
+    )
+    .option('--poisson', 'frames come at random times, with the rate on average')
+    .option('--burst <n>', 'frames that are sent together; the rate is kept on average', positiveInteger)
+    .option('--burst-gap <time>', 'in place of --rate: time from burst to burst', durationMs)
+    .option('--seed <n>', 'other random numbers', integerBetween(0, 0xffff_ffff));
+}
+
+/** Adds those that say where frames come from and go to. */
+export function addAddressOptions(command: Command): Command {
+  return command
     .option('--ipv6', 'IPv6 addresses where none are given')
     .option(
       '--src-ip <ip>',
@@ -86,16 +103,7 @@ export function addFlowOptions(command: Command): Command {
     .option('--vlan <id>', 'VLAN tag, as --src-port', number('--vlan', 4095, 2))
     .option('--inner-vlan <id>', 'second VLAN tag', number('--inner-vlan', 4095, 2))
     .option('--tos <byte>', 'DSCP and ECN, 0 to 255', number('--tos', 0xff, 1))
-    .option('--ttl <n>', 'time to live, hop limit', number('--ttl', 0xff, 1))
-    .option(
-      '--tcp-flags <bits>',
-      'TCP flags as a number: 2 SYN (default), 16 ACK',
-      number('--tcp-flags', 0xff, 1),
-    )
-    .option('--poisson', 'frames come at random times, with the rate on average')
-    .option('--burst <n>', 'frames that are sent together; the rate is kept on average', positiveInteger)
-    .option('--burst-gap <time>', 'in place of --rate: time from burst to burst', durationMs)
-    .option('--seed <n>', 'other random numbers', integerBetween(0, 0xffff_ffff));
+    .option('--ttl <n>', 'time to live, hop limit', number('--ttl', 0xff, 1));
 }
 
 /** The flow that the options describe. @param timeStamps whether its frames tell when they were sent */

@@ -9,6 +9,7 @@ import {
   type TrafficScript,
   type TrialOptions,
 } from '../src/traffic/index.js';
+import type { JunitCase } from './junit.js';
 import { printError } from './output.js';
 import type { PaceReport } from './pace.js';
 import { AlreadyReported } from './run-command.js';
@@ -22,6 +23,8 @@ export interface GeneratorOptions extends Omit<TrialOptions, 'clock' | 'onFrame'
   readonly json?: boolean;
   /** Losses are a failure. */
   readonly expectNoLoss?: boolean;
+  /** Takes a case for each phase. */
+  readonly writeReport?: (suite: string, cases: readonly JunitCase[]) => void;
 }
 
 export class Generator implements Traffic {
@@ -34,7 +37,7 @@ export class Generator implements Traffic {
 
   /** @throws NicError for a script that cannot be run on these ports */
   constructor(devices: readonly NetDevice[], script: TrafficScript, options: GeneratorOptions, clock: Clock) {
-    const { receiveCount: _, json: __, expectNoLoss: ___, ...trial } = options;
+    const { receiveCount: _, json: __, expectNoLoss: ___, writeReport: ____, ...trial } = options;
     this.#clock = clock;
     this.#options = options;
     this.#phases = script.phases?.length ?? 1;
@@ -97,13 +100,22 @@ export class Generator implements Traffic {
 
   afterTotals(): void {
     const { accounts, trafficRun: run } = this;
-    const { json = false, expectNoLoss = false } = this.#options;
+    const { json = false, expectNoLoss = false, writeReport } = this.#options;
     for (const { phase, account } of accounts)
       printAccount(account, json, accounts.length > 1 ? phase : undefined);
     if (run.failure !== undefined) printError(run.failure, undefined);
-    if (run.failure !== undefined || (expectNoLoss && accounts.some(({ account }) => isLossy(account))))
-      throw new AlreadyReported();
+    const cases: JunitCase[] = accounts.map(({ phase, account }) =>
+      expectNoLoss && isLossy(account) ? { name: phase, failure: lossText(account) } : { name: phase },
+    );
+    if (run.failure !== undefined) cases.push({ name: 'script', failure: run.failure });
+    writeReport?.('pktgen', cases);
+    if (cases.some(({ failure }) => failure !== undefined)) throw new AlreadyReported();
   }
+}
+
+function lossText({ sent, received, lost, duplicated, losses }: TrafficAccount): string {
+  const unexplained = losses === undefined ? '' : `, unexplained ${losses.unexplained}`;
+  return `sent ${sent ?? '?'}, received ${received}, lost ${lost ?? '?'}, duplicated ${duplicated}${unexplained}`;
 }
 
 function isLossy({ complete, flows }: TrafficAccount): boolean {

@@ -9,6 +9,7 @@ import * as fwd from './commands/fwd.js';
 import * as list from './commands/list.js';
 import * as pktgen from './commands/pktgen.js';
 import * as replay from './commands/replay.js';
+import * as rfc2544 from './commands/rfc2544.js';
 import * as sink from './commands/sink.js';
 import * as unbind from './commands/unbind.js';
 import { EXIT_FAILED, watchOutput } from './output.js';
@@ -35,6 +36,7 @@ export async function main(args: readonly string[]): Promise<number> {
   capture.register(program);
   replay.register(program);
   sink.register(program);
+  rfc2544.register(program);
   emulate.register(program);
   extcap.register(program);
 

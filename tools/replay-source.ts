@@ -123,7 +123,7 @@ export class ReplaySource {
       leftOut.filtered++;
     else if (originalBytes > lengthBytes) leftOut.cut++;
     else if (lengthBytes < ETHERNET_BYTES) leftOut.tooShort++;
-    else if (lengthBytes > maxFrameBytes) this.#leaveTooLong(lengthBytes);
+    else if (lengthBytes + this.#rewriter.growthBytes > maxFrameBytes) this.#leaveTooLong(lengthBytes);
     else this.#add(frame, timeNs - fromS * 1e9);
   }
 
@@ -163,12 +163,12 @@ export class ReplaySource {
     pool.allocate(this.#one, 1);
     const packet = this.#one[0]!;
     const start = packet << pool.bufferShift;
-    const sizeBytes = Math.max(frame.lengthBytes, MIN_FRAME_BYTES);
-    const { bytes, offsetBytes, lengthBytes } = frame;
-    pool.frames.set(bytes.subarray(offsetBytes, offsetBytes + lengthBytes), start);
+    const { bytes, offsetBytes } = frame;
+    pool.frames.set(bytes.subarray(offsetBytes, offsetBytes + frame.lengthBytes), start);
+    const lengthBytes = this.#rewriter.rewrite(pool.frames, start, frame.lengthBytes);
+    const sizeBytes = Math.max(lengthBytes, MIN_FRAME_BYTES);
     pool.frames.fill(0, start + lengthBytes, start + sizeBytes);
     pool.lengths[packet] = sizeBytes;
-    this.#rewriter.rewrite(pool.frames, start, lengthBytes);
     const slot = this.#put % AHEAD;
     this.packets[slot] = packet;
     this.ports[slot] = this.#options.portOf(frame);

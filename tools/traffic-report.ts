@@ -246,7 +246,7 @@ function unsentOf(port: PortTotals): number | undefined {
 
 /** What the numbers of a port do not tell by themselves. */
 function remarks(port: PortSummary, hasLink: boolean): string[] {
-  const { asOfS, unsent = 0, txInRing = 0, pace } = port;
+  const { asOfS, unsent = 0, txInRing = 0, resets = 0, pace } = port;
   const inRing = Math.min(unsent, txInRing);
   const lost = unsent - inRing;
   const lines: string[] = [];
@@ -259,6 +259,10 @@ function remarks(port: PortSummary, hasLink: boolean): string[] {
     ].join(', ');
     lines.push(`${unsent} did not reach the wire${hasLink ? '' : ' (no link)'}: ${where}`);
   }
+  if (resets > 0)
+    lines.push(
+      `was reset ${resets} ${resets === 1 ? 'time' : 'times'}, by whoever has the port: frames were lost`,
+    );
   if (pace !== undefined) lines.push(...paceLines(pace));
   return lines;
 }

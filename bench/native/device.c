@@ -13,11 +13,6 @@
 
 #include "lockstep.h"
 
-/* Where the number is in a frame: behind the Ethernet header, on an 8-byte boundary. */
-#define NUMBER_OFFSET 16
-
-#define FAIL(...) (snprintf(lab->error, sizeof(lab->error), __VA_ARGS__), -1)
-
 struct lab *lab_new(uint8_t *memory, uint64_t iova, uint32_t buffers, uint32_t buffer_bytes, uint32_t data_offset,
                     uint32_t ring_size) {
     struct lab *lab = calloc(1, sizeof(*lab));
@@ -67,17 +62,6 @@ double lab_received(struct lab *lab) { return (double)(lab->port[0].next_in + la
 
 double lab_missed(struct lab *lab) { return (double)(lab->port[0].missed + lab->port[1].missed); }
 
-/* The buffer whose frame starts at an address, or -1. */
-static int64_t buffer_at(const struct lab *lab, uint64_t address) {
-    uint64_t offset = address - lab->iova - lab->data_offset;
-    if (offset >= (uint64_t)lab->buffers * lab->buffer_bytes) return -1;
-    return offset % lab->buffer_bytes == 0 ? (int64_t)(offset / lab->buffer_bytes) : -1;
-}
-
-static uint8_t *frame_of(const struct lab *lab, int64_t buffer) {
-    return lab->memory + (uint64_t)buffer * lab->buffer_bytes + lab->data_offset;
-}
-
 /* Receives up to `count` frames at a port; those that find no descriptor are lost. Returns how many arrived, or -1. */
 static int32_t arrive(struct lab *lab, uint32_t index, int32_t count) {
     struct port *port = &lab->port[index];
@@ -94,11 +78,7 @@ static int32_t arrive(struct lab *lab, uint32_t index, int32_t count) {
         if (descriptor->word2 != 0) return FAIL("port %u: receive slot %u was not cleared", index, head);
         if (lab->busy[buffer]) return FAIL("port %u: receive slot %u has a buffer in use", index, head);
         lab->busy[buffer] = 1;
-        uint64_t *frame = (uint64_t *)frame_of(lab, buffer);
-        frame[0] = 0x0002000000000002;
-        frame[1] = 0xb588010000000002;
-        frame[NUMBER_OFFSET / 8] = port->next_in++ * 2 + index;
-        frame[3] = 0;
+        write_frame(lab, buffer, port->next_in++ * 2 + index);
         /* What the hardware leaves: packet type, a hash, length and a VLAN tag; DD last. */
         descriptor->address = 0xfeedbeef00000001;
         descriptor->word3 = lab->frame_bytes | 0x00a50000;

@@ -70,6 +70,30 @@ struct lab {
     char error[256];
 };
 
+/* The buffer whose frame starts at an address, or -1. */
+static inline int64_t buffer_at(const struct lab *lab, uint64_t address) {
+    uint64_t offset = address - lab->iova - lab->data_offset;
+    if (offset >= (uint64_t)lab->buffers * lab->buffer_bytes) return -1;
+    return offset % lab->buffer_bytes == 0 ? (int64_t)(offset / lab->buffer_bytes) : -1;
+}
+
+static inline uint8_t *frame_of(const struct lab *lab, int64_t buffer) {
+    return lab->memory + (uint64_t)buffer * lab->buffer_bytes + lab->data_offset;
+}
+
+/* Where the number is in a frame: behind the Ethernet header, on an 8-byte boundary. */
+#define NUMBER_OFFSET 16
+
+static inline void write_frame(const struct lab *lab, int64_t buffer, uint64_t number) {
+    uint64_t *frame = (uint64_t *)frame_of(lab, buffer);
+    frame[0] = 0x0002000000000002;
+    frame[1] = 0xb588010000000002;
+    frame[NUMBER_OFFSET / 8] = number;
+    frame[3] = 0;
+}
+
+#define FAIL(...) (snprintf(lab->error, sizeof(lab->error), __VA_ARGS__), -1)
+
 /*
  * The look of an application: EtherType, IPv4 destination and UDP port of a frame, all three of them, since no frame of the
  * device's is blocked. The TypeScript peers look for the same values (bench/look.ts).

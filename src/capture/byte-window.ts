@@ -61,3 +61,11 @@ export function get16(bytes: Uint8Array, at: number, littleEndian: boolean): num
   const [a, b] = [bytes[at]!, bytes[at + 1]!];
   return littleEndian ? a | (b << 8) : b | (a << 8);
 }
+
+/** Writes 32 bits, least significant byte first. A number above 2^31 - 1 is given as a negative one: no number object is made then. */
+export function put32(bytes: Uint8Array, at: number, value: number): void {
+  bytes[at] = value;
+  bytes[at + 1] = value >>> 8;
+  bytes[at + 2] = value >>> 16;
+  bytes[at + 3] = value >>> 24;
+}

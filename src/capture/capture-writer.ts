@@ -105,6 +105,9 @@ export class CaptureWriter {
   /** Wall-clock time when `clock.nowNs()` is 0, in two parts that are exact; the nanoseconds may be negative. */
   readonly #epochSeconds: number;
   readonly #epochNanoseconds: number;
+  /** The clock's time of the frames that are written, and the same in the words of the format. */
+  #timeNs = Number.NaN;
+  readonly #time = new Int32Array(2);
   /** -1: nobody reads the pipe, the recording has failed, or all is closed. */
   #fd: number;
   /** An error of `open` is thrown by it; later ones go to `onError`. */
@@ -188,6 +191,16 @@ export class CaptureWriter {
     return { ...this.#counters };
   }
 
+  /** Length of the file, with what waits to be written. */
+  get sizeBytes(): number {
+    return this.#wholeBytes + this.#end - this.#boundary;
+  }
+
+  /** Takes no more frames: what was to go on after this file cannot, and `error` says why. Told to `onError`. */
+  fail(error: NicError): void {
+    this.#report(error);
+  }
+
   /**
    * Records a frame that is now on the wire. The memory may be used again at once.
    * @param interfaceId its place in the option `interfaces`
@@ -200,18 +213,8 @@ export class CaptureWriter {
     interfaceId = 0,
     nowNs = this.#clock.nowNs(),
   ): void {
-    const ns = this.#epochNanoseconds + nowNs;
-    const seconds = Math.floor(ns / 1e9);
-    const nanoseconds = Math.floor(ns - seconds * 1e9);
-    this.#put(
-      bytes,
-      offsetBytes,
-      lengthBytes,
-      lengthBytes,
-      this.#epochSeconds + seconds,
-      nanoseconds,
-      interfaceId,
-    );
+    if (nowNs !== this.#timeNs) this.#setTime(nowNs);
+    this.#put(bytes, offsetBytes, lengthBytes, lengthBytes, interfaceId);
   }
 
   /**
@@ -230,7 +233,17 @@ export class CaptureWriter {
     },
   ): void {
     const { seconds, nanoseconds, originalBytes, interfaceId = 0 } = record;
-    this.#put(bytes, offsetBytes, lengthBytes, originalBytes, seconds, nanoseconds, interfaceId);
+    this.#timeNs = Number.NaN;
+    this.#format.time(seconds, nanoseconds, this.#time);
+    this.#put(bytes, offsetBytes, lengthBytes, originalBytes, interfaceId);
+  }
+
+  /** Frames of one batch have one time: it is put into words once. */
+  #setTime(nowNs: number): void {
+    this.#timeNs = nowNs;
+    const ns = this.#epochNanoseconds + nowNs;
+    const seconds = Math.floor(ns / 1e9);
+    this.#format.time(this.#epochSeconds + seconds, Math.floor(ns - seconds * 1e9), this.#time);
   }
 
   #put(
@@ -238,8 +251,6 @@ export class CaptureWriter {
     offsetBytes: number,
     lengthBytes: number,
     originalBytes: number,
-    seconds: number,
-    nanoseconds: number,
     interfaceId: number,
   ): void {
     const keptBytes = Math.min(lengthBytes, this.#snapBytes);
@@ -259,7 +270,7 @@ export class CaptureWriter {
       buffer.set(bytes, frameAt);
     } else buffer.set(bytes.subarray(offsetBytes, offsetBytes + keptBytes), frameAt);
     const wireBytes = Math.max(originalBytes, lengthBytes);
-    this.#format.frame(buffer, at, keptBytes, wireBytes, seconds, nanoseconds, interfaceId);
+    this.#format.frame(buffer, at, keptBytes, wireBytes, this.#time, interfaceId);
     this.#end = at + recordBytes;
     this.#waiting++;
     if (this.#live && !this.#flushPlanned) this.#planFlush();

@@ -13,6 +13,7 @@ export {
   type RecordCounters,
 } from './capture-writer.js';
 export { type FileKey, fileKey } from './file-key.js';
+export { FileRing, type FileRingOptions } from './file-ring.js';
 export { compileFilter, type Filter, type FrameFilter, parseFilter } from './filter/index.js';
 export type { FrameView } from './frame-decoder.js';
 export type { CaptureFormat } from './identify.js';

@@ -1,5 +1,5 @@
 /** Writes the records of the classic pcap format (draft-ietf-opsawg-pcap), with nanoseconds. */
-import { get32, MAX_FRAME_BYTES } from './byte-window.js';
+import { get32, MAX_FRAME_BYTES, put32 } from './byte-window.js';
 import {
   FILE_HEADER_BYTES,
   MAGIC_NS,
@@ -24,11 +24,15 @@ export function pcapRecords(linkType: number, snapBytes = MAX_FRAME_BYTES): Reco
     header,
     recordHeaderBytes: RECORD_HEADER_BYTES,
     recordBytes: (keptBytes) => RECORD_HEADER_BYTES + keptBytes,
-    frame(into, at, keptBytes, originalBytes, seconds, nanoseconds) {
-      into.writeUInt32LE(seconds >>> 0, at);
-      into.writeUInt32LE(nanoseconds, at + 4);
-      into.writeUInt32LE(keptBytes, at + 8);
-      into.writeUInt32LE(originalBytes, at + 12);
+    time(seconds, nanoseconds, words) {
+      words[0] = seconds;
+      words[1] = nanoseconds;
+    },
+    frame(into, at, keptBytes, originalBytes, time) {
+      put32(into, at, time[0]!);
+      put32(into, at + 4, time[1]!);
+      put32(into, at + 8, keptBytes);
+      put32(into, at + 12, originalBytes);
     },
     sizeAt: (bytes, at) => RECORD_HEADER_BYTES + get32(bytes, at + 8, true),
     end: () => NOTHING,

@@ -3,7 +3,7 @@
  * with a time in nanoseconds, and at the end what each interface counted.
  */
 import { release, type as systemName } from 'node:os';
-import { get32, MAX_FRAME_BYTES } from './byte-window.js';
+import { get32, MAX_FRAME_BYTES, put32 } from './byte-window.js';
 import type { CaptureInterface, InterfaceStatistics } from './capture-interface.js';
 import { LINKTYPE_ETHERNET } from './link-types.js';
 import {
@@ -13,7 +13,7 @@ import {
   INTERFACE_STATISTICS,
   SECTION_HEADER,
 } from './pcapng-format.js';
-import type { RecordBytes, RecordFormat } from './record-format.js';
+import type { RecordFormat } from './record-format.js';
 
 const OPTION_COMMENT = 1;
 const SECTION_HARDWARE = 2;
@@ -59,6 +59,7 @@ export function pcapngRecords(
     ]),
     recordHeaderBytes: PACKET_HEADER_BYTES,
     recordBytes: blockBytes,
+    time: timeWords,
     frame: putPacket,
     sizeAt: (bytes, at) => get32(bytes, at + 4, true),
     end: (statistics, seconds, nanoseconds) =>
@@ -71,33 +72,33 @@ function blockBytes(keptBytes: number): number {
 }
 
 function putPacket(
-  into: RecordBytes,
+  into: Uint8Array,
   at: number,
   keptBytes: number,
   originalBytes: number,
-  seconds: number,
-  nanoseconds: number,
+  time: Int32Array,
   interfaceId: number,
 ): void {
   const sizeBytes = blockBytes(keptBytes);
-  into.writeUInt32LE(ENHANCED_PACKET, at);
-  into.writeUInt32LE(sizeBytes, at + 4);
-  into.writeUInt32LE(interfaceId, at + 8);
-  putTime(into, at + 12, seconds, nanoseconds);
-  into.writeUInt32LE(keptBytes, at + 20);
-  into.writeUInt32LE(originalBytes, at + 24);
+  put32(into, at, ENHANCED_PACKET);
+  put32(into, at + 4, sizeBytes);
+  put32(into, at + 8, interfaceId);
+  put32(into, at + 12, time[0]!);
+  put32(into, at + 16, time[1]!);
+  put32(into, at + 20, keptBytes);
+  put32(into, at + 24, originalBytes);
   // The frame is filled up to 32 bits.
   const end = at + PACKET_HEADER_BYTES + keptBytes;
   for (let i = end; i < at + sizeBytes - TRAILER_BYTES; i++) into[i] = 0;
-  into.writeUInt32LE(sizeBytes, at + sizeBytes - TRAILER_BYTES);
+  put32(into, at + sizeBytes - TRAILER_BYTES, sizeBytes);
 }
 
 /** Nanoseconds since 1970 as two words, the upper one first: 64 bits by numbers of 53, in steps of 16. */
-function putTime(into: RecordBytes, at: number, seconds: number, nanoseconds: number): void {
+function timeWords(seconds: number, nanoseconds: number, words: Int32Array): void {
   const upper = Math.floor(seconds / 65_536) * 1e9;
   const lower = (seconds % 65_536) * 1e9 + nanoseconds + (upper % 65_536) * 65_536;
-  into.writeUInt32LE((Math.floor(upper / 65_536) + Math.floor(lower / 2 ** 32)) >>> 0, at);
-  into.writeUInt32LE(lower % 2 ** 32, at + 4);
+  words[0] = Math.floor(upper / 65_536) + Math.floor(lower / 2 ** 32);
+  words[1] = lower % 2 ** 32;
 }
 
 function sectionHeader({ hardware, comment }: SectionDescription): Buffer {
@@ -141,7 +142,10 @@ function statisticsBlock(
 ): Buffer {
   const fixed = Buffer.alloc(12);
   fixed.writeUInt32LE(id, 0);
-  putTime(fixed, 4, seconds, nanoseconds);
+  const time = new Int32Array(2);
+  timeWords(seconds, nanoseconds, time);
+  put32(fixed, 4, time[0]!);
+  put32(fixed, 8, time[1]!);
   const options = [
     count(STATS_RECEIVED, received),
     count(STATS_DROPPED, droppedByInterface),

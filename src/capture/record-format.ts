@@ -1,11 +1,6 @@
 /** How a format writes what a capture consists of: a header, records one after the other, and perhaps an end. */
 import type { InterfaceStatistics } from './capture-interface.js';
 
-/** Where records are written: what a `Buffer` of Node's offers, without its type, which not every project has. */
-export interface RecordBytes extends Uint8Array {
-  writeUInt32LE(value: number, at: number): number;
-}
-
 export interface RecordFormat {
   readonly name: 'pcap' | 'pcapng';
   /** What a file begins with. */
@@ -14,14 +9,15 @@ export interface RecordFormat {
   readonly recordHeaderBytes: number;
   /** Bytes of a whole record with a frame of so many bytes. */
   recordBytes(keptBytes: number): number;
-  /** Writes what surrounds a frame of `keptBytes`; the frame itself lies at `at + recordHeaderBytes`. */
+  /** Puts a time into two words as records have it. */
+  time(seconds: number, nanoseconds: number, words: Int32Array): void;
+  /** Writes what surrounds a frame of `keptBytes`; the frame itself lies at `at + recordHeaderBytes`. Allocates nothing. */
   frame(
-    into: RecordBytes,
+    into: Uint8Array,
     at: number,
     keptBytes: number,
     originalBytes: number,
-    seconds: number,
-    nanoseconds: number,
+    time: Int32Array,
     interfaceId: number,
   ): void;
   /** Bytes of the record that begins at `at`. */

@@ -1,11 +1,14 @@
 /**
- * Changes addresses of frames on their way from a capture to a port: MAC addresses, and IPv4 networks with the checksums
- * that cover them. Nothing is allocated for a frame.
+ * Changes frames on their way from a capture to a port: MAC addresses, VLAN tags, and IPv4 networks with the checksums that
+ * cover them. Nothing is allocated for a frame.
  */
 import { readU16, readU32, writeU16, writeU32 } from '../packet/bytes.js';
 import { replaceU32, updateUdpChecksum } from '../packet/checksum.js';
 import { Layer, PacketView } from '../packet/packet-view.js';
 import { parse } from '../packet/parse.js';
+import { ETHERNET_BYTES, EtherType, isVlanType, VLAN_BYTES } from '../packet/protocols.js';
+
+const MAC_BYTES = 6;
 
 /** Addresses of one network become the same hosts of another. */
 export interface NetworkMap {
@@ -19,6 +22,8 @@ export interface RewriteOptions {
   /** Six bytes each. */
   readonly sourceMac?: Uint8Array | undefined;
   readonly destinationMac?: Uint8Array | undefined;
+  /** ID of the outermost VLAN tag, which is added where there is none; `none` takes it off. */
+  readonly vlan?: number | 'none' | undefined;
   /** The first that holds an address counts. */
   readonly networks?: readonly NetworkMap[];
 }
@@ -33,8 +38,36 @@ export class Rewriter {
     this.#networks = options.networks ?? [];
   }
 
-  /** Rewrites one frame in place. */
-  rewrite(bytes: Uint8Array, offset: number, lengthBytes: number): void {
+  /** Most bytes that a frame gets longer by. */
+  get growthBytes(): number {
+    return typeof this.#options.vlan === 'number' ? VLAN_BYTES : 0;
+  }
+
+  /** Rewrites one frame in place; behind it there must be room for what it grows by. @returns its new length */
+  rewrite(bytes: Uint8Array, offset: number, lengthBytes: number): number {
+    this.#rewriteAddresses(bytes, offset, lengthBytes);
+    const { vlan } = this.#options;
+    if (vlan === undefined || lengthBytes < ETHERNET_BYTES) return lengthBytes;
+    const at = offset + 2 * MAC_BYTES;
+    const end = offset + lengthBytes;
+    const isTagged = isVlanType(readU16(bytes, at)) && lengthBytes >= ETHERNET_BYTES + VLAN_BYTES;
+    if (vlan === 'none') {
+      if (!isTagged) return lengthBytes;
+      bytes.copyWithin(at, at + VLAN_BYTES, end);
+      return lengthBytes - VLAN_BYTES;
+    }
+    if (isTagged) {
+      // Priority and drop eligibility stay.
+      writeU16(bytes, at + 2, (readU16(bytes, at + 2) & 0xf000) | vlan);
+      return lengthBytes;
+    }
+    bytes.copyWithin(at + VLAN_BYTES, at, end);
+    writeU16(bytes, at, EtherType.VLAN);
+    writeU16(bytes, at + 2, vlan);
+    return lengthBytes + VLAN_BYTES;
+  }
+
+  #rewriteAddresses(bytes: Uint8Array, offset: number, lengthBytes: number): void {
     const { sourceMac, destinationMac } = this.#options;
     if (destinationMac !== undefined) for (let i = 0; i < 6; i++) bytes[offset + i] = destinationMac[i]!;
     if (sourceMac !== undefined) for (let i = 0; i < 6; i++) bytes[offset + 6 + i] = sourceMac[i]!;

@@ -103,6 +103,8 @@ export interface NetStats {
   rxMissed?: number;
   /** Frames that arrived damaged (FCS, length, symbol errors), by the hardware's counters. */
   rxErrors?: number;
+  /** How often the hardware lost all that was set up, and has it again: the port of a virtual function was reset. */
+  resets?: number;
   /** Good frames by the hardware's counters. */
   wireRxPackets?: number;
   wireRxBytes?: number;
@@ -139,6 +141,8 @@ export interface DeviceCapabilities {
   readonly rxTimes: boolean;
   /** The device sleeps until a packet interrupts; else idle waits look once a millisecond. */
   readonly interrupts: boolean;
+  /** What promiscuous mode adds where that is not every frame: a virtual function gets all groups, and unicast to its own address. */
+  readonly promiscuous?: 'multicast';
   /** `only` and `takeDefaultRoute`: the kernel keeps the interface. Default false. */
   readonly sharesInterface?: boolean;
 }
@@ -249,6 +253,11 @@ export interface NetDevice extends AsyncDisposable {
    * @param groups six bytes each, or `all` @throws NicError `BAD_OPTION` for what is no group; `CLOSED`
    */
   setMulticast(groups: readonly Uint8Array[] | 'all'): Promise<void>;
+  /**
+   * Lets frames with a VLAN tag come, or none of them any more. Absent where tagged frames come anyway.
+   * @param id 1 to 4094 @throws NicError `BAD_OPTION`; `NO_PERMISSION` where whoever has the port refuses; `CLOSED`
+   */
+  setVlanFilter?(id: number, on: boolean): Promise<void>;
   /**
    * Returns the sums of all counters. Hardware counters may be small: call at least once in some seconds.
    * @throws NicError `DEVICE_GONE`

@@ -13,7 +13,7 @@
 /** Names that code may use though it declares them nowhere: ECMAScript's own, which no module calls something else. */
 const GLOBALS = new Set(
   (
-    'undefined Infinity NaN Math Number DataView Int8Array Uint8Array Int16Array Uint16Array Int32Array Uint32Array ' +
+    'undefined Infinity NaN Math Number Atomics DataView Int8Array Uint8Array Int16Array Uint16Array Int32Array Uint32Array ' +
     'Float32Array Float64Array'
   ).split(' '),
 );

@@ -10,6 +10,7 @@ import { PciRegion, type VfioDevice } from '../vfio/types.js';
 import type { DeviceCapabilities, DeviceId, DeviceLimits, Driver, NetDevice, OpenOptions } from './device.js';
 import { e1000e } from './e1000e/e1000e.js';
 import { igb } from './igb/igb.js';
+import { igbvf } from './igbvf/igbvf.js';
 import { ixgbe } from './ixgbe/ixgbe.js';
 import { checkOpenOptions } from './options.js';
 import type { ThreadFamily } from './queue-share.js';
@@ -17,7 +18,7 @@ import { virtio } from './virtio/virtio-net.js';
 import { xdp } from './xdp/xdp.js';
 
 /** A family is one line here. */
-const drivers: Driver[] = [igb, ixgbe, e1000e, virtio];
+const drivers: Driver[] = [igb, igbvf, ixgbe, e1000e, virtio];
 
 /** Devices that are opened by another kind of address than a PCI function's or a vfio-user socket's. */
 export interface DeviceScheme {

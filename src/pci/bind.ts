@@ -75,7 +75,7 @@ export interface VfioBindResult extends BindResult {
   readonly characterDevice: string | null;
 }
 
-interface Context {
+export interface BindContext {
   readonly force: boolean;
   readonly sysfsRoot: string;
   readonly procRoot: string;
@@ -194,7 +194,7 @@ export function unbindFromVfio(address: string, options: BindOptions = {}): Bind
   return { device, changed: true, driver, warnings };
 }
 
-function withDefaults(options: BindOptions): Context {
+export function withDefaults(options: BindOptions): BindContext {
   return {
     force: options.force ?? false,
     sysfsRoot: options.sysfsRoot ?? SYSFS_ROOT,
@@ -205,7 +205,7 @@ function withDefaults(options: BindOptions): Context {
   };
 }
 
-function findNic(text: string, context: Context): PciDevice {
+export function findNic(text: string, context: BindContext): PciDevice {
   const parsed = parseDeviceAddress(text, context.sysfsRoot);
   if (parsed.kind !== 'pci') {
     throw new NicError('BAD_ADDRESS', `${text} is not a PCI device`, {
@@ -235,7 +235,7 @@ function notANic(device: PciDevice): NicError {
   });
 }
 
-function assertNotInUse(device: PciDevice, context: Context): void {
+function assertNotInUse(device: PciDevice, context: BindContext): void {
   const uses = device.interfaces.flatMap((name) => {
     const reasons = interfaceUses(name, context);
     return reasons.length === 0 ? [] : [`${name} ${reasons.join(' and ')}`];
@@ -250,7 +250,7 @@ function assertNotInUse(device: PciDevice, context: Context): void {
 }
 
 /** Unbinding waits in the kernel for the last user, and the waiting process cannot be stopped. So look first. */
-function assertNotOpen(device: PciDevice, context: Context): void {
+export function assertNotOpen(device: PciDevice, context: BindContext): void {
   const nodes = [nodeOf(device) ?? undefined, characterDevice(device.address, context.sysfsRoot)];
   const users = processesHolding(nodes, context.procRoot);
   if (users.length === 0) return;
@@ -285,7 +285,7 @@ function groupWarnings(device: PciDevice, together: readonly string[]): BindWarn
   ];
 }
 
-function rollBack(device: PciDevice, context: Context): void {
+function rollBack(device: PciDevice, context: BindContext): void {
   try {
     clearOverride(context, device);
     if (driverOf(device.address, context.sysfsRoot) === null) {
@@ -301,7 +301,7 @@ function rollBack(device: PciDevice, context: Context): void {
   }
 }
 
-function bindExplicitly(device: PciDevice, driver: string, context: Context): void {
+function bindExplicitly(device: PciDevice, driver: string, context: BindContext): void {
   const dir = join(context.sysfsRoot, 'bus/pci/drivers', driver);
   if (!systemFiles.exists(dir)) {
     throw new NicError(
@@ -317,15 +317,15 @@ function bindExplicitly(device: PciDevice, driver: string, context: Context): vo
 }
 
 /** An empty string never reaches the kernel (a write of no bytes); a line end clears the override. */
-function clearOverride(context: Context, device: PciDevice): void {
+function clearOverride(context: BindContext, device: PciDevice): void {
   write(context, device, join(devicePath(device.address, context.sysfsRoot), 'driver_override'), '\n');
 }
 
-function probe(context: Context, device: PciDevice): void {
+function probe(context: BindContext, device: PciDevice): void {
   write(context, device, join(context.sysfsRoot, 'bus/pci/drivers_probe'), device.address);
 }
 
-function write(context: Context, device: PciDevice, path: string, text: string): void {
+export function write(context: BindContext, device: PciDevice, path: string, text: string): void {
   debug('write %j to %s', text, path);
   try {
     context.write(path, text);
@@ -360,7 +360,7 @@ function writeAttribute(path: string, text: string): void {
 }
 
 /** Remembers the driver of before. Binding works without, so a failure is a warning. */
-function saveDriver(device: PciDevice, context: Context): BindWarning[] {
+function saveDriver(device: PciDevice, context: BindContext): BindWarning[] {
   try {
     new SavedDriver(device, context.stateDir).save();
     return [];
@@ -374,6 +374,6 @@ function saveDriver(device: PciDevice, context: Context): BindWarning[] {
   }
 }
 
-function describe(device: PciDevice): string {
+export function describe(device: PciDevice): string {
   return `${device.address} (${deviceName(device.vendor, device.device)})`;
 }

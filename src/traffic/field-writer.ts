@@ -60,7 +60,7 @@ export class FieldWriter {
     this.#listSums = new Int32Array(values.length);
     for (const [i, value] of values.entries()) {
       if (isWhole) this.#list.set(value, i * width);
-      else writeNumber(this.#list, i * width, width, this.#bitsOf(lowWord(value)));
+      else writeNumber(this.#list, i * width, width, bitsOf(lowWord(value), this.#shift, this.#fixedBits));
       this.#listSums[i] = sumAt(this.#list, i * width, width, this.#at);
     }
   }
@@ -71,11 +71,25 @@ export class FieldWriter {
    * @returns what it adds to the sum of 16-bit words
    */
   write(bytes: Uint8Array, frameAt: number): number {
-    const index = this.#nextIndex();
+    let index = this.#next;
+    if (this.#random) {
+      const state = nextRandom(this.#state);
+      this.#state = state;
+      index = Math.floor(unitOf(state) * this.#count);
+    } else {
+      this.#next = index + 1 === this.#count ? 0 : index + 1;
+    }
     const at = frameAt + this.#at;
-    if (this.#list.length > 0) return this.#writeFromList(bytes, at, index);
-    const value = this.#bitsOf(this.#first + index * this.#step) | 0;
-    switch (this.#width) {
+    const list = this.#list;
+    const width = this.#width;
+    if (list.length > 0) {
+      const from = index * width;
+      for (let i = 0; i < width; i++) bytes[at + i] = list[from + i]!;
+      return this.#listSums[index]!;
+    }
+    const number = this.#first + index * this.#step;
+    const value = (this.#shift === 0 ? number : bitsOf(number, this.#shift, this.#fixedBits)) | 0;
+    switch (width) {
       case 4:
         writeU32(bytes, at, value);
         return (value >>> 16) + (value & 0xffff);
@@ -87,27 +101,12 @@ export class FieldWriter {
         return (this.#at & 1) === 0 ? value << 8 : value;
     }
   }
+}
 
-  #bitsOf(value: number): number {
-    return this.#shift === 0 ? value : (value << this.#shift) | this.#fixedBits;
-  }
+// No private methods: V8 checks the brand of the object at each call of one.
 
-  #nextIndex(): number {
-    if (this.#random) {
-      this.#state = nextRandom(this.#state);
-      return Math.floor(unitOf(this.#state) * this.#count);
-    }
-    const index = this.#next;
-    this.#next = index + 1 === this.#count ? 0 : index + 1;
-    return index;
-  }
-
-  #writeFromList(bytes: Uint8Array, at: number, index: number): number {
-    const width = this.#width;
-    const from = index * width;
-    for (let i = 0; i < width; i++) bytes[at + i] = this.#list[from + i]!;
-    return this.#listSums[index]!;
-  }
+function bitsOf(value: number, shift: number, fixedBits: number): number {
+  return shift === 0 ? value : (value << shift) | fixedBits;
 }
 
 function writeNumber(bytes: Uint8Array, at: number, width: number, value: number): void {

@@ -21,6 +21,18 @@ export class FrameWriter {
   readonly #sizes: SizeSequence;
   readonly #flow: number;
   readonly #hasTime: boolean;
+  readonly #testAt: number;
+  readonly #versionByte: number;
+  readonly #isUdp: boolean;
+  /** Frames have one size: their lengths are in the template, and what the checksums say of them in these sums. */
+  readonly #isFixed: boolean;
+  readonly #ipBase: number;
+  readonly #l4Base: number;
+  /** Where checksums lie that differ from frame to frame; -1 where there is none. */
+  readonly #ipChecksumAt: number;
+  readonly #l4ChecksumAt: number;
+  /** All frames are the template. */
+  readonly #isConstant: boolean;
 
   /**
    * @param index of the flow, which its frames carry: 0 to 65,535
@@ -29,14 +41,29 @@ export class FrameWriter {
    */
   constructor(flow: CheckedFlow, index: number, sourceMac: string | Uint8Array) {
     const template = makeTemplate(flow, sourceMac);
+    const { fields, sizes, testAt, bytes } = template;
     this.#t = template;
-    this.#fields = template.fields;
-    this.#sizes = new SizeSequence(template.sizes, flow.seed);
+    this.#fields = fields;
+    this.#sizes = new SizeSequence(sizes, flow.seed);
     this.#flow = index;
     this.#hasTime = flow.timeStamps;
-    this.averageBytes = template.sizes.averageBytes;
-    this.maxBytes = template.sizes.maxBytes;
-    this.numbered = template.testAt >= 0;
+    this.#testAt = testAt;
+    this.#versionByte = template.versionByte;
+    this.#isUdp = template.isUdp;
+    this.averageBytes = sizes.averageBytes;
+    this.maxBytes = sizes.maxBytes;
+    this.numbered = testAt >= 0;
+    this.#isFixed = sizes.round.length === 1;
+    const packetBytes = sizes.maxBytes - template.paddingBytes;
+    this.#ipBase = template.ipSum + packetBytes - template.ipLengthLess;
+    this.#l4Base = template.l4Sums[sizes.maxBytes]! + template.l4LengthTimes * (packetBytes - template.l4At);
+    const hasIpFields = fields.some(({ inIp }) => inIp);
+    const hasL4Fields = this.numbered || fields.some(({ inL4 }) => inL4);
+    this.#ipChecksumAt = hasIpFields ? template.ipChecksumAt : -1;
+    this.#l4ChecksumAt = hasL4Fields ? template.l4ChecksumAt : -1;
+    this.#isConstant = this.#isFixed && fields.length === 0 && !this.numbered;
+    if (this.#isFixed && template.l4ChecksumAt >= 0)
+      finish(template, bytes, 0, packetBytes, template.ipSum, template.l4Sums[sizes.maxBytes]!);
   }
 
   /** Makes a buffer one that `write` may write frames of this flow to. @param at index of the frame's first byte */
@@ -53,10 +80,11 @@ export class FrameWriter {
    * @returns the length of the frame without FCS
    */
   write(bytes: Uint8Array, at: number, sequence: number, time: number): number {
-    const t = this.#t;
-    const lengthBytes = this.#sizes.next();
-    let ipSum = t.ipSum;
-    let l4Sum = t.l4Sums[lengthBytes]!;
+    if (this.#isConstant) return this.maxBytes;
+    const isFixed = this.#isFixed;
+    const lengthBytes = isFixed ? this.maxBytes : this.#sizes.next();
+    let ipSum = isFixed ? this.#ipBase : this.#t.ipSum;
+    let l4Sum = isFixed ? this.#l4Base : this.#t.l4Sums[lengthBytes]!;
     const fields = this.#fields;
     for (let i = 0; i < fields.length; i++) {
       const field = fields[i]!;
@@ -64,19 +92,24 @@ export class FrameWriter {
       if (field.inIp) ipSum += sum;
       if (field.inL4) l4Sum += sum;
     }
-    if (t.testAt >= 0) {
+    if (this.#testAt >= 0) {
       const high = sequence < TWO_32 ? 0 : (sequence / TWO_32) | 0;
       l4Sum += stampTestFields(
         bytes,
-        at + t.testAt,
+        at + this.#testAt,
         sequence | 0,
         high,
         this.#flow,
         this.#hasTime ? time : 0,
-        t.versionByte,
+        this.#versionByte,
       );
     }
-    if (t.l4ChecksumAt >= 0) finish(t, bytes, at, lengthBytes - t.paddingBytes, ipSum, l4Sum);
+    if (isFixed) {
+      if (this.#ipChecksumAt >= 0) writeU16(bytes, at + this.#ipChecksumAt, ~foldSum(ipSum));
+      if (this.#l4ChecksumAt >= 0) writeL4(bytes, at + this.#l4ChecksumAt, l4Sum, this.#isUdp);
+    } else if (this.#t.l4ChecksumAt >= 0) {
+      finish(this.#t, bytes, at, lengthBytes - this.#t.paddingBytes, ipSum, l4Sum);
+    }
     return lengthBytes;
   }
 }
@@ -95,9 +128,13 @@ function finish(
   writeU16(bytes, at + t.ipLengthAt, ipLength);
   if (t.ipChecksumAt >= 0) writeU16(bytes, at + t.ipChecksumAt, ~foldSum(ipSum + ipLength));
   if (t.udpLengthAt >= 0) writeU16(bytes, at + t.udpLengthAt, l4Length);
-  const folded = foldSum(l4Sum + t.l4LengthTimes * l4Length);
+  writeL4(bytes, at + t.l4ChecksumAt, l4Sum + t.l4LengthTimes * l4Length, t.isUdp);
+}
+
+function writeL4(bytes: Uint8Array, at: number, sum: number, isUdp: boolean): void {
+  const folded = foldSum(sum);
   // UDP's checksum of 0 would say that there is none (RFC 768).
-  writeU16(bytes, at + t.l4ChecksumAt, t.isUdp && folded === 0xffff ? 0xffff : ~folded);
+  writeU16(bytes, at, isUdp && folded === 0xffff ? 0xffff : ~folded);
 }
 
 /** Adding the carries twice is enough below 2^32. */

@@ -38,6 +38,14 @@ export { FrameWriter } from './frame-writer.js';
 export { Histogram, type HistogramSummary, type Octave } from './histogram.js';
 export { describeRate, frameBits, parseRate, type Rate, type RateSpec, wireBits } from './rate.js';
 export { type ForeignFrame, type ReceiverOptions, TrafficReceiver } from './receiver.js';
+export { Rfc2544, type Rfc2544Options, type TrialReport } from './rfc2544/benchmark.js';
+export {
+  RFC2544_SIZES,
+  RFC2544_TESTS,
+  type Rfc2544Test,
+  type SizeReport,
+  type ThroughputReport,
+} from './rfc2544/plan.js';
 export { type PhaseReport, RunningFlow, TrafficRun } from './run.js';
 export { DEFAULT_CATCH_UP_MS, Schedule } from './schedule.js';
 export { defineTraffic, portsOf, type ScriptFlow, type TrafficPhase, type TrafficScript } from './script.js';

@@ -27,6 +27,7 @@ export class Schedule {
   /** How often another rate was asked for since the start. */
   rateChanges = 0;
   readonly #flow: CheckedFlow;
+  readonly #count: number;
   readonly #lineBitsPerS: number;
   readonly #averageBytes: number;
   #unit: 'packets' | 'wire-bits' | 'frame-bits' = 'packets';
@@ -46,6 +47,7 @@ export class Schedule {
    */
   constructor(flow: CheckedFlow, lineBitsPerS: number, averageBytes: number) {
     this.#flow = flow;
+    this.#count = flow.count;
     this.#lineBitsPerS = lineBitsPerS;
     this.#averageBytes = averageBytes;
     this.requestedPps =
@@ -89,7 +91,7 @@ export class Schedule {
   /** Notes that the frame that was due is sent, and says when the next is. @param frameBytes its length without FCS */
   advance(frameBytes: number): void {
     this.sent++;
-    if (this.sent >= this.#flow.count) {
+    if (this.sent >= this.#count) {
       this.dueNs = Number.POSITIVE_INFINITY;
       return;
     }

@@ -27,6 +27,49 @@ export interface SenderOptions {
 const BATCH = { min: 1, max: 256 } as const;
 const MAX_FLOWS_PER_SENDER = 256;
 
+/** The flow whose frame is due first, by now; -1 where none is. Of flows without a rate the one that has sent least. */
+function nextDue(flows: readonly SendingFlow[], nowNs: number): number {
+  let best = -1;
+  for (let i = 0; i < flows.length; i++) {
+    const { schedule } = flows[i]!;
+    if (schedule.dueNs > nowNs) continue;
+    if (best < 0) {
+      best = i;
+      continue;
+    }
+    const other = flows[best]!.schedule;
+    const isBefore = schedule.dueNs < other.dueNs;
+    if (schedule.unlimited ? other.unlimited && schedule.sent < other.sent : other.unlimited || isBefore)
+      best = i;
+  }
+  return best;
+}
+
+/** Notes the first frames of a batch with their flows. */
+function noteSent(
+  flows: readonly SendingFlow[],
+  flowOf: Uint16Array,
+  dueOf: Float64Array,
+  lengths: Uint16Array,
+  bufs: Uint32Array,
+  sent: number,
+  nowNs: number,
+): void {
+  for (let i = 0; i < sent; ) {
+    const index = flowOf[i]!;
+    const flow = flows[index]!;
+    if (!flow.schedule.unlimited) {
+      flow.note(lengths[bufs[i]!]!, nowNs, dueOf[i]!);
+      i++;
+      continue;
+    }
+    const first = i;
+    let bytes = 0;
+    for (; i < sent && flowOf[i] === index; i++) bytes += lengths[bufs[i]!]!;
+    flow.noteRun(i - first, bytes, nowNs);
+  }
+}
+
 /** A flow under way, and what it did. */
 export class SendingFlow {
   readonly options: CheckedFlow;
@@ -54,6 +97,14 @@ export class SendingFlow {
   get achievedPps(): number {
     const ns = this.lastNs - this.firstNs;
     return this.taken > 1 && ns > 0 ? ((this.taken - 1) * 1e9) / ns : 0;
+  }
+
+  /** Notes frames that the ring took together, of a flow without a rate. */
+  noteRun(frames: number, bytes: number, nowNs: number): void {
+    this.taken += frames;
+    this.takenBytes += bytes;
+    if (this.firstNs < 0) this.firstNs = nowNs;
+    this.lastNs = nowNs;
   }
 
   /** Notes a frame that the ring took. */
@@ -158,9 +209,8 @@ export class TrafficSender {
       this.ringFull++;
       this.#wasFull = true;
     }
-    const { lengths } = this.device.pool;
-    for (let i = 0; i < sent; i++)
-      this.flows[this.#flowOf[i]!]!.note(lengths[this.#bufs[i]!]!, nowNs, this.#dueOf[i]!);
+    if (sent > 0)
+      noteSent(this.flows, this.#flowOf, this.#dueOf, this.device.pool.lengths, this.#bufs, sent, nowNs);
     if (sent > 0 && sent < waiting) {
       this.#bufs.copyWithin(0, sent, waiting);
       this.#flowOf.copyWithin(0, sent, waiting);
@@ -179,52 +229,41 @@ export class TrafficSender {
     for (const { schedule } of this.flows) schedule.look(nowNs, this.#catchUpNs, this.#wasFull);
     this.#wasFull = false;
     const time = (nowNs + this.#offsetNs) | 0;
+    this.#waiting = 0;
+    const { flows } = this;
+    let next = nextDue(flows, nowNs);
+    if (next < 0) return;
+    const { frames, bufferShift, lengths } = pool;
+    const room = this.#allocate();
     let count = 0;
-    while (count < bufs.length) {
-      const next = this.#nextDue(nowNs);
-      if (next < 0) break;
-      if (pool.allocate(bufs, 1, count) === 0) {
-        this.#queue.reclaim();
-        if (pool.allocate(bufs, 1, count) === 0) {
-          this.#wasFull = true;
-          break;
-        }
-      }
-      const flow = this.flows[next]!;
+    for (; next >= 0 && count < room; next = nextDue(flows, nowNs)) {
+      const { writer, schedule } = flows[next]!;
       const buffer = bufs[count]!;
-      const at = buffer << pool.bufferShift;
+      const at = buffer << bufferShift;
       if (this.#prepared[buffer] !== next + 1) {
-        flow.writer.prepare(pool.frames, at);
+        writer.prepare(frames, at);
         this.#prepared[buffer] = next + 1;
       }
-      const { schedule } = flow;
-      const lengthBytes = flow.writer.write(pool.frames, at, schedule.sent, time);
-      pool.lengths[buffer] = lengthBytes;
+      const lengthBytes = writer.write(frames, at, schedule.sent, time);
+      lengths[buffer] = lengthBytes;
       this.#flowOf[count] = next;
       this.#dueOf[count] = schedule.dueNs;
       schedule.advance(lengthBytes);
       count++;
     }
+    if (next >= 0 && room < bufs.length) this.#wasFull = true;
+    if (count < room) pool.release(bufs, room - count, count);
     this.#waiting = count;
   }
 
-  /** The flow whose frame is due first, by now; -1 where none is. Of flows without a rate the one that has sent least. */
-  #nextDue(nowNs: number): number {
-    const { flows } = this;
-    let best = -1;
-    for (let i = 0; i < flows.length; i++) {
-      const { schedule } = flows[i]!;
-      if (schedule.dueNs > nowNs) continue;
-      if (best < 0) {
-        best = i;
-        continue;
-      }
-      const other = flows[best]!.schedule;
-      const isBefore = schedule.dueNs < other.dueNs;
-      if (schedule.unlimited ? other.unlimited && schedule.sent < other.sent : other.unlimited || isBefore)
-        best = i;
-    }
-    return best;
+  /** Buffers for a batch, at the front of `#bufs`; returns how many there were. */
+  #allocate(): number {
+    const { pool } = this.device;
+    const bufs = this.#bufs;
+    const room = pool.allocate(bufs, bufs.length);
+    if (room === bufs.length) return room;
+    this.#queue.reclaim();
+    return room + pool.allocate(bufs, bufs.length - room, room);
   }
 
   /** A buffer was received into: what was in it is no more. */

@@ -53,6 +53,8 @@ export interface Family {
   readonly queuePairs?: number;
   /** True where frames that find no descriptor are not among `wireRxPackets`. Default false. */
   readonly missesBeforeCounting?: boolean;
+  /** True where frames that are too long are dropped, and counted, where this device does not see it. Default false. */
+  readonly portDropsTooLong?: boolean;
   makeHardware(): Hardware;
 }
 

@@ -1,4 +1,5 @@
 import { conformance } from './suite.js';
-import { virtio } from './virtio.js';
+import { virtioPacked, virtioSplit } from './virtio.js';
 
-conformance(virtio);
+conformance(virtioSplit);
+conformance(virtioPacked);

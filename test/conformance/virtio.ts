@@ -1,16 +1,26 @@
-/** virtio-net on a card with split rings, for the conformance of `NetDevice`. */
+/** virtio-net on a card with split rings, and on one with packed rings, for the conformance of `NetDevice`. */
 import type { NetDevice, OpenOptions } from '../../src/driver/device.js';
-import { openOn } from '../../src/driver/registry.js';
-import { VirtioCard } from '../support/virtio/card.js';
+import { ALL_FEATURES, F, VirtioCard } from '../support/virtio/card.js';
+import { openCard } from '../support/virtio/with-card.js';
 import type { Family, Hardware } from './rig.js';
 
 class VirtioHardware implements Hardware {
-  #card = new VirtioCard();
+  readonly #features: readonly number[];
+  #card: VirtioCard;
 
-  open(options: OpenOptions): Promise<NetDevice> {
+  constructor(features: readonly number[]) {
+    this.#features = features;
+    this.#card = new VirtioCard({ features });
+  }
+
+  async open(options: OpenOptions): Promise<NetDevice> {
     // A device that was closed has no regions any more: the next opening finds a new one.
-    if (this.#card.closed) this.#card = new VirtioCard();
-    return openOn(this.#card, options);
+    if (this.#card.closed) this.#card = new VirtioCard({ features: this.#features });
+    const card = this.#card;
+    const nic = await openCard(card, options);
+    if (card.accepted.has(F.RING_PACKED) !== this.#features.includes(F.RING_PACKED))
+      throw new Error('these are not the rings that are to be tested');
+    return nic;
   }
 
   /** The card has no hash here: the last byte of the source address chooses the queue. */
@@ -48,14 +58,25 @@ class VirtioHardware implements Hardware {
   }
 }
 
-export const virtio: Family = {
-  name: 'virtio on a card with split rings',
-  headerBytes: 12,
-  padsToBytes: 0,
-  keepsSent: 0,
-  hardwareCounters: [],
-  ringSize: 128,
-  refusedRingSizes: [99, 96, 200],
-  hasFilters: true,
-  makeHardware: () => new VirtioHardware(),
-};
+function family(rings: string, features: readonly number[]): Family {
+  return {
+    name: `virtio on a card with ${rings} rings`,
+    headerBytes: 12,
+    padsToBytes: 0,
+    keepsSent: 0,
+    hardwareCounters: [],
+    ringSize: 128,
+    refusedRingSizes: [99, 96, 200],
+    hasFilters: true,
+    makeHardware: () => new VirtioHardware(features),
+  };
+}
+
+/** Plain notifications as well: these are the oldest devices. */
+const SPLIT_ONLY: readonly number[] = [F.RING_PACKED, F.EVENT_IDX, F.NOTIFICATION_DATA];
+
+export const virtioSplit = family(
+  'split',
+  ALL_FEATURES.filter((bit) => !SPLIT_ONLY.includes(bit)),
+);
+export const virtioPacked = family('packed', ALL_FEATURES);

@@ -89,7 +89,7 @@ const NO_PARAMETERS = new Set(
     'arguments await break case catch class const continue debugger default delete do else enum eval export extends false ' +
     'finally for function if implements import in instanceof interface let new null package private protected public return ' +
     'static super switch this throw true try typeof var void while with yield ' +
-    'undefined Infinity NaN Math Uint32Array Int32Array'
+    'undefined Infinity NaN Math Atomics Uint32Array Int32Array'
   ).split(' '),
 );
 

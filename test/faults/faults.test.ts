@@ -10,8 +10,9 @@ import { suite } from 'uvu';
 import * as assert from 'uvu/assert';
 import { e1000eFaults } from './e1000e-faults.js';
 import { faults as commonFaults, type Fault } from './faults.js';
+import { igbvfFaults } from './igbvf-faults.js';
 
-const faults: readonly Fault[] = [...commonFaults, ...e1000eFaults];
+const faults: readonly Fault[] = [...commonFaults, ...e1000eFaults, ...igbvfFaults];
 
 const dist = join(import.meta.dirname, '../..');
 const TIMEOUT_MS = 180_000;

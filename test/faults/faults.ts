@@ -2,6 +2,7 @@
  * Small, wrong changes to the driver, each of the kind that has been made in some driver. `faults.test.ts` plants them one
  * by one and wants the model's tests to fail.
  */
+import { virtioFaults } from './virtio-faults.js';
 
 export interface Fault {
   readonly name: string;
@@ -411,4 +412,5 @@ export const faults: readonly Fault[] = [
     replace: '',
     tests: XDP_PROGRAM,
   },
+  ...virtioFaults,
 ];

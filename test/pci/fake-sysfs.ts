@@ -132,6 +132,10 @@ export class FakeSysfs {
       if (driver !== natural && !accepts.includes(driver))
         throw Object.assign(new Error('ENODEV'), { code: 'ENODEV' });
       this.#attach(text, driver);
+    } else if (last === 'sriov_drivers_autoprobe') {
+      writeFileSync(path, `${text.trim()}\n`);
+    } else if (last === 'sriov_numvfs') {
+      this.#setVirtualFunctions(parts.at(-2)!, Number(text));
     } else {
       throw new Error(`the fake kernel has no ${below}`);
     }
@@ -139,6 +143,35 @@ export class FakeSysfs {
 
   remove(): void {
     rmSync(this.dir, { recursive: true, force: true });
+  }
+
+  /** Address of virtual function i of any device. */
+  virtual(i: number): string {
+    return `0000:03:10.${i}`;
+  }
+
+  /** drivers/pci/iov.c, sriov_numvfs_store: from one number to another only by way of 0. */
+  #setVirtualFunctions(address: string, count: number): void {
+    const dir = this.#dir(address);
+    const before = Number(readFileSync(join(dir, 'sriov_numvfs'), 'utf8'));
+    if (before > 0 && count > 0) throw Object.assign(new Error('EBUSY'), { code: 'EBUSY', errno: -16 });
+    for (let i = 0; i < before; i++) {
+      const virtual = this.virtual(i);
+      for (const path of [join(dir, `virtfn${i}`), join(this.root, 'bus/pci/devices', virtual)]) rmSync(path);
+      rmSync(join(this.root, 'kernel/iommu_groups', `${30 + i}`), { recursive: true });
+      rmSync(this.#dir(virtual), { recursive: true });
+    }
+    const probes = readFileSync(join(dir, 'sriov_drivers_autoprobe'), 'utf8').trim() === '1';
+    for (let i = 0; i < count; i++) {
+      const virtual = this.virtual(i);
+      const natural = 'igbvf';
+      this.add(virtual, {
+        ...{ device: '0x10ca', group: 30 + i, natural },
+        ...(probes ? { driver: natural } : {}),
+      });
+      symlinkSync(`../${virtual}`, join(dir, `virtfn${i}`));
+    }
+    writeFileSync(join(dir, 'sriov_numvfs'), `${count}\n`);
   }
 
   #probe(address: string): void {

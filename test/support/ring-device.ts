@@ -68,6 +68,12 @@ export class RxRingDevice {
     this.#filled = new Int32Array(this.size).fill(-1);
   }
 
+  /** The hardware begins at this slot: its head register was set. */
+  startAt(head: number): void {
+    this.head = head;
+    this.#tailBefore = head;
+  }
+
   /** Descriptors that the hardware owns: from head up to, not including, tail (7.1.9). */
   get available(): number {
     return (this.tail[0]! - this.head + this.size) % this.size;
@@ -200,6 +206,11 @@ export class TxRingDevice {
     this.#map = map;
     this.#isLegacy = isLegacy;
     this.size = ring.length / 4;
+  }
+
+  /** The hardware begins at this slot: its head register was set. */
+  startAt(head: number): void {
+    this.head = head;
   }
 
   /** Descriptors queued and not fetched: from head up to, not including, tail (7.2.3.3). */

@@ -49,8 +49,8 @@ export async function virtualLink(slot: number, faults: Omit<CableOptions, 'cloc
     step(ns) {
       clock.advanceNs(ns);
       // As many as the cable takes: the others wait in the ring, as with hardware.
-      cards[0].work(cable.a.room());
-      cards[1].work(cable.b.room());
+      while (cable.a.room() > 0 && cards[0].work(1) > 0);
+      while (cable.b.room() > 0 && cards[1].work(1) > 0);
       cable.poll(256);
     },
     async [Symbol.asyncDispose]() {

@@ -135,6 +135,9 @@ capture('used wrongly: nothing is touched', async (rig) => {
     [['-w', path], /it exists and has 4 bytes/],
     [['--filter', 'udp prot 53'], /wrong at character 5/],
     [['-s', '0'], /from 1 to 262144/],
+    [['--files', '3'], /are for -w/],
+    [['-w', `${path}2`, '--files', '3'], /needs to know when a file ends/],
+    [['-w', '-', '--file-size', '1M'], /standard output is one file/],
   ] as const) {
     const { status, stderr } = await run(rig, ...args);
     assert.is(status, 2);

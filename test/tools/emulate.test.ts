@@ -125,6 +125,7 @@ function someFrame(length: number, seed = 0): Uint8Array {
 const TEN = Array.from({ length: 10 }, (_, i) => someFrame(60 + i, i));
 const FILES = {
   'ten.pcap': pcapFile(TEN.map((bytes) => ({ bytes }))),
+  'hour.pcap': pcapFile(TEN.slice(0, 3).map((bytes, i) => ({ bytes, seconds: i < 2 ? 0 : 3600 }))),
   'mixed.pcap': pcapFile([
     ...TEN.map((bytes) => ({ bytes })),
     { bytes: someFrame(96), originalBytes: 1514 },
@@ -153,6 +154,37 @@ for (const lossless of [[], ['--lossless']]) {
     ),
   );
 }
+
+emulate(
+  'play --loop: the file again and again',
+  withEmulator(
+    ['--link', 'play:@/ten.pcap', '--loop', '3', '--timing', 'burst'],
+    1,
+    async (run) => {
+      const nic = await run.open(0);
+      assert.equal(await receive(nic, 30), [...TEN, ...TEN, ...TEN].map(hex));
+      await nic.close();
+      assert.equal(await run.end(), ['play at port 0: played 30 of 30, left out 0, too long 0']);
+    },
+    FILES,
+  ),
+);
+
+emulate(
+  'play --timing original: a frame that is due in an hour is not sent before',
+  withEmulator(
+    ['--link', 'play:@/hour.pcap', '--timing', 'original'],
+    1,
+    async (run) => {
+      const nic = await run.open(0);
+      assert.equal(await receive(nic, 2), TEN.slice(0, 2).map(hex));
+      await sleep(200);
+      await nic.close();
+      assert.equal(await run.end(), ['play at port 0: played 2 of 3, left out 0, too long 0']);
+    },
+    FILES,
+  ),
+);
 
 emulate(
   'play: what is left out or too long is said, and counted at the end',

@@ -84,6 +84,7 @@ checked('without faults every frame comes, with latencies, and the status is 0',
 
 checked('with all faults the account has the counts of the cable, and --expect-no-loss fails', async () => {
   await withCable({ loss: 0.02, damage: 0.02, duplicate: 0.02, reorder: 0.02 }, async (counters) => {
+    const junit = join(folder, 'junit.xml');
     // So slow that no ring fills up while the machine is busy with something else.
     const args = [
       '--rx',
@@ -97,8 +98,22 @@ checked('with all faults the account has the counts of the cable, and --expect-n
       '--src-ip',
       '10.0.0.1-10.0.0.9~',
     ];
-    const result = await barewire(['pktgen', PORT_A, ...args, '--rate', '5k', '--json', '--expect-no-loss']);
+    const result = await barewire([
+      'pktgen',
+      PORT_A,
+      ...args,
+      '--rate',
+      '5k',
+      '--json',
+      '--expect-no-loss',
+      '--junit',
+      junit,
+    ]);
     assert.is(result.status, 1, result.stderr);
+    assert.match(
+      readFileSync(junit, 'utf8'),
+      /failures="1".*message="sent 1500, received [0-9]+, lost [1-9]/s,
+    );
     const cable = await counters();
     const { sent, received, duplicated, lost, losses, flows, unknown } = accountOf(result);
     assert.ok(cable.lost! > 0 && cable.damaged! > 0 && cable.duplicated! > 0 && cable.reordered! > 0);

@@ -264,6 +264,32 @@ replay('addresses change, and the checksums with them', async () => {
   }
 });
 
+replay('--vlan: a tag is added, changed, or taken off', async () => {
+  const plain = buildUdp({ ...ENDS, sourcePort: 1, destinationPort: 2, payload: new Uint8Array(30) });
+  const tagged = buildUdp({
+    ...ENDS,
+    vlan: [{ id: 5, priority: 3 }],
+    sourcePort: 1,
+    destinationPort: 2,
+    payload: new Uint8Array(30),
+  });
+  const wanted = (id: number, priority: number): Uint8Array =>
+    buildUdp({
+      ...ENDS,
+      vlan: [{ id, priority }],
+      sourcePort: 1,
+      destinationPort: 2,
+      payload: new Uint8Array(30),
+    });
+  const file = pcapFile([{ bytes: plain }, { bytes: tagged }]);
+  const bytesOf = ({ sent }: Run): Uint8Array[] => sent.map(({ bytes }) => bytes);
+  assert.equal(bytesOf(await run(file, { vlan: 77 })), [wanted(77, 0), wanted(77, 3)]);
+  assert.equal(bytesOf(await run(file, { vlan: 'none' })), [plain, plain]);
+  // One that becomes short is filled up.
+  const short = await run(pcapFile([{ bytes: wanted(1, 0).subarray(0, 60) }]), { vlan: 'none' });
+  assert.is(short.sent[0]!.bytes.length, 60);
+});
+
 replay('two ports: each frame by its own, in order', async () => {
   const client = buildUdp({ ...ENDS, sourcePort: 1, destinationPort: 2 });
   const server = buildUdp({

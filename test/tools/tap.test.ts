@@ -138,10 +138,10 @@ tapped('what a viewer does not read is lost to it alone, and counted', async (co
     if (i % 100 === 0) await new Promise(setImmediate);
   }
   context.server.close();
+  socket.destroy();
   const { written, notWritten } = JSON.parse(context.server.summary(true));
   assert.is(written + notWritten, count);
   assert.ok(written > 0 && notWritten > count / 4, `${written} written`);
-  socket.destroy();
 });
 
 tapped('what is no request is refused, and so are too many', async (context) => {

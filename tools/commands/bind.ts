@@ -4,7 +4,9 @@ import { supportedDevices } from '../../src/driver/registry.js';
 import { bindToVfio } from '../../src/pci/bind.js';
 import { deviceName } from '../../src/pci/ids.js';
 import type { PciDevice } from '../../src/pci/sysfs.js';
+import { switchOnVirtualFunctions } from '../../src/pci/virtual-functions.js';
 import { forEachAddress, pciAddresses, sysfsRoot } from '../addresses.js';
+import { integerBetween } from '../option-values.js';
 import { print, warn } from '../output.js';
 
 export function register(program: Command): void {
@@ -13,10 +15,34 @@ export function register(program: Command): void {
     .description('take network controllers from the kernel and give them to vfio-pci')
     .argument('<address...>', 'PCI addresses such as 0000:03:00.0 or 03:00.0')
     .option('--force', 'also take an interface that is in use')
-    .action((texts: string[], options: { force?: true }) => {
+    .option(
+      '--vfs <n>',
+      'give each that many virtual functions, and bind those; the kernel keeps the port',
+      integerBetween(1, 256),
+    )
+    .action((texts: string[], options: { force?: true; vfs?: number }) => {
       const addresses = pciAddresses(texts);
-      forEachAddress(addresses, (address) => bind(address, addresses, options.force === true));
+      const { vfs } = options;
+      const force = options.force === true;
+      forEachAddress(addresses, (address) => {
+        if (vfs === undefined) bind(address, addresses, force);
+        else bindVirtualFunctions(address, vfs, force);
+      });
     });
+}
+
+function bindVirtualFunctions(address: string, count: number, force: boolean): void {
+  const { device, changed, addresses } = switchOnVirtualFunctions(address, count, {
+    force,
+    sysfsRoot: sysfsRoot(),
+  });
+  print(
+    `${device.address} (${deviceName(device.vendor, device.device)}), driver ${device.driver}: ` +
+      (changed
+        ? `${count} virtual functions, had ${device.numVfs}`
+        : `has ${count} virtual functions already`),
+  );
+  for (const virtual of addresses) bind(virtual, addresses, force);
 }
 
 function bind(address: string, together: readonly string[], force: boolean): void {

@@ -1,28 +1,32 @@
 /** `barewire capture PORT`: shows frames that a port receives, or writes them to a file. */
 import { type Command, Option } from 'commander';
 import { MAX_FRAME_BYTES } from '../../src/capture/byte-window.js';
-import type { CaptureWriter } from '../../src/capture/capture-writer.js';
 import { compileFilter, type FrameFilter } from '../../src/capture/filter/index.js';
 import { type Clock, timeOfDay } from '../../src/clock.js';
 import type { NetDevice } from '../../src/driver/device.js';
 import { open } from '../../src/driver/registry.js';
+import { NicError } from '../../src/errors.js';
 import { describeFrame } from '../../src/packet/describe.js';
 import { deviceAddress, PORT_FORMS, pageSizeFor } from '../addresses.js';
-import { checkOutput, interfaceOf, openOutput, TIMES_COMMENT } from '../capture-output.js';
+import { checkOutput, interfaceOf, type Output, openOutputs, TIMES_COMMENT } from '../capture-output.js';
 import {
   defaultRouteOption,
   type InterfaceOptions,
   interfaceOptions,
   onlyOption,
 } from '../interface-options.js';
-import { durationMs, integerBetween, positiveInteger } from '../option-values.js';
+import { durationMs, integerBetween, positiveInteger, rate } from '../option-values.js';
 import { print } from '../output.js';
+import { warnOfMissingFrames } from '../promiscuous.js';
 import { runTraffic, type Traffic } from '../traffic-run.js';
 
 export interface CaptureOptions extends InterfaceOptions {
   readonly write?: string;
   readonly format?: 'pcap' | 'pcapng';
   readonly force?: true;
+  readonly fileSize?: number;
+  readonly fileTime?: number;
+  readonly files?: number;
   readonly filter?: string;
   readonly count?: number;
   readonly snapLength?: number;
@@ -49,6 +53,13 @@ export function register(program: Command): void {
     )
     .addOption(new Option('--format <format>', 'of the file, whatever its name').choices(['pcapng', 'pcap']))
     .option('--force', 'replace a file that has something in it')
+    .option(
+      '--file-size <bytes>',
+      'a new file when one is so large: 100M; names get a number and the time',
+      rate,
+    )
+    .option('--file-time <time>', 'a new file after this time: 60 (seconds), 5m', durationMs)
+    .option('--files <n>', 'keep only the newest files', positiveInteger)
     .option('--filter <text>', "only these frames, in tcpdump's language: 'udp port 53'")
     .option('-c, --count <n>', 'stop after so many frames', positiveInteger)
     .option('-s, --snap-length <bytes>', 'keep so much of each frame', integerBetween(1, MAX_FRAME_BYTES))
@@ -66,6 +77,11 @@ export async function captureFrom(port: string, options: CaptureOptions): Promis
   const ofInterface = interfaceOptions([port], options);
   const filter = options.filter === undefined ? undefined : compileFilter(options.filter);
   if (options.write !== undefined) checkOutput(options.write, options);
+  else if ((options.fileSize ?? options.fileTime ?? options.files) !== undefined) {
+    throw new NicError('BAD_OPTION', '--file-size, --file-time and --files are for -w', {
+      hint: 'Leave them out, or give -w FILE.',
+    });
+  }
   let capture: Capture | undefined;
   try {
     await runTraffic(
@@ -81,6 +97,7 @@ export async function captureFrom(port: string, options: CaptureOptions): Promis
           }),
       ],
       ([device], clock) => {
+        if (options.promiscuous) warnOfMissingFrames(device!);
         capture = new Capture(device!, options, filter, clock);
         return capture;
       },
@@ -99,7 +116,7 @@ export class Capture implements Traffic {
   readonly #device: NetDevice;
   readonly #filter: FrameFilter | undefined;
   readonly #clock: Clock;
-  readonly #writer: CaptureWriter | undefined;
+  readonly #writer: Output | undefined;
   readonly #bufs = new Uint32Array(BATCH);
   readonly #count: number;
   readonly #snapBytes: number;
@@ -124,7 +141,7 @@ export class Capture implements Traffic {
     this.#quiet = options.endWithReader === true;
     this.#endsWithReader = this.#quiet || options.write === '-';
     if (options.write === undefined) return;
-    this.#writer = openOutput(options.write, options, {
+    this.#writer = openOutputs(options.write, options, {
       clock,
       snapBytes: this.#snapBytes,
       interfaces: [interfaceOf(device, options.filter)],

@@ -65,6 +65,13 @@ export function register(program: Command): void {
       'traffic: number of UDP flows, each numbered by itself (default: 1)',
       integerBetween(1, 8192),
     )
+    .addOption(
+      new Option(
+        '--timing <timing>',
+        'play: with the gaps of the capture, or as fast as frames are taken',
+      ).choices(['original', 'burst']),
+    )
+    .option('--loop <n>', 'play: send the file so often (default: 1)', positiveInteger)
     .option('--bandwidth <rate>', 'bits per second of each link, such as 10G (default: unlimited)', rate)
     .option(
       '--bottleneck <rate>',

@@ -24,6 +24,7 @@ import {
 } from '../interface-options.js';
 import { durationMs, integerBetween, positiveInteger, rate } from '../option-values.js';
 import { print } from '../output.js';
+import { warnOfMissingFrames } from '../promiscuous.js';
 import { type Stop, stopOnSignals } from '../stop-signals.js';
 import type { Tap } from '../tap.js';
 import { addTapOptions, checkTap, isTapped, makeTap, type TapOptions } from '../tap-options.js';
@@ -189,6 +190,7 @@ async function forward(
       promiscuous: true,
       signal,
     });
+    warnOfMissingFrames(device);
     pool ??= device.pool;
     return device;
   });

@@ -3,25 +3,22 @@
  * another port, and accounts for each frame; with `--script` does what a module says.
  */
 import type { Command } from 'commander';
-import { open } from '../../src/driver/registry.js';
 import { NicError } from '../../src/errors.js';
 import { portsOf, type TrafficScript, writeDryRun } from '../../src/traffic/index.js';
-import { collectAddress, deviceAddress, PORT_FORMS, pageSizeFor } from '../addresses.js';
+import { collectAddress, deviceAddress, PORT_FORMS } from '../addresses.js';
 import { addFlowOptions, type FlowArguments, flowOf } from '../flow-options.js';
 import { Generator } from '../generator.js';
-import {
-  defaultRouteOption,
-  type InterfaceOptions,
-  interfaceOptions,
-  onlyOption,
-} from '../interface-options.js';
+import { defaultRouteOption, type InterfaceOptions, onlyOption } from '../interface-options.js';
+import { openJunit } from '../junit.js';
 import { durationMs, integerBetween, positiveInteger, rate } from '../option-values.js';
 import { print } from '../output.js';
 import { loadScript } from '../script-file.js';
+import { trafficPorts } from '../traffic-ports.js';
 import { runTraffic } from '../traffic-run.js';
 
 interface Options extends FlowArguments, InterfaceOptions {
   readonly mtu?: number;
+  readonly ring?: number;
   readonly duration?: number;
   readonly batch: number;
   readonly script?: string;
@@ -32,6 +29,7 @@ interface Options extends FlowArguments, InterfaceOptions {
   readonly catchUp?: number;
   readonly lineRate?: number;
   readonly dryRun?: string;
+  readonly junit?: string;
   readonly force?: true;
   readonly json?: true;
 }
@@ -62,8 +60,14 @@ export function register(program: Command): void {
       '--dry-run <file>',
       'write the frames to a file (pcap, else pcapng), with the times they are due at; needs no port',
     )
-    .option('--force', 'replace the file that --dry-run names')
+    .option('--junit <file>', 'write a report for CI: a case for each phase')
+    .option('--force', 'replace the file that --dry-run or --junit names')
     .option('--mtu <bytes>', 'largest layer 3 packet (default: what 2 KiB buffers hold)', positiveInteger)
+    .option(
+      '--ring <n>',
+      "receive descriptors of a port that checks (default: the driver's)",
+      positiveInteger,
+    )
     .option('--batch <n>', 'most frames sent at a time', integerBetween(1, 256), 32)
     .addOption(onlyOption())
     .addOption(defaultRouteOption())
@@ -85,14 +89,14 @@ async function run(ports: readonly string[], options: Options, command: Command)
     throw refused("missing required argument 'PORT'", 'Give a port, --script or --dry-run FILE.');
   if (more.length > 0)
     throw refused('more than one port', 'Give one, and --rx for a port that checks; a --script has several.');
-  if (options.force)
-    throw refused('--force is for files that are written', 'Leave it out, or give --dry-run.');
+  if (options.force && options.junit === undefined)
+    throw refused('--force is for files that are written', 'Leave it out, or give --dry-run or --junit.');
   const { rx } = options;
   if (rx === undefined) {
-    for (const name of ['settle', 'expectNoLoss'] as const) {
+    for (const name of ['settle', 'ring', 'expectNoLoss'] as const) {
       if (options[name] !== undefined)
         throw refused(
-          `--${name === 'settle' ? name : 'expect-no-loss'} is for runs that are checked`,
+          `--${name === 'expectNoLoss' ? 'expect-no-loss' : name} is for runs that are checked`,
           'Leave it out, or give --rx.',
         );
     }
@@ -117,8 +121,13 @@ async function runScript(
     'settle',
     'expectNoLoss',
     'mtu',
+    'ring',
+    'junit',
+    'force',
     'json',
     'duration',
+    'only',
+    'takeDefaultRoute',
   ];
   const idle = command.options.find(
     (option) =>
@@ -140,22 +149,15 @@ async function runScript(
 /** Opens the ports, those that check so that they take every frame, and runs the traffic on them. */
 async function generate(
   addresses: readonly string[],
-  promiscuous: ReadonlySet<number>,
+  checking: ReadonlySet<number>,
   script: TrafficScript,
   options: Options,
 ): Promise<void> {
-  const ofInterface = interfaceOptions(addresses, options);
+  const ports = trafficPorts(addresses, checking, options);
+  const { junit, force = false } = options;
+  const writeReport = junit === undefined ? undefined : openJunit(junit, force);
   await runTraffic(
-    addresses.map(
-      (address, i) => (signal: AbortSignal) =>
-        open(address, {
-          pageSize: pageSizeFor(addresses),
-          signal,
-          ...ofInterface(address),
-          ...(promiscuous.has(i) ? { promiscuous: true } : {}),
-          ...(options.mtu === undefined ? {} : { mtu: options.mtu }),
-        }),
-    ),
+    ports,
     (devices, clock) =>
       new Generator(
         devices,
@@ -164,6 +166,7 @@ async function generate(
           batch: options.batch,
           json: options.json ?? false,
           expectNoLoss: options.expectNoLoss ?? false,
+          ...(writeReport === undefined ? {} : { writeReport }),
           ...(options.settle === undefined ? {} : { settleMs: options.settle }),
           ...(options.catchUp === undefined ? {} : { catchUpMs: options.catchUp }),
           ...(options.lineRate === undefined ? {} : { lineBitsPerS: options.lineRate }),
@@ -183,6 +186,8 @@ function dryRun(path: string, ports: readonly string[], options: Options): void 
     '--expect-no-loss': options.expectNoLoss,
     '--catch-up': options.catchUp,
     '--mtu': options.mtu,
+    '--ring': options.ring,
+    '--junit': options.junit,
     '--only': options.only,
     '--take-default-route': options.takeDefaultRoute,
   }).filter(([, value]) => value !== undefined);

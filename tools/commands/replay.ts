@@ -20,7 +20,14 @@ import {
   interfaceOptions,
   onlyOption,
 } from '../interface-options.js';
-import { durationMs, macAddress, positiveInteger, rate, stationMac } from '../option-values.js';
+import {
+  durationMs,
+  integerBetween,
+  macAddress,
+  positiveInteger,
+  rate,
+  stationMac,
+} from '../option-values.js';
 import { print, warn } from '../output.js';
 import { leftOutText, ReplaySource } from '../replay-source.js';
 import { runTraffic, type Traffic } from '../traffic-run.js';
@@ -37,6 +44,7 @@ export interface ReplayOptions extends InterfaceOptions {
   readonly srcMac?: Uint8Array;
   readonly dstMac?: Uint8Array;
   readonly map?: readonly NetworkMap[];
+  readonly vlan?: number | 'none';
   readonly split?: string;
   readonly mtu?: number;
   readonly duration?: number;
@@ -74,6 +82,11 @@ export function register(program: Command): void {
       '--map <net=net>',
       'IPv4 addresses of a net become those of another: 10.0.0.0/8=172.0.0.0/8',
       collectMap,
+    )
+    .option(
+      '--vlan <id>',
+      'ID of the VLAN tag, which is added where there is none; none takes it off',
+      vlanId,
     )
     .option(
       '--split <what>',
@@ -179,6 +192,7 @@ export class Replay implements Traffic {
       sourceMac: options.srcMac,
       destinationMac: options.dstMac,
       networks: options.map ?? [],
+      vlan: options.vlan,
       maxFrameBytes: Math.min(...devices.map((device) => device.maxFrameBytes)),
       onNotice: ({ message, hint }) => warn(message, hint),
     });
@@ -278,6 +292,10 @@ function splitter(split: string | undefined): (frame: FrameView) => number {
   const filter = compileFilter(split);
   return ({ bytes, offsetBytes, lengthBytes, originalBytes }) =>
     filter(bytes, offsetBytes, lengthBytes, originalBytes) ? 0 : 1;
+}
+
+function vlanId(text: string): number | 'none' {
+  return text === 'none' ? text : integerBetween(0, 4095)(text);
 }
 
 function factor(text: string): number {

@@ -1,15 +1,10 @@
 /** `barewire sink PORT`: receives what a generator elsewhere sends, and accounts for it. */
 import type { Command } from 'commander';
-import { open } from '../../src/driver/registry.js';
-import { deviceAddress, PORT_FORMS, pageSizeFor } from '../addresses.js';
+import { deviceAddress, PORT_FORMS } from '../addresses.js';
 import { Generator } from '../generator.js';
-import {
-  defaultRouteOption,
-  type InterfaceOptions,
-  interfaceOptions,
-  onlyOption,
-} from '../interface-options.js';
+import { defaultRouteOption, type InterfaceOptions, onlyOption } from '../interface-options.js';
 import { durationMs, positiveInteger } from '../option-values.js';
+import { trafficPorts } from '../traffic-ports.js';
 import { runTraffic } from '../traffic-run.js';
 
 interface Options extends InterfaceOptions {
@@ -17,6 +12,7 @@ interface Options extends InterfaceOptions {
   readonly duration?: number;
   readonly latency?: true;
   readonly mtu?: number;
+  readonly ring?: number;
   readonly expectNoLoss?: true;
   readonly json?: true;
 }
@@ -31,22 +27,17 @@ export function register(program: Command): void {
     .option('--latency', 'the sender is on this machine and sends time stamps: tell latencies')
     .option('--expect-no-loss', 'exit with status 1 where a number is missing below the highest')
     .option('--mtu <bytes>', 'largest layer 3 packet (default: what 2 KiB buffers hold)', positiveInteger)
+    .option(
+      '--ring <n>',
+      "receive descriptors of a port that checks (default: the driver's)",
+      positiveInteger,
+    )
     .addOption(onlyOption())
     .addOption(defaultRouteOption())
     .option('--json', 'print JSON lines')
     .action(async (port: string, options: Options) => {
-      const ofInterface = interfaceOptions([port], options);
       await runTraffic(
-        [
-          (signal) =>
-            open(port, {
-              pageSize: pageSizeFor([port]),
-              promiscuous: true,
-              signal,
-              ...ofInterface(port),
-              ...(options.mtu === undefined ? {} : { mtu: options.mtu }),
-            }),
-        ],
+        trafficPorts([port], new Set([0]), options),
         (devices, clock) =>
           new Generator(
             devices,

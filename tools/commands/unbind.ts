@@ -2,6 +2,7 @@
 import type { Command } from 'commander';
 import { unbindFromVfio } from '../../src/pci/bind.js';
 import { deviceName } from '../../src/pci/ids.js';
+import { restoreVirtualFunctions } from '../../src/pci/virtual-functions.js';
 import { forEachAddress, pciAddresses, sysfsRoot } from '../addresses.js';
 import { print, warn } from '../output.js';
 
@@ -17,6 +18,10 @@ export function register(program: Command): void {
 }
 
 function unbind(address: string, force: boolean): void {
+  const restored = restoreVirtualFunctions(address, { force, sysfsRoot: sysfsRoot() });
+  if (restored !== undefined) {
+    print(`${address}: ${restored.now} virtual functions again, had ${restored.before}`);
+  }
   const { device, changed, driver, warnings } = unbindFromVfio(address, { force, sysfsRoot: sysfsRoot() });
   const name = `${device.address} (${deviceName(device.vendor, device.device)})`;
   if (!changed) print(`${name}: is not bound to vfio-pci, has driver ${driver}`);

@@ -14,14 +14,16 @@ export function macFromRegisters(low: number, high: number): Uint8Array {
   return new Uint8Array(Uint32Array.of(low, high).buffer).slice(0, 6);
 }
 
-/**
- * The multicast table for a set of groups. The hash is bits 47:36 of the address as sent (MO = 0): its upper 7 bits
- * choose the word, the lower 5 the bit.
- */
+/** Bits 47:36 of the address as sent (MO = 0). */
+export function multicastHash(group: Uint8Array): number {
+  return ((group[4]! >>> 4) | (group[5]! << 4)) & 0xfff;
+}
+
+/** The multicast table for a set of groups: the upper 7 bits of the hash choose the word, the lower 5 the bit. */
 export function multicastTable(groups: readonly Uint8Array[]): Uint32Array {
   const table = new Uint32Array(MULTICAST_WORDS);
   for (const mac of groups) {
-    const hash = ((mac[4]! >>> 4) | (mac[5]! << 4)) & 0xfff;
+    const hash = multicastHash(mac);
     table[hash >>> 5]! |= 1 << (hash & 31);
   }
   return table;

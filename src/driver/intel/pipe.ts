@@ -110,6 +110,10 @@ export class Pipe implements RingShare, LinkedQueues {
     return this.#hasPacket() && this.#hasRoom();
   }
 
+  get place(): { readonly next: number; readonly clean: number } {
+    return { next: this.#state[NEXT]!, clean: this.#state[CLEAN]! };
+  }
+
   get blocked(): boolean {
     return this.#kept === undefined && !this.#hasRoom();
   }

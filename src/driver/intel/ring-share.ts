@@ -2,6 +2,8 @@
 import { NicError } from '../../errors.js';
 
 export interface RingShare {
+  /** The next slot to use, and the first that has not been given back. */
+  readonly place: { readonly next: number; readonly clean: number };
   /** True where the pipe has a packet to move and room for it. */
   readonly pending: boolean;
   /** True where every slot has a packet that is being transmitted: nothing more can arrive, so nothing interrupts. */

@@ -147,6 +147,21 @@ export class IntelRxQueue implements AttachedRxQueue {
     this.#loop.tail[0] = this.#loop.mask;
   }
 
+  /**
+   * Where the hardware goes on that has lost its registers and not its ring: the first slot that it has not filled, and the value
+   * of the tail.
+   */
+  get resumePoint(): { readonly head: number; readonly tail: number } {
+    const { ring, state, mask } = this.#loop;
+    const { next, clean } = this.#pipe?.place ?? { next: state[NEXT]!, clean: state[NEXT]! };
+    const tail = (clean - 1) & mask;
+    let head = next;
+    while (head !== tail && (ring[(head << DESCRIPTOR_WORD_SHIFT) + RX_STATUS_WORD]! & RX_DD) !== 0) {
+      head = (head + 1) & mask;
+    }
+    return { head, tail };
+  }
+
   /** What was counted so far; elements as in LAYOUT. */
   get counters(): Float64Array {
     return countsOf(this.#counters);

@@ -318,6 +318,31 @@ export class IntelTxQueue implements AttachedTxQueue {
     if (changed !== undefined) throw pool.owners!.changedError(changed);
   }
 
+  /** The slot that the next packet gets. */
+  get nextSlot(): number {
+    return this.#place.next;
+  }
+
+  /**
+   * The hardware has lost its registers, and with them what was on the ring: reports all of it, so that the buffers come
+   * back. Returns the slot where the hardware goes on.
+   */
+  abandon(): number {
+    const { ring, mask } = this.#loop;
+    const { next, clean } = this.#place;
+    for (let slot = clean; slot !== next; slot = (slot + 1) & mask) {
+      const word = slot << DESCRIPTOR_WORD_SHIFT;
+      if ((ring[word + TX_COMMAND_WORD]! & TX_RS) !== 0) ring[word + TX_STATUS_WORD]! |= TX_DD;
+    }
+    return next;
+  }
+
+  get #place(): { readonly next: number; readonly clean: number } {
+    if (this.#pipe !== undefined) return this.#pipe.place;
+    const state = this.#elsewhere?.state ?? this.#loop.state;
+    return { next: state[NEXT]!, clean: state[CLEAN]! };
+  }
+
   /** Frames in the slots from `head` to `tail`: neither contexts, nor the null descriptors of what a pipe's hook dropped. */
   countFrames(head: number, tail: number): number {
     const { ring, mask } = this.#loop;

@@ -5,19 +5,22 @@
 import { NicError } from '../../errors.js';
 import type { Doorbell } from '../register-file.js';
 import { until } from '../until.js';
-import { LAYOUT, type SplitRing } from './layout.js';
-import { AVAIL_NO_INTERRUPT, CTRL_OK, DESC_NEXT, DESC_WRITE } from './registers.js';
+import { type ControlRing, makeControlRing } from './control-ring.js';
+import { LAYOUT, type Ring } from './layout.js';
+import { CTRL_OK } from './registers.js';
 
 const TIMEOUT_MS = 1000;
-const { IDX_HALF, FLAGS_HALF, RING_HALF, RING_WORD, IDX_MASK, WORD_SHIFT } = LAYOUT;
 /** What the answer's byte holds before the device has written it. */
 const NO_ANSWER = 0xff;
 
 export interface ControlQueueOptions {
-  /** At least two descriptors. */
-  readonly ring: SplitRing;
+  /** `CONTROL_RING` descriptors. */
+  readonly ring: Ring;
   readonly queue: number;
   readonly notify: Doorbell;
+  /** What was accepted: NOTIFICATION_DATA, EVENT_IDX. */
+  readonly notifiesData: boolean;
+  readonly eventIdx: boolean;
   /** Commands go to its start, the answer to its last byte. */
   readonly memory: Uint8Array;
   readonly iovaLow: number;
@@ -32,19 +35,16 @@ export class ControlQueue {
   /** Ends commands of the opening. */
   signal: AbortSignal | undefined;
   readonly #options: ControlQueueOptions;
+  readonly #ring: ControlRing;
   /** Commands are given one after the other. */
   #before: Promise<void> = Promise.resolve();
-  /** Position of the next command in both rings. */
-  #next = 0;
   #failed: NicError | undefined;
 
   constructor(options: ControlQueueOptions) {
     this.#options = options;
-    const { ring, memory, iovaLow, iovaHigh } = options;
-    ring.avail[FLAGS_HALF] = AVAIL_NO_INTERRUPT;
-    const answer = memory.length - 1;
-    ring.descriptors.set([iovaLow | 0, iovaHigh | 0, 0, DESC_NEXT | (1 << 16)], 0);
-    ring.descriptors.set([(iovaLow + answer) | 0, iovaHigh | 0, 1, DESC_WRITE], 1 << WORD_SHIFT);
+    const { ring, memory, iovaLow, iovaHigh, eventIdx } = options;
+    const buffers = { iovaHigh, commandLow: iovaLow, answerLow: iovaLow + memory.length - 1 };
+    this.#ring = makeControlRing(ring, buffers, eventIdx);
   }
 
   /** Longest data of a command. */
@@ -65,23 +65,19 @@ export class ControlQueue {
    *   not be used again; `DEVICE_GONE`, `CLOSED`; the reason of the signal
    */
   async command(code: readonly [number, number], data: Uint8Array, name: string): Promise<void> {
-    const { ring, memory, notify, queue, assertWorks, closed, address } = this.#options;
+    const { memory, notify, queue, notifiesData, assertWorks, closed, address } = this.#options;
     closed.throwIfAborted();
     if (this.#failed !== undefined) throw this.#failed;
     assertWorks();
     memory.set(code);
     memory.set(data, 2);
     memory[memory.length - 1] = NO_ANSWER;
-    ring.descriptors[LAYOUT.LENGTH] = 2 + data.length;
-    ring.avail[(this.#next & (ring.size - 1)) + RING_HALF] = 0;
-    const position = this.#next;
-    this.#next = (this.#next + 1) & IDX_MASK;
-    ring.avail[IDX_HALF] = this.#next;
+    const position = this.#ring.submit(2 + data.length);
     // Always notified: commands are rare.
-    notify[0] = queue;
-    const look = (): true | undefined => {
+    notify[0] = queue | (notifiesData ? position << LAYOUT.DATA_SHIFT : 0);
+    const look = (): boolean | undefined => {
       assertWorks();
-      return ring.usedHead[IDX_HALF] === position ? undefined : true;
+      return this.#ring.answered();
     };
     // The device may still write to the answer's byte where this fails: nothing is asked any more.
     this.#failed = new NicError(
@@ -92,21 +88,21 @@ export class ControlQueue {
         hint: 'Close the device and open it again.',
       },
     );
-    if ((await until(look, { timeoutMs: TIMEOUT_MS, signal: this.signal, closed })) !== true) {
+    const isAnswer = await until(look, { timeoutMs: TIMEOUT_MS, signal: this.signal, closed });
+    if (isAnswer === undefined) {
       throw new NicError('DEVICE_TIMEOUT', `${address} did not answer ${name} within ${TIMEOUT_MS} ms`, {
         path: address,
         hint: 'Close the device and open it again. Look at the log of the hypervisor.',
       });
     }
-    const id = ring.used[((position & (ring.size - 1)) << 1) + RING_WORD];
     const answer = memory[memory.length - 1]!;
-    if (ring.usedHead[IDX_HALF] !== this.#next || id !== 0) {
+    if (!isAnswer) {
       this.#failed = new NicError(
         'DEVICE_STATE',
         `${address} answered on its control queue what it was not asked`,
         {
           path: address,
-          hint: 'This is no device after VIRTIO 1.2, section 2.7. Tell whoever made it.',
+          hint: 'This is no device after VIRTIO 1.2, sections 2.7 and 2.8. Tell whoever made it.',
         },
       );
       throw this.#failed;

@@ -7,6 +7,7 @@ import { ETHERNET_BYTES } from '../../packet/protocols.js';
 import type { VfioDevice } from '../../vfio/types.js';
 import type { DeviceLimits } from '../device.js';
 import * as reg from './registers.js';
+import { RSS_LEAST_KEY_BYTES, RSS_LEAST_TABLE, type RssLimits } from './steering.js';
 import { isPowerOfTwo, type Transport } from './transport.js';
 
 const RING = { min: 16, max: 1024, powerOfTwo: true, default: 256 } as const;
@@ -28,7 +29,11 @@ export const LIMITS: DeviceLimits = {
   headroomBytes: reg.NET_HEADER_BYTES,
 };
 
-/** Features that the driver makes use of. VERSION_1 is a must. */
+/**
+ * Features that the driver makes use of. VERSION_1 is a must. Not among them: CTRL_VLAN, with which a device passes only tags
+ * that it was told, and without which it passes all; GUEST_ANNOUNCE, without which the hypervisor tells the network by itself
+ * where a machine has moved to; IN_ORDER, which would save little where ids are checked anyway.
+ */
 const WANTED: readonly number[] = [
   reg.Feature.VERSION_1,
   reg.Feature.ACCESS_PLATFORM,
@@ -41,9 +46,18 @@ const WANTED: readonly number[] = [
   reg.Feature.CTRL_RX,
   reg.Feature.CTRL_MAC_ADDR,
   reg.Feature.MQ,
+  reg.Feature.EVENT_IDX,
+  reg.Feature.RING_PACKED,
+  reg.Feature.NOTIFICATION_DATA,
+  reg.Feature.RSS,
 ];
 /** Features that mean nothing without CTRL_VQ (5.1.3.1). */
-const NEED_CONTROL: readonly number[] = [reg.Feature.CTRL_RX, reg.Feature.CTRL_MAC_ADDR, reg.Feature.MQ];
+const NEED_CONTROL: readonly number[] = [
+  reg.Feature.CTRL_RX,
+  reg.Feature.CTRL_MAC_ADDR,
+  reg.Feature.MQ,
+  reg.Feature.RSS,
+];
 
 export interface Offer {
   /** Those that were accepted. */
@@ -52,6 +66,8 @@ export interface Offer {
   readonly limits: DeviceLimits;
   /** Number of the control queue's virtqueue. */
   readonly controlQueue: number | undefined;
+  /** Undefined where the device does not let the driver choose. */
+  readonly rss: RssLimits | undefined;
 }
 
 /**
@@ -64,11 +80,28 @@ export function readOffer(vfio: VfioDevice, transport: Transport): Offer {
   const offered = transport.offeredFeatures();
   checkOffered(vfio, offered);
   const features = new Set(WANTED.filter((bit) => offered.has(bit)));
+  if (!wantsPacked()) features.delete(reg.Feature.RING_PACKED);
   if (!features.has(reg.Feature.CTRL_VQ)) for (const bit of NEED_CONTROL) features.delete(bit);
   transport.acceptFeatures(features);
-  const { mac, pairs, mtu } = readConfig(transport, features);
+  const { mac, pairs, mtu, rss } = readConfig(transport, features);
   const controlQueue = features.has(reg.Feature.CTRL_VQ) ? 2 * pairs : undefined;
-  return { features, mac, controlQueue, limits: limitsOf(transport, Math.min(pairs, MAX_QUEUE_PAIRS), mtu) };
+  const isPacked = features.has(reg.Feature.RING_PACKED);
+  const limits = limitsOf(transport, isPacked, Math.min(pairs, MAX_QUEUE_PAIRS), mtu);
+  return { features, mac, controlQueue, limits, rss };
+}
+
+/**
+ * Split rings where a device has both: they cost the driver less (docs/virtio.md). A packed ring keeps all of a
+ * descriptor in one place, which helps devices that read it over a bus: BAREWIRE_VIRTIO_RINGS=packed takes them where they are.
+ * @throws NicError `BAD_OPTION`
+ */
+function wantsPacked(): boolean {
+  const value = process.env.BAREWIRE_VIRTIO_RINGS ?? '';
+  if (value === 'packed') return true;
+  if (value === '' || value === 'split') return false;
+  throw new NicError('BAD_OPTION', `BAREWIRE_VIRTIO_RINGS is "${value}"`, {
+    hint: 'It can be split or packed; without it rings are split.',
+  });
 }
 
 function checkOffered(vfio: VfioDevice, offered: ReadonlySet<number>): void {
@@ -95,6 +128,7 @@ interface NetConfig {
   readonly mac: Uint8Array;
   readonly pairs: number;
   readonly mtu: number | undefined;
+  readonly rss: RssLimits | undefined;
 }
 
 /** 5.1.4: the fields that accepted features give a meaning to. */
@@ -105,6 +139,7 @@ function readConfig(transport: Transport, features: ReadonlySet<number>): NetCon
     [reg.Feature.MQ, reg.NET_MAX_PAIRS + 2],
     [reg.Feature.MTU, reg.NET_MTU + 2],
     [reg.Feature.SPEED_DUPLEX, reg.NET_DUPLEX + 1],
+    [reg.Feature.RSS, reg.NET_RSS_HASH_TYPES + 4],
   ] as const;
   const config = transport.readConfig((reader) => {
     for (const [feature, end] of needed) {
@@ -116,7 +151,15 @@ function readConfig(transport: Transport, features: ReadonlySet<number>): NetCon
       mac: hasMac
         ? Uint8Array.from({ length: MAC_BYTES }, (_, i) => reader.read8(reg.NET_MAC + i))
         : localMac(),
-      pairs: features.has(reg.Feature.MQ) ? reader.read16(reg.NET_MAX_PAIRS) : 1,
+      pairs:
+        features.has(reg.Feature.MQ) || features.has(reg.Feature.RSS) ? reader.read16(reg.NET_MAX_PAIRS) : 1,
+      rss: features.has(reg.Feature.RSS)
+        ? {
+            keyBytes: reader.read8(reg.NET_RSS_KEY_BYTES),
+            tableLength: reader.read16(reg.NET_RSS_TABLE_LENGTH),
+            hashTypes: reader.read32(reg.NET_RSS_HASH_TYPES),
+          }
+        : undefined,
       mtu: features.has(reg.Feature.MTU) ? reader.read16(reg.NET_MTU) : undefined,
     };
   });
@@ -124,6 +167,10 @@ function readConfig(transport: Transport, features: ReadonlySet<number>): NetCon
     throw badConfig(transport, `says ${config.pairs} queue pairs`);
   if (config.mtu !== undefined && config.mtu < MTU_MIN)
     throw badConfig(transport, `says an MTU of ${config.mtu}`);
+  const { rss } = config;
+  if (rss !== undefined && (rss.keyBytes < RSS_LEAST_KEY_BYTES || rss.tableLength < RSS_LEAST_TABLE)) {
+    throw badConfig(transport, `says an RSS key of ${rss.keyBytes} bytes and a table of ${rss.tableLength}`);
+  }
   return config;
 }
 
@@ -135,14 +182,20 @@ function localMac(): Uint8Array {
 }
 
 /** What the device at hand has: the family's limits, made smaller. */
-function limitsOf(transport: Transport, maxQueuePairs: number, mtu: number | undefined): DeviceLimits {
+function limitsOf(
+  transport: Transport,
+  isPacked: boolean,
+  maxQueuePairs: number,
+  mtu: number | undefined,
+): DeviceLimits {
   const ring = (first: number): typeof LIMITS.rxRing => {
     let max: number = RING.max;
     for (let pair = 0; pair < maxQueuePairs; pair++) {
       const size = transport.queueSize(first + 2 * pair);
-      if (!isPowerOfTwo(size))
+      // 2.7: a power of two. A packed ring (2.8) may have any size, and rings of this driver are the next smaller power.
+      if (!isPacked && !isPowerOfTwo(size))
         throw badConfig(transport, `says that queue ${first + 2 * pair} has ${size} elements`);
-      max = Math.min(max, size);
+      max = Math.min(max, 2 ** Math.floor(Math.log2(size)));
     }
     if (max < RING.min) throw badConfig(transport, `has queues of ${max} elements`);
     return { ...RING, max, default: Math.min(max, RING.default) };

@@ -78,9 +78,15 @@ export const Feature = {
   CTRL_RX: 18,
   MQ: 22,
   CTRL_MAC_ADDR: 23,
+  /** Each side says from which position on it wants to be told (2.7.10, 2.8.10). */
+  EVENT_IDX: 29,
   VERSION_1: 32,
   ACCESS_PLATFORM: 33,
   RING_PACKED: 34,
+  /** A notification carries the queue's position (4.1.5.2). */
+  NOTIFICATION_DATA: 38,
+  /** The driver says which flows go to which queue. */
+  RSS: 60,
   SPEED_DUPLEX: 63,
 } as const;
 
@@ -91,6 +97,9 @@ export const NET_MAX_PAIRS = 8;
 export const NET_MTU = 10;
 export const NET_SPEED = 12;
 export const NET_DUPLEX = 16;
+export const NET_RSS_KEY_BYTES = 17;
+export const NET_RSS_TABLE_LENGTH = 18;
+export const NET_RSS_HASH_TYPES = 20;
 
 export const NET_STATUS_LINK_UP = 1;
 /** 5.1.4: speed and duplex that are not known. */
@@ -108,6 +117,7 @@ export const CTRL_ALL_MULTICAST = [0, 1] as const;
 export const CTRL_MAC_TABLE_SET = [1, 0] as const;
 export const CTRL_MAC_ADDR_SET = [1, 1] as const;
 export const CTRL_PAIRS_SET = [4, 0] as const;
+export const CTRL_RSS_SET = [4, 1] as const;
 export const CTRL_OK = 0;
 
 // Descriptors (2.7.5, 2.8.13).
@@ -115,5 +125,3 @@ export const DESC_NEXT = 1;
 export const DESC_WRITE = 2;
 /** `flags` of the available ring (2.7.6): the driver wants no interrupts. */
 export const AVAIL_NO_INTERRUPT = 1;
-/** `flags` of the used ring (2.7.8): the device wants no notifications. */
-export const USED_NO_NOTIFY = 1;

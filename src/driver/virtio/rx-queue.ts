@@ -1,5 +1,5 @@
 /**
- * Receive queue on a split ring (VIRTIO 1.2, 2.7 and 5.1.6.3). Descriptor i holds buffer `slots[i]`, header first, always
+ * Receive queue on a split or packed ring (VIRTIO 1.2, 5.1.6.3). Descriptor i holds buffer `slots[i]`, header first, always
  * as one piece. It is one byte longer than the longest frame: a frame that does not fit shows by its length, and with
  * MRG_RXBUF goes on in the next buffers, which are dropped with it (5.1.6.4). The byte behind a buffer's end is headroom of
  * the next. A received descriptor gives its buffer to the application, takes a free one and goes back to the device in
@@ -8,19 +8,26 @@
  */
 import { NicError } from '../../errors.js';
 import { type PacketPool, packetArray } from '../../hugepage/packet-pool.js';
-import type { RxQueue, WaitOptions } from '../device.js';
-import { instantiate, STATE_LENGTH } from '../instantiate.js';
+import type { RxQueue, TxQueue, WaitOptions } from '../device.js';
+import { STATE_LENGTH } from '../instantiate.js';
 import { PacketWait } from '../packet-wait.js';
+import type { LinkedQueues, LinkOptions } from '../queue-link.js';
 import type { Doorbell } from '../register-file.js';
-import { LAYOUT, newState, type SplitRing } from './layout.js';
-import { AVAIL_NO_INTERRUPT, DESC_WRITE, NET_HEADER_BYTES, NET_NUM_BUFFERS } from './registers.js';
-import { makeReceive, type RxLoop } from './rx-loop.js';
+import { LAYOUT, newState, type Ring } from './layout.js';
+import { linkQueues } from './link-queues.js';
+import { PackedRxRing } from './packed-rx-ring.js';
+import { Found, type RxParts, type RxRing } from './queue-parts.js';
+import { NET_HEADER_BYTES, NET_NUM_BUFFERS } from './registers.js';
+import { SplitRxRing } from './split-rx-ring.js';
 
 export interface VirtioRxQueueOptions {
-  readonly ring: SplitRing;
+  readonly ring: Ring;
   /** Number of the virtqueue, and where it is notified. */
   readonly queue: number;
   readonly notify: Doorbell;
+  /** What was accepted: NOTIFICATION_DATA, EVENT_IDX. */
+  readonly notifiesData: boolean;
+  readonly eventIdx: boolean;
   readonly pool: PacketPool;
   readonly maxFrameBytes: number;
   readonly hasInterrupt: boolean;
@@ -30,19 +37,18 @@ export interface VirtioRxQueueOptions {
   readonly onLie: (what: string) => void;
 }
 
-const { NEXT, AVAIL, CALL, FENCE, SKIP, PACKETS, BYTES, NO_BUFFER, TOO_LONG, DAMAGED } = LAYOUT;
-const { IDX_HALF, FLAGS_HALF, RING_HALF, RING_WORD, IDX_MASK, WORD_SHIFT, NO_NOTIFY } = LAYOUT;
-/** Position in a closed ring whose idx is 0: ahead by more elements than any ring has. */
-const SEALED = 0x8000;
+const { SKIP, PACKETS, BYTES, NO_BUFFER, TOO_LONG, DAMAGED, IDX_MASK } = LAYOUT;
 
 export class VirtioRxQueue implements RxQueue {
   readonly size: number;
   readonly pool: PacketPool;
-  /** Float64 slots: adding to them never allocates, however high they count. Elements as in LAYOUT. */
+  /** Elements as in LAYOUT. */
   readonly counters = new Float64Array(STATE_LENGTH);
   /** A function of its own for each queue: see instantiate.ts. */
   readonly receive: RxQueue['receive'];
-  readonly #loop: RxLoop;
+  readonly #parts: RxParts;
+  readonly #memory: Ring;
+  readonly #ring: RxRing;
   readonly #wait: PacketWait;
   readonly #onLie: (what: string) => void;
   readonly #merges: boolean;
@@ -67,14 +73,13 @@ export class VirtioRxQueue implements RxQueue {
         { hint: 'Make the pool larger: the receive and transmit rings of all devices, and some in flight.' },
       );
     }
-    this.#loop = {
-      descriptors: ring.descriptors,
-      avail: ring.avail,
-      used: ring.used,
-      usedHead: ring.usedHead,
+    this.#memory = ring;
+    this.#parts = {
       notify: options.notify,
       queue: options.queue,
-      slots: new Int32Array(size),
+      dataMask: options.notifiesData ? IDX_MASK : 0,
+      eventIdx: options.eventIdx,
+      slots: Int32Array.from({ length: size }, () => pool.free[--pool.freeCount]!),
       calls: new Int32Array(size),
       state: newState(),
       counters: this.counters,
@@ -85,27 +90,19 @@ export class VirtioRxQueue implements RxQueue {
       shift: pool.bufferShift,
       maxBytes: maxFrameBytes,
       headerIovaLow: (pool.frameIovaLow - NET_HEADER_BYTES) | 0,
+      iovaHigh: pool.iovaHigh | 0,
       receiveRest: (bufs, limit, received) => this.#receiveRest(bufs, limit, received),
       check: packetArray,
     };
-    this.#fill(pool.iovaHigh | 0);
-    const { avail, state } = this.#loop;
+    this.#ring =
+      ring.kind === 'split' ? new SplitRxRing(ring, this.#parts) : new PackedRxRing(ring, this.#parts);
+    this.#ring.fill();
     this.#wait = new PacketWait({
       pending: () => this.pending,
-      arm: hasInterrupt
-        ? () => {
-            avail[FLAGS_HALF] = 0;
-            // 2.7.7: the waiter looks at the ring once more, and must not do so before the flag is visible.
-            Atomics.store(state, FENCE, 0);
-          }
-        : undefined,
-      disarm: hasInterrupt
-        ? () => {
-            avail[FLAGS_HALF] = AVAIL_NO_INTERRUPT;
-          }
-        : undefined,
+      arm: hasInterrupt ? () => this.#ring.setInterrupts(true) : undefined,
+      disarm: hasInterrupt ? () => this.#ring.setInterrupts(false) : undefined,
     });
-    const receive = instantiate(makeReceive, LAYOUT, this.#loop) as RxQueue['receive'];
+    const { receive } = this.#ring;
     const { owners } = pool;
     this.receive =
       owners === undefined
@@ -119,16 +116,24 @@ export class VirtioRxQueue implements RxQueue {
 
   /** The device runs: it is told of the buffers. */
   start(): void {
-    this.#loop.notify[0] = this.#loop.queue;
+    this.#ring.announce();
   }
 
   get pending(): boolean {
-    const { usedHead, state } = this.#loop;
-    return usedHead[IDX_HALF] !== state[NEXT] && this.#closed === undefined && !this.#isBroken;
+    return this.#ring.pending && this.#closed === undefined && !this.#isBroken;
   }
 
   wait(options: WaitOptions = {}): Promise<boolean> {
     return this.#wait.wait(options);
+  }
+
+  link(tx: TxQueue, options: LinkOptions): LinkedQueues | undefined {
+    return linkQueues(this, tx, options);
+  }
+
+  /** What forwarders work on; undefined where packets need more than the plain loop. */
+  get plain(): { readonly ring: Ring; readonly parts: RxParts } | undefined {
+    return this.pool.owners === undefined ? { ring: this.#memory, parts: this.#parts } : undefined;
   }
 
   /** The queue's interrupt came. */
@@ -148,94 +153,69 @@ export class VirtioRxQueue implements RxQueue {
   close(why: NicError): void {
     if (this.#closed !== undefined) return;
     this.#closed = why;
-    for (const buffer of this.#loop.slots) this.pool.free[this.pool.freeCount++] = buffer;
+    for (const buffer of this.#parts.slots) this.pool.free[this.pool.freeCount++] = buffer;
     this.sealRing();
     this.#wait.close(why);
   }
 
   /**
-   * Makes the ring look as if the device had run ahead, so that `receive`, also one that was kept from before, goes the
-   * long way, which throws. Once more after the ring's memory was replaced by zero pages.
+   * Makes `receive`, also one that was kept from before, go the long way, which throws. Once more after the ring's memory
+   * was replaced by zero pages.
    */
   sealRing(): void {
-    const { usedHead, state } = this.#loop;
-    usedHead[IDX_HALF] = 0;
-    state[NEXT] = SEALED;
-  }
-
-  #fill(iovaHigh: number): void {
-    const { pool, size } = this;
-    const { descriptors, avail, slots, state, shift, headerIovaLow, maxBytes } = this.#loop;
-    for (let id = 0; id < size; id++) {
-      const buffer = pool.free[--pool.freeCount]!;
-      slots[id] = buffer;
-      descriptors.set(
-        [(headerIovaLow + (buffer << shift)) | 0, iovaHigh, NET_HEADER_BYTES + maxBytes + 1, DESC_WRITE],
-        id << WORD_SHIFT,
-      );
-      avail[id + RING_HALF] = id;
-    }
-    state[AVAIL] = size & IDX_MASK;
-    avail[IDX_HALF] = size & IDX_MASK;
-    avail[FLAGS_HALF] = AVAIL_NO_INTERRUPT;
+    this.#ring.seal();
   }
 
   /**
-   * Goes on where the packet loop met an element that is no good frame, an empty pool, or an index that cannot be. Then
-   * tells the device of what it got back. `before` packets are in `bufs`.
+   * Goes on where the packet loop met what is no good frame, an empty pool, or what cannot be. Then tells the device of what
+   * it got back. `before` packets are in `bufs`.
    */
   #receiveRest(bufs: Uint32Array, limit: number, before: number): number {
     if (this.#closed !== undefined) throw this.#closed;
-    const { avail, used, usedHead, notify, queue, slots, calls, state, size, lengths } = this.#loop;
+    const { slots, state, size, lengths, maxBytes } = this.#parts;
     const { pool, counters } = this;
-    const mask = size - 1;
+    const ring = this.#ring;
     let received = before;
-    let next = state[NEXT]!;
-    const ready = this.#isBroken ? 0 : (usedHead[IDX_HALF]! - next) & IDX_MASK;
-    if (ready > size) {
-      this.#break(`it has used ${ready} of ${size} buffers`);
-      return received;
-    }
-    for (let left = ready; left > 0 && received < limit; left--) {
-      const element = ((next & mask) << 1) + RING_WORD;
-      const id = used[element]! >>> 0;
-      const lengthBytes = used[element + 1]! - NET_HEADER_BYTES;
-      if (id >= size || calls[id] === state[CALL]) {
-        // A buffer that the device does not have. Which one it is done with nobody knows: it has all of them still.
+    // Once around in a call: what it gave back the device may use again behind that.
+    for (let looked = before; looked < size && received < limit && !this.#isBroken; looked++) {
+      const found = ring.look();
+      if (found === Found.NOTHING) break;
+      if (found === Found.BROKEN) {
+        this.#break();
+        break;
+      }
+      if (found === Found.FALSE) {
         counters[DAMAGED]! += 1;
-      } else if (state[SKIP]! > 0) {
+        ring.pass();
+        continue;
+      }
+      const buffer = slots[ring.id]!;
+      const lengthBytes = ring.writtenBytes - NET_HEADER_BYTES;
+      if (state[SKIP]! > 0) {
         state[SKIP]! -= 1;
-        this.#giveBack(id, slots[id]!);
-      } else if (lengthBytes <= 0 || lengthBytes > this.#loop.maxBytes) {
-        this.#drop(slots[id]!, lengthBytes);
-        this.#giveBack(id, slots[id]!);
+        ring.giveBack(buffer);
+      } else if (lengthBytes <= 0 || lengthBytes > maxBytes) {
+        this.#drop(buffer, lengthBytes);
+        ring.giveBack(buffer);
       } else {
         if (pool.freeCount === 0) {
           counters[NO_BUFFER]! += 1;
           break;
         }
-        const buffer = slots[id]!;
-        this.#giveBack(id, pool.free[--pool.freeCount]!);
+        ring.giveBack(pool.free[--pool.freeCount]!);
         lengths[buffer] = lengthBytes;
         counters[PACKETS]! += 1;
         counters[BYTES]! += lengthBytes;
         bufs[received++] = buffer;
       }
-      next = (next + 1) & IDX_MASK;
     }
-    state[NEXT] = next;
-    if (avail[IDX_HALF] !== state[AVAIL]) {
-      avail[IDX_HALF] = state[AVAIL]!;
-      // As in the packet loop.
-      Atomics.store(state, FENCE, 0);
-      if ((usedHead[FLAGS_HALF]! & NO_NOTIFY) === 0) notify[0] = queue;
-    }
+    ring.publish();
     return received;
   }
 
   /** Counts what is no good frame, and notes how many more buffers it fills. */
   #drop(buffer: number, lengthBytes: number): void {
-    const { state, size, maxBytes } = this.#loop;
+    const { state, size, maxBytes } = this.#parts;
     const { memory, bufferShift, headroomBytes } = this.pool;
     if (lengthBytes !== maxBytes + 1) {
       this.counters[DAMAGED]! += 1;
@@ -249,18 +229,12 @@ export class VirtioRxQueue implements RxQueue {
     state[SKIP] = buffers >= 1 && buffers <= size ? buffers - 1 : 0;
   }
 
-  #giveBack(id: number, buffer: number): void {
-    const { descriptors, avail, slots, calls, state, size, shift, headerIovaLow } = this.#loop;
-    slots[id] = buffer;
-    calls[id] = state[CALL]!;
-    descriptors[id << WORD_SHIFT] = (headerIovaLow + (buffer << shift)) | 0;
-    avail[(state[AVAIL]! & (size - 1)) + RING_HALF] = id;
-    state[AVAIL] = (state[AVAIL]! + 1) & IDX_MASK;
-  }
-
-  #break(what: string): void {
+  /** The device used what it cannot have: nothing more is received. */
+  #break(): void {
     this.#isBroken = true;
+    // Every loop leaves a ring with something to skip to `#receiveRest`.
+    this.#parts.state[SKIP] = 1;
     this.counters[DAMAGED]! += 1;
-    this.#onLie(`receive queue ${this.#loop.queue}: ${what}`);
+    this.#onLie(`receive queue ${this.#parts.queue}: it used what it did not have`);
   }
 }

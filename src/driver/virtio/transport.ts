@@ -198,16 +198,21 @@ export class Transport {
     throw this.#nonsense('Its configuration changes without an end');
   }
 
-  /** Where a queue is notified: its index, 16 bits wide, goes there (4.1.5.2). Select the queue before. */
-  doorbell(queue: number): Doorbell {
+  /**
+   * Where a queue is notified (4.1.5.2): its index goes there, 16 bits wide; with NOTIFICATION_DATA 32, with its position above
+   * it. Select the queue before.
+   */
+  doorbell(queue: number, withData: boolean): Doorbell {
     const offset = this.read16(reg.QUEUE_NOTIFY_OFF) * this.#multiplier;
     const { region, sizeBytes } = this.#notify;
-    if (offset + 2 > sizeBytes)
-      throw this.#nonsense(`Queue ${queue} is notified outside its structure, at ${offset}`);
+    const bytes = withData ? 4 : 2;
     const at = this.#notify.offset + offset;
+    if (offset + bytes > sizeBytes || at % bytes !== 0)
+      throw this.#nonsense(`Queue ${queue} is notified outside its structure, at ${offset}`);
     const words = region.window(at - (at % 4), 4);
-    if (words !== undefined) return new Uint16Array(words.buffer, words.byteOffset + (at % 4), 1);
-    return new SlowNotifier(region, at);
+    if (words === undefined) return new SlowNotifier(region, at, withData);
+    if (withData) return words;
+    return new Uint16Array(words.buffer, words.byteOffset + (at % 4), 1);
   }
 
   #checked(name: string, structure: Structure, leastBytes: number, alignment: number): Structure {
@@ -240,14 +245,17 @@ class SlowNotifier implements Doorbell {
   [index: number]: number;
   readonly #region: Region;
   readonly #offset: number;
+  readonly #withData: boolean;
 
-  constructor(region: Region, offset: number) {
+  constructor(region: Region, offset: number, withData: boolean) {
     this.#region = region;
     this.#offset = offset;
+    this.#withData = withData;
   }
 
   set 0(value: number) {
-    this.#region.write16(this.#offset, value);
+    if (this.#withData) this.#region.write32(this.#offset, value >>> 0);
+    else this.#region.write16(this.#offset, value);
   }
 }
 

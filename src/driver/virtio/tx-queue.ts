@@ -1,23 +1,28 @@
 /**
- * Transmit queue on a split ring (VIRTIO 1.2, 2.7 and 5.1.6.2). A packet is one descriptor: header, which lies in the
+ * Transmit queue on a split or packed ring (VIRTIO 1.2, 5.1.6.2). A packet is one descriptor: header, which lies in the
  * buffer's headroom, and frame in one piece (VERSION_1 allows any framing, 2.7.4). The device says which descriptors it is
  * done with, in whatever order; each is checked.
  */
 import type { NicError } from '../../errors.js';
 import { type PacketPool, packetArray } from '../../hugepage/packet-pool.js';
 import type { TxQueue } from '../device.js';
-import { instantiate, STATE_LENGTH } from '../instantiate.js';
+import { STATE_LENGTH } from '../instantiate.js';
 import type { Doorbell } from '../register-file.js';
 import { UnusualSends } from '../unusual-sends.js';
-import { LAYOUT, newState, type SplitRing } from './layout.js';
-import { AVAIL_NO_INTERRUPT, NET_HEADER_BYTES } from './registers.js';
-import { makeReclaim, makeSend, type TxLoop } from './tx-loop.js';
+import { LAYOUT, newState, type Ring } from './layout.js';
+import { PackedTxRing } from './packed-tx-ring.js';
+import type { TxParts, TxRing } from './queue-parts.js';
+import { NET_HEADER_BYTES } from './registers.js';
+import { SplitTxRing } from './split-tx-ring.js';
 
 export interface VirtioTxQueueOptions {
-  readonly ring: SplitRing;
+  readonly ring: Ring;
   /** Number of the virtqueue, and where it is notified. */
   readonly queue: number;
   readonly notify: Doorbell;
+  /** What was accepted: NOTIFICATION_DATA, EVENT_IDX. */
+  readonly notifiesData: boolean;
+  readonly eventIdx: boolean;
   readonly pool: PacketPool;
   readonly minFrameBytes: number;
   readonly maxFrameBytes: number;
@@ -25,19 +30,19 @@ export interface VirtioTxQueueOptions {
   readonly onLie: (what: string) => void;
 }
 
-const { NEXT, FREE, ERRORS, IDX_HALF, FLAGS_HALF, WORD_SHIFT } = LAYOUT;
+const { FREE, ERRORS, IDX_MASK } = LAYOUT;
 
 export class VirtioTxQueue implements TxQueue {
   readonly size: number;
   readonly pool: PacketPool;
-  /** Float64 slots: adding to them never allocates, however high they count. Elements as in LAYOUT. */
+  /** Elements as in LAYOUT. */
   readonly counters = new Float64Array(STATE_LENGTH);
   /** A function of its own for each queue: see instantiate.ts. */
   readonly send: TxQueue['send'];
-  readonly #send: TxQueue['send'];
-  readonly #loop: TxLoop;
+  readonly #parts: TxParts;
+  readonly #memory: Ring;
+  readonly #ring: TxRing;
   readonly #unusual: UnusualSends;
-  readonly #reclaim: () => void;
   readonly #onLie: (what: string) => void;
   #closed: NicError | undefined;
 
@@ -47,15 +52,13 @@ export class VirtioTxQueue implements TxQueue {
     this.size = size;
     this.pool = pool;
     this.#onLie = options.onLie;
-    const loop = {
-      descriptors: ring.descriptors,
-      avail: ring.avail,
-      used: ring.used,
-      usedHead: ring.usedHead,
+    this.#memory = ring;
+    this.#parts = {
       notify: options.notify,
       queue: options.queue,
+      dataMask: options.notifiesData ? IDX_MASK : 0,
+      eventIdx: options.eventIdx,
       slots: new Int32Array(size).fill(-1),
-      freeIds: Int32Array.from({ length: size }, (_, i) => size - 1 - i),
       state: newState(),
       counters: this.counters,
       words: new Int32Array(pool.memory.buffer, pool.memory.byteOffset, pool.memory.length >>> 2),
@@ -67,47 +70,47 @@ export class VirtioTxQueue implements TxQueue {
       size,
       shift: pool.bufferShift,
       headerIovaLow: (pool.frameIovaLow - NET_HEADER_BYTES) | 0,
+      iovaHigh: pool.iovaHigh | 0,
       minBytes: minFrameBytes,
       spanBytes: maxFrameBytes - minFrameBytes,
       lied: () => this.#lied(),
-    };
-    loop.state[FREE] = size;
-    // The high word of the address is the same for all buffers, and no flag is ever set.
-    ring.descriptors.fill(0);
-    for (let id = 0; id < size; id++) ring.descriptors[(id << WORD_SHIFT) + 1] = pool.iovaHigh | 0;
-    ring.avail[FLAGS_HALF] = AVAIL_NO_INTERRUPT;
-    this.#reclaim = instantiate(makeReclaim, LAYOUT, loop);
-    this.#loop = {
-      ...loop,
       reclaim: () => this.reclaim(),
       check: packetArray,
       sendRest: (bufs, count, start, sent) => this.#unusual.rest(bufs, count, start, sent),
     };
-    const { state, minBytes, spanBytes } = loop;
+    this.#ring =
+      ring.kind === 'split' ? new SplitTxRing(ring, this.#parts) : new PackedTxRing(ring, this.#parts);
+    const { send } = this.#ring;
+    const { state, minBytes, spanBytes } = this.#parts;
     this.#unusual = new UnusualSends({
       ...{ pool, size: this.size, minBytes, spanBytes },
       countError: () => {
         this.counters[ERRORS]! += 1;
       },
       room: () => state[FREE]!,
-      send: (bufs, count) => this.#send(bufs, count),
+      send: (bufs, count) => send(bufs, count),
       reclaim: () => this.reclaim(),
     });
-    this.#send = instantiate(makeSend, LAYOUT, this.#loop);
     const { owners } = pool;
-    this.send = owners === undefined ? this.#send : this.#unusual.checked(owners, this.#send);
+    this.send = owners === undefined ? send : this.#unusual.checked(owners, send);
+  }
+
+  /** What forwarders work on; undefined where packets need more than the plain loop. */
+  get plain(): { readonly ring: Ring; readonly parts: TxParts; readonly ids: Int32Array } | undefined {
+    if (this.pool.owners !== undefined) return undefined;
+    return { ring: this.#memory, parts: this.#parts, ids: this.#ring.ids };
   }
 
   /** Packets that the device has not reported. */
   get inFlight(): number {
-    return this.size - this.#loop.state[FREE]!;
+    return this.size - this.#parts.state[FREE]!;
   }
 
   reclaim(): void {
     if (this.#closed !== undefined) throw this.#closed;
     const { owners, free } = this.pool;
     const before = this.pool.freeCount;
-    this.#reclaim();
+    this.#ring.reclaim();
     if (owners === undefined) return;
     let changed: number | undefined;
     for (let i = before; i < this.pool.freeCount; i++) if (owners.isChanged(free[i]!)) changed = free[i]!;
@@ -122,7 +125,7 @@ export class VirtioTxQueue implements TxQueue {
   close(why: NicError): void {
     if (this.#closed !== undefined) return;
     this.#closed = why;
-    for (const buffer of this.#loop.slots) {
+    for (const buffer of this.#parts.slots) {
       if (buffer < 0) continue;
       this.pool.owners?.returned(buffer);
       this.pool.free[this.pool.freeCount++] = buffer;
@@ -135,13 +138,10 @@ export class VirtioTxQueue implements TxQueue {
    * which throws. Once more after the ring's memory was replaced by zero pages.
    */
   sealRing(): void {
-    const { usedHead, state } = this.#loop;
-    usedHead[IDX_HALF] = 0;
-    state[NEXT] = 1;
-    state[FREE] = 0;
+    this.#ring.seal();
   }
 
   #lied(): void {
-    this.#onLie(`transmit queue ${this.#loop.queue}: it returned what it did not have`);
+    this.#onLie(`transmit queue ${this.#parts.queue}: it returned what it did not have`);
   }
 }

@@ -1,6 +1,6 @@
 /**
- * virtio-net through its modern PCI interface (VIRTIO 1.2, 5.1): the NIC of virtual machines. Split rings; the 12 bytes
- * that the device keeps in front of each frame lie in the buffers' headroom.
+ * virtio-net through its modern PCI interface (VIRTIO 1.2, 5.1): the NIC of virtual machines. Split rings, or packed ones
+ * by choice; the 12 bytes that the device keeps in front of each frame lie in the buffers' headroom.
  */
 import createDebug from 'debug';
 import { NicError } from '../../errors.js';
@@ -29,17 +29,18 @@ import {
 import { sumQueues } from '../queue-counts.js';
 import { shutDownDevice } from '../shut-down.js';
 import { ControlQueue } from './control-queue.js';
-import { LAYOUT, RingMemory, type SplitRing } from './layout.js';
+import { CONTROL_RING } from './control-ring.js';
+import { LAYOUT, type Ring, RingMemory } from './layout.js';
 import { LIMITS, type Offer, readOffer } from './offer.js';
 import * as reg from './registers.js';
 import { VirtioRxQueue } from './rx-queue.js';
+import { rssConfig } from './steering.js';
 import { Transport } from './transport.js';
 import { VirtioTxQueue } from './tx-queue.js';
 
 const debug = createDebug('barewire:driver');
 
 const CONTROL_BYTES = 4096;
-const CONTROL_RING = 2;
 const MAC_BYTES = 6;
 
 const CAPABILITIES: DeviceCapabilities = {
@@ -93,7 +94,12 @@ export class VirtioNet extends BaseDevice {
     this.maxFrameBytes = maxFrameBytes;
     const sizes = Array.from({ length: queuePairs }, () => [rxRingSize, txRingSize]).flat();
     try {
-      this.#rings = new RingMemory([...sizes, CONTROL_RING], CONTROL_BYTES, pageSize);
+      this.#rings = new RingMemory(
+        this.#has(reg.Feature.RING_PACKED) ? 'packed' : 'split',
+        [...sizes, CONTROL_RING],
+        CONTROL_BYTES,
+        pageSize,
+      );
     } catch (error) {
       if (this.#settings.ownsPool) pool.close();
       throw error;
@@ -168,14 +174,14 @@ export class VirtioNet extends BaseDevice {
     const bit = Number(booleanOption('setPromiscuous', on));
     this.closed.throwIfAborted();
     // A device without filters receives all frames anyway.
-    if (!this.#offer.features.has(reg.Feature.CTRL_RX)) return;
+    if (!this.#has(reg.Feature.CTRL_RX)) return;
     await this.#converse((command) => command(reg.CTRL_PROMISCUOUS, Uint8Array.of(bit), 'promiscuous mode'));
   }
 
   async setMac(mac: Uint8Array): Promise<void> {
     this.closed.throwIfAborted();
     const address = stationAddress(mac);
-    if (!this.#offer.features.has(reg.Feature.CTRL_MAC_ADDR)) {
+    if (!this.#has(reg.Feature.CTRL_MAC_ADDR)) {
       throw new NicError('UNSUPPORTED_DEVICE', `${this.address} does not let its MAC address be changed`, {
         path: this.address,
         hint: 'The device does not offer VIRTIO_NET_F_CTRL_MAC_ADDR: set the address in the hypervisor.',
@@ -190,7 +196,7 @@ export class VirtioNet extends BaseDevice {
   async setMulticast(groups: readonly Uint8Array[] | 'all'): Promise<void> {
     this.closed.throwIfAborted();
     const list = multicastGroups(groups);
-    if (!this.#offer.features.has(reg.Feature.CTRL_RX)) return;
+    if (!this.#has(reg.Feature.CTRL_RX)) return;
     await this.#converse(async (command) => {
       const table = list === 'all' ? undefined : macTable(list);
       const fits = table !== undefined && table.length <= this.#control!.maxDataBytes;
@@ -239,19 +245,27 @@ export class VirtioNet extends BaseDevice {
     const { rings } = this.#rings;
     const onLie = (what: string): void => this.#noteLie(what);
     const hasInterrupt = this.#interrupts !== undefined;
-    const merges = this.#offer.features.has(reg.Feature.MRG_RXBUF);
+    const merges = this.#has(reg.Feature.MRG_RXBUF);
+    const accepted = {
+      notifiesData: this.#has(reg.Feature.NOTIFICATION_DATA),
+      eventIdx: this.#has(reg.Feature.EVENT_IDX),
+    };
     for (let q = 0; q < queuePairs; q++) {
       const [rxRing, txRing] = [rings[2 * q]!, rings[2 * q + 1]!];
       const [rx, tx] = [2 * q, 2 * q + 1];
       const rxNotify = this.#setUpQueue(rx, rxRing, hasInterrupt ? q : reg.NO_VECTOR);
       const receiver = new VirtioRxQueue({
         ...{ ring: rxRing, queue: rx, notify: rxNotify, pool, maxFrameBytes, hasInterrupt, merges, onLie },
+        ...accepted,
       });
       this.#rxQueues.push(receiver);
       this.#interrupts?.onInterrupt(q, () => receiver.interrupted());
       const notify = this.#setUpQueue(tx, txRing, reg.NO_VECTOR);
       this.#txQueues.push(
-        new VirtioTxQueue({ ring: txRing, queue: tx, notify, pool, minFrameBytes, maxFrameBytes, onLie }),
+        new VirtioTxQueue({
+          ...{ ring: txRing, queue: tx, notify, pool, minFrameBytes, maxFrameBytes, onLie },
+          ...accepted,
+        }),
       );
     }
     if (this.#offer.controlQueue === undefined) return;
@@ -266,20 +280,22 @@ export class VirtioNet extends BaseDevice {
       address: this.address,
       assertWorks: () => this.#assertWorks(),
       closed: this.closed,
+      ...accepted,
     });
   }
 
   /** 4.1.5.1.3: tells the device where a queue is and enables it; returns where it is notified. */
-  #setUpQueue(queue: number, ring: SplitRing, vector: number): ReturnType<Transport['doorbell']> {
+  #setUpQueue(queue: number, ring: Ring, vector: number): ReturnType<Transport['doorbell']> {
     const transport = this.#transport;
     const { iovaLow, iovaHigh } = this.#rings.region;
     transport.write16(reg.QUEUE_SELECT, queue);
     transport.write16(reg.QUEUE_SIZE, ring.size);
     this.#assignVector(reg.QUEUE_MSIX_VECTOR, vector, `queue ${queue}`);
-    transport.writeAddress(reg.QUEUE_DESC, iovaLow + ring.descriptorsOffset, iovaHigh);
-    transport.writeAddress(reg.QUEUE_DRIVER, iovaLow + ring.availOffset, iovaHigh);
-    transport.writeAddress(reg.QUEUE_DEVICE, iovaLow + ring.usedOffset, iovaHigh);
-    const notify = transport.doorbell(queue);
+    const [descriptors, driver, device] = ring.areas;
+    transport.writeAddress(reg.QUEUE_DESC, iovaLow + descriptors, iovaHigh);
+    transport.writeAddress(reg.QUEUE_DRIVER, iovaLow + driver, iovaHigh);
+    transport.writeAddress(reg.QUEUE_DEVICE, iovaLow + device, iovaHigh);
+    const notify = transport.doorbell(queue, this.#has(reg.Feature.NOTIFICATION_DATA));
     transport.write16(reg.QUEUE_ENABLE, 1);
     return notify;
   }
@@ -319,10 +335,19 @@ export class VirtioNet extends BaseDevice {
     }
   }
 
+  /** 5.1.6.5.6: how many pairs are in use; where the device has RSS, also which flows go where. */
   async #setPairs(pairs: number): Promise<void> {
+    const { rss } = this.#offer;
+    const { symmetricRss } = this.#settings;
     await this.#converse((command) =>
-      command(reg.CTRL_PAIRS_SET, Uint8Array.of(pairs & 0xff, pairs >>> 8), `${pairs} queue pairs`),
+      rss === undefined
+        ? command(reg.CTRL_PAIRS_SET, Uint8Array.of(pairs & 0xff, pairs >>> 8), `${pairs} queue pairs`)
+        : command(reg.CTRL_RSS_SET, rssConfig(rss, pairs, symmetricRss), `RSS for ${pairs} queue pairs`),
     );
+  }
+
+  #has(feature: number): boolean {
+    return this.#offer.features.has(feature);
   }
 
   #converse(talk: (command: ControlQueue['command']) => Promise<void>): Promise<void> {
@@ -338,7 +363,7 @@ export class VirtioNet extends BaseDevice {
   #noteLie(what: string): void {
     this.#lie ??= new NicError('DEVICE_STATE', `${this.address} broke the rules of its rings: ${what}`, {
       path: this.address,
-      hint: 'This is no device after VIRTIO 1.2, section 2.7. Close it; open resets it.',
+      hint: 'This is no device after VIRTIO 1.2, sections 2.7 and 2.8. Close it; open resets it.',
     });
     for (const queue of this.#rxQueues) queue.end(this.#lie);
   }

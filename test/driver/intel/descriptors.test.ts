@@ -4,14 +4,9 @@ import * as assert from 'uvu/assert';
 import * as igb from '../../../src/driver/igb/registers.js';
 import * as descriptor from '../../../src/driver/intel/descriptors.js';
 import { RingMemory } from '../../../src/driver/intel/rings.js';
-import {
-  RSS_FIELDS,
-  RSS_KEY,
-  redirectionTable,
-  rssKeyWords,
-  SYMMETRIC_RSS_KEY,
-} from '../../../src/driver/intel/rss.js';
+import { RSS_FIELDS, redirectionTable, rssKeyWords } from '../../../src/driver/intel/rss.js';
 import * as ixgbe from '../../../src/driver/ixgbe/registers.js';
+import { RSS_KEY, SYMMETRIC_RSS_KEY } from '../../../src/driver/rss-key.js';
 import { FakeMapper } from '../../support/fake-mapper.js';
 
 const layout = suite('advanced descriptors');

@@ -57,6 +57,14 @@ const PAIRS: readonly Pair[] = [
     lengths: [60, 1514, 1518],
   },
   {
+    name: 'e1000e and e1000e, two queue pairs in two worker threads',
+    other: second,
+    index: 1,
+    backend: 'cdev',
+    args: ['--queues', '2', '--workers', '2'],
+    lengths: [60, 1514, 1518],
+  },
+  {
     name: 'e1000e and igb, general path, long frames',
     other: igb,
     index: 2,

@@ -1,15 +1,24 @@
 /**
- * virtio-net, QEMU's own, driven by Barewire under the kernel's VFIO: between two of them through both kernel interfaces,
- * and between one and an igb. What the machine needs is in `cases.ts`.
+ * virtio-net, QEMU's own, driven by Barewire under the kernel's VFIO: between any two of one with split rings, one with packed
+ * rings and an igb, and through both kernel interfaces. What the machine needs is in `cases.ts`.
  */
 import { type Context, suite } from 'uvu';
 import * as assert from 'uvu/assert';
-import { addNamespace, bindDriver, dmarFaults, kernelLog, nicAddresses, removeNamespace } from '../guest.js';
-import { PacketSocket } from '../packet-socket.js';
-import { type Background, run, sleep, waitFor } from '../processes.js';
 import {
+  addNamespace,
+  bindDriver,
+  dmarFaults,
+  interfaceByMac,
+  kernelLog,
+  nicAddresses,
+  removeNamespace,
+} from '../guest.js';
+import { PacketSocket } from '../packet-socket.js';
+import { type Background, sleep, waitFor } from '../processes.js';
+import { peerMac } from '../qemu.js';
+import {
+  ADDRESS_A,
   ADDRESS_B,
-  addNamespaces,
   assertBalanced,
   assertFramesPass,
   assertPings,
@@ -25,40 +34,48 @@ import {
 } from '../wire.js';
 
 const TRANSFER_BYTES = 8 * 2 ** 20;
-const [first, second, igb] = nicAddresses() as [string, string, string];
+const NICS = nicAddresses();
+/** Numbers of the devices, and of the peers behind them. */
+const [SPLIT, SPLIT_2, PACKED, PACKED_2, IGB] = [0, 1, 2, 3, 4] as const;
 
 interface Pair {
   readonly name: string;
-  readonly ports: readonly [string, string];
+  readonly ports: readonly [number, number];
   readonly backend: 'group' | 'cdev';
-  /** Number of the peer behind the second port. */
-  readonly peer: number;
 }
 
 const PAIRS: readonly Pair[] = [
-  { name: 'virtio and virtio through group', ports: [first, second], backend: 'group', peer: 1 },
-  { name: 'virtio and virtio through cdev', ports: [first, second], backend: 'cdev', peer: 1 },
-  { name: 'virtio and igb', ports: [first, igb], backend: 'group', peer: 2 },
+  { name: 'split and split', ports: [SPLIT, SPLIT_2], backend: 'cdev' },
+  { name: 'split and packed', ports: [SPLIT, PACKED], backend: 'group' },
+  { name: 'packed and packed', ports: [PACKED_2, PACKED], backend: 'cdev' },
+  { name: 'packed and igb', ports: [PACKED_2, IGB], backend: 'group' },
+  { name: 'split and igb', ports: [SPLIT, IGB], backend: 'group' },
 ];
 
-addNamespaces();
-for (const address of [first, second, igb]) bindDriver(address, 'vfio-pci');
+const namespaces = new Set<'A' | 'B'>();
+for (const address of NICS) bindDriver(address, 'vfio-pci');
 for (const pair of PAIRS) runPair(pair);
 
-function runPair({ name, ports, backend, peer }: Pair): void {
-  const wire = suite<Context>(`fwd between ${name}`);
+function runPair({ name, ports: numbers, backend }: Pair): void {
+  const [peerA, peerB] = numbers;
+  const ports = numbers.map((number) => NICS[number]!);
+  const wire = suite<Context>(`fwd between ${name} through ${backend}`);
   let fwd: Background | undefined;
   let log = '';
 
   wire.before(async () => {
-    if (peer === 2) {
-      removeNamespace('B');
-      addNamespace('B', peer, `${ADDRESS_B}/24`);
-      // The peer at this IP address is another one now.
-      run('ip', ['-n', 'A', 'neigh', 'flush', 'all']);
-    }
+    // An interface comes back from a namespace that is deleted some time later.
+    for (const netns of ['A', 'B'] as const) if (namespaces.delete(netns)) removeNamespace(netns);
+    const isBack = (peer: number) => () => interfaceByMac(peerMac(peer)) !== undefined;
+    for (const peer of numbers) await waitFor(`interface k${peer}`, isBack(peer));
+    addNamespace('A', peerA, `${ADDRESS_A}/24`);
+    addNamespace('B', peerB, `${ADDRESS_B}/24`);
+    for (const netns of ['A', 'B'] as const) namespaces.add(netns);
     log = kernelLog();
-    fwd = await startTraffic(['fwd', ...ports], { env: { BAREWIRE_VFIO: backend } });
+    fwd = await startTraffic(['fwd', ...ports], {
+      // Devices that have no packed rings take split ones.
+      env: { BAREWIRE_VFIO: backend, BAREWIRE_VIRTIO_RINGS: 'packed' },
+    });
   });
   wire.after(async () => {
     if (fwd !== undefined) await fwd.stop('SIGKILL').catch(() => {});
@@ -69,7 +86,7 @@ function runPair({ name, ports, backend, peer }: Pair): void {
   });
 
   wire('carries frames of 60 to 1514 bytes unchanged, both ways', async () => {
-    const [a, b] = [new PacketSocket('k0', 'A'), new PacketSocket(`k${peer}`, 'B')];
+    const [a, b] = [new PacketSocket(`k${peerA}`, 'A'), new PacketSocket(`k${peerB}`, 'B')];
     const frames = [60, 61, 62, 63, 64, 65, 127, 128, 129, 1023, 1024, 1513, 1514].map(testFrame);
     try {
       await assertFramesPass(a, b, frames);
@@ -90,11 +107,11 @@ function runPair({ name, ports, backend, peer }: Pair): void {
     const before = cpuSeconds(fwd!.pid);
     await sleep(2000);
     note(`${name}: ${(cpuSeconds(fwd!.pid) - before).toFixed(2)} s of processor time in 2 s of idling`);
-    const [a, b] = [new PacketSocket('k0', 'A'), new PacketSocket(`k${peer}`, 'B')];
+    const [a, b] = [new PacketSocket(`k${peerA}`, 'A'), new PacketSocket(`k${peerB}`, 'B')];
     try {
-      const interrupts = vfioInterrupts(first);
+      const interrupts = vfioInterrupts(ports[0]!);
       await assertFramesPass(a, b, [testFrame(60, 7)]);
-      await waitFor('the interrupt', () => vfioInterrupts(first) > interrupts);
+      await waitFor('the interrupt', () => vfioInterrupts(ports[0]!) > interrupts);
     } finally {
       a.close();
       b.close();

@@ -30,8 +30,9 @@ export class CardFilter {
   }
 
   takes(frame: Uint8Array): boolean {
+    if (this.#promiscuous) return true;
     const to = key(frame.subarray(0, 6));
-    if (this.#promiscuous || to === this.#station || to === 'ff:ff:ff:ff:ff:ff') return true;
+    if (to === this.#station || to === 'ff:ff:ff:ff:ff:ff') return true;
     return (frame[0]! & 1) === 1 && (this.#groups === 'all' || this.#groups.has(to));
   }
 }

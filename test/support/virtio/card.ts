@@ -1,5 +1,5 @@
 /**
- * A virtio network card with split rings behind a modern PCI interface: a second reading of VIRTIO 1.2, independent of the
+ * A virtio network card behind a modern PCI interface: a second reading of VIRTIO 1.2, independent of the
  * driver's. It sees what it was notified of and nothing else, and notes whatever the driver may not do. Its structures lie
  * in two BARs, at odd places.
  */
@@ -32,6 +32,10 @@ export const F = {
   EVENT_IDX: 29,
   VERSION_1: 32,
   ACCESS_PLATFORM: 33,
+  RING_PACKED: 34,
+  IN_ORDER: 35,
+  NOTIFICATION_DATA: 38,
+  RSS: 60,
   SPEED_DUPLEX: 63,
 } as const;
 
@@ -45,6 +49,7 @@ export interface CardOptions {
   readonly queueSize?: number;
   readonly mtu?: number;
   readonly vectors?: number;
+  readonly rssKeyBytes?: number;
   readonly backend?: VfioDevice['backend'];
   /** No vendor capabilities: legacy only. */
   readonly legacyOnly?: boolean;
@@ -62,6 +67,8 @@ const DRIVER = 2;
 const DRIVER_OK = 4;
 const FEATURES_OK = 8;
 const NO_VECTOR = 0xffff;
+/** Hashes over TCP and addresses; none over UDP. */
+const RSS_TYPES = 0x1b;
 
 export class VirtioCard implements VfioDevice {
   readonly address: string;
@@ -77,11 +84,15 @@ export class VirtioCard implements VfioDevice {
   allMulticast = false;
   groups: string[] = [];
   activePairs = 1;
+  /** What RSS was told: hash types, table, key. */
+  rss: { readonly types: number; readonly table: readonly number[]; readonly key: Uint8Array } | undefined;
   gone = false;
   needsReset = false;
   /** Control commands that are answered late: the card waits for `answer()`. */
   silent = false;
   refusesCommands = false;
+  /** Called at each read of the device's configuration, before it is answered. */
+  onConfigRead: (offset: number) => void = () => {};
   closed = false;
   busMaster = false;
   eventfds: readonly number[] = [];
@@ -105,6 +116,7 @@ export class VirtioCard implements VfioDevice {
       queueSize: 256,
       mtu: 9000,
       vectors: 10,
+      rssKeyBytes: 40,
       legacyOnly: false,
       refusesFeatures: false,
       hangsInReset: false,
@@ -229,6 +241,7 @@ export class VirtioCard implements VfioDevice {
     else if (kind === 0 && code === 1 && isSwitch) this.allMulticast = data[0] === 1;
     else if (kind === 1 && code === 1 && data.length === 6) this.mac = Uint8Array.from(data);
     else if (kind === 4 && code === 0 && data.length === 2) this.activePairs = view.getUint16(0, true);
+    else if (kind === 4 && code === 1 && this.accepted.has(F.RSS)) this.#setRss(view);
     else if (kind === 1 && code === 0) {
       const unicast = view.getUint32(0, true);
       const groups = view.getUint32(4 + 6 * unicast, true);
@@ -242,6 +255,23 @@ export class VirtioCard implements VfioDevice {
       return false;
     }
     return true;
+  }
+
+  /** 5.1.6.5.7. */
+  #setRss(view: DataView): void {
+    const length = view.getUint16(4, true) + 1;
+    const behind = 8 + 2 * length;
+    const keyBytes = view.getUint8(behind + 2);
+    if (view.byteLength !== behind + 3 + keyBytes || keyBytes > this.options.rssKeyBytes || length > 128) {
+      this.complain(`an RSS command of ${view.byteLength} bytes, table of ${length}, key of ${keyBytes}`);
+      return;
+    }
+    const table = Array.from({ length }, (_, i) => view.getUint16(8 + 2 * i, true));
+    this.activePairs = view.getUint16(behind, true);
+    if (table.some((pair) => pair >= this.activePairs)) this.complain('RSS names a pair that is not in use');
+    const key = new Uint8Array(view.buffer, view.byteOffset + behind + 3, keyBytes).slice();
+    this.rss = { types: view.getUint32(0, true), table, key };
+    if ((this.rss.types & ~RSS_TYPES) !== 0) this.complain(`RSS hash types ${this.rss.types}`);
   }
 
   #accepts(frame: Uint8Array): boolean {
@@ -272,7 +302,7 @@ export class VirtioCard implements VfioDevice {
 
   #makeQueues(): void {
     const { pairs, queueSize, features } = this.options;
-    const count = 2 * (features.includes(F.MQ) ? pairs : 1) + 1;
+    const count = 2 * (features.includes(F.MQ) || features.includes(F.RSS) ? pairs : 1) + 1;
     this.queues = Array.from(
       { length: count },
       (_, i) => new CardQueue(this, i, i === count - 1 ? 64 : queueSize),
@@ -398,18 +428,21 @@ export class VirtioCard implements VfioDevice {
   }
 
   #notified(offset: number, value: number, bytes: number): void {
-    const queue = this.queues[value];
-    if (bytes !== 2 || queue === undefined || offset !== value * NOTIFY.multiplier) {
+    const hasData = this.accepted.has(F.NOTIFICATION_DATA);
+    const number = value & 0xffff;
+    const queue = this.queues[number];
+    if (bytes !== (hasData ? 4 : 2) || queue === undefined || offset !== number * NOTIFY.multiplier) {
       this.complain(`a notification of ${bytes} bytes at ${offset}: ${value}`);
       return;
     }
-    if ((this.status & DRIVER_OK) === 0) this.complain(`queue ${value} is notified before DRIVER_OK`);
-    queue.notified();
+    if ((this.status & DRIVER_OK) === 0) this.complain(`queue ${number} is notified before DRIVER_OK`);
+    queue.notified(hasData ? value >>> 16 : undefined);
     if (queue.number === this.queues.length - 1 && !this.silent) this.answer();
   }
 
   /** 5.1.4. */
   #readDevice(offset: number, bytes: number): number {
+    this.onConfigRead(offset);
     const view = new DataView(new ArrayBuffer(DEVICE.sizeBytes));
     for (const [i, byte] of this.mac.entries()) view.setUint8(i, byte);
     view.setUint16(6, Number(this.linkUp), true);
@@ -417,6 +450,9 @@ export class VirtioCard implements VfioDevice {
     view.setUint16(10, this.options.mtu, true);
     view.setUint32(12, this.speedMbps, true);
     view.setUint8(16, 1);
+    view.setUint8(17, this.options.rssKeyBytes);
+    view.setUint16(18, 128, true);
+    view.setUint32(20, RSS_TYPES, true);
     if (offset < 0 || offset + bytes > DEVICE.sizeBytes)
       this.complain(`device configuration read at ${offset}`);
     return bytes === 4

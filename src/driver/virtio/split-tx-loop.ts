@@ -2,58 +2,23 @@
  * The loops that put packets on a split ring and take buffers back. Factories for `instantiate`: they use nothing of their
  * module but types, and what they capture becomes constants of the compiled code.
  */
-import type { Doorbell } from '../register-file.js';
-import type { Layout } from './layout.js';
+import type { Layout, SplitRing } from './layout.js';
+import type { TxParts } from './queue-parts.js';
 
-/** What the loops work on. */
-export interface TxLoop {
-  readonly descriptors: Int32Array;
-  readonly avail: Uint16Array;
-  readonly used: Int32Array;
-  readonly usedHead: Uint16Array;
-  readonly notify: Doorbell;
-  /** Number of the queue: what is written to notify. */
-  readonly queue: number;
-  /** Buffer index of each descriptor; -1 where the device has none. */
-  readonly slots: Int32Array;
-  /** Stack of free descriptors. */
-  readonly freeIds: Int32Array;
-  readonly state: Int32Array;
-  readonly counters: Float64Array;
-  /** The pool's memory as words, for headers. */
-  readonly words: Int32Array;
-  /** In `words`: the header in front of buffer 0's frame. */
-  readonly headerWord: number;
-  /** Of the pool. */
-  readonly free: Int32Array;
-  readonly freeLevel: Int32Array;
-  readonly lengths: Uint16Array;
-  readonly capacity: number;
-  readonly size: number;
-  readonly shift: number;
-  /** I/O address of the header in front of buffer 0's frame. */
-  readonly headerIovaLow: number;
-  /** Shortest frame, and how much longer the longest is. */
-  readonly minBytes: number;
-  readonly spanBytes: number;
-  readonly reclaim: () => void;
-  /** The device said what cannot be. */
-  readonly lied: () => void;
-  readonly check: (bufs: Uint32Array) => Uint32Array;
-  /** Goes on where the loop met what is no usual call, or a packet that no hardware can send: `sent` are queued. */
-  readonly sendRest: (bufs: Uint32Array, count: number, start: number | undefined, sent: number) => number;
-}
-
-export function makeReclaim(
+/** @param freeIds stack of free descriptors */
+export function makeSplitReclaim(
   layout: Layout,
-  loop: Omit<TxLoop, 'reclaim' | 'check' | 'sendRest'>,
+  ring: SplitRing,
+  parts: TxParts,
+  freeIds: Int32Array,
 ): () => void {
-  var { used, usedHead, slots, freeIds, state, free, freeLevel, size, lied } = loop;
+  var { used, usedHalves } = ring;
+  var { slots, state, free, freeLevel, size, lied } = parts;
   var { NEXT, FREE, IDX_HALF, RING_WORD, IDX_MASK } = layout;
   var mask = size - 1;
   return function reclaim(): void {
     let next = state[NEXT]!;
-    let done = (usedHead[IDX_HALF]! - next) & IDX_MASK;
+    let done = (usedHalves[IDX_HALF]! - next) & IDX_MASK;
     let idle = state[FREE]!;
     // Index and ids are the device's: a descriptor that it does not have is not free because it says so.
     if (done > size - idle) {
@@ -83,17 +48,23 @@ export function makeReclaim(
   };
 }
 
-export function makeSend(
+/** @param freeIds stack of free descriptors */
+export function makeSplitSend(
   layout: Layout,
-  loop: TxLoop,
+  ring: SplitRing,
+  parts: TxParts,
+  freeIds: Int32Array,
 ): (bufs: Uint32Array, count: number, start?: number) => number {
   // `var`: at every use of an outer function's `const` the engine checks that it has a value.
-  var { descriptors, avail, usedHead, notify, queue, slots, freeIds, state, counters, words, headerWord } =
-    loop;
-  var { lengths, capacity, size, shift, headerIovaLow, minBytes, spanBytes, reclaim, check, sendRest } = loop;
+  var { descriptors, avail, usedHalves } = ring;
+  var { notify, queue, dataMask, eventIdx, slots, state, counters, words, headerWord } = parts;
+  var { lengths, capacity, size, shift, headerIovaLow, minBytes, spanBytes, reclaim, check, sendRest } =
+    parts;
   var { NEXT, AVAIL, FREE, FENCE, PACKETS, BYTES, WORD_SHIFT, LENGTH, IDX_HALF, RING_HALF } = layout;
-  var { FLAGS_HALF, NO_NOTIFY, IDX_MASK, HEADER_BYTES } = layout;
+  var { FLAGS_HALF, NO_NOTIFY, IDX_MASK, HEADER_BYTES, DATA_SHIFT } = layout;
   var mask = size - 1;
+  /** avail_event: behind the elements. */
+  var eventHalf = 4 * size + 2;
   /** The array of the last call, which was checked: a comparison costs less than looking at its class each time. */
   var known: Uint32Array = new Uint32Array(0);
   return function send(bufs: Uint32Array, count: number, start?: number): number {
@@ -101,7 +72,7 @@ export function makeSend(
     if (count >>> 0 !== count || count > bufs.length || start !== undefined) {
       return sendRest(bufs, count, start, 0);
     }
-    if (usedHead[IDX_HALF]! !== state[NEXT]!) reclaim();
+    if (usedHalves[IDX_HALF]! !== state[NEXT]!) reclaim();
     const idle = state[FREE]!;
     const fill = state[AVAIL]!;
     let limit = count;
@@ -129,15 +100,20 @@ export function makeSend(
       sent = (sent + 1) | 0;
     }
     if (sent > 0) {
+      const filled = (fill + sent) & IDX_MASK;
       state[FREE] = idle - sent;
-      state[AVAIL] = (fill + sent) & IDX_MASK;
+      state[AVAIL] = filled;
       // 2.7.13: descriptors and ids first, then idx; x86 keeps the order of stores.
-      avail[IDX_HALF] = (fill + sent) & IDX_MASK;
+      avail[IDX_HALF] = filled;
       counters[PACKETS]! += sent;
       counters[BYTES]! += bytes;
-      // 2.7.13.4.1: without a fence x86 may read the flags before idx is visible, and both sides would wait.
+      // 2.7.13.4.1: without a fence x86 may read what follows before idx is visible, and both sides would wait.
       Atomics.store(state, FENCE, 0);
-      if ((usedHead[FLAGS_HALF]! & NO_NOTIFY) === 0) notify[0] = queue;
+      // 2.7.10: with EVENT_IDX the device names a position, and flags mean nothing.
+      const isWanted = eventIdx
+        ? ((filled - usedHalves[eventHalf]! - 1) & IDX_MASK) < sent
+        : (usedHalves[FLAGS_HALF]! & NO_NOTIFY) === 0;
+      if (isWanted) notify[0] = queue | ((filled & dataMask) << DATA_SHIFT);
     }
     return sent < limit ? sendRest(bufs, count, start, sent) : sent;
   };

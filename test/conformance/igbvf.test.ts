@@ -1,0 +1,4 @@
+import { igbvf } from './igbvf.js';
+import { conformance } from './suite.js';
+
+conformance(igbvf);

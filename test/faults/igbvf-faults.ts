@@ -1,0 +1,148 @@
+/** Faults planted in igbvf, and in what it shares with other families: see `faults.ts`. */
+import type { Fault } from './faults.js';
+
+const DEVICE = ['igbvf', '^device\\.test\\.js$'] as const;
+const CONFORMANCE = ['../conformance', '^igbvf\\.test\\.js$'] as const;
+
+export const igbvfFaults: readonly Fault[] = [
+  {
+    name: 'igbvf: the mailbox is written without the lock',
+    file: 'igbvf/mailbox.js',
+    find: "await this.#waitFor('the mailbox is free', () => this.#lock() || undefined);",
+    replace: '',
+    tests: DEVICE,
+  },
+  {
+    name: 'igbvf: messages are read without the lock',
+    file: 'igbvf/mailbox.js',
+    find: 'if (!this.#lock())\n            return undefined;',
+    replace: '',
+    tests: DEVICE,
+  },
+  {
+    name: 'igbvf: a lock that is asked for counts as one that is had',
+    file: 'igbvf/mailbox.js',
+    find: 'return (this.#read() & reg.V2PMAILBOX_VFU) !== 0;',
+    replace: 'this.#read(); return true;',
+    tests: DEVICE,
+  },
+  {
+    name: 'igbvf: bits that a read clears are forgotten',
+    file: 'igbvf/mailbox.js',
+    find: 'this.#seen |= value & reg.V2PMAILBOX_READ_CLEARS;',
+    replace: 'this.#seen = value & reg.V2PMAILBOX_READ_CLEARS;',
+    tests: DEVICE,
+  },
+  {
+    name: 'igbvf: any message is the answer',
+    file: 'igbvf/mailbox.js',
+    find: 'return isAnswer(answer) ? answer : undefined;',
+    replace: 'return answer;',
+    tests: DEVICE,
+  },
+  {
+    name: 'igbvf: two requests at the same time',
+    file: 'igbvf/mailbox.js',
+    find: 'this.#last.then(() => this.#converse(words, isAnswer))',
+    replace: 'this.#converse(words, isAnswer)',
+    tests: DEVICE,
+  },
+  {
+    name: 'igbvf: a refused address is taken all the same',
+    file: 'igbvf/physical-function.js',
+    find: 'if ((answer & NACK) === 0)',
+    replace: 'if (answer !== 0)',
+    tests: DEVICE,
+  },
+  {
+    name: 'igbvf: a group for an address is believed',
+    file: 'igbvf/physical-function.js',
+    find: 'if ((mac[0] & 1) !== 0)',
+    replace: 'if (false)',
+    tests: DEVICE,
+  },
+  {
+    name: 'igbvf: the longest frame is not asked for',
+    file: 'igbvf/igbvf.js',
+    find: 'async setUpReceive() {\n        await this.#port.setLongestFrame(this.maxFrameBytes + FCS_BYTES);',
+    replace: 'async setUpReceive() {',
+    tests: CONFORMANCE,
+  },
+  {
+    name: 'igbvf: the FCS is left out of the longest frame',
+    file: 'igbvf/igbvf.js',
+    find: 'async setUpReceive() {\n        await this.#port.setLongestFrame(this.maxFrameBytes + FCS_BYTES);',
+    replace: 'async setUpReceive() {\n        await this.#port.setLongestFrame(this.maxFrameBytes);',
+    tests: CONFORMANCE,
+  },
+  {
+    name: 'igbvf: a reset that is over is not noticed',
+    file: 'igbvf/reset-watch.js',
+    find: 'if (mailbox.isResetting || mailbox.take(reg.V2PMAILBOX_RSTD) || port.hasForgotten)',
+    replace: 'if (false)',
+    tests: DEVICE,
+  },
+  {
+    name: 'igbvf: after a reset the rings begin at their first slots',
+    file: 'igbvf/igbvf.js',
+    find: 'registers.write(reg.RDH, rx.resumePoint.head);',
+    replace: '',
+    tests: DEVICE,
+  },
+  {
+    name: 'igbvf: after a reset the slots that were filled before are filled again',
+    file: 'intel/rx-queue.js',
+    find: 'while (head !== tail && (ring',
+    replace: 'while (false && (ring',
+    tests: DEVICE,
+  },
+  {
+    name: 'igbvf: packets that a reset lost are never reported',
+    file: 'intel/tx-queue.js',
+    find: 'ring[word + TX_STATUS_WORD] |= TX_DD;',
+    replace: ';',
+    tests: DEVICE,
+  },
+  {
+    name: 'igbvf: after a reset the counters count from where they were',
+    file: 'igbvf/igbvf.js',
+    find: 'this.#counters.skip();',
+    replace: '',
+    tests: DEVICE,
+  },
+  {
+    name: 'igbvf: interrupts are not routed again after a reset',
+    file: 'igbvf/igbvf.js',
+    find: 'interrupts.route(registers, this.queuePairs);',
+    replace: '',
+    tests: DEVICE,
+  },
+  {
+    name: 'igbvf: who sleeps is not woken after a reset, and no interrupt is armed',
+    file: 'igbvf/igbvf.js',
+    find: 'rx.interrupted();',
+    replace: '',
+    tests: DEVICE,
+  },
+  {
+    name: 'igbvf: VLANs are not asked for again after a reset',
+    file: 'igbvf/igbvf.js',
+    find: 'for (const id of this.#vlans)',
+    replace: 'for (const id of [])',
+    tests: DEVICE,
+  },
+  {
+    name: 'igbvf: the link of a port that is being reset is up',
+    file: 'igbvf/igbvf.js',
+    find: '&& !this.#watch.isRecovering',
+    replace: '',
+    tests: DEVICE,
+  },
+  {
+    name: 'igbvf: counters of 32 bits do not wrap',
+    file: 'igbvf/counters.js',
+    find: '(now - this.#last.get(name)) >>> 0',
+    replace: 'Math.max(0, now - this.#last.get(name))',
+    tests: DEVICE,
+  },
+];

@@ -1,0 +1,182 @@
+/** `barewire rfc2544 TX RX`: measures what a device between two ports passes on, as RFC 2544 says. */
+import { type Command, InvalidArgumentError, Option } from 'commander';
+import type { Clock } from '../../src/clock.js';
+import type { NetDevice } from '../../src/driver/device.js';
+import { NicError } from '../../src/errors.js';
+import {
+  RFC2544_SIZES,
+  RFC2544_TESTS,
+  Rfc2544,
+  type Rfc2544Options,
+  type Rfc2544Test,
+  type TrialReport,
+} from '../../src/traffic/index.js';
+import { deviceAddress, PORT_FORMS } from '../addresses.js';
+import { addAddressOptions, type FlowArguments, flowOf } from '../flow-options.js';
+import { defaultRouteOption, type InterfaceOptions, onlyOption } from '../interface-options.js';
+import { type JunitCase, openJunit } from '../junit.js';
+import { durationMs, integerBetween, positiveInteger, rate } from '../option-values.js';
+import { print } from '../output.js';
+import { junitCases, rfc2544Lines, trialLine } from '../rfc2544-report.js';
+import { AlreadyReported } from '../run-command.js';
+import { trafficPorts } from '../traffic-ports.js';
+import { runTraffic, type Traffic } from '../traffic-run.js';
+
+interface Options extends FlowArguments, InterfaceOptions {
+  readonly sizes?: readonly number[];
+  readonly tests?: readonly Rfc2544Test[];
+  readonly search: 'binary' | 'mlr';
+  readonly trial?: number;
+  readonly settle?: number;
+  readonly tolerance?: number;
+  readonly repeat?: number;
+  readonly lineRate?: number;
+  readonly expect?: number;
+  readonly junit?: string;
+  readonly force?: true;
+  readonly mtu?: number;
+  readonly ring?: number;
+  readonly json?: true;
+}
+
+export function register(program: Command): void {
+  const command = program
+    .command('rfc2544')
+    .description('measure the device between two ports: throughput, latency, loss, bursts (RFC 2544)')
+    .argument('<TX>', `sends: ${PORT_FORMS}`, deviceAddress)
+    .argument('<RX>', 'receives what comes out of the device', deviceAddress)
+    .option('--sizes <list>', `frame sizes with FCS (default: ${RFC2544_SIZES.join(',')})`, sizeList)
+    .option('--tests <list>', `which (default: ${RFC2544_TESTS.join(',')})`, testList)
+    .addOption(
+      new Option('--search <how>', 'mlr finds the loads with no loss and with 0.5 %, binary the first only')
+        .choices(['mlr', 'binary'])
+        .default('mlr'),
+    )
+    .option('--trial <time>', 'length of a trial (default: 10 s; the RFC asks for 60)', durationMs)
+    .option(
+      '--settle <time>',
+      'a trial has ended when nothing has come for so long (default: 200ms)',
+      durationMs,
+    )
+    .option(
+      '--tolerance <percent>',
+      'of the line, between what passes and what does not (default: 0.5%)',
+      percent,
+    )
+    .option('--repeat <n>', 'trials of each load (default: 1)', positiveInteger)
+    .option('--line-rate <bits>', "speed of the line, such as 1G (default: the link's)", rate)
+    .option('--expect <percent>', 'exit with status 1 where less of the line passes at any size', percent)
+    .option('--junit <file>', 'write a report for CI')
+    .option('--force', 'replace the file that --junit names');
+  addAddressOptions(command)
+    .option(
+      '--mtu <bytes>',
+      'largest layer 3 packet (default: what 2 KiB buffers hold)',
+      integerBetween(64, 16_384),
+    )
+    .option(
+      '--ring <n>',
+      "receive descriptors of a port that checks (default: the driver's)",
+      positiveInteger,
+    )
+    .addOption(onlyOption())
+    .addOption(defaultRouteOption())
+    .option('--json', 'print JSON lines')
+    .action(run);
+}
+
+async function run(tx: string, rx: string, options: Options): Promise<void> {
+  const { junit, force = false } = options;
+  if (force && junit === undefined)
+    throw new NicError('BAD_OPTION', '--force is for files that are written', {
+      hint: 'Leave it out, or give --junit.',
+    });
+  const addresses = tx === rx ? [tx] : [tx, rx];
+  const ports = trafficPorts(addresses, new Set([addresses.length - 1]), options);
+  const writeReport = junit === undefined ? undefined : openJunit(junit, force);
+  await runTraffic(
+    ports,
+    (devices, clock) => new Rfc2544Traffic(devices, options, writeReport, clock),
+    options,
+  );
+}
+
+/** Runs the benchmark in place of a table of rates: a line for each trial, and the results at the end. */
+class Rfc2544Traffic implements Traffic {
+  /** The plan goes on when a time has passed, not only when a frame comes. */
+  readonly wakeOn = [];
+  readonly report = [];
+  readonly #benchmark: Rfc2544;
+  readonly #options: Options;
+  readonly #writeReport: ((suite: string, cases: readonly JunitCase[]) => void) | undefined;
+
+  constructor(
+    devices: readonly NetDevice[],
+    options: Options,
+    writeReport: ((suite: string, cases: readonly JunitCase[]) => void) | undefined,
+    clock: Clock,
+  ) {
+    this.#options = options;
+    this.#writeReport = writeReport;
+    this.#benchmark = new Rfc2544(devices[0]!, devices.at(-1)!, { ...benchmarkOptions(options), clock });
+  }
+
+  get done(): boolean {
+    return this.#benchmark.done;
+  }
+
+  poll(): number {
+    return this.#benchmark.poll();
+  }
+
+  afterTotals(): void {
+    const { json, expect = 0 } = this.#options;
+    const { reports, lostHere, done } = this.#benchmark;
+    if (!done)
+      throw new NicError('DEVICE_STATE', 'the benchmark was ended before it had a result', {
+        hint: 'Let it run to its end; fewer --sizes, other --tests and a shorter --trial make it shorter.',
+      });
+    if (json) print(JSON.stringify({ type: 'rfc2544', lostHere, sizes: reports }));
+    else for (const line of rfc2544Lines(reports, lostHere)) print(line);
+    const cases = junitCases(reports, expect);
+    this.#writeReport?.('rfc2544', cases);
+    if (cases.some(({ failure }) => failure !== undefined)) throw new AlreadyReported();
+  }
+}
+
+function benchmarkOptions(options: Options): Rfc2544Options {
+  const { sizes, tests, search, trial, settle, tolerance, repeat, lineRate, json } = options;
+  return {
+    search,
+    flow: flowOf(options, true),
+    onTrial: (report: TrialReport) =>
+      print(json ? JSON.stringify({ type: 'trial', ...report }) : trialLine(report)),
+    ...(sizes === undefined ? {} : { sizesBytes: sizes }),
+    ...(tests === undefined ? {} : { tests }),
+    ...(trial === undefined ? {} : { trialMs: trial }),
+    ...(settle === undefined ? {} : { settleMs: settle }),
+    ...(tolerance === undefined ? {} : { tolerance }),
+    ...(repeat === undefined ? {} : { repetitions: repeat }),
+    ...(lineRate === undefined ? {} : { lineBitsPerS: lineRate }),
+  };
+}
+
+function sizeList(text: string): number[] {
+  return text.split(',').map(integerBetween(64, 16_384));
+}
+
+function testList(text: string): Rfc2544Test[] {
+  return text.split(',').map((name) => {
+    const found = RFC2544_TESTS.find((test) => test === name);
+    if (found !== undefined) return found;
+    throw new InvalidArgumentError(`It must be some of ${RFC2544_TESTS.join(',')}.`);
+  });
+}
+
+/** Option value: `0.5%`, as a share. */
+function percent(text: string): number {
+  const value = /^([0-9]+(?:\.[0-9]+)?)%?$/.exec(text)?.[1];
+  const share = Number(value) / 100;
+  if (share > 0 && share <= 1) return share;
+  throw new InvalidArgumentError('It must be a percentage above 0, such as 0.5%.');
+}
