@@ -220,11 +220,11 @@ both.run();
 
 /**
  * Folders whose waits are for hardware and for other processes, and the clock itself; `one-cpu` is about who runs. How long a socket's
- * peer may say nothing (`socket.setTimeout`) is real time as well.
+ * peer may say nothing (`socket.setTimeout`) is real time as well, and a `Date` of a given time reads no clock.
  */
 const REAL_TIME = /^src\/(?:driver|vfio|syscalls)\/|^src\/(?:clock|one-cpu)\.ts$/;
 const OWN_TIME =
-  /\bperformance\b|\bDate\b|(?<!#|socket\.)\bset(?:Timeout|Interval)\b|\bclear(?:Timeout|Interval)\b|\btimers\b|\bhrtime\b|\buptime\(|\bAbortSignal\.timeout\b|\bAtomics\.wait|\bscheduler\b/;
+  /\bperformance\b|\bDate\b(?!\([^)])|(?<!#|socket\.)\bset(?:Timeout|Interval)\b|\bclear(?:Timeout|Interval)\b|\btimers\b|\bhrtime\b|\buptime\(|\bAbortSignal\.timeout\b|\bAtomics\.wait|\bscheduler\b/;
 
 function ownTimes(file: string, source: string): string[] {
   if (REAL_TIME.test(file)) return [];
