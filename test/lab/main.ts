@@ -1,11 +1,9 @@
 /**
- * Runs the lab's cases, all of them or those that are named: `npm run test:lab -- boot`. Two at a time where there are two
- * processors, for a machine waits as much as it computes: the first from the front of the table, the second from its end.
+ * Runs the lab's cases one after the other, all of them or those that are named: `npm run test:lab -- boot`.
  * Ends with `lab: N passed, N failed`, and writes the counts as JSON to the file $BAREWIRE_TOTALS, if set.
  */
 import { writeFileSync } from 'node:fs';
-import { availableParallelism } from 'node:os';
-import { CASES, type LabCase } from './cases.js';
+import { CASES } from './cases.js';
 import { runCase } from './run-case.js';
 import { addTotals, formatTotals, NO_TESTS, ONE_FAILED, type Totals } from './totals.js';
 import { prepareLab } from './vm.js';
@@ -21,18 +19,12 @@ async function main(names: readonly string[]): Promise<Totals> {
   const cases = CASES.filter(({ name, optIn }) => (names.length > 0 ? names.includes(name) : !optIn));
   for (const labCase of cases) prepareLab(labCase); // outside the cases' time
   let sum = NO_TESTS;
-  const lane = async (next: () => LabCase | undefined): Promise<void> => {
-    for (let labCase = next(); labCase !== undefined; labCase = next()) {
-      console.log(`lab: ${labCase.name} ...`);
-      const { totals, durationS, text } = await runCase(labCase);
-      console.log(`${text}lab: ${labCase.name}: ${formatTotals(totals)} in ${durationS.toFixed(1)} s\n`);
-      sum = addTotals(sum, totals);
-    }
-  };
-  await Promise.all([
-    lane(() => cases.shift()),
-    ...(availableParallelism() > 1 ? [lane(() => cases.pop())] : []),
-  ]);
+  for (const labCase of cases) {
+    console.log(`lab: ${labCase.name} ...`);
+    const { totals, durationS, text } = await runCase(labCase);
+    console.log(`${text}lab: ${labCase.name}: ${formatTotals(totals)} in ${durationS.toFixed(1)} s\n`);
+    sum = addTotals(sum, totals);
+  }
   return sum;
 }
 
