@@ -27,6 +27,9 @@ export type FromForwarder =
       readonly hint: string | undefined;
     };
 
+/** Polls at the end: several times what the largest rings hold. */
+const LAST_POLLS = 4096;
+
 async function forward(task: ForwardTask): Promise<void> {
   const { queues, settings, dropped, sharesCpu } = task;
   const port = parentPort!;
@@ -55,6 +58,8 @@ async function forward(task: ForwardTask): Promise<void> {
       return moved;
     };
     await pollLoop(poll, { signal: stop.signal, queues: thread.rxQueues, sharesCpu });
+    // What is in the receive rings by then still passes; ports that go on receiving are left at some time.
+    for (let polls = 0; polls < LAST_POLLS && poll() > 0; polls++);
   } catch (error) {
     if (!stop.signal.aborted) tell(failure(error));
   } finally {
