@@ -35,10 +35,11 @@ export function trafficLine(port: number, traffic: PortTraffic): string {
 /** Messages of the child. */
 export type FromEmulator =
   | { readonly type: 'ready'; readonly sockets: readonly string[] }
+  | { readonly type: 'paused'; readonly sent: readonly number[] }
   | { readonly type: 'traffic'; readonly ports: readonly PortTraffic[] };
 
-/** Messages to the child: start sending; stop sending, and then tell what was counted; all is done. */
-export type ToEmulator = { readonly type: 'resume' | 'pause' | 'end' };
+/** Messages to the child: start sending; stop sending, and tell how much was sent; tell what was counted; all is done. */
+export type ToEmulator = { readonly type: 'resume' | 'pause' | 'count' | 'end' };
 
 /** For a message of the child: one on a busy machine takes its time, and Ctrl-C ends the wait. */
 const MESSAGE_TIMEOUT_MS = 60_000;
@@ -99,10 +100,17 @@ export class EmulatedPorts {
     tell(this.#child, 'resume');
   }
 
-  /** Stops the traffic, waits for what is on its way, and returns what was counted. @throws NicError `PEER_GONE` */
-  pause(): Promise<readonly PortTraffic[]> {
-    const counted = nextMessage(this.#child, 'traffic');
+  /** Stops the traffic, and returns how many frames each port was sent. @throws NicError `PEER_GONE` */
+  pause(): Promise<readonly number[]> {
+    const paused = nextMessage(this.#child, 'paused');
     tell(this.#child, 'pause');
+    return paused.then((message) => message.sent);
+  }
+
+  /** Waits for what is on its way to the far ends, and returns what they counted. @throws NicError `PEER_GONE` */
+  count(): Promise<readonly PortTraffic[]> {
+    const counted = nextMessage(this.#child, 'traffic');
+    tell(this.#child, 'count');
     return counted.then((message) => message.ports);
   }
 

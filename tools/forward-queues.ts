@@ -77,6 +77,14 @@ export function connectPorts(
   return { toB: between(0, 1), toA: between(1, 0) };
 }
 
+/** Polls at the end: several times what the largest rings hold. */
+const LAST_POLLS = 4096;
+
+/** Passes on what the receive rings hold; ports that go on receiving are left at some time. */
+export function emptyRings(poll: () => number): void {
+  for (let polls = 0; polls < LAST_POLLS && poll() > 0; polls++);
+}
+
 export function droppedBy(forwarders: readonly Forwarder[]): number {
   return forwarders.reduce((sum, { dropped }) => sum + dropped, 0);
 }

@@ -4,7 +4,7 @@ import { attachThread } from '../src/driver/attached-thread.js';
 import type { ThreadTicket } from '../src/driver/thread-ticket.js';
 import { NicError, type NicErrorCode } from '../src/errors.js';
 import { pollLoop } from '../src/forward/poll-loop.js';
-import { connectPorts, droppedBy, type ForwardSettings, loadHook } from './forward-queues.js';
+import { connectPorts, droppedBy, emptyRings, type ForwardSettings, loadHook } from './forward-queues.js';
 
 /** Plain data. */
 export interface ForwardTask {
@@ -26,9 +26,6 @@ export type FromForwarder =
       readonly message: string;
       readonly hint: string | undefined;
     };
-
-/** Polls at the end: several times what the largest rings hold. */
-const LAST_POLLS = 4096;
 
 async function forward(task: ForwardTask): Promise<void> {
   const { queues, settings, dropped, sharesCpu } = task;
@@ -58,8 +55,7 @@ async function forward(task: ForwardTask): Promise<void> {
       return moved;
     };
     await pollLoop(poll, { signal: stop.signal, queues: thread.rxQueues, sharesCpu });
-    // What is in the receive rings by then still passes; ports that go on receiving are left at some time.
-    for (let polls = 0; polls < LAST_POLLS && poll() > 0; polls++);
+    emptyRings(poll);
   } catch (error) {
     if (!stop.signal.aborted) tell(failure(error));
   } finally {

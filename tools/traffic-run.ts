@@ -37,6 +37,10 @@ export interface Traffic {
   readonly report: readonly ReportPort[];
   /** Runs between the wish to stop and the end of polling: packets that are on their way still pass. */
   beforeEnd?(): Promise<void>;
+  /** Runs when polling has ended: what the receive rings hold by then still passes. */
+  afterPolling?(): void;
+  /** Runs when all that was queued has left the ports, or cannot. */
+  afterDrain?(): Promise<void>;
   /** Runs after the totals. */
   afterTotals?(): void;
 }
@@ -120,6 +124,7 @@ async function run(
         return traffic.poll();
       };
       await pollLoop(poll, { signal: polling.signal, devices: traffic.wakeOn, sharesCpu: oneCpu, clock });
+      traffic.afterPolling?.();
     }
   } catch (error) {
     stop.stop(error);
@@ -129,9 +134,12 @@ async function run(
     cancelEnd();
     for (const unwatch of watches) unwatch();
   }
-  for (const device of devices) {
-    // One that is gone is known by then, or is told now; the totals are due all the same.
-    await device.drain({ timeoutMs: DRAIN_TIMEOUT_MS }).catch((error: unknown) => stop.stop(error));
+  try {
+    for (const device of devices) await drain(device);
+    if (!stop.failed) await traffic.afterDrain?.();
+  } catch (error) {
+    // A device that is gone is known by then, or is told now; the totals are due all the same.
+    stop.stop(error);
   }
   try {
     report?.final();
@@ -139,6 +147,16 @@ async function run(
     stop.stop(error);
   }
   traffic.afterTotals?.();
+}
+
+/** Ends when the hardware has sent all that was queued, or nothing for a while: it has no link, or hangs. */
+async function drain(device: NetDevice): Promise<void> {
+  for (let before = Number.POSITIVE_INFINITY; ; ) {
+    if (await device.drain({ timeoutMs: DRAIN_TIMEOUT_MS })) return;
+    const { txInRing = 0 } = device.stats();
+    if (txInRing >= before) return;
+    before = txInRing;
+  }
 }
 
 async function waitForLinks(devices: readonly NetDevice[], signal: AbortSignal): Promise<void> {

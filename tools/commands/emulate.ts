@@ -200,9 +200,12 @@ function parentOf(stop: Stop) {
           stop.stop();
           return;
         }
+        if (type === 'count') {
+          settled(peers, () => send({ type: 'traffic', ports: peers.map(portTraffic) }));
+          return;
+        }
         for (const peer of peers) peer.paused = type === 'pause';
-        if (type === 'resume') return;
-        settled(peers, () => send({ type: 'traffic', ports: peers.map(portTraffic) }));
+        if (type === 'pause') send({ type: 'paused', sent: peers.map(({ source }) => source.sent) });
       };
       process.on('message', onMessage);
     },
@@ -214,7 +217,7 @@ function parentOf(stop: Stop) {
   };
 }
 
-/** Calls back when no more frames come in: a forwarder that the system lets wait is not done at once. */
+/** Calls back when no more frames come in: a link may delay them. */
 function settled(peers: readonly TrafficPeer[], done: () => void): void {
   let before = -1;
   const end = every(systemClock, SETTLE_MS, () => {

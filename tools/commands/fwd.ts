@@ -1,5 +1,6 @@
 /** `barewire fwd A B`: forwards every frame from A to B and from B to A. */
 import { type Command, Option } from 'commander';
+import { systemClock } from '../../src/clock.js';
 import type { NetDevice } from '../../src/driver/device.js';
 import { open } from '../../src/driver/registry.js';
 import { NicError } from '../../src/errors.js';
@@ -9,6 +10,7 @@ import { EmulatedPorts, type PortTraffic, trafficLine } from '../emulated-ports.
 import {
   connectPorts,
   droppedBy,
+  emptyRings,
   type ForwardSettings,
   loadHook,
   type MakeHook,
@@ -31,6 +33,9 @@ import { addTapOptions, checkTap, isTapped, makeTap, type TapOptions } from '../
 import { runTraffic, type Traffic } from '../traffic-run.js';
 
 const FLOWS_PER_QUEUE = 4;
+/** Without a frame for that long, those that are missing do not come. */
+const LOST_AFTER_MS = 1000;
+const LOOK_MS = 5;
 
 interface Options extends TapOptions, InterfaceOptions {
   readonly batch: number;
@@ -248,7 +253,10 @@ async function forwardBothWays(ports: readonly [NetDevice, NetDevice], run: Run)
       ...(mirror === undefined ? [] : [{ device: mirror, dropped: () => 0 }]),
     ],
     async beforeEnd() {
-      if (emulated !== undefined) traffic = await emulated.pause();
+      if (emulated !== undefined) await allReceived(ports, await emulated.pause());
+    },
+    async afterDrain() {
+      if (emulated !== undefined) traffic = await emulated.count();
     },
     afterTotals() {
       for (const line of tap?.end(options.json === true) ?? []) print(line);
@@ -263,11 +271,27 @@ async function forwardBothWays(ports: readonly [NetDevice, NetDevice], run: Run)
   };
 }
 
+/** Waits until the ports have received what they were sent, or nothing for a while: somebody has lost it. */
+async function allReceived(ports: readonly NetDevice[], sent: readonly number[]): Promise<void> {
+  let before = -1;
+  let sinceNs = systemClock.nowNs();
+  for (;;) {
+    const received = ports.map((device) => device.stats().rxPackets);
+    if (received.every((count, port) => count >= sent[port]!)) return;
+    const sum = received.reduce((all, count) => all + count, 0);
+    const nowNs = systemClock.nowNs();
+    if (sum !== before) sinceNs = nowNs;
+    else if (nowNs - sinceNs > LOST_AFTER_MS * 1e6) return;
+    before = sum;
+    await new Promise<void>((resolve) => systemClock.after(LOOK_MS, resolve));
+  }
+}
+
 interface Made {
   /** The path of all: queues are alike. */
   readonly path: string;
   readonly dropped: (port: 0 | 1) => number;
-  readonly traffic: Pick<Traffic, 'poll' | 'wakeOn' | 'run'>;
+  readonly traffic: Pick<Traffic, 'poll' | 'wakeOn' | 'run' | 'afterPolling'>;
 }
 
 function forwardHere(
@@ -286,18 +310,16 @@ function forwardHere(
     tap === undefined ? makeHook : tapped(tap, makeHook),
   );
   const forwarders = [...toB, ...toA];
+  const poll = (): number => {
+    tap?.tick();
+    let moved = 0;
+    for (let i = 0; i < forwarders.length; i++) moved += forwarders[i]!.poll();
+    return moved;
+  };
   return {
     path: forwarders[0]!.path,
     dropped: (port) => droppedBy(port === 0 ? toA : toB),
-    traffic: {
-      poll() {
-        tap?.tick();
-        let moved = 0;
-        for (let i = 0; i < forwarders.length; i++) moved += forwarders[i]!.poll();
-        return moved;
-      },
-      wakeOn: ports,
-    },
+    traffic: { poll, wakeOn: ports, afterPolling: () => emptyRings(poll) },
   };
 }
 

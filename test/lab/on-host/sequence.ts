@@ -44,7 +44,8 @@ async function forwardAll(path: 'pipe' | 'general', framesPerPort: number): Prom
     await pollLoop(poll, { signal: done.signal, devices });
     for (const device of devices)
       assert.is(await device.drain({ timeoutMs: 10_000 }), true, 'all has been sent');
-    const traffic = await emulated.pause();
+    await emulated.pause();
+    const traffic = await emulated.count();
     const stats = devices.map((device) => device.stats());
     for (const device of devices.splice(0)) await device.close();
     return {
