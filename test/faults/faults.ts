@@ -105,9 +105,9 @@ export const faults: readonly Fault[] = [
   },
   {
     name: 'ring length in descriptors instead of bytes',
-    file: 'ixgbe/init.js',
-    find: 'registers.write(reg.tdlen(q), ring.sizeBytes);',
-    replace: 'registers.write(reg.tdlen(q), ring.sizeBytes / 16);',
+    file: 'intel/rings.js',
+    find: 'registers.write(base + LENGTH, ring.sizeBytes);',
+    replace: 'registers.write(base + LENGTH, ring.sizeBytes / 16);',
   },
   {
     name: 'receive address without Address Valid after setMac',

@@ -9,11 +9,12 @@
 import type { VfioDevice } from '../../vfio/types.js';
 import type { DeviceId, Driver, LinkState, OpenOptions } from '../device.js';
 import { ClearingCounters } from '../intel/counters.js';
+import { linkState } from '../intel/gigabit.js';
 import { IntelDevice, type IntelFamily, intelCapabilities, intelLimits } from '../intel/intel-device.js';
 import { intelThreads } from '../intel/threads.js';
 import * as init from './init.js';
 import { queueInterrupts, sharedInterrupt } from './interrupts.js';
-import { linkState, startLink } from './link.js';
+import { startLink } from './link.js';
 import { checkedReceiveBuffers, withBuffersFor } from './receive-buffers.js';
 import * as reg from './registers.js';
 import { counterMap } from './stats.js';

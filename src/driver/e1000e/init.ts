@@ -1,18 +1,12 @@
 /** Reset and set-up of the 82574 (datasheet 4.6, "Software Initialization Sequence"). */
-import { setTimeout as sleep } from 'node:timers/promises';
-import createDebug from 'debug';
-import { NicError } from '../../errors.js';
 import { MULTICAST_WORDS, macFromRegisters } from '../intel/filters.js';
+import { resetGigabit } from '../intel/gigabit.js';
 import type { RingMemory } from '../intel/rings.js';
 import { rssKeyWords } from '../intel/rss.js';
 import type { RegisterFile } from '../register-file.js';
 import * as reg from './registers.js';
 
-const debug = createDebug('barewire:driver');
-
 const ALL = 0xffff_ffff;
-const RESET_TIMEOUT_MS = 1000;
-const EEPROM_TIMEOUT_MS = 50;
 /** PTHRESH 8, HTHRESH 8, WTHRESH 1: each descriptor is written back at once, as polling needs. */
 const RX_THRESHOLDS = reg.XDCTL_GRAN | 8 | (8 << 8) | (1 << 16);
 /** PTHRESH 8, HTHRESH 1, WTHRESH 0: not every descriptor asks for a write-back. */
@@ -26,38 +20,10 @@ export function maskAllInterrupts(registers: RegisterFile): void {
   registers.read(reg.ICR);
 }
 
-/** 4.6.1: quiesce bus mastering, reset, wait for the EEPROM, mask again. */
 export async function reset(registers: RegisterFile): Promise<void> {
-  maskAllInterrupts(registers);
-  registers.write(reg.RCTL, 0);
-  registers.write(reg.TCTL, reg.TCTL_PSP);
-  registers.set(reg.CTRL, reg.CTRL_GIO_MASTER_DISABLE);
-  await registers.waitFor(
-    reg.STATUS,
-    reg.STATUS_GIO_MASTER_ENABLE,
-    0,
-    'STATUS.GIO_MASTER_ENABLE',
-    RESET_TIMEOUT_MS,
-  );
-  registers.set(reg.CTRL, reg.CTRL_RST);
-  // The registers may not be read for 1 us after RST (10.2.2.1); the event loop's shortest sleep is longer.
-  await sleep(1);
-  await registers.waitFor(reg.CTRL, reg.CTRL_RST, 0, 'CTRL.RST', RESET_TIMEOUT_MS);
-  await waitForEeprom(registers);
-  maskAllInterrupts(registers);
+  await resetGigabit(registers, maskAllInterrupts);
   // QEMU's model keeps this bit over a reset that its hardware clears.
   registers.clear(reg.CTRL, reg.CTRL_GIO_MASTER_DISABLE);
-}
-
-/** A device without an EEPROM never reports AUTO_RD and works all the same, so this wait may end in vain. */
-async function waitForEeprom(registers: RegisterFile): Promise<void> {
-  const done = reg.EECD_AUTO_RD;
-  try {
-    await registers.waitFor(reg.EECD, done, done, 'EECD.AUTO_RD', EEPROM_TIMEOUT_MS);
-  } catch (error) {
-    if (!(error instanceof NicError) || error.code !== 'DEVICE_TIMEOUT') throw error;
-    debug('%s; going on without an EEPROM', error.message);
-  }
 }
 
 /**
@@ -98,11 +64,7 @@ export function setUpReceive(
   registers.write(reg.RDTR, 0);
   registers.write(reg.RADV, 0);
   for (const [q, ring] of rings.rx.entries()) {
-    registers.write(reg.rdbal(q), rings.iovaLow(ring));
-    registers.write(reg.rdbah(q), rings.iovaHigh);
-    registers.write(reg.rdlen(q), ring.sizeBytes);
-    registers.write(reg.rdh(q), 0);
-    registers.write(reg.rdt(q), 0);
+    rings.assign(registers, reg.rdbal(q), ring);
     registers.write(reg.rxdctl(q), RX_THRESHOLDS);
   }
   if (rings.rx.length > 1) setUpRss(registers, symmetricRss);
@@ -122,11 +84,7 @@ function setUpRss(registers: RegisterFile, symmetric: boolean): void {
 /** 4.6.6, all but turning the transmitter on. */
 export function setUpTransmit(registers: RegisterFile, rings: RingMemory): void {
   for (const [q, ring] of rings.tx.entries()) {
-    registers.write(reg.tdbal(q), rings.iovaLow(ring));
-    registers.write(reg.tdbah(q), rings.iovaHigh);
-    registers.write(reg.tdlen(q), ring.sizeBytes);
-    registers.write(reg.tdh(q), 0);
-    registers.write(reg.tdt(q), 0);
+    rings.assign(registers, reg.tdbal(q), ring);
     registers.write(reg.txdctl(q), TX_THRESHOLDS);
     registers.set(reg.tarc(q), reg.TARC_ENABLE);
   }

@@ -4,32 +4,7 @@
  */
 
 // General (10.2.2)
-/** Device Control, RW (10.2.2.1). */
-export const CTRL = 0x0000;
-/** GIO Master Disable: no new bus-master requests. */
-export const CTRL_GIO_MASTER_DISABLE = 1 << 2;
-/** Set Link Up. */
-export const CTRL_SLU = 1 << 6;
-/** Force Speed and Force Duplex: off, so that the PHY's result is used. */
-export const CTRL_FRCSPD = 1 << 11;
-export const CTRL_FRCDPLX = 1 << 12;
-/** Device reset, SC. */
-export const CTRL_RST = 1 << 26;
-
-/** Device Status, RO (10.2.2.2). Never all ones: bits 31:20 hold reserved zeros. */
-export const STATUS = 0x0008;
-export const STATUS_FD = 1 << 0;
-/** Link up. */
-export const STATUS_LU = 1 << 1;
-/** 0: 10 Mb/s, 1: 100, 2 and 3: 1000. */
-export const STATUS_SPEED_SHIFT = 6;
-/** 1 while bus-master requests may be under way. */
-export const STATUS_GIO_MASTER_ENABLE = 1 << 19;
-
-/** EEPROM/Flash Control, RW (10.2.2.3). */
-export const EECD = 0x0010;
-/** Auto read done: the device has loaded its configuration. */
-export const EECD_AUTO_RD = 1 << 9;
+export * from '../intel/gigabit-registers.js';
 
 /** Extended Device Control, RW (10.2.2.5). */
 export const CTRL_EXT = 0x0018;
@@ -41,27 +16,10 @@ export const CTRL_EXT_EIAME = 1 << 24;
 /** Writing to the interrupt mask clears the MSI-X pending bits. */
 export const CTRL_EXT_PBA_CLR = (1 << 31) >>> 0;
 
-/** MDI Control: access to PHY registers, RW (10.2.2.7). */
-export const MDIC = 0x0020;
-export const MDIC_REG_SHIFT = 16;
-export const MDIC_PHY_SHIFT = 21;
-export const MDIC_OP_WRITE = 1 << 26;
-export const MDIC_OP_READ = 2 << 26;
-export const MDIC_READY = 1 << 28;
-export const MDIC_ERROR = 1 << 30;
-/** The internal PHY answers at this address. */
-export const MDIC_PHY_ADDRESS = 1;
-
 /** Extended Configuration Control, RW (10.2.2.13). */
 export const EXTCNF_CTRL = 0x0f00;
 /** Software owns the PHY's wires: sticks when written unless the hardware or its firmware has them. */
 export const EXTCNF_CTRL_MDIO_SW = 1 << 5;
-
-// PHY registers (IEEE 802.3 clause 22)
-export const PHY_CONTROL = 0;
-export const PHY_CONTROL_RESTART_AUTONEG = 1 << 9;
-export const PHY_CONTROL_POWER_DOWN = 1 << 11;
-export const PHY_CONTROL_AUTONEG = 1 << 12;
 
 // PCIe (10.2.3)
 /** GIO Control, RW. */
@@ -96,21 +54,9 @@ export const CAUSE_RXO = 1 << 6;
 export const CAUSE_RXDMT0 = 1 << 4;
 
 // Receive (10.2.5)
-/** Receive Control, RW (10.2.5.1). */
-export const RCTL = 0x0100;
-export const RCTL_EN = 1 << 1;
-/** Unicast and multicast promiscuous. */
-export const RCTL_UPE = 1 << 3;
-export const RCTL_MPE = 1 << 4;
-/** Long packets: without it frames of more than 1522 bytes, FCS included, are dropped. */
-export const RCTL_LPE = 1 << 5;
-/** Broadcast accept. */
-export const RCTL_BAM = 1 << 15;
 /** Buffer size, 17:16: 0 is 2048 bytes, 1 is 1024, 2 is 512, 3 is 256; with BSEX 16 times as many. */
 export const RCTL_BSIZE_SHIFT = 16;
 export const RCTL_BSEX = 1 << 25;
-/** Strip Ethernet CRC. */
-export const RCTL_SECRC = 1 << 26;
 /** Buffer size in KiB, 30:27, which takes the place of BSIZE where it is not 0. */
 export const RCTL_FLXBUF_SHIFT = 27;
 /** Receive Filter Control, RW (10.2.5.22). EXSTEN: extended receive descriptors. */
@@ -123,10 +69,6 @@ export const RFCTL_ACK_DIS = 1 << 12;
 export const RFCTL_EXSTEN = 1 << 15;
 /** Receive descriptor base, length, head, tail and control per queue, RW (10.2.5.5 to 10.2.5.11). */
 export const rdbal = (queue: number): number => 0x2800 + 0x100 * queue;
-export const rdbah = (queue: number): number => 0x2804 + 0x100 * queue;
-/** Bytes, a multiple of 128. */
-export const rdlen = (queue: number): number => 0x2808 + 0x100 * queue;
-export const rdh = (queue: number): number => 0x2810 + 0x100 * queue;
 export const rdt = (queue: number): number => 0x2818 + 0x100 * queue;
 /** Interrupt delay timers: 0, so that write-backs are not held back. */
 export const RDTR = 0x2820;
@@ -157,21 +99,11 @@ export const RETA_QUEUE_SHIFT = 7;
 export const RSSRK = 0x5c80;
 
 // Transmit (10.2.6)
-/** Transmit Control, RW (10.2.6.1). */
-export const TCTL = 0x0400;
-export const TCTL_EN = 1 << 1;
-/** Pad Short Packets. */
-export const TCTL_PSP = 1 << 3;
-/** Collision threshold, bits 11:4; 15 is the recommended value. */
-export const TCTL_CT_SHIFT = 4;
-export const TCTL_CT_MASK = 0xff << 4;
 /** Collision distance, bits 21:12; 63 in full duplex. */
 export const TCTL_COLD_SHIFT = 12;
 export const TCTL_COLD_MASK = 0x3ff << 12;
 /** Transmit descriptor base, length, head, tail and control per queue, RW. */
 export const tdbal = (queue: number): number => 0x3800 + 0x100 * queue;
-export const tdbah = (queue: number): number => 0x3804 + 0x100 * queue;
-export const tdlen = (queue: number): number => 0x3808 + 0x100 * queue;
 export const tdh = (queue: number): number => 0x3810 + 0x100 * queue;
 export const tdt = (queue: number): number => 0x3818 + 0x100 * queue;
 /** Thresholds as in RXDCTL; bit 22 is to be 1. */

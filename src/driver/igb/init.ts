@@ -1,18 +1,12 @@
 /** Reset and set-up of the 82576 (datasheet 4.5, "Device Initialization"). */
-import { setTimeout as sleep } from 'node:timers/promises';
-import createDebug from 'debug';
-import { NicError } from '../../errors.js';
 import { MULTICAST_WORDS, macFromRegisters } from '../intel/filters.js';
+import { resetGigabit } from '../intel/gigabit.js';
 import type { RingMemory } from '../intel/rings.js';
 import { RSS_FIELDS, redirectionTable, rssKeyWords } from '../intel/rss.js';
 import type { RegisterFile } from '../register-file.js';
 import * as reg from './registers.js';
 
-const debug = createDebug('barewire:driver');
-
 const ALL = 0xffff_ffff;
-const RESET_TIMEOUT_MS = 1000;
-const EEPROM_TIMEOUT_MS = 50;
 const QUEUE_TIMEOUT_MS = 1000;
 const FCS_BYTES = 4;
 /** PTHRESH 8, HTHRESH 8, WTHRESH 1: each descriptor is written back at once, as polling needs. */
@@ -29,36 +23,8 @@ export function maskAllInterrupts(registers: RegisterFile): void {
   registers.read(reg.EICR);
 }
 
-/** 4.5.3 and 5.2.4: quiesce bus mastering, reset, wait for the EEPROM, mask again (reset unmasks nothing, but firmware may). */
-export async function reset(registers: RegisterFile): Promise<void> {
-  maskAllInterrupts(registers);
-  registers.write(reg.RCTL, 0);
-  registers.write(reg.TCTL, reg.TCTL_PSP);
-  registers.set(reg.CTRL, reg.CTRL_GIO_MASTER_DISABLE);
-  await registers.waitFor(
-    reg.STATUS,
-    reg.STATUS_GIO_MASTER_ENABLE,
-    0,
-    'STATUS.GIO_MASTER_ENABLE',
-    RESET_TIMEOUT_MS,
-  );
-  registers.set(reg.CTRL, reg.CTRL_RST);
-  // The registers may not be read for 3 us after RST (8.2.1); the event loop's shortest sleep is longer.
-  await sleep(1);
-  await registers.waitFor(reg.CTRL, reg.CTRL_RST, 0, 'CTRL.RST', RESET_TIMEOUT_MS);
-  await waitForEeprom(registers);
-  maskAllInterrupts(registers);
-}
-
-/** A device without an EEPROM never reports AUTO_RD and works all the same (4.4), so this wait may end in vain. */
-async function waitForEeprom(registers: RegisterFile): Promise<void> {
-  const done = reg.EECD_AUTO_RD;
-  try {
-    await registers.waitFor(reg.EECD, done, done, 'EECD.AUTO_RD', EEPROM_TIMEOUT_MS);
-  } catch (error) {
-    if (!(error instanceof NicError) || error.code !== 'DEVICE_TIMEOUT') throw error;
-    debug('%s; going on without an EEPROM', error.message);
-  }
+export function reset(registers: RegisterFile): Promise<void> {
+  return resetGigabit(registers, maskAllInterrupts);
 }
 
 /** The address that the device loaded from its EEPROM into receive address 0. */
@@ -82,13 +48,9 @@ export function setUpReceive(registers: RegisterFile, rings: RingMemory, options
   registers.write(reg.RLPML, options.maxFrameBytes + FCS_BYTES);
   registers.write(reg.RCTL, reg.RCTL_BAM | reg.RCTL_SECRC | reg.RCTL_LPE);
   for (const [q, ring] of rings.rx.entries()) {
-    registers.write(reg.rdbal(q), rings.iovaLow(ring));
-    registers.write(reg.rdbah(q), rings.iovaHigh);
-    registers.write(reg.rdlen(q), ring.sizeBytes);
+    rings.assign(registers, reg.rdbal(q), ring);
     const size = Math.floor(options.bufferSizeBytes / reg.SRRCTL_BSIZEPACKET_UNIT_BYTES);
     registers.write(reg.srrctl(q), (reg.SRRCTL_DROP_EN | reg.SRRCTL_DESCTYPE_ADVANCED | size) >>> 0);
-    registers.write(reg.rdh(q), 0);
-    registers.write(reg.rdt(q), 0);
     registers.write(reg.rxdctl(q), RX_THRESHOLDS);
   }
   if (rings.rx.length > 1) setUpRss(registers, rings.rx.length, options.symmetricRss);
@@ -105,11 +67,7 @@ function setUpRss(registers: RegisterFile, queues: number, symmetric: boolean): 
 /** 4.5.10, all but turning the queues and the transmitter on. */
 export function setUpTransmit(registers: RegisterFile, rings: RingMemory): void {
   for (const [q, ring] of rings.tx.entries()) {
-    registers.write(reg.tdbal(q), rings.iovaLow(ring));
-    registers.write(reg.tdbah(q), rings.iovaHigh);
-    registers.write(reg.tdlen(q), ring.sizeBytes);
-    registers.write(reg.tdh(q), 0);
-    registers.write(reg.tdt(q), 0);
+    rings.assign(registers, reg.tdbal(q), ring);
     registers.write(reg.txdctl(q), TX_THRESHOLDS);
   }
   // PSP pads frames of 17 bytes and more (see TX_MIN_FRAME_BYTES) to the Ethernet minimum.
@@ -127,13 +85,13 @@ export async function startQueues(registers: RegisterFile, queuePairs: number): 
     const txName = `TXDCTL[${q}].ENABLE`;
     await registers.waitFor(reg.txdctl(q), reg.TXDCTL_ENABLE, reg.TXDCTL_ENABLE, txName, QUEUE_TIMEOUT_MS);
   }
-  registers.set(reg.RCTL, reg.RCTL_RXEN);
+  registers.set(reg.RCTL, reg.RCTL_EN);
   registers.set(reg.TCTL, reg.TCTL_EN);
 }
 
 /** 4.5.9.2 and 4.5.10.2: the units off, then each queue; waits until the hardware says it has stopped. */
 export async function stopQueues(registers: RegisterFile, queuePairs: number): Promise<void> {
-  registers.clear(reg.RCTL, reg.RCTL_RXEN);
+  registers.clear(reg.RCTL, reg.RCTL_EN);
   registers.clear(reg.TCTL, reg.TCTL_EN);
   for (let q = 0; q < queuePairs; q++) {
     registers.clear(reg.rxdctl(q), reg.RXDCTL_ENABLE);

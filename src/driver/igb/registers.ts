@@ -4,52 +4,11 @@
  */
 
 // General (8.2)
-/** Device Control, RW (8.2.1). */
-export const CTRL = 0x0000;
-/** GIO Master Disable: no new bus-master requests. */
-export const CTRL_GIO_MASTER_DISABLE = 1 << 2;
-/** Set Link Up. */
-export const CTRL_SLU = 1 << 6;
-/** Force Speed and Force Duplex: off, so that the PHY's result is used. */
-export const CTRL_FRCSPD = 1 << 11;
-export const CTRL_FRCDPLX = 1 << 12;
-/** Device reset, SC. */
-export const CTRL_RST = 1 << 26;
+export * from '../intel/gigabit-registers.js';
 
-/** Device Status, RO (8.2.2). Never all ones: bits 31:20 hold reserved zeros. */
-export const STATUS = 0x0008;
-export const STATUS_FD = 1 << 0;
-/** Link up. */
-export const STATUS_LU = 1 << 1;
-/** Port number of this function. */
+/** Bits of STATUS: port number of this function. */
 export const STATUS_LAN_ID_SHIFT = 2;
 export const STATUS_LAN_ID_MASK = 3;
-/** 0: 10 Mb/s, 1: 100, 2 and 3: 1000. */
-export const STATUS_SPEED_SHIFT = 6;
-/** 1 while bus-master requests may be under way (8.2.2, GIO Master Enable Status). */
-export const STATUS_GIO_MASTER_ENABLE = 1 << 19;
-
-/** EEPROM/Flash Control, RW (8.4.1). */
-export const EECD = 0x0010;
-/** Auto read done: the device has loaded its configuration. */
-export const EECD_AUTO_RD = 1 << 9;
-
-/** MDI Control: access to PHY registers, RW (8.2.4). */
-export const MDIC = 0x0020;
-export const MDIC_REG_SHIFT = 16;
-export const MDIC_PHY_SHIFT = 21;
-export const MDIC_OP_WRITE = 1 << 26;
-export const MDIC_OP_READ = 2 << 26;
-export const MDIC_READY = 1 << 28;
-export const MDIC_ERROR = 1 << 30;
-/** The internal PHY answers at this address. */
-export const MDIC_PHY_ADDRESS = 1;
-
-// PHY registers (IEEE 802.3 clause 22)
-export const PHY_CONTROL = 0;
-export const PHY_CONTROL_RESTART_AUTONEG = 1 << 9;
-export const PHY_CONTROL_POWER_DOWN = 1 << 11;
-export const PHY_CONTROL_AUTONEG = 1 << 12;
 
 // Semaphores (8.16)
 /** Software Semaphore, RW (8.16.1). */
@@ -89,23 +48,8 @@ export const ivarRxShift = (queue: number): number => (queue < 8 ? 0 : 16);
 // Receive (8.10)
 /** Receive Long Packet Maximum Length, RW (8.10.5): bytes with FCS and tags, where RCTL.LPE is set. */
 export const RLPML = 0x5004;
-/** Receive Control, RW (8.10.1). */
-export const RCTL = 0x0100;
-export const RCTL_RXEN = 1 << 1;
-/** Unicast and multicast promiscuous. */
-export const RCTL_UPE = 1 << 3;
-export const RCTL_MPE = 1 << 4;
-/** Long packets: up to RLPML bytes, else 1522. */
-export const RCTL_LPE = 1 << 5;
-/** Broadcast accept. */
-export const RCTL_BAM = 1 << 15;
-/** Strip Ethernet CRC. */
-export const RCTL_SECRC = 1 << 26;
 /** Receive descriptor base, length, head, tail and control per queue, RW (8.10.5 to 8.10.10). */
 export const rdbal = (queue: number): number => 0xc000 + 0x40 * queue;
-export const rdbah = (queue: number): number => 0xc004 + 0x40 * queue;
-/** Bytes, a multiple of 128. */
-export const rdlen = (queue: number): number => 0xc008 + 0x40 * queue;
 /** Split and Replication Receive Control (8.10.2). */
 export const srrctl = (queue: number): number => 0xc00c + 0x40 * queue;
 /** Packet buffer size in KiB, bits 6:0. */
@@ -114,7 +58,6 @@ export const SRRCTL_BSIZEPACKET_UNIT_BYTES = 1024;
 export const SRRCTL_DESCTYPE_ADVANCED = 1 << 25;
 /** Drop rather than block the other queues when this one has no descriptors. */
 export const SRRCTL_DROP_EN = (1 << 31) >>> 0;
-export const rdh = (queue: number): number => 0xc010 + 0x40 * queue;
 export const rdt = (queue: number): number => 0xc018 + 0x40 * queue;
 export const rxdctl = (queue: number): number => 0xc028 + 0x40 * queue;
 /** Prefetch, host and write-back thresholds: 5 bits each at 0, 8 and 16. */
@@ -141,18 +84,8 @@ export const RETA = 0x5c00;
 export const RSSRK = 0x5c80;
 
 // Transmit (8.12)
-/** Transmit Control, RW (8.12.1). */
-export const TCTL = 0x0400;
-export const TCTL_EN = 1 << 1;
-/** Pad Short Packets. */
-export const TCTL_PSP = 1 << 3;
-/** Collision threshold, bits 11:4; 15 is the recommended value. */
-export const TCTL_CT_SHIFT = 4;
-export const TCTL_CT_MASK = 0xff << 4;
 /** Transmit descriptor base, length, head, tail and control per queue, RW (8.12.8 to 8.12.14). */
 export const tdbal = (queue: number): number => 0xe000 + 0x40 * queue;
-export const tdbah = (queue: number): number => 0xe004 + 0x40 * queue;
-export const tdlen = (queue: number): number => 0xe008 + 0x40 * queue;
 export const tdh = (queue: number): number => 0xe010 + 0x40 * queue;
 export const tdt = (queue: number): number => 0xe018 + 0x40 * queue;
 export const txdctl = (queue: number): number => 0xe028 + 0x40 * queue;

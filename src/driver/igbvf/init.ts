@@ -26,24 +26,16 @@ export function reset(registers: RegisterFile): void {
 /** All but turning the queue on. */
 export function setUpReceive(registers: RegisterFile, rings: RingMemory, bufferSizeBytes: number): void {
   const [ring] = rings.rx;
-  registers.write(reg.RDBAL, rings.iovaLow(ring!));
-  registers.write(reg.RDBAH, rings.iovaHigh);
-  registers.write(reg.RDLEN, ring!.sizeBytes);
+  rings.assign(registers, reg.RDBAL, ring!);
   const size = Math.floor(bufferSizeBytes / SRRCTL_UNIT_BYTES);
   registers.write(reg.SRRCTL, (SRRCTL_DROP_EN | SRRCTL_ADVANCED | size) >>> 0);
-  registers.write(reg.RDH, 0);
-  registers.write(reg.RDT, 0);
   registers.write(reg.RXDCTL, RX_THRESHOLDS);
 }
 
 /** All but turning the queue on. */
 export function setUpTransmit(registers: RegisterFile, rings: RingMemory): void {
   const [ring] = rings.tx;
-  registers.write(reg.TDBAL, rings.iovaLow(ring!));
-  registers.write(reg.TDBAH, rings.iovaHigh);
-  registers.write(reg.TDLEN, ring!.sizeBytes);
-  registers.write(reg.TDH, 0);
-  registers.write(reg.TDT, 0);
+  rings.assign(registers, reg.TDBAL, ring!);
   registers.write(reg.TXDCTL, TX_THRESHOLDS);
 }
 

@@ -49,8 +49,6 @@ export const VTIVAR = 0x1700;
 
 // Receive queue 0, as in the 82576 itself (8.10)
 export const RDBAL = 0x2800;
-export const RDBAH = 0x2804;
-export const RDLEN = 0x2808;
 export const SRRCTL = 0x280c;
 export const RDH = 0x2810;
 export const RDT = 0x2818;
@@ -60,8 +58,6 @@ export const RQDPC = 0x2830;
 
 // Transmit queue 0, as in the 82576 itself (8.12)
 export const TDBAL = 0x3800;
-export const TDBAH = 0x3804;
-export const TDLEN = 0x3808;
 export const TDH = 0x3810;
 export const TDT = 0x3818;
 export const TXDCTL = 0x3828;

@@ -3,9 +3,15 @@
  * pages (datasheets ask for 128-byte alignment).
  */
 import { DmaRegion, type PageSize } from '../../hugepage/dma-region.js';
+import type { RegisterFile } from '../register-file.js';
 import { DESCRIPTOR_BYTES } from './descriptors.js';
 
 const ALIGNMENT = 4096;
+/** Where the registers of a ring lie behind that of its base address, bits 31:0: alike for all families and both directions. */
+const BASE_HIGH = 0x04;
+const LENGTH = 0x08;
+const HEAD = 0x10;
+const TAIL = 0x18;
 
 export interface Ring {
   /** Four words a descriptor. */
@@ -50,13 +56,16 @@ export class RingMemory {
     );
   }
 
-  /** Bits 31:0 of a ring's I/O address. */
-  iovaLow(ring: Ring): number {
-    return this.region.iovaLow + ring.offset;
-  }
-
-  get iovaHigh(): number {
-    return this.region.iovaHigh;
+  /**
+   * Tells a queue, which must be off, where its ring lies; the ring is empty then.
+   * @param base register of the ring's base address, bits 31:0 (RDBAL or TDBAL)
+   */
+  assign(registers: RegisterFile, base: number, ring: Ring): void {
+    registers.write(base, this.region.iovaLow + ring.offset);
+    registers.write(base + BASE_HIGH, this.region.iovaHigh);
+    registers.write(base + LENGTH, ring.sizeBytes);
+    registers.write(base + HEAD, 0);
+    registers.write(base + TAIL, 0);
   }
 }
 

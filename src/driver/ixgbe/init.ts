@@ -130,13 +130,9 @@ export function setUpReceive(registers: RegisterFile, rings: RingMemory, options
   registers.write(reg.RDRXCTL, (dma | dmaBits) >>> 0);
   registers.write(reg.FCTRL, reg.FCTRL_BAM);
   for (const [q, ring] of rings.rx.entries()) {
-    registers.write(reg.rdbal(q), rings.iovaLow(ring));
-    registers.write(reg.rdbah(q), rings.iovaHigh);
-    registers.write(reg.rdlen(q), ring.sizeBytes);
+    rings.assign(registers, reg.rdbal(q), ring);
     const size = Math.floor(options.bufferSizeBytes / reg.SRRCTL_BSIZEPACKET_UNIT_BYTES);
     registers.write(reg.srrctl(q), reg.SRRCTL_DROP_EN | reg.SRRCTL_DESCTYPE_ADVANCED | size);
-    registers.write(reg.rdh(q), 0);
-    registers.write(reg.rdt(q), 0);
     registers.clear(reg.dcaRxctrl(q), reg.DCA_RXCTRL_RESERVED);
     if (options.vlanStrip) registers.set(reg.rxdctl(q), reg.RXDCTL_VME);
   }
@@ -184,11 +180,7 @@ export function setUpTransmit(registers: RegisterFile, rings: RingMemory, maxFra
   registers.write(reg.DTXMXSZRQ, reg.DTXMXSZRQ_NO_DCB);
   registers.clear(reg.RTTDCS, reg.RTTDCS_ARBDIS);
   for (const [q, ring] of rings.tx.entries()) {
-    registers.write(reg.tdbal(q), rings.iovaLow(ring));
-    registers.write(reg.tdbah(q), rings.iovaHigh);
-    registers.write(reg.tdlen(q), ring.sizeBytes);
-    registers.write(reg.tdh(q), 0);
-    registers.write(reg.tdt(q), 0);
+    rings.assign(registers, reg.tdbal(q), ring);
     registers.write(reg.txdctl(q), TX_THRESHOLDS);
   }
   registers.set(reg.DMATXCTL, reg.DMATXCTL_TE);

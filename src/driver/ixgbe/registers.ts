@@ -116,13 +116,9 @@ export const RSSRK = 0x0_eb80;
 
 /** Receive descriptor base, length, head, tail and control per queue 0 to 63, RW (8.2.3.8.1 to 8.2.3.8.7). */
 export const rdbal = (queue: number): number => 0x0_1000 + 0x40 * queue;
-export const rdbah = (queue: number): number => 0x0_1004 + 0x40 * queue;
-/** Bytes, a multiple of 128. */
-export const rdlen = (queue: number): number => 0x0_1008 + 0x40 * queue;
 /** DCA Receive Control (8.2.3.11.1): bit 12 is reserved and set after reset; it must be cleared (4.6.7). */
 export const dcaRxctrl = (queue: number): number => 0x0_100c + 0x40 * queue;
 export const DCA_RXCTRL_RESERVED = 1 << 12;
-export const rdh = (queue: number): number => 0x0_1010 + 0x40 * queue;
 /** Split Receive Control (8.2.3.8.7). */
 export const srrctl = (queue: number): number => 0x0_1014 + 0x40 * queue;
 /** Packet buffer size in KiB, bits 4:0. */
@@ -171,8 +167,6 @@ export const DMATXCTL = 0x0_4a80;
 export const DMATXCTL_TE = 1 << 0;
 /** Transmit descriptor base, length, head, tail and control per queue, RW (8.2.3.9.5 to 8.2.3.9.10). */
 export const tdbal = (queue: number): number => 0x0_6000 + 0x40 * queue;
-export const tdbah = (queue: number): number => 0x0_6004 + 0x40 * queue;
-export const tdlen = (queue: number): number => 0x0_6008 + 0x40 * queue;
 export const tdh = (queue: number): number => 0x0_6010 + 0x40 * queue;
 export const tdt = (queue: number): number => 0x0_6018 + 0x40 * queue;
 export const txdctl = (queue: number): number => 0x0_6028 + 0x40 * queue;

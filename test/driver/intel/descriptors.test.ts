@@ -6,6 +6,7 @@ import * as descriptor from '../../../src/driver/intel/descriptors.js';
 import { RingMemory } from '../../../src/driver/intel/rings.js';
 import { RSS_FIELDS, redirectionTable, rssKeyWords } from '../../../src/driver/intel/rss.js';
 import * as ixgbe from '../../../src/driver/ixgbe/registers.js';
+import type { RegisterFile } from '../../../src/driver/register-file.js';
 import { RSS_KEY, SYMMETRIC_RSS_KEY } from '../../../src/driver/rss-key.js';
 import { FakeMapper } from '../../support/fake-mapper.js';
 
@@ -66,7 +67,16 @@ layout('rings: receive first, on pages of their own, all ones before they are se
   rings.region.mapInto(mapper);
   const [base] = mapper.mapped.keys();
   for (const ring of all) {
-    assert.is((BigInt(rings.iovaHigh) << 32n) | BigInt(rings.iovaLow(ring)), base! + BigInt(ring.offset));
+    const written = new Map<number, number>();
+    const registers = { write: (offset: number, value: number) => written.set(offset, value) };
+    rings.assign(registers as unknown as RegisterFile, 0x1000, ring);
+    // 82599, 8.2.3.8.1 to 8.2.3.8.5: base address low and high, length in bytes, head, tail.
+    const [low, high, ...rest] = [0x1000, 0x1004, 0x1008, 0x1010, 0x1018].map(
+      (offset) => written.get(offset)!,
+    );
+    assert.is((BigInt(high!) << 32n) | BigInt(low!), base! + BigInt(ring.offset));
+    assert.equal(rest, [ring.sizeBytes, 0, 0]);
+    assert.is(written.size, 5);
   }
   rings.region.close();
 });
@@ -153,11 +163,8 @@ offsets('82576 (datasheet 8.1.3), queue registers by queue', () => {
     [igb.ICR, igb.IMC, igb.EIAC, igb.EIAM, igb.SWSM, igb.SW_FW_SYNC],
     [0x1500, 0x150c, 0x152c, 0x1530, 0x5b50, 0x5b5c],
   );
-  assert.equal(
-    [igb.rdbal(0), igb.rdlen(1), igb.rdt(3), igb.rxdctl(15), igb.srrctl(2)],
-    [0xc000, 0xc048, 0xc0d8, 0xc3e8, 0xc08c],
-  );
-  assert.equal([igb.tdbal(0), igb.tdlen(1), igb.tdt(3), igb.txdctl(15)], [0xe000, 0xe048, 0xe0d8, 0xe3e8]);
+  assert.equal([igb.rdbal(1), igb.rdt(3), igb.rxdctl(15), igb.srrctl(2)], [0xc040, 0xc0d8, 0xc3e8, 0xc08c]);
+  assert.equal([igb.tdbal(1), igb.tdt(3), igb.txdctl(15)], [0xe040, 0xe0d8, 0xe3e8]);
   assert.equal(
     [igb.ivar(0), igb.ivar(7), igb.ivar(8), igb.ivarRxShift(7), igb.ivarRxShift(8)],
     [0x1700, 0x171c, 0x1700, 0, 16],
@@ -178,13 +185,10 @@ offsets('82599 (datasheet 8.2.2), queue registers by queue', () => {
     [0x0, 0x8, 0x18, 0x1_0010, 0x888, 0x880, 0x800, 0x898],
   );
   assert.equal(
-    [ixgbe.rdbal(0), ixgbe.rdlen(1), ixgbe.rdt(3), ixgbe.rxdctl(15), ixgbe.srrctl(2)],
-    [0x1000, 0x1048, 0x10d8, 0x13e8, 0x1094],
+    [ixgbe.rdbal(1), ixgbe.rdt(3), ixgbe.rxdctl(15), ixgbe.srrctl(2)],
+    [0x1040, 0x10d8, 0x13e8, 0x1094],
   );
-  assert.equal(
-    [ixgbe.tdbal(0), ixgbe.tdlen(1), ixgbe.tdt(3), ixgbe.txdctl(15)],
-    [0x6000, 0x6048, 0x60d8, 0x63e8],
-  );
+  assert.equal([ixgbe.tdbal(1), ixgbe.tdt(3), ixgbe.txdctl(15)], [0x6040, 0x60d8, 0x63e8]);
   assert.equal(
     [ixgbe.ral(0), ixgbe.rah(0), ixgbe.RXCTRL, ixgbe.FCTRL, ixgbe.HLREG0, ixgbe.DMATXCTL],
     [0xa200, 0xa204, 0x3000, 0x5080, 0x4240, 0x4a80],
