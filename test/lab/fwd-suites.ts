@@ -3,11 +3,11 @@
  * same path with the kernel's bridge in the middle, for comparison. For the devices under test 0 and 1 of any family.
  */
 import { existsSync } from 'node:fs';
-import { type Context, suite } from 'uvu';
 import * as assert from 'uvu/assert';
 import { bindDriver, interfaceOf, iommuGroup, nicAddresses, vfioCdev, waitForCarrier } from './guest.js';
 import { PacketSocket } from './packet-socket.js';
 import { type Background, run, sleep, waitFor } from './processes.js';
+import { suite } from './suite.js';
 import {
   addNamespaces,
   assertAllLengthsPass,
@@ -76,7 +76,7 @@ export function runFwdSuites(kernelDriver: string): void {
 
 function runBackendSuite(backend: Backend): void {
   const { name, stopBy } = backend;
-  const wire = suite<Context>(`fwd through ${name}`);
+  const wire = suite(`fwd through ${name}`);
 
   wire.after(killFwd);
 
@@ -142,7 +142,7 @@ function runBackendSuite(backend: Backend): void {
 
 /** Frames beyond Ethernet's usual 1514 bytes, which the peers send when their MTU is larger. */
 function runLongFrameSuite(): void {
-  const long = suite<Context>('fwd, long frames');
+  const long = suite('fwd, long frames');
 
   long.before(() => {
     run('ip', ['-n', 'A', 'link', 'set', 'k0', 'mtu', '9000']);

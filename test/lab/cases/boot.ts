@@ -3,7 +3,6 @@
  * and wires between them and the peers.
  */
 import { existsSync, readdirSync } from 'node:fs';
-import { suite } from 'uvu';
 import * as assert from 'uvu/assert';
 import {
   addNamespace,
@@ -20,6 +19,7 @@ import {
 import { PacketSocket } from '../packet-socket.js';
 import { Capture } from '../pcap.js';
 import { attempt, run } from '../processes.js';
+import { suite } from '../suite.js';
 import { assertPings } from '../wire.js';
 
 const machine = suite('lab machine');

@@ -1,5 +1,4 @@
 /** `barewire fwd` between two 82574L of QEMU's, and between one and an 82576, each pair through another interface of VFIO. */
-import { type Context, suite } from 'uvu';
 import * as assert from 'uvu/assert';
 import {
   addNamespace,
@@ -13,6 +12,7 @@ import {
 import { PacketSocket } from '../packet-socket.js';
 import { type Background, run, sleep, waitFor } from '../processes.js';
 import { peerMac } from '../qemu.js';
+import { suite } from '../suite.js';
 import {
   ADDRESS_A,
   ADDRESS_B,
@@ -77,7 +77,7 @@ const PAIRS: readonly Pair[] = [
 for (const pair of PAIRS) runPair(pair);
 
 function runPair({ name, other, index, backend, args, lengths }: Pair): void {
-  const wire = suite<Context>(`${name} through ${backend}`);
+  const wire = suite(`${name} through ${backend}`);
   const ports = [first, other];
   let fwd: Background | undefined;
 

@@ -4,7 +4,6 @@
  *
  *     namespace A / x0 10.0.0.1 = 82599 <- cable -> 82599 = x1 10.0.0.2 / namespace B
  */
-import { suite } from 'uvu';
 import * as assert from 'uvu/assert';
 import {
   bindDriver,
@@ -16,6 +15,7 @@ import {
   waitForCarrier,
 } from '../guest.js';
 import { attempt, type Background, run, start, waitFor } from '../processes.js';
+import { suite } from '../suite.js';
 import { ADDRESS_A, ADDRESS_B, assertPings, iperf, note } from '../wire.js';
 
 const addresses = nicAddresses() as [string, string];

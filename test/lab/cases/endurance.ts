@@ -4,10 +4,10 @@
  */
 import { setFlagsFromString } from 'node:v8';
 import { runInNewContext } from 'node:vm';
-import { test } from 'uvu';
 import * as assert from 'uvu/assert';
 import { connectQueues, type NetDevice, open, PacketPool, pollLoop } from '../../../src/index.js';
 import { bindDriver, freeHugepages, nicAddresses } from '../guest.js';
+import { suite } from '../suite.js';
 import { note } from '../wire.js';
 
 const FRAMES_IN_FLIGHT = 256;
@@ -26,6 +26,8 @@ function heapBytes(): number {
   const { heapUsed, external } = process.memoryUsage();
   return heapUsed + external;
 }
+
+const test = suite('endurance');
 
 test('1,000,000 packets leave the heap as it was and every buffer in the pool', async () => {
   const hugepages = freeHugepages();

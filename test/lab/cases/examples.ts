@@ -1,11 +1,11 @@
 /** The programs in examples/ do what their first lines say, as a newcomer would start them. */
 import { fileURLToPath } from 'node:url';
-import { suite } from 'uvu';
 import * as assert from 'uvu/assert';
 import { bindDriver, interfaceOf, nicAddresses } from '../guest.js';
 import { PacketSocket } from '../packet-socket.js';
 import { attempt, run, start, waitFor } from '../processes.js';
 import { dutMac } from '../qemu.js';
+import { suite } from '../suite.js';
 import { addNamespaces, assertPings, note, testFrame, vfioNodesOf } from '../wire.js';
 
 const examples = suite('examples');

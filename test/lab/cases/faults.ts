@@ -1,6 +1,5 @@
 /** What `fwd` says, and what it leaves behind, when something is wrong: before it runs and while it runs. */
 import { readFileSync, writeFileSync } from 'node:fs';
-import { suite } from 'uvu';
 import * as assert from 'uvu/assert';
 import { bindDriver, driverOf, freeHugepages, interfaceOf, nicAddresses, waitForCarrier } from '../guest.js';
 import {
@@ -13,6 +12,7 @@ import {
   waitFor,
 } from '../processes.js';
 import { dutMac } from '../qemu.js';
+import { suite } from '../suite.js';
 import {
   ADDRESS_A,
   addNamespaces,

@@ -8,11 +8,11 @@
  */
 import { existsSync, readFileSync, readlinkSync, writeFileSync } from 'node:fs';
 import { basename } from 'node:path';
-import { suite } from 'uvu';
 import * as assert from 'uvu/assert';
 import { dmarFaults, driverOf, interfaceByMac, interfaceOf, kernelLog, nicAddress } from '../guest.js';
 import { attempt, type Background, run, sleep, start, waitFor } from '../processes.js';
 import { peerMac } from '../qemu.js';
+import { suite } from '../suite.js';
 import {
   ADDRESS_A,
   ADDRESS_B,

@@ -2,7 +2,6 @@
  * The IOMMU stands between device and memory: a device that is told to use memory that is unmapped reaches nothing, and
  * the kernel says so. With the driver's own rings, so the descriptors are those of real use.
  */
-import { suite } from 'uvu';
 import * as assert from 'uvu/assert';
 import type { NetDevice } from '../../../src/driver/device.js';
 import { open } from '../../../src/driver/registry.js';
@@ -10,6 +9,7 @@ import { PacketPool } from '../../../src/hugepage/packet-pool.js';
 import { addNamespace, bindDriver, dmarFaults, kernelLog, nicAddress } from '../guest.js';
 import { PacketSocket } from '../packet-socket.js';
 import { sleep, waitFor } from '../processes.js';
+import { suite } from '../suite.js';
 import { isBusMaster, isTestFrame, note, testFrame } from '../wire.js';
 
 const address = nicAddress(0);

@@ -5,7 +5,6 @@
  *     namespace A / x0 10.0.0.1 = 82599 <-> X540 = x1 10.0.0.2 / namespace B
  */
 import { readFileSync } from 'node:fs';
-import { suite } from 'uvu';
 import * as assert from 'uvu/assert';
 import {
   driverOf,
@@ -18,6 +17,7 @@ import {
 } from '../guest.js';
 import { printCounters } from '../models/counters.js';
 import { attempt, run, sleep } from '../processes.js';
+import { suite } from '../suite.js';
 import { ADDRESS_A, ADDRESS_B, assertAllLengthsPass, assertPings, assertTcp, iperf, note } from '../wire.js';
 
 const TRANSFER_BYTES = 64 * 2 ** 20;

@@ -1,8 +1,8 @@
 /** Without an IOMMU nothing is opened: not without a group, and not in the kernel's no-IOMMU mode, which protects nothing. */
-import { suite } from 'uvu';
 import * as assert from 'uvu/assert';
 import { bindDriver, driverOf, nicAddress } from '../guest.js';
 import { attempt, type Outcome, sh } from '../processes.js';
+import { suite } from '../suite.js';
 import { BAREWIRE, note } from '../wire.js';
 
 const address = nicAddress(0);

@@ -2,12 +2,12 @@
 import { mkdirSync, mkdtempSync, readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
-import { suite } from 'uvu';
 import * as assert from 'uvu/assert';
 import { bindDriver, nicAddress } from '../guest.js';
 import { type PackageRegistry, servePackages } from '../package-registry.js';
 import { type Outcome, start } from '../processes.js';
 import { dutMac } from '../qemu.js';
+import { suite } from '../suite.js';
 import { note } from '../wire.js';
 
 const root = fileURLToPath(new URL('../../../..', import.meta.url));

@@ -1,11 +1,11 @@
 /** The two paths of `fwd`, and pipes on hardware that is not of our making: drops, an interface that goes down. */
 import { existsSync } from 'node:fs';
 import { fileURLToPath } from 'node:url';
-import { type Context, suite } from 'uvu';
 import * as assert from 'uvu/assert';
 import { bindDriver, dmarFaults, kernelLog, nicAddresses } from '../guest.js';
 import { PacketSocket } from '../packet-socket.js';
 import { type Background, run, sleep, start, waitFor } from '../processes.js';
+import { suite } from '../suite.js';
 import {
   addNamespaces,
   assertAllLengthsPass,
@@ -43,7 +43,7 @@ for (const [path, args] of [
   ['pipe', ['--ring', '64', '--batch', '256']],
   ['general', ['--path', 'general']],
 ] as const) {
-  const wire = suite<Context>(`fwd ${args.join(' ')}`);
+  const wire = suite(`fwd ${args.join(' ')}`);
 
   wire.after(killProgram);
 
@@ -99,7 +99,7 @@ for (const [path, args] of [
   wire.run();
 }
 
-const dropping = suite<Context>('a pipe that drops');
+const dropping = suite('a pipe that drops');
 
 dropping.after(killProgram);
 

@@ -1,11 +1,11 @@
 /** The kernel at the other end of the wire receives exactly the frames that `barewire pktgen` says it sent. */
-import { suite } from 'uvu';
 import * as assert from 'uvu/assert';
 import { addNamespace, bindDriver, nicAddress } from '../guest.js';
 import { PacketSocket } from '../packet-socket.js';
 import { Capture, type CapturedFrame } from '../pcap.js';
 import { type Outcome, start } from '../processes.js';
 import { dutMac } from '../qemu.js';
+import { suite } from '../suite.js';
 import { BAREWIRE, finalTotals, note } from '../wire.js';
 
 const pktgen = suite('pktgen');

@@ -1,10 +1,10 @@
 /** Receive Side Scaling: flows spread over two queues, each where the hash says, and both queues carry traffic. */
-import { suite } from 'uvu';
 import * as assert from 'uvu/assert';
 import { open } from '../../../src/driver/registry.js';
 import { bindDriver, nicAddresses } from '../guest.js';
 import { PacketSocket } from '../packet-socket.js';
 import { waitFor } from '../processes.js';
+import { suite } from '../suite.js';
 import {
   addNamespaces,
   assertBalanced,

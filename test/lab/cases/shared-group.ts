@@ -1,10 +1,10 @@
 /**
  * Two NICs in one IOMMU group: VFIO gives all of it or nothing, and one process can use both.
  */
-import { suite } from 'uvu';
 import * as assert from 'uvu/assert';
 import { bindDriver, driverOf, iommuGroup, nicAddresses, vfioCdev } from '../guest.js';
 import { attempt } from '../processes.js';
+import { suite } from '../suite.js';
 import {
   addNamespaces,
   assertBalanced,

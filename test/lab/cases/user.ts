@@ -6,10 +6,10 @@
  * which guard SysV shared memory only (fs/hugetlbfs/inode.c, hugetlb_file_setup).
  */
 import { chownSync, readFileSync, statSync, writeFileSync } from 'node:fs';
-import { suite } from 'uvu';
 import * as assert from 'uvu/assert';
 import { bindDriver, chownVfio, freeHugepages, iommuGroup, nicAddresses, vfioCdev } from '../guest.js';
 import { attempt, type Outcome } from '../processes.js';
+import { suite } from '../suite.js';
 import {
   addNamespaces,
   assertBalanced,

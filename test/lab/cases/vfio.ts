@@ -7,7 +7,6 @@ import { execFileSync, spawn, spawnSync } from 'node:child_process';
 import { existsSync, ftruncateSync, readdirSync, readFileSync, readlinkSync, writeFileSync } from 'node:fs';
 import { basename } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
-import { suite } from 'uvu';
 import * as assert from 'uvu/assert';
 import { mapShared, memfdCreate, munmap } from '../../../src/syscalls/memory.js';
 import { Interrupts } from '../../../src/vfio/interrupts.js';
@@ -15,6 +14,7 @@ import { realKernel } from '../../../src/vfio/kernel-api.js';
 import { VfioProcess } from '../../../src/vfio/open.js';
 import { PciIrq, PciRegion, type VfioDevice } from '../../../src/vfio/types.js';
 import { throwsNicError } from '../../support/expect-error.js';
+import { suite } from '../suite.js';
 
 const CTRL = 0x0000;
 const STATUS = 0x0008;

@@ -2,7 +2,6 @@
  * virtio-net, QEMU's own, driven by Barewire under the kernel's VFIO: between any two of one with split rings, one with packed
  * rings and an igb, and through both kernel interfaces. What the machine needs is in `cases.ts`.
  */
-import { type Context, suite } from 'uvu';
 import * as assert from 'uvu/assert';
 import {
   addNamespace,
@@ -16,6 +15,7 @@ import {
 import { PacketSocket } from '../packet-socket.js';
 import { type Background, sleep, waitFor } from '../processes.js';
 import { peerMac } from '../qemu.js';
+import { suite } from '../suite.js';
 import {
   ADDRESS_A,
   ADDRESS_B,
@@ -59,7 +59,7 @@ for (const pair of PAIRS) runPair(pair);
 function runPair({ name, ports: numbers, backend }: Pair): void {
   const [peerA, peerB] = numbers;
   const ports = numbers.map((number) => NICS[number]!);
-  const wire = suite<Context>(`fwd between ${name} through ${backend}`);
+  const wire = suite(`fwd between ${name} through ${backend}`);
   let fwd: Background | undefined;
   let log = '';
 

@@ -7,11 +7,11 @@ import { existsSync, mkdirSync, mkdtempSync, readFileSync, rmSync, statSync, wri
 import { tmpdir } from 'node:os';
 import { delimiter, join } from 'node:path';
 import { gzipSync } from 'node:zlib';
-import { suite } from 'uvu';
 import * as assert from 'uvu/assert';
 import { CaptureReader } from '../../../src/capture/capture-reader.js';
 import { interfaceBlock, packetBlock, sectionHeader } from '../../capture/make-capture.js';
 import { attempt, type Background, run, sh, start, waitFor } from '../processes.js';
+import { suite } from '../suite.js';
 import { hostPrograms } from '../vm.js';
 import { BAREWIRE } from '../wire.js';
 

@@ -6,11 +6,11 @@
  *                |                        |        |                        |
  *     guest:    u0 [VFIO, barewire fwd]   k0      k1   [VFIO, barewire fwd] u1
  */
-import { suite } from 'uvu';
 import * as assert from 'uvu/assert';
 import { ModelProcess } from '../models/process.js';
 import { describeViolations } from '../models/report.js';
 import { runInGuest } from '../run-case.js';
+import { suite } from '../suite.js';
 
 const models = await ModelProcess.start([
   { mac: '52:54:00:00:00:00', wire: { stream: 'wire0.sock' }, mappable: false },

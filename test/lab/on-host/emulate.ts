@@ -5,10 +5,10 @@
 import { mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { suite } from 'uvu';
 import * as assert from 'uvu/assert';
 import { start } from '../processes.js';
 import { runInGuest } from '../run-case.js';
+import { suite } from '../suite.js';
 import { BAREWIRE } from '../wire.js';
 
 /** What Linux's self-test does on purpose: patterns in all bits of registers, and queues without a ring. */

@@ -2,11 +2,11 @@
  * iPXE, which has a driver of its own for the Intel 10 Gbit/s family, pings through each kind of NIC that the model can
  * be. Its driver uses legacy descriptors and polls.
  */
-import { suite } from 'uvu';
 import * as assert from 'uvu/assert';
 import type { NicOptions } from '../models/description.js';
 import { ModelProcess } from '../models/process.js';
 import { describeViolations } from '../models/report.js';
+import { suite } from '../suite.js';
 import { runIpxe } from '../vm.js';
 
 const PEER = '10.9.0.1';

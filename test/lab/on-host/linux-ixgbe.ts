@@ -2,12 +2,12 @@
  * The host's half of the case: the models, the machine, and what the models have to say about Linux's driver.
  * The guest's half is cases/linux-ixgbe.ts.
  */
-import { suite } from 'uvu';
 import * as assert from 'uvu/assert';
 import { modelCounters, parseCounters } from '../models/counters.js';
 import { ModelProcess } from '../models/process.js';
 import { describeViolations } from '../models/report.js';
 import { runInGuest } from '../run-case.js';
+import { suite } from '../suite.js';
 
 /**
  * The self-test of the driver breaks rules on purpose, on NIC 0: it writes all ones and patterns, and enables queues

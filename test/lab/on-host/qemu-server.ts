@@ -8,12 +8,12 @@ import { existsSync, mkdtempSync, rmSync } from 'node:fs';
 import { createServer, type Server, type Socket } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { suite } from 'uvu';
 import * as assert from 'uvu/assert';
 import type { NetDevice } from '../../../src/driver/device.js';
 import { open } from '../../../src/driver/registry.js';
 import { sleep, waitFor } from '../processes.js';
 import { dutMac } from '../qemu.js';
+import { suite } from '../suite.js';
 import { prepareLab } from '../vm.js';
 import { isTestFrame, testFrame } from '../wire.js';
 

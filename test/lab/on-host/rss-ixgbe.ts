@@ -2,11 +2,11 @@
  * The RSS case again with the 82599 models in place of QEMU's NICs, their queue registers mapped into the guest. Flow
  * control on the wires: the losses of mapped queues cannot be read (see emulator/ixgbe/statistics.ts).
  */
-import { suite } from 'uvu';
 import * as assert from 'uvu/assert';
 import { ModelProcess } from '../models/process.js';
 import { describeViolations } from '../models/report.js';
 import { runInGuest } from '../run-case.js';
+import { suite } from '../suite.js';
 
 const models = await ModelProcess.start([
   { mac: '52:54:00:00:00:00', wire: { stream: 'wire0.sock', lossless: true } },

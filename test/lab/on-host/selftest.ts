@@ -3,10 +3,12 @@
  * What the harness makes of an exit status and totals is tested without machines in run-case.test.ts.
  */
 import { rmSync } from 'node:fs';
-import { test } from 'uvu';
 import * as assert from 'uvu/assert';
 import type { LabCase } from '../cases.js';
 import { type CaseReport, runCase } from '../run-case.js';
+import { suite } from '../suite.js';
+
+const test = suite('selftest');
 
 async function plant(labCase: Partial<LabCase>): Promise<CaseReport> {
   const report = await runCase({ name: 'planted', hugepages: 0, memoryMib: 768, ...labCase });

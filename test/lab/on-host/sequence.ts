@@ -3,7 +3,6 @@
  * changed, and every buffer back at the end. The sender waits while the forwarder takes no more, as a link with flow
  * control does, so nothing is offered beyond what is taken.
  */
-import { suite } from 'uvu';
 import * as assert from 'uvu/assert';
 import type { NetDevice, NetStats } from '../../../src/driver/device.js';
 import { open } from '../../../src/driver/registry.js';
@@ -11,6 +10,7 @@ import { connectQueues } from '../../../src/forward/forwarder.js';
 import { pollLoop } from '../../../src/forward/poll-loop.js';
 import { PacketPool } from '../../../src/hugepage/packet-pool.js';
 import { EmulatedPorts, type PortTraffic } from '../../../tools/emulated-ports.js';
+import { suite } from '../suite.js';
 
 interface Outcome {
   readonly traffic: readonly PortTraffic[];

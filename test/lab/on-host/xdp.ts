@@ -8,7 +8,6 @@
 import { existsSync, mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { suite } from 'uvu';
 import * as assert from 'uvu/assert';
 import { CaptureReader } from '../../../src/capture/capture-reader.js';
 import { parseFilter } from '../../../src/capture/filter/index.js';
@@ -20,6 +19,7 @@ import { rawSocket } from '../../../src/syscalls/sockets.js';
 import { expectError } from '../../support/expect-error.js';
 import { MATCHES } from '../../support/filter-samples.js';
 import { attempt, type Background, type Outcome, run, sleep, start, waitFor } from '../processes.js';
+import { suite } from '../suite.js';
 import { parseTotals } from '../totals.js';
 
 const LAB = join(import.meta.dirname, '..');
