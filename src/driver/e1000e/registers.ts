@@ -76,27 +76,14 @@ export const RADV = 0x282c;
 /** Prefetch 5:0, host 13:8 and write-back 21:16 thresholds; GRAN 24: in descriptors. */
 export const rxdctl = (queue: number): number => 0x2828 + 0x100 * queue;
 export const XDCTL_GRAN = 1 << 24;
-/** Receive Checksum Control, RW (10.2.5.15). PCSD: the descriptor carries the RSS hash. */
-export const RXCSUM = 0x5000;
-export const RXCSUM_PCSD = 1 << 13;
-/** Multicast Table Array: 128 words. */
-export const mta = (word: number): number => 0x5200 + 4 * word;
-/** Receive Address Low and High: the MAC address, little-endian. */
-export const ral = (entry: number): number => 0x5400 + 8 * entry;
-export const rah = (entry: number): number => 0x5404 + 8 * entry;
+/** Entries of RAL and RAH. */
 export const RECEIVE_ADDRESSES = 16;
-/** Address Valid: without it the entry filters nothing. */
-export const RAH_AV = (1 << 31) >>> 0;
-/** Multiple Receive Queues Command. 1: RSS over two queues; the hash's fields from bit 16 on: TCP/IPv4, IPv4, TCP/IPv6, IPv6 (20). */
-export const MRQC = 0x5818;
+/** MRQC 1: RSS over two queues; the hash's fields from bit 16 on: TCP/IPv4, IPv4, TCP/IPv6, IPv6 (20). */
 export const MRQC_RSS = 1;
 export const MRQC_FIELDS = (1 << 16) | (1 << 17) | (1 << 18) | (1 << 20);
-/** Redirection Table: 128 entries of a byte, whose bit 7 is the queue. */
-export const RETA = 0x5c00;
+/** Words of the redirection table, and the bit of an entry that is the queue. */
 export const RETA_WORDS = 32;
 export const RETA_QUEUE_SHIFT = 7;
-/** RSS Random Key: 40 bytes. */
-export const RSSRK = 0x5c80;
 
 // Transmit (10.2.6)
 /** Collision distance, bits 21:12; 63 in full duplex. */
@@ -116,23 +103,7 @@ export const TARC_ENABLE = 1 << 10;
 export const TARC_30_27 = 0xf << 27;
 export const TARC_26 = 1 << 26;
 
-// Statistics, all RC (10.2.7). Octet counters are 64 bits in two registers: low first; reading the high one clears.
-/** CRC errors. */
-export const CRCERRS = 0x4000;
-/** Missed packets: no room in the packet buffer. */
-export const MPC = 0x4010;
-/** Good packets received, transmitted. */
-export const GPRC = 0x4074;
-export const GPTC = 0x4080;
-/** Good octets received, transmitted. */
-export const GORCL = 0x4088;
-export const GORCH = 0x408c;
-export const GOTCL = 0x4090;
-export const GOTCH = 0x4094;
-/** Undersize, fragments, oversize. */
-export const RUC = 0x40a4;
-export const RFC = 0x40a8;
-export const ROC = 0x40ac;
+// Statistics, RC (10.2.7)
 /** Total octets and packets transmitted. */
 export const TOTL = 0x40c8;
 export const TOTH = 0x40cc;

@@ -64,24 +64,8 @@ export const rxdctl = (queue: number): number => 0xc028 + 0x40 * queue;
 export const RXDCTL_ENABLE = 1 << 25;
 /** Receive Queue Drop Packet Count, RC (8.10.11). */
 export const rqdpc = (queue: number): number => 0xc030 + 0x40 * queue;
-/** Receive Checksum Control, RW (8.10.12). PCSD: the descriptor carries the RSS hash. */
-export const RXCSUM = 0x5000;
-export const RXCSUM_PCSD = 1 << 13;
-/** Multicast Table Array: 128 words (8.10.13). */
-export const mta = (word: number): number => 0x5200 + 4 * word;
-/** Receive Address Low and High (8.10.14, 8.10.15): the MAC address, little-endian. */
-export const ral = (entry: number): number => 0x5400 + 8 * entry;
-export const rah = (entry: number): number => 0x5404 + 8 * entry;
-/** Address Valid: without it the entry filters nothing. */
-export const RAH_AV = (1 << 31) >>> 0;
-/** Multiple Receive Queues Command (8.10.18). */
-export const MRQC = 0x5818;
-/** MRQE 010b: RSS over the queues of the redirection table. */
+/** MRQC.MRQE 010b: RSS over the queues of the redirection table. */
 export const MRQC_RSS = 2;
-/** Redirection Table: 128 entries of a byte (8.10.19). */
-export const RETA = 0x5c00;
-/** RSS Random Key: 40 bytes (8.10.20). */
-export const RSSRK = 0x5c80;
 
 // Transmit (8.12)
 /** Transmit descriptor base, length, head, tail and control per queue, RW (8.12.8 to 8.12.14). */
@@ -90,21 +74,3 @@ export const tdh = (queue: number): number => 0xe010 + 0x40 * queue;
 export const tdt = (queue: number): number => 0xe018 + 0x40 * queue;
 export const txdctl = (queue: number): number => 0xe028 + 0x40 * queue;
 export const TXDCTL_ENABLE = 1 << 25;
-
-// Statistics, all RC (8.19). Octet counters are 64 bits in two registers: low first; reading the high one clears.
-/** CRC errors. */
-export const CRCERRS = 0x4000;
-/** Missed packets: no room in the packet buffer. */
-export const MPC = 0x4010;
-/** Good packets received, transmitted. */
-export const GPRC = 0x4074;
-export const GPTC = 0x4080;
-/** Good octets received, transmitted. */
-export const GORCL = 0x4088;
-export const GORCH = 0x408c;
-export const GOTCL = 0x4090;
-export const GOTCH = 0x4094;
-/** Undersize, fragments, oversize. */
-export const RUC = 0x40a4;
-export const RFC = 0x40a8;
-export const ROC = 0x40ac;

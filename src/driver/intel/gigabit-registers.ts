@@ -69,3 +69,38 @@ export const TCTL_PSP = 1 << 3;
 /** Collision threshold, bits 11:4. */
 export const TCTL_CT_SHIFT = 4;
 export const TCTL_CT_MASK = 0xff << 4;
+
+/** Receive Checksum Control, RW (10.2.5.15; 8.10.12). PCSD: the descriptor carries the RSS hash. */
+export const RXCSUM = 0x5000;
+export const RXCSUM_PCSD = 1 << 13;
+/** Multicast Table Array: 128 words (82576: 8.10.13). */
+export const mta = (word: number): number => 0x5200 + 4 * word;
+/** Receive Address Low and High (82576: 8.10.14, 8.10.15): the MAC address, little-endian. */
+export const ral = (entry: number): number => 0x5400 + 8 * entry;
+export const rah = (entry: number): number => 0x5404 + 8 * entry;
+/** Address Valid: without it the entry filters nothing. */
+export const RAH_AV = (1 << 31) >>> 0;
+/** Multiple Receive Queues Command (82576: 8.10.18); its values differ. */
+export const MRQC = 0x5818;
+/** Redirection Table: 128 entries of a byte (82576: 8.10.19). */
+export const RETA = 0x5c00;
+/** RSS Random Key: 40 bytes (82576: 8.10.20). */
+export const RSSRK = 0x5c80;
+
+// Statistics, all RC (10.2.7; 8.19). Octet counters are 64 bits in two registers: low first; reading the high one clears.
+/** CRC errors. */
+export const CRCERRS = 0x4000;
+/** Missed packets: no room in the packet buffer. */
+export const MPC = 0x4010;
+/** Good packets received, transmitted. */
+export const GPRC = 0x4074;
+export const GPTC = 0x4080;
+/** Good octets received, transmitted. */
+export const GORCL = 0x4088;
+export const GORCH = 0x408c;
+export const GOTCL = 0x4090;
+export const GOTCH = 0x4094;
+/** Undersize, fragments, oversize. */
+export const RUC = 0x40a4;
+export const RFC = 0x40a8;
+export const ROC = 0x40ac;
