@@ -9,6 +9,8 @@ const UNTIL_SIGNAL: readonly (string | undefined)[] = [
   'pktgen',
   'capture',
   'replay',
+  'sink',
+  'rfc2544',
   'emulate',
   'extcap',
 ];

@@ -145,6 +145,11 @@ export function flowOf(options: FlowArguments, timeStamps: boolean): FlowOptions
     size: options.size,
     rate: options.rate,
   };
+  const isRandom = (value: unknown): boolean => typeof value === 'string' && value.endsWith('~');
+  if (options.seed !== undefined && poisson !== true && !Object.values(fields).some(isRandom))
+    throw new NicError('BAD_OPTION', '--seed is for what is drawn at random', {
+      hint: 'Leave it out, or give --poisson or a range with a ~ at its end: --src-port 1000-1999~.',
+    });
   return {
     ...Object.fromEntries(Object.entries(fields).filter(([, value]) => value !== undefined)),
     ...(proto === undefined ? {} : { protocol: proto }),

@@ -50,9 +50,12 @@ export function watchOutput(): { readonly failed: boolean } {
     if (told) return;
     told = true;
     state.failed = !NOBODY_READS.has(error.code);
-    if (state.failed) printError(`standard output cannot be written: ${error.message}`, undefined);
+    if (state.failed) {
+      process.exitCode = EXIT_FAILED;
+      printError(`standard output cannot be written: ${error.message}`, undefined);
+    }
     if (process.listenerCount('SIGINT') > 0) process.emit('SIGINT');
-    else process.exit(state.failed ? EXIT_FAILED : 0);
+    else process.exit();
   });
   // There is no other place to say it.
   process.stderr.on('error', () => {});

@@ -216,10 +216,15 @@ export class ReplaySource {
     }
   }
 
-  /** Ends reading, and gives back the buffers of frames that were not sent. */
-  async close(): Promise<void> {
+  /** Reads no more, and gives back the buffers of frames that were not sent, while the pool is still there. */
+  end(): void {
     this.#closed = true;
     for (; this.ready > 0; this.#taken++) this.#pool.release(this.packets, 1, this.at(0));
+  }
+
+  /** Closes the file. */
+  async close(): Promise<void> {
+    this.#closed = true;
     await this.#reader.close();
   }
 }

@@ -21,9 +21,9 @@ function onSignals(next: (() => void) | undefined): void {
   handler = next;
 }
 
-/** Lets a signal end the process with status 0, until `stopOnSignals` gives it another meaning. */
+/** Lets a signal end the process, with status 0 where none is set yet, until `stopOnSignals` gives it another meaning. */
 export function exitOnSignals(): void {
-  onSignals(() => process.exit(0));
+  onSignals(() => process.exit());
 }
 
 export interface Stop {

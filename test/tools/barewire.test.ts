@@ -261,10 +261,37 @@ cli('output to a full disk: one line, status 1', () => {
     });
     assert.is(status, 1);
     assert.match(stderr, /^barewire: standard output cannot be written: ENOSPC[^\n]*\n$/);
+    // Of commands that run until a signal, which ends them here while nothing runs yet, too.
+    const help = spawnSync(process.execPath, [CLI, 'fwd', '--help'], {
+      stdio: ['ignore', full, 'pipe'],
+      encoding: 'utf8',
+    });
+    assert.equal([help.status, help.stderr], [1, stderr]);
   } finally {
     closeSync(full);
   }
 });
+
+/** Sends the process a signal as soon as it listens to it. */
+const SIGNAL_AT_ONCE = `data:text/javascript,${encodeURIComponent(`
+  const on = process.on;
+  process.on = function (name, listener) {
+    on.call(this, name, listener);
+    if (name === 'SIGINT') process.kill(process.pid, name);
+    return this;
+  };`)}`;
+
+for (const name of ['fwd', 'pktgen', 'capture', 'replay', 'sink', 'rfc2544', 'emulate', 'extcap']) {
+  cli(`a signal while ${name} is loaded ends it with status 0, and nothing is said`, () => {
+    // One that is heard only later finds the wrong option first.
+    const { status, stderr } = spawnSync(
+      process.execPath,
+      ['--import', SIGNAL_AT_ONCE, CLI, name, '--no-such-option'],
+      { encoding: 'utf8', timeout: HANG_MS, killSignal: 'SIGKILL' },
+    );
+    assert.equal([status, stderr], [0, '']);
+  });
+}
 
 cli('a closed pipe is not an error', async () => {
   assert.equal(await runWithoutReader([CLI, 'list']), { status: 0, stderr: '' });

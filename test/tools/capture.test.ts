@@ -136,6 +136,8 @@ capture('used wrongly: nothing is touched', async (rig) => {
     [['--filter', 'udp prot 53'], /wrong at character 5/],
     [['-s', '0'], /from 1 to 262144/],
     [['--files', '3'], /are for -w/],
+    [['--format', 'pcap'], /are for -w/],
+    [['--force'], /are for -w/],
     [['-w', `${path}2`, '--files', '3'], /needs to know when a file ends/],
     [['-w', '-', '--file-size', '1M'], /standard output is one file/],
   ] as const) {

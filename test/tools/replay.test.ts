@@ -51,12 +51,16 @@ interface Run {
 
 let files = 0;
 
-/** @param ports how many ports it has; `portOf` says which takes a frame */
+/**
+ * @param ports how many ports it has; `portOf` says which takes a frame
+ * @param stopAfter it is stopped, as by a signal, when so many frames have left
+ */
 async function run(
   file: Buffer,
   options: Partial<ReplayOptions> = {},
   ports = 1,
   portOf: (frame: FrameView) => number = () => 0,
+  stopAfter = Number.POSITIVE_INFINITY,
 ): Promise<Run> {
   const path = join(directory, `${files++}`);
   writeFileSync(path, file);
@@ -102,7 +106,7 @@ async function run(
           wakeOn: [],
           report: it.report,
           get done() {
-            return it.done;
+            return it.done || sent.length >= stopAfter;
           },
           poll() {
             clock.advanceNs(STEP_NS);
@@ -313,6 +317,13 @@ replay('two ports: each frame by its own, in order', async () => {
       [0, client],
     ],
   );
+});
+
+replay('stopped in the middle: no failure, and the account of what was sent', async () => {
+  const { sent, error, report } = await run(known, {}, 1, () => 0, 3);
+  assert.is(error, undefined);
+  assert.ok(sent.length >= 3 && sent.length < TIMES_US.length, `sent ${sent.length}`);
+  assert.is(report.sent, sent.length);
 });
 
 replay('more frames than are read ahead, and a file whose rounds have none to send', async () => {

@@ -57,6 +57,26 @@ run('ends when the traffic is done', async () => {
   one.assertReleased();
 });
 
+run('a signal while a link is waited for ends the command at once, which is no failure', async () => {
+  const one = bench();
+  let asked: AbortSignal | undefined;
+  const opener = async (): Promise<NetDevice> => {
+    const device = await one.open();
+    // A link that never comes up, and a time that never ends.
+    device.waitForLink = ({ signal } = {}) =>
+      new Promise((_, reject) => {
+        asked = signal;
+        signal?.addEventListener('abort', () => reject(signal.reason));
+        process.emit('SIGINT');
+      });
+    return device;
+  };
+  await runTraffic([opener], () => Promise.reject(new Error('it runs')), {});
+  assert.ok(asked?.aborted);
+  one.assertReleased();
+  assert.is(listeners(), 0);
+});
+
 run('a poll that throws: totals all the same, then the error, all closed', async () => {
   const one = bench();
   const lines = await captureLines(async () => {

@@ -77,8 +77,10 @@ export async function captureFrom(port: string, options: CaptureOptions): Promis
   const ofInterface = interfaceOptions([port], options);
   const filter = options.filter === undefined ? undefined : compileFilter(options.filter);
   if (options.write !== undefined) checkOutput(options.write, options);
-  else if ((options.fileSize ?? options.fileTime ?? options.files) !== undefined) {
-    throw new NicError('BAD_OPTION', '--file-size, --file-time and --files are for -w', {
+  else if (
+    (options.format ?? options.force ?? options.fileSize ?? options.fileTime ?? options.files) !== undefined
+  ) {
+    throw new NicError('BAD_OPTION', '--format, --force, --file-size, --file-time and --files are for -w', {
       hint: 'Leave them out, or give -w FILE.',
     });
   }

@@ -101,6 +101,11 @@ async function run(ports: readonly string[], options: Options, command: Command)
         );
     }
   }
+  const { rate } = options;
+  if (options.catchUp !== undefined && (rate ?? options.burstGap) === undefined)
+    throw refused('--catch-up is for frames that are due at a time', 'Leave it out, or give --rate.');
+  if (options.lineRate !== undefined && rate?.endsWith('%') !== true)
+    throw refused('--line-rate is for a rate in percent', 'Leave it out, or give --rate such as 50%.');
   const flow = flowOf(options, options.timeStamps === true || rx !== undefined);
   const addresses = rx === undefined || rx === port ? [port] : [port, rx];
   const checked = rx === undefined ? [] : [addresses.length - 1];

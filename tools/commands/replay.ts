@@ -256,6 +256,7 @@ export class Replay implements Traffic {
 
   /** What was sent, what was left out and why, and how exact the gaps were. @throws NicError what is wrong with the file */
   afterTotals(): void {
+    this.#source.end();
     const { leftOut, frames, damage } = this.#source;
     const gaps = this.#gaps;
     if (this.#json) {

@@ -8,10 +8,13 @@ import * as assert from 'uvu/assert';
 import { NicError } from '../../../src/errors.js';
 import { ListeningSocket } from '../../../src/syscalls/listening-socket.js';
 import { MFD_CLOEXEC, memfdCreate } from '../../../src/syscalls/memory.js';
+import { acceptConnection } from '../../../src/syscalls/unix-sockets.js';
 import { openVfio } from '../../../src/vfio/open.js';
 import { connectVfioUser } from '../../../src/vfio/user/client.js';
+import { Connection } from '../../../src/vfio/user/connection.js';
 import { Patience } from '../../../src/vfio/user/patience.js';
 import * as protocol from '../../../src/vfio/user/protocol.js';
+import { connectSocket, MessageSocket } from '../../../src/vfio/user/socket.js';
 import {
   connectRaw,
   countFds,
@@ -216,6 +219,42 @@ client('one that never stops sending commands does not stop the event loop', asy
     },
     {},
   );
+});
+
+client('of many commands that are there at once, others have their turn in between', async () => {
+  const directory = mkdtempSync(join(tmpdir(), 'barewire-'));
+  const listener = ListeningSocket.listen(join(directory, 's'), 1);
+  const connection = new Connection(
+    await connectSocket(listener.path, Infinity),
+    listener.path,
+    60_000,
+    60_000,
+  );
+  const server = new MessageSocket(acceptConnection(listener.fd), listener.path, 4096, 1);
+  try {
+    const read = protocol.encodeCommand(0, Command.DMA_READ, protocol.encodeDmaRange({ iova: 0n, count: 4 }));
+    let asked = 0;
+    while (asked < 200 && server.send(read) === read.length) asked++;
+    let mostAtOnce = 0;
+    let answered = 0;
+    const countAnswers = (): void => {
+      const before = answered;
+      while (server.receive(true) !== undefined) answered++;
+      mostAtOnce = Math.max(mostAtOnce, answered - before);
+    };
+    // It answers in turns of the event loop, and this looks between any two of them.
+    for (let turns = 0; answered < asked && turns < 1e6; turns++) {
+      await new Promise((resolve) => setImmediate(resolve));
+      countAnswers();
+    }
+    assert.is(answered, asked);
+    assert.ok(asked > 100 && mostAtOnce <= 64, `${mostAtOnce} of ${asked} in one turn`);
+  } finally {
+    connection.close();
+    server.close();
+    listener.close();
+    rmSync(directory, { recursive: true, force: true });
+  }
 });
 
 client(
