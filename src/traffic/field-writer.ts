@@ -85,26 +85,29 @@ export class FieldWriter {
     else this.#countIndices(count);
     if (this.#list.length > 0) this.#writeList(bytes, places, count);
     else this.#writeRange(bytes, places, count);
-    if (this.inIp) for (let i = 0; i < count; i++) ipSums[i]! += sums[i]!;
-    if (this.inL4) for (let i = 0; i < count; i++) l4Sums[i]! += sums[i]!;
+    const added = sums;
+    if (this.inIp) for (let i = 0; i < count; i++) ipSums[i]! += added[i]!;
+    if (this.inL4) for (let i = 0; i < count; i++) l4Sums[i]! += added[i]!;
   }
 
   #drawIndices(count: number): void {
     // A product with a power of two is exact: this is `Math.floor(unitOf(state) * count)`.
     const scale = this.#count / TWO_32;
+    const drawn = indices;
     let state = this.#state;
     for (let i = 0; i < count; i++) {
       state = nextRandom(state);
-      indices[i] = (state >>> 0) * scale;
+      drawn[i] = (state >>> 0) * scale;
     }
     this.#state = state;
   }
 
   #countIndices(count: number): void {
     const values = this.#count;
+    const counted = indices;
     let next = this.#next;
     for (let i = 0; i < count; i++) {
-      indices[i] = next;
+      counted[i] = next;
       next = next + 1 === values ? 0 : next + 1;
     }
     this.#next = next;
@@ -130,24 +133,26 @@ export class FieldWriter {
     const shift = this.#shift;
     const fixedBits = this.#fixedBits;
     const offset = this.#at;
+    const chosen = indices;
+    const added = sums;
     if (this.#width === 4) {
       for (let i = 0; i < count; i++) {
-        const value = (first + Math.imul(indices[i]!, step)) | 0;
+        const value = (first + Math.imul(chosen[i]!, step)) | 0;
         writeU32(bytes, places[i]! + offset, value);
-        sums[i] = (value >>> 16) + (value & 0xffff);
+        added[i] = (value >>> 16) + (value & 0xffff);
       }
     } else if (this.#width === 2) {
       for (let i = 0; i < count; i++) {
-        const value = ((first + Math.imul(indices[i]!, step)) << shift) | fixedBits;
+        const value = ((first + Math.imul(chosen[i]!, step)) << shift) | fixedBits;
         writeU16(bytes, places[i]! + offset, value);
-        sums[i] = value;
+        added[i] = value;
       }
     } else {
       const place = (offset & 1) === 0 ? 8 : 0;
       for (let i = 0; i < count; i++) {
-        const value = ((first + Math.imul(indices[i]!, step)) << shift) | fixedBits;
+        const value = ((first + Math.imul(chosen[i]!, step)) << shift) | fixedBits;
         bytes[places[i]! + offset] = value;
-        sums[i] = value << place;
+        added[i] = value << place;
       }
     }
   }

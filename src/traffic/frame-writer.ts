@@ -123,10 +123,13 @@ export class FrameWriter {
 
   #startSums(lengths: Uint16Array, count: number): void {
     if (this.hasOneLength) {
-      const [ipBase, l4Base] = [this.#ipBase, this.#l4Base];
+      const ip = ipSums;
+      const l4 = l4Sums;
+      const ipBase = this.#ipBase;
+      const l4Base = this.#l4Base;
       for (let i = 0; i < count; i++) {
-        ipSums[i] = ipBase;
-        l4Sums[i] = l4Base;
+        ip[i] = ipBase;
+        l4[i] = l4Base;
       }
       return;
     }
@@ -141,8 +144,10 @@ export class FrameWriter {
     const ipAt = this.#ipChecksumAt;
     const l4At = this.#l4ChecksumAt;
     const isUdp = this.#isUdp;
-    if (ipAt >= 0) for (let i = 0; i < count; i++) writeU16(bytes, places[i]! + ipAt, ~foldSum(ipSums[i]!));
-    if (l4At >= 0) for (let i = 0; i < count; i++) writeL4(bytes, places[i]! + l4At, l4Sums[i]!, isUdp);
+    const ip = ipSums;
+    const l4 = l4Sums;
+    if (ipAt >= 0) for (let i = 0; i < count; i++) writeU16(bytes, places[i]! + ipAt, ~foldSum(ip[i]!));
+    if (l4At >= 0) for (let i = 0; i < count; i++) writeL4(bytes, places[i]! + l4At, l4[i]!, isUdp);
   }
 
   #finishAll(bytes: Uint8Array, places: Int32Array, lengths: Uint16Array, count: number): void {

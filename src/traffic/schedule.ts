@@ -124,7 +124,7 @@ export class Schedule {
     if (this.dueNs > nowNs) return 0;
     if (this.unlimited) {
       const count = Math.min(most, this.#count - this.sent);
-      dueNs.fill(this.dueNs, 0, count);
+      for (let i = 0; i < count; i++) dueNs[i] = nowNs;
       this.sent += count;
       if (this.sent >= this.#count) this.dueNs = Number.POSITIVE_INFINITY;
       return count;

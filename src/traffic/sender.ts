@@ -222,7 +222,7 @@ export class TrafficSender {
     if (count === 0) return;
     pool.allocate(this.#bufs, count);
     const time = (nowNs + this.#offsetNs) | 0;
-    if (flows.length === 1) this.#writeFlow(0, count, time);
+    if (flows.length === 1) this.#writeOnly(count, time);
     else for (let i = 0; i < flows.length; i++) this.#writeFlow(i, count, time);
   }
 
@@ -247,8 +247,31 @@ export class TrafficSender {
     const { writer, schedule } = this.flows[0]!;
     if (!writer.hasOneLength) return this.#choose(nowNs, room);
     const count = schedule.take(nowNs, room, writer.maxBytes, this.#dueOf);
-    this.#lengthOf.fill(writer.maxBytes, 0, count);
+    const lengthOf = this.#lengthOf;
+    const lengthBytes = writer.maxBytes;
+    for (let i = 0; i < count; i++) lengthOf[i] = lengthBytes;
     return count;
+  }
+
+  /** Writes the first `count` frames of the batch, of the only flow. */
+  #writeOnly(count: number, time: number): void {
+    const { writer } = this.flows[0]!;
+    const { frames, bufferShift, lengths } = this.device.pool;
+    const bufs = this.#bufs;
+    const lengthOf = this.#lengthOf;
+    const prepared = this.#prepared;
+    const places = ownPlaces;
+    for (let i = 0; i < count; i++) {
+      const buffer = bufs[i]!;
+      const at = buffer << bufferShift;
+      if (prepared[buffer] !== 1) {
+        writer.prepare(frames, at);
+        prepared[buffer] = 1;
+      }
+      lengths[buffer] = lengthOf[i]!;
+      places[i] = at;
+    }
+    writer.write(frames, places, lengthOf, count, this.#sentBefore[0]!, time);
   }
 
   /** Writes the frames of one flow among the first `count` of the batch. */
