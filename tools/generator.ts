@@ -14,6 +14,7 @@ import { printError } from './output.js';
 import type { PaceReport } from './pace.js';
 import { AlreadyReported } from './run-command.js';
 import { printAccount } from './traffic-account.js';
+import { trafficPage } from './traffic-page.js';
 import type { ReportPort } from './traffic-report.js';
 import type { Traffic } from './traffic-run.js';
 
@@ -25,6 +26,8 @@ export interface GeneratorOptions extends Omit<TrialOptions, 'clock' | 'onFrame'
   readonly expectNoLoss?: boolean;
   /** Takes a case for each phase. */
   readonly writeReport?: (suite: string, cases: readonly JunitCase[]) => void;
+  /** Takes a page about the whole run. */
+  readonly writePage?: (page: string) => void;
 }
 
 export class Generator implements Traffic {
@@ -37,7 +40,14 @@ export class Generator implements Traffic {
 
   /** @throws NicError for a script that cannot be run on these ports */
   constructor(devices: readonly NetDevice[], script: TrafficScript, options: GeneratorOptions, clock: Clock) {
-    const { receiveCount: _, json: __, expectNoLoss: ___, writeReport: ____, ...trial } = options;
+    const {
+      receiveCount: _,
+      json: __,
+      expectNoLoss: ___,
+      writeReport: ____,
+      writePage: _____,
+      ...trial
+    } = options;
     this.#clock = clock;
     this.#options = options;
     this.#phases = script.phases?.length ?? 1;
@@ -100,7 +110,7 @@ export class Generator implements Traffic {
 
   afterTotals(): void {
     const { accounts, trafficRun: run } = this;
-    const { json = false, expectNoLoss = false, writeReport } = this.#options;
+    const { json = false, expectNoLoss = false, writeReport, writePage } = this.#options;
     for (const { phase, account } of accounts)
       printAccount(account, json, accounts.length > 1 ? phase : undefined);
     if (run.failure !== undefined) printError(run.failure, undefined);
@@ -109,6 +119,7 @@ export class Generator implements Traffic {
     );
     if (run.failure !== undefined) cases.push({ name: 'script', failure: run.failure });
     writeReport?.('pktgen', cases);
+    writePage?.(trafficPage(accounts, cases));
     if (cases.some(({ failure }) => failure !== undefined)) throw new AlreadyReported();
   }
 }

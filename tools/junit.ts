@@ -1,6 +1,5 @@
 /** Writes results as JUnit XML, which CI systems read: one suite, a case for each result. */
-import { closeSync, openSync, writeFileSync } from 'node:fs';
-import { isErrno, NicError } from '../src/errors.js';
+import { escaped, openReportFile } from './report-file.js';
 
 export interface JunitCase {
   readonly name: string;
@@ -9,50 +8,29 @@ export interface JunitCase {
 }
 
 /**
- * Makes the file, so that a long run does not end with a report that cannot be written.
- * @param overwrite replace a file that is there
- * @returns writes the report to it
- * @throws NicError `BAD_OPTION` where there is one already; `SYSCALL` where it cannot be made
+ * As `openReportFile`, for a report in this form.
+ * @throws NicError `BAD_OPTION` where there is such a file already; `SYSCALL` where it cannot be made
  */
 export function openJunit(
   path: string,
   overwrite: boolean,
 ): (suite: string, cases: readonly JunitCase[]) => void {
-  attempted(path, () => closeSync(openSync(path, overwrite ? 'w' : 'wx')));
-  return (suite, cases) => attempted(path, () => writeFileSync(path, junitXml(suite, cases)));
-}
-
-function attempted(path: string, write: () => void): void {
-  try {
-    write();
-  } catch (error) {
-    if (isErrno(error, 'EEXIST'))
-      throw new NicError('BAD_OPTION', `${path} is there already`, {
-        path,
-        hint: 'Name another file, or give --force.',
-      });
-    const { errno, syscall } = error as NodeJS.ErrnoException;
-    throw new NicError('SYSCALL', `Cannot write ${path}`, {
-      path,
-      errno,
-      syscall,
-      hint: 'Name a file in a folder that you may write to.',
-    });
-  }
+  const write = openReportFile(path, overwrite);
+  return (suite, cases) => write(junitXml(suite, cases));
 }
 
 export function junitXml(suite: string, cases: readonly JunitCase[]): string {
   const failures = cases.filter(({ failure }) => failure !== undefined).length;
   const lines = cases.map(({ name, failure }) => {
-    const start = `    <testcase classname="${escaped(suite)}" name="${escaped(name)}"`;
+    const start = `    <testcase classname="${attribute(suite)}" name="${attribute(name)}"`;
     return failure === undefined
       ? `${start}/>`
-      : `${start}>\n      <failure message="${escaped(failure)}"/>\n    </testcase>`;
+      : `${start}>\n      <failure message="${attribute(failure)}"/>\n    </testcase>`;
   });
   return [
     '<?xml version="1.0" encoding="UTF-8"?>',
     '<testsuites>',
-    `  <testsuite name="${escaped(suite)}" tests="${cases.length}" failures="${failures}">`,
+    `  <testsuite name="${attribute(suite)}" tests="${cases.length}" failures="${failures}">`,
     ...lines,
     '  </testsuite>',
     '</testsuites>',
@@ -60,13 +38,7 @@ export function junitXml(suite: string, cases: readonly JunitCase[]): string {
   ].join('\n');
 }
 
-/** Characters that XML 1.0 does not know at all become a question mark. */
-function escaped(text: string): string {
-  return text
-    .replace(/[^\t\n\r\u0020-\ud7ff\ue000-\ufffd\u{10000}-\u{10ffff}]/gu, '?')
-    .replaceAll('&', '&amp;')
-    .replaceAll('<', '&lt;')
-    .replaceAll('>', '&gt;')
-    .replaceAll('"', '&quot;')
-    .replaceAll('\n', '&#10;');
+/** In an attribute a line end would be read as a space. */
+function attribute(text: string): string {
+  return escaped(text).replaceAll('\n', '&#10;');
 }

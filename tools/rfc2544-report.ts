@@ -113,7 +113,7 @@ export function junitCases(reports: readonly SizeReport[], expected: number): Ju
   });
 }
 
-function percentText(share: number): string {
+export function percentText(share: number): string {
   return `${(share * 100).toFixed(2)} %`;
 }
 

@@ -4,7 +4,7 @@ import { octaveLines, shortTime } from './gap-histogram.js';
 import { print } from './output.js';
 import { count, scaled } from './traffic-report.js';
 
-const LOSS_NAMES: Readonly<Record<keyof Losses, string>> = {
+export const LOSS_NAMES: Readonly<Record<keyof Losses, string>> = {
   atSender: "not sent by the sender's hardware",
   onTheWay: 'lost on the way',
   damaged: 'damaged',

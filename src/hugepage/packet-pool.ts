@@ -167,7 +167,10 @@ export class PacketPool {
     if (!isRange(bufs, count, start)) checkRange(bufs, count, start);
     this.#assertOpen();
     const wanted = Math.min(count, this.freeCount);
-    for (let i = start; i < start + wanted; i++) bufs[i] = this.free[--this.freeCount]!;
+    const { free } = this;
+    let level = this.freeCount;
+    for (let i = start; i < start + wanted; i++) bufs[i] = free[--level]!;
+    this.freeCount = level;
     this.owners?.taken(bufs, wanted, start);
     return wanted;
   }
@@ -184,8 +187,11 @@ export class PacketPool {
       if (!(bufs[i]! < this.capacity)) throw this.#foreign(bufs[i]!);
     }
     this.owners?.released(bufs, count, start);
-    if (this.freeCount + count > this.capacity) throw this.#foreign(bufs[start]!);
-    for (let i = start; i < start + count; i++) this.free[this.freeCount++] = bufs[i]!;
+    const { free } = this;
+    let level = this.freeCount;
+    if (level + count > this.capacity) throw this.#foreign(bufs[start]!);
+    for (let i = start; i < start + count; i++) free[level++] = bufs[i]!;
+    this.freeCount = level;
   }
 
   #foreign(index: number): NicError {

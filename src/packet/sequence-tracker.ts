@@ -65,6 +65,16 @@ export class SequenceTracker {
     return this.#recordOutOfOrder(sequence);
   }
 
+  /**
+   * Notes numbers that follow each other, where the first is the next one that should come.
+   * @returns false where it is not: then nothing is noted
+   */
+  recordRun(first: number, count: number): boolean {
+    if (first !== this.#next) return false;
+    this.#next = first + count;
+    return true;
+  }
+
   #recordOutOfOrder(sequence: number): Arrival {
     this.#endRun();
     if (sequence > this.#next) {

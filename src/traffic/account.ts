@@ -46,7 +46,7 @@ export interface FlowReport {
   readonly stale?: number;
   /** Frames with a damaged payload; those whose number was damaged as well belong to no flow. */
   readonly damaged?: number;
-  readonly latency?: HistogramSummary & { readonly jitterNs: number };
+  readonly latency?: HistogramSummary & { readonly jitterNs: number; readonly octaves: readonly Octave[] };
   /** Gaps between arrivals. */
   readonly gaps?: HistogramSummary;
 }
@@ -196,7 +196,13 @@ function checkedPart(check: FlowCheck | undefined, sent: number | undefined) {
     damaged,
     ...(latency === undefined
       ? {}
-      : { latency: { ...latency, jitterNs: jitterCount > 0 ? jitterSumNs / jitterCount : 0 } }),
+      : {
+          latency: {
+            ...latency,
+            jitterNs: jitterCount > 0 ? jitterSumNs / jitterCount : 0,
+            octaves: check.latency.octaves(),
+          },
+        }),
     ...(gaps === undefined ? {} : { gaps }),
   };
 }

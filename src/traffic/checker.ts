@@ -13,12 +13,25 @@ import { Layer, PacketView } from '../packet/packet-view.js';
 import { parse } from '../packet/parse.js';
 import { UDP_BYTES } from '../packet/protocols.js';
 import { SequenceTracker } from '../packet/sequence-tracker.js';
-import { TEST_PAYLOAD_OFFSET, TestFrameChecker } from '../packet/test-frame.js';
+import {
+  readTestFrames,
+  TEST_PAYLOAD_OFFSET,
+  TestFrameChecker,
+  testFrameBatch,
+} from '../packet/test-frame.js';
 import { Histogram } from './histogram.js';
 
 /** Flows with more memory than a few bytes; a frame with a higher flow number counts as unknown. */
 export const MAX_FLOWS = 1024;
 const TWO_31 = 2 ** 31;
+const TWO_32 = 2 ** 32;
+/** Most frames that `checkBatch` takes. */
+export const MAX_CHECK_BATCH = 256;
+/** Buffers of whole words. */
+const WORD_SHIFT = 2;
+
+/** The frames of the batch that is being checked. */
+const batch = testFrameBatch(MAX_CHECK_BATCH);
 /** Latencies are from a clock that wraps at 2^32 ns: what looks longer than half of that is a clock that differs. */
 const MAX_LATENCY_NS = TWO_31;
 
@@ -52,17 +65,35 @@ export class FlowCheck {
       return;
     }
     if (arrival === 'late') this.mostReordered = Math.max(this.mostReordered, before - 1 - sequence);
+    this.noteArrivals(1, nowNs);
+    if (latencyNs >= 0) this.noteLatencies(latencyNs, 1);
+  }
+
+  /** Notes the time of good frames that came together. */
+  noteArrivals(count: number, nowNs: number): void {
+    let together = count;
     if (this.#lastArrivalNs >= 0) {
       // A 32-bit integer, which nothing has to be allocated for at a call.
       const gapNs = nowNs - this.#lastArrivalNs;
-      this.gaps.record(gapNs < TWO_31 ? gapNs | 0 : gapNs);
+      if (gapNs !== 0) {
+        this.gaps.record(gapNs < TWO_31 ? gapNs | 0 : gapNs, 1);
+        together--;
+      }
+    } else {
+      together--;
     }
+    if (together > 0) this.gaps.record(0, together);
     this.#lastArrivalNs = nowNs;
-    if (latencyNs < 0) return;
-    this.latency.record(latencyNs);
+  }
+
+  /** Notes the latency of frames that follow each other. */
+  noteLatencies(latencyNs: number, count: number): void {
+    this.latency.record(latencyNs, count);
     if (this.#lastLatencyNs >= 0) {
       this.jitterSumNs += Math.abs(latencyNs - this.#lastLatencyNs);
-      this.jitterCount++;
+      this.jitterCount += count;
+    } else {
+      this.jitterCount += count - 1;
     }
     this.#lastLatencyNs = latencyNs;
   }
@@ -129,6 +160,81 @@ export class TrafficChecker {
     const latencyNs = this.#sharedClock && frame.timeNs >= 0 ? this.#latency(nowNs) : -1;
     this.flow(frame.flow).arrived(frame.sequence, verdict === 'bad-payload', nowNs, latencyNs);
     return true;
+  }
+
+  /**
+   * Takes a batch of frames that arrived together, like `check` one after the other, most of them several times as fast. Allocates
+   * nothing, but for the first of a flow.
+   *
+   * @param words the same memory as 32-bit words, or undefined
+   * @param bufs buffers with a frame each, at most `MAX_CHECK_BATCH`
+   * @param shift buffer i begins at byte i << shift
+   * @param lengths of the frame in each buffer
+   * @param others takes the buffers whose frames are no test frames
+   * @returns how many those are
+   */
+  checkBatch(
+    bytes: Uint8Array,
+    words: Int32Array | undefined,
+    bufs: Uint32Array,
+    count: number,
+    shift: number,
+    lengths: Uint16Array,
+    nowNs: number,
+    others: Uint32Array,
+  ): number {
+    const { isGood } = batch;
+    if (words === undefined || shift < WORD_SHIFT) isGood.fill(0, 0, count);
+    else readTestFrames(words, bufs, count, shift, lengths, batch);
+    let otherCount = 0;
+    for (let i = 0; i < count; ) {
+      const frames = isGood[i] === 1 ? this.#takeRun(i, count, nowNs) : 0;
+      i += frames;
+      if (frames > 0) continue;
+      const buffer = bufs[i]!;
+      if (!this.check(bytes, words, buffer << shift, lengths[buffer]!, nowNs)) others[otherCount++] = buffer;
+      i++;
+    }
+    return otherCount;
+  }
+
+  /** Takes the frames of the batch from `first` on that are the next ones of one flow; returns how many, perhaps none. */
+  #takeRun(first: number, end: number, nowNs: number): number {
+    const { isGood, sequence, flow } = batch;
+    const index = flow[first]!;
+    if (index < this.#firstFlow || index >= this.#endFlow) return 0;
+    const start = sequence[first]!;
+    let next = first + 1;
+    while (
+      next < end &&
+      isGood[next] === 1 &&
+      flow[next] === index &&
+      sequence[next] === start + next - first
+    )
+      next++;
+    const account = this.flow(index);
+    if (!account.numbers.recordRun(start, next - first)) return 0;
+    account.noteArrivals(next - first, nowNs);
+    if (this.#sharedClock) this.#noteLatencies(account, first, next, nowNs);
+    return next - first;
+  }
+
+  /** Frames that were sent together have one stamp, so one latency. */
+  #noteLatencies(account: FlowCheck, first: number, end: number, nowNs: number): void {
+    const { isTimed, timeNs } = batch;
+    const now = (nowNs % TWO_32) >>> 0;
+    for (let i = first; i < end; ) {
+      const time = timeNs[i]!;
+      const from = i;
+      while (i < end && timeNs[i] === time && isTimed[i] === 1) i++;
+      if (i === from) {
+        i++; // without a stamp
+        continue;
+      }
+      const ageNs = (now - time) >>> 0;
+      if (ageNs < MAX_LATENCY_NS) account.noteLatencies(ageNs | 0, i - from);
+      else this.impossibleLatencies += i - from;
+    }
   }
 
   /** The account of a flow. @param index below `MAX_FLOWS` */

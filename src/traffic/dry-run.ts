@@ -17,6 +17,9 @@ export interface DryRunOptions {
 
 const DEFAULT_LINE_BITS_PER_S = 10e9;
 
+/** Every frame begins at the start of its flow's memory. */
+const START = new Int32Array(1);
+
 /**
  * @returns how many frames were written
  * @throws NicError `BAD_OPTION` for a flow without an end, and as `CaptureWriter.open`; `SYSCALL` where the disk is full
@@ -41,6 +44,7 @@ export function writeDryRun(
     return { schedule, writer, frame };
   });
   using capture = CaptureWriter.open(path, { overwrite: options.overwrite ?? false });
+  const lengths = new Uint16Array(1);
   let count = 0;
   for (;;) {
     let next = sending[0]!;
@@ -48,7 +52,9 @@ export function writeDryRun(
     const { schedule, writer, frame } = next;
     if (schedule.ended) break;
     const dueNs = Math.round(schedule.dueNs);
-    const lengthBytes = writer.write(frame, 0, schedule.sent, dueNs | 0);
+    const lengthBytes = writer.nextLength();
+    lengths[0] = lengthBytes;
+    writer.write(frame, START, lengths, 1, schedule.sent, dueNs | 0);
     const seconds = Math.floor(dueNs / 1e9);
     capture.writeRecord(frame, 0, lengthBytes, {
       seconds,

@@ -6,7 +6,15 @@
  */
 import { readU16, writeU16, writeU32 } from '../packet/bytes.js';
 import { type Field, lowWord } from './field-value.js';
-import { nextRandom, unitOf } from './random.js';
+import { nextRandom } from './random.js';
+
+/** Most frames that are written together. */
+export const MAX_FIELD_BATCH = 256;
+const TWO_32 = 0x1_0000_0000;
+
+/** Of the batch that is being written: which value each frame gets, and what that adds to a sum of 16-bit words. */
+const indices = new Uint32Array(MAX_FIELD_BATCH);
+const sums = new Int32Array(MAX_FIELD_BATCH);
 
 /** Where a field lies. */
 export interface FieldPlace {
@@ -66,44 +74,89 @@ export class FieldWriter {
   }
 
   /**
-   * Writes the next value into a frame. Allocates nothing.
-   * @param frameAt index of the frame's first byte
-   * @returns what it adds to the sum of 16-bit words
+   * Writes the next values into frames, one after the other, and adds what they are to the sums of the frames' checksums: this field
+   * in all frames of a batch before the next field, so that each loop has one thing to do. Allocates nothing.
+   *
+   * @param places index of each frame's first byte
+   * @param count frames, at most `MAX_FIELD_BATCH`
    */
-  write(bytes: Uint8Array, frameAt: number): number {
-    let index = this.#next;
-    if (this.#random) {
-      const state = nextRandom(this.#state);
-      this.#state = state;
-      index = Math.floor(unitOf(state) * this.#count);
-    } else {
-      this.#next = index + 1 === this.#count ? 0 : index + 1;
+  write(bytes: Uint8Array, places: Int32Array, count: number, ipSums: Int32Array, l4Sums: Int32Array): void {
+    if (this.#random) this.#drawIndices(count);
+    else this.#countIndices(count);
+    if (this.#list.length > 0) this.#writeList(bytes, places, count);
+    else this.#writeRange(bytes, places, count);
+    const added = sums;
+    if (this.inIp) for (let i = 0; i < count; i++) ipSums[i]! += added[i]!;
+    if (this.inL4) for (let i = 0; i < count; i++) l4Sums[i]! += added[i]!;
+  }
+
+  #drawIndices(count: number): void {
+    // A product with a power of two is exact: this is `Math.floor(unitOf(state) * count)`.
+    const scale = this.#count / TWO_32;
+    const drawn = indices;
+    let state = this.#state;
+    for (let i = 0; i < count; i++) {
+      state = nextRandom(state);
+      drawn[i] = (state >>> 0) * scale;
     }
-    const at = frameAt + this.#at;
-    const list = this.#list;
+    this.#state = state;
+  }
+
+  #countIndices(count: number): void {
+    const values = this.#count;
+    const counted = indices;
+    let next = this.#next;
+    for (let i = 0; i < count; i++) {
+      counted[i] = next;
+      next = next + 1 === values ? 0 : next + 1;
+    }
+    this.#next = next;
+  }
+
+  #writeList(bytes: Uint8Array, places: Int32Array, count: number): void {
     const width = this.#width;
-    if (list.length > 0) {
+    const list = this.#list;
+    const listSums = this.#listSums;
+    const offset = this.#at;
+    for (let k = 0; k < count; k++) {
+      const index = indices[k]!;
       const from = index * width;
+      const at = places[k]! + offset;
       for (let i = 0; i < width; i++) bytes[at + i] = list[from + i]!;
-      return this.#listSums[index]!;
+      sums[k] = listSums[index]!;
     }
-    const number = this.#first + index * this.#step;
-    const value = (this.#shift === 0 ? number : bitsOf(number, this.#shift, this.#fixedBits)) | 0;
-    switch (width) {
-      case 4:
-        writeU32(bytes, at, value);
-        return (value >>> 16) + (value & 0xffff);
-      case 2:
-        writeU16(bytes, at, value);
-        return value;
-      default:
-        bytes[at] = value;
-        return (this.#at & 1) === 0 ? value << 8 : value;
+  }
+
+  #writeRange(bytes: Uint8Array, places: Int32Array, count: number): void {
+    const first = this.#first | 0;
+    const step = this.#step | 0;
+    const shift = this.#shift;
+    const fixedBits = this.#fixedBits;
+    const offset = this.#at;
+    const chosen = indices;
+    const added = sums;
+    if (this.#width === 4) {
+      for (let i = 0; i < count; i++) {
+        const value = (first + Math.imul(chosen[i]!, step)) | 0;
+        writeU32(bytes, places[i]! + offset, value);
+        added[i] = (value >>> 16) + (value & 0xffff);
+      }
+    } else if (this.#width === 2) {
+      for (let i = 0; i < count; i++) {
+        const value = ((first + Math.imul(chosen[i]!, step)) << shift) | fixedBits;
+        writeU16(bytes, places[i]! + offset, value);
+        added[i] = value;
+      }
+    } else {
+      const place = (offset & 1) === 0 ? 8 : 0;
+      for (let i = 0; i < count; i++) {
+        const value = ((first + Math.imul(chosen[i]!, step)) << shift) | fixedBits;
+        bytes[places[i]! + offset] = value;
+        added[i] = value << place;
+      }
     }
   }
 }
-
-// No private methods: V8 checks the brand of the object at each call of one.
 
 function bitsOf(value: number, shift: number, fixedBits: number): number {
   return shift === 0 ? value : (value << shift) | fixedBits;

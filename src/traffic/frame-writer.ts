@@ -1,19 +1,26 @@
 /**
- * Writes the frames of one flow, one after the other: the whole frame once into each buffer, then only what differs from frame to
- * frame. Checksums are sums of what does not change, made once, and of what was just written.
+ * Writes the frames of one flow in batches: the whole frame once into each buffer, then only what differs from frame to frame, one
+ * field after the other. Checksums are sums of what does not change, made once, and of what was just written.
  */
 import { writeU16 } from '../packet/bytes.js';
-import { stampTestFields } from '../packet/test-frame.js';
-import type { FieldWriter } from './field-writer.js';
+import { stampTestBatch, stampTestFields } from '../packet/test-frame.js';
+import { type FieldWriter, MAX_FIELD_BATCH } from './field-writer.js';
 import type { CheckedFlow } from './flow.js';
 import { SizeSequence } from './frame-size.js';
 import { type FrameTemplate, makeTemplate } from './frame-template.js';
 
-const TWO_32 = 0x1_0000_0000;
+/** Most frames that are written together. */
+export const MAX_BATCH = MAX_FIELD_BATCH;
+
+/** Of the batch that is being written: what each frame's checksums cover. */
+const ipSums = new Int32Array(MAX_BATCH);
+const l4Sums = new Int32Array(MAX_BATCH);
 
 export class FrameWriter {
   readonly averageBytes: number;
   readonly maxBytes: number;
+  /** Whether all frames have one length, which is `maxBytes`. */
+  readonly hasOneLength: boolean;
   /** Whether frames carry numbers. */
   readonly numbered: boolean;
   readonly #t: FrameTemplate;
@@ -24,8 +31,7 @@ export class FrameWriter {
   readonly #testAt: number;
   readonly #versionByte: number;
   readonly #isUdp: boolean;
-  /** Frames have one size: their lengths are in the template, and what the checksums say of them in these sums. */
-  readonly #isFixed: boolean;
+  /** Of frames with one length, which is in the template: what the checksums say of it is in these sums. */
   readonly #ipBase: number;
   readonly #l4Base: number;
   /** Where checksums lie that differ from frame to frame; -1 where there is none. */
@@ -53,7 +59,7 @@ export class FrameWriter {
     this.averageBytes = sizes.averageBytes;
     this.maxBytes = sizes.maxBytes;
     this.numbered = testAt >= 0;
-    this.#isFixed = sizes.round.length === 1;
+    this.hasOneLength = sizes.round.length === 1;
     const packetBytes = sizes.maxBytes - template.paddingBytes;
     this.#ipBase = template.ipSum + packetBytes - template.ipLengthLess;
     this.#l4Base = template.l4Sums[sizes.maxBytes]! + template.l4LengthTimes * (packetBytes - template.l4At);
@@ -61,8 +67,10 @@ export class FrameWriter {
     const hasL4Fields = this.numbered || fields.some(({ inL4 }) => inL4);
     this.#ipChecksumAt = hasIpFields ? template.ipChecksumAt : -1;
     this.#l4ChecksumAt = hasL4Fields ? template.l4ChecksumAt : -1;
-    this.#isConstant = this.#isFixed && fields.length === 0 && !this.numbered;
-    if (this.#isFixed && template.l4ChecksumAt >= 0)
+    this.#isConstant = this.hasOneLength && fields.length === 0 && !this.numbered;
+    // The sums are without what is stamped, the flow included.
+    if (this.numbered) stampTestFields(bytes, testAt, 0, 0, index, 0, template.versionByte);
+    if (this.hasOneLength && template.l4ChecksumAt >= 0)
       finish(template, bytes, 0, packetBytes, template.ipSum, template.l4Sums[sizes.maxBytes]!);
   }
 
@@ -71,46 +79,81 @@ export class FrameWriter {
     bytes.set(this.#t.bytes, at);
   }
 
+  /** Length of the next frame without FCS: to be asked for once for each, in order, before it is written. Allocates nothing. */
+  nextLength(): number {
+    return this.hasOneLength ? this.maxBytes : this.#sizes.next();
+  }
+
   /**
-   * Writes the next frame of the flow into a buffer that was prepared. Allocates nothing.
+   * Writes the next frames of the flow into buffers that were prepared. Allocates nothing.
    *
-   * @param at index of the frame's first byte
-   * @param sequence number of the frame, below 2^53
+   * @param places index of each frame's first byte
+   * @param lengths of each, as `nextLength` said
+   * @param count frames, at most `MAX_BATCH`
+   * @param sequence number of the first frame, below 2^53; those behind it follow
    * @param time the sender's clock in nanoseconds, modulo 2^32, as a 32-bit integer
-   * @returns the length of the frame without FCS
    */
-  write(bytes: Uint8Array, at: number, sequence: number, time: number): number {
-    if (this.#isConstant) return this.maxBytes;
-    const isFixed = this.#isFixed;
-    const lengthBytes = isFixed ? this.maxBytes : this.#sizes.next();
-    let ipSum = isFixed ? this.#ipBase : this.#t.ipSum;
-    let l4Sum = isFixed ? this.#l4Base : this.#t.l4Sums[lengthBytes]!;
+  write(
+    bytes: Uint8Array,
+    places: Int32Array,
+    lengths: Uint16Array,
+    count: number,
+    sequence: number,
+    time: number,
+  ): void {
+    if (this.#isConstant) return;
+    this.#startSums(lengths, count);
     const fields = this.#fields;
-    for (let i = 0; i < fields.length; i++) {
-      const field = fields[i]!;
-      const sum = field.write(bytes, at);
-      if (field.inIp) ipSum += sum;
-      if (field.inL4) l4Sum += sum;
-    }
-    if (this.#testAt >= 0) {
-      const high = sequence < TWO_32 ? 0 : (sequence / TWO_32) | 0;
-      l4Sum += stampTestFields(
+    for (let i = 0; i < fields.length; i++) fields[i]!.write(bytes, places, count, ipSums, l4Sums);
+    if (this.#testAt >= 0)
+      stampTestBatch(
         bytes,
-        at + this.#testAt,
-        sequence | 0,
-        high,
+        places,
+        count,
+        this.#testAt,
+        sequence,
         this.#flow,
         this.#hasTime ? time : 0,
         this.#versionByte,
+        l4Sums,
       );
+    if (this.hasOneLength) this.#writeChecksums(bytes, places, count);
+    else if (this.#t.l4ChecksumAt >= 0) this.#finishAll(bytes, places, lengths, count);
+  }
+
+  #startSums(lengths: Uint16Array, count: number): void {
+    if (this.hasOneLength) {
+      const ip = ipSums;
+      const l4 = l4Sums;
+      const ipBase = this.#ipBase;
+      const l4Base = this.#l4Base;
+      for (let i = 0; i < count; i++) {
+        ip[i] = ipBase;
+        l4[i] = l4Base;
+      }
+      return;
     }
-    if (isFixed) {
-      if (this.#ipChecksumAt >= 0) writeU16(bytes, at + this.#ipChecksumAt, ~foldSum(ipSum));
-      if (this.#l4ChecksumAt >= 0) writeL4(bytes, at + this.#l4ChecksumAt, l4Sum, this.#isUdp);
-    } else if (this.#t.l4ChecksumAt >= 0) {
-      finish(this.#t, bytes, at, lengthBytes - this.#t.paddingBytes, ipSum, l4Sum);
+    const { ipSum, l4Sums: byLength } = this.#t;
+    for (let i = 0; i < count; i++) {
+      ipSums[i] = ipSum;
+      l4Sums[i] = byLength[lengths[i]!]!;
     }
-    return lengthBytes;
+  }
+
+  #writeChecksums(bytes: Uint8Array, places: Int32Array, count: number): void {
+    const ipAt = this.#ipChecksumAt;
+    const l4At = this.#l4ChecksumAt;
+    const isUdp = this.#isUdp;
+    const ip = ipSums;
+    const l4 = l4Sums;
+    if (ipAt >= 0) for (let i = 0; i < count; i++) writeU16(bytes, places[i]! + ipAt, ~foldSum(ip[i]!));
+    if (l4At >= 0) for (let i = 0; i < count; i++) writeL4(bytes, places[i]! + l4At, l4[i]!, isUdp);
+  }
+
+  #finishAll(bytes: Uint8Array, places: Int32Array, lengths: Uint16Array, count: number): void {
+    const t = this.#t;
+    for (let i = 0; i < count; i++)
+      finish(t, bytes, places[i]!, lengths[i]! - t.paddingBytes, ipSums[i]!, l4Sums[i]!);
   }
 }
 

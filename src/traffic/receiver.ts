@@ -50,6 +50,8 @@ export class TrafficReceiver {
   readonly #clock: Clock;
   readonly #offsetNs: number;
   readonly #bufs = new Uint32Array(BATCH);
+  /** Of these, the buffers whose frames are no test frames. */
+  readonly #others = new Uint32Array(BATCH);
   readonly #one = new Uint32Array(1);
   readonly #words: Int32Array | undefined;
   readonly #view = new PacketView();
@@ -77,8 +79,7 @@ export class TrafficReceiver {
       const count = rxQueues[q]!.receive(bufs);
       if (count === 0) continue;
       if (this.#checker !== undefined || this.#onFrame !== undefined) this.#look(count);
-      for (let s = 0; s < this.#senders.length; s++)
-        for (let i = 0; i < count; i++) this.#senders[s]!.forget(bufs[i]!);
+      for (let s = 0; s < this.#senders.length; s++) this.#senders[s]!.forget(bufs, count);
       pool.release(bufs, count);
       total += count;
     }
@@ -87,15 +88,26 @@ export class TrafficReceiver {
   }
 
   #look(count: number): void {
-    const { pool } = this.device;
+    const { frames, bufferShift, lengths } = this.device.pool;
+    const checker = this.#checker;
     const nowNs = this.#clock.nowNs();
     const stampNs = nowNs + this.#offsetNs;
-    for (let i = 0; i < count; i++) {
-      const buffer = this.#bufs[i]!;
-      const at = buffer << pool.bufferShift;
-      const lengthBytes = pool.lengths[buffer]!;
-      const isTest = this.#checker?.check(pool.frames, this.#words, at, lengthBytes, stampNs) ?? false;
-      if (!isTest && this.#onFrame !== undefined) this.#show(at, lengthBytes, nowNs, this.#onFrame);
+    const shown = checker === undefined ? this.#bufs : this.#others;
+    const others = checker?.checkBatch(
+      frames,
+      this.#words,
+      this.#bufs,
+      count,
+      bufferShift,
+      lengths,
+      stampNs,
+      shown,
+    );
+    if (this.#onFrame === undefined) return;
+    const shownCount = others ?? count;
+    for (let i = 0; i < shownCount; i++) {
+      const buffer = shown[i]!;
+      this.#show(buffer << bufferShift, lengths[buffer]!, nowNs, this.#onFrame);
     }
   }
 
@@ -133,7 +145,7 @@ export class TrafficReceiver {
     const buffer = this.#one[0]!;
     pool.bytes(buffer).set(frame);
     pool.lengths[buffer] = frame.length;
-    for (const sender of this.#senders) sender.forget(buffer);
+    for (const sender of this.#senders) sender.forget(this.#one, 1);
     if (txQueues[0].send(this.#one, 1) === 1) {
       this.replies++;
       return true;

@@ -117,6 +117,27 @@ export class Schedule {
   }
 
   /**
+   * Notes that as many frames of one length as are due by now are sent, without a rate as many as wanted.
+   * @param dueNs takes the time at which each was due, from its front on @returns how many, at most `most`
+   */
+  take(nowNs: number, most: number, frameBytes: number, dueNs: Float64Array): number {
+    if (this.dueNs > nowNs) return 0;
+    if (this.unlimited) {
+      const count = Math.min(most, this.#count - this.sent);
+      for (let i = 0; i < count; i++) dueNs[i] = nowNs;
+      this.sent += count;
+      if (this.sent >= this.#count) this.dueNs = Number.POSITIVE_INFINITY;
+      return count;
+    }
+    let count = 0;
+    while (count < most && this.dueNs <= nowNs) {
+      dueNs[count++] = this.dueNs;
+      this.advance(frameBytes);
+    }
+    return count;
+  }
+
+  /**
    * To be called before frames are sent: notices the end of the flow, and leaves out what is too late.
    * @param wasFull whether the ring or the pool had no room since the last call
    */

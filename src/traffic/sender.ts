@@ -8,7 +8,7 @@ import { NicError } from '../errors.js';
 import { integerOption } from '../options.js';
 import { type CheckedFlow, checkFlow, type FlowOptions } from './flow.js';
 import { FCS_BYTES } from './frame-size.js';
-import { FrameWriter } from './frame-writer.js';
+import { FrameWriter, MAX_BATCH } from './frame-writer.js';
 import { Histogram } from './histogram.js';
 import { DEFAULT_CATCH_UP_MS, Schedule } from './schedule.js';
 
@@ -24,7 +24,7 @@ export interface SenderOptions {
   readonly firstFlow?: number;
 }
 
-const BATCH = { min: 1, max: 256 } as const;
+const BATCH = { min: 1, max: MAX_BATCH } as const;
 const MAX_FLOWS_PER_SENDER = 256;
 
 /** The flow whose frame is due first, by now; -1 where none is. Of flows without a rate the one that has sent least. */
@@ -45,30 +45,9 @@ function nextDue(flows: readonly SendingFlow[], nowNs: number): number {
   return best;
 }
 
-/** Notes the first frames of a batch with their flows. */
-function noteSent(
-  flows: readonly SendingFlow[],
-  flowOf: Uint16Array,
-  dueOf: Float64Array,
-  lengths: Uint16Array,
-  bufs: Uint32Array,
-  sent: number,
-  nowNs: number,
-): void {
-  for (let i = 0; i < sent; ) {
-    const index = flowOf[i]!;
-    const flow = flows[index]!;
-    if (!flow.schedule.unlimited) {
-      flow.note(lengths[bufs[i]!]!, nowNs, dueOf[i]!);
-      i++;
-      continue;
-    }
-    const first = i;
-    let bytes = 0;
-    for (; i < sent && flowOf[i] === index; i++) bytes += lengths[bufs[i]!]!;
-    flow.noteRun(i - first, bytes, nowNs);
-  }
-}
+/** Of the flow that is being written: where each frame begins, and its length. */
+const ownPlaces = new Int32Array(MAX_BATCH);
+const ownLengths = new Uint16Array(MAX_BATCH);
 
 /** A flow under way, and what it did. */
 export class SendingFlow {
@@ -99,26 +78,25 @@ export class SendingFlow {
     return this.taken > 1 && ns > 0 ? ((this.taken - 1) * 1e9) / ns : 0;
   }
 
-  /** Notes frames that the ring took together, of a flow without a rate. */
-  noteRun(frames: number, bytes: number, nowNs: number): void {
+  /** Notes frames that the ring took together. @param dueNs when each was due, from `first` on */
+  note(frames: number, bytes: number, nowNs: number, dueNs: Float64Array, first: number): void {
     this.taken += frames;
     this.takenBytes += bytes;
+    if (!this.schedule.unlimited) this.#noteGaps(frames, nowNs, dueNs, first);
     if (this.firstNs < 0) this.firstNs = nowNs;
     this.lastNs = nowNs;
   }
 
-  /** Notes a frame that the ring took. */
-  note(lengthBytes: number, nowNs: number, dueNs: number): void {
+  #noteGaps(frames: number, nowNs: number, dueNs: Float64Array, first: number): void {
+    const { gapErrors } = this;
     // A gap with send times left out in it was not asked for.
     const leftOut = this.schedule.leftOutLate + this.schedule.leftOutNoRoom;
-    this.taken++;
-    this.takenBytes += lengthBytes;
-    if (this.firstNs < 0) this.firstNs = nowNs;
-    else if (!this.schedule.unlimited && leftOut === this.#leftOutSeen)
-      this.gapErrors.record(Math.abs(nowNs - this.lastNs - (dueNs - this.#lastDueNs)));
+    if (this.firstNs >= 0 && leftOut === this.#leftOutSeen)
+      gapErrors.record(Math.abs(nowNs - this.lastNs - (dueNs[first]! - this.#lastDueNs)));
+    const last = first + frames - 1;
+    for (let i = first; i < last; i++) gapErrors.record(Math.abs(dueNs[i + 1]! - dueNs[i]!));
     this.#leftOutSeen = leftOut;
-    this.#lastDueNs = dueNs;
-    this.lastNs = nowNs;
+    this.#lastDueNs = dueNs[last]!;
   }
 }
 
@@ -135,11 +113,14 @@ export class TrafficSender {
   readonly #catchUpNs: number;
   readonly #offsetNs: number;
   readonly #bufs: Uint32Array;
-  /** Of the frames at the front of `#bufs`: the flow and when it was due. */
+  /** Of the frames at the front of `#bufs`: the flow, the length, and when it was due. */
   readonly #flowOf: Uint16Array;
+  readonly #lengthOf: Uint16Array;
   readonly #dueOf: Float64Array;
   /** By buffer: one more than the flow whose template is in it; 0 where that is not known. */
   readonly #prepared: Uint16Array;
+  /** By flow: frames that were written before the batch. */
+  readonly #sentBefore: Float64Array;
   #waiting = 0;
   #ended = false;
   /** Whether ring or pool had no room since the schedules were asked the last time. */
@@ -167,7 +148,9 @@ export class TrafficSender {
     for (const { writer, options: flow } of this.flows) checkLength(device, flow.name, writer.maxBytes);
     this.#bufs = new Uint32Array(batch);
     this.#flowOf = new Uint16Array(batch);
+    this.#lengthOf = new Uint16Array(batch);
     this.#dueOf = new Float64Array(batch);
+    this.#sentBefore = new Float64Array(flows.length);
     this.#prepared = new Uint16Array(device.pool.capacity);
     this.#prefill();
   }
@@ -209,11 +192,11 @@ export class TrafficSender {
       this.ringFull++;
       this.#wasFull = true;
     }
-    if (sent > 0)
-      noteSent(this.flows, this.#flowOf, this.#dueOf, this.device.pool.lengths, this.#bufs, sent, nowNs);
+    if (sent > 0) this.#note(sent, nowNs);
     if (sent > 0 && sent < waiting) {
       this.#bufs.copyWithin(0, sent, waiting);
       this.#flowOf.copyWithin(0, sent, waiting);
+      this.#lengthOf.copyWithin(0, sent, waiting);
       this.#dueOf.copyWithin(0, sent, waiting);
     }
     this.#waiting = waiting - sent;
@@ -222,53 +205,119 @@ export class TrafficSender {
 
   /** Writes the frames that are due to buffers at the front of `#bufs`. */
   #write(nowNs: number): void {
-    const { pool } = this.device;
-    const bufs = this.#bufs;
+    const { flows } = this;
     if (!this.#wasFull) this.longestPauseNs = Math.max(this.longestPauseNs, nowNs - this.#lastLookNs);
     this.#lastLookNs = nowNs;
-    for (const { schedule } of this.flows) schedule.look(nowNs, this.#catchUpNs, this.#wasFull);
+    for (let i = 0; i < flows.length; i++) flows[i]!.schedule.look(nowNs, this.#catchUpNs, this.#wasFull);
     this.#wasFull = false;
+    const { pool } = this.device;
+    const most = this.#bufs.length;
+    if (pool.available < most) this.#queue.reclaim();
+    const room = Math.min(most, pool.available);
+    // How far each flow is before the frames of this batch.
+    for (let i = 0; i < flows.length; i++) this.#sentBefore[i] = flows[i]!.schedule.sent;
+    const count = flows.length === 1 ? this.#chooseOfOne(nowNs, room) : this.#choose(nowNs, room);
+    if (count === room && room < most && nextDue(flows, nowNs) >= 0) this.#wasFull = true;
+    this.#waiting = count;
+    if (count === 0) return;
+    pool.allocate(this.#bufs, count);
     const time = (nowNs + this.#offsetNs) | 0;
-    this.#waiting = 0;
+    if (flows.length === 1) this.#writeOnly(count, time);
+    else for (let i = 0; i < flows.length; i++) this.#writeFlow(i, count, time);
+  }
+
+  /** Chooses the frames of the next batch, in the order in which they are due; returns how many. */
+  #choose(nowNs: number, room: number): number {
     const { flows } = this;
-    let next = nextDue(flows, nowNs);
-    if (next < 0) return;
-    const { frames, bufferShift, lengths } = pool;
-    const room = this.#allocate();
     let count = 0;
-    for (; next >= 0 && count < room; next = nextDue(flows, nowNs)) {
+    for (; count < room; count++) {
+      const next = nextDue(flows, nowNs);
+      if (next < 0) break;
       const { writer, schedule } = flows[next]!;
-      const buffer = bufs[count]!;
-      const at = buffer << bufferShift;
-      if (this.#prepared[buffer] !== next + 1) {
-        writer.prepare(frames, at);
-        this.#prepared[buffer] = next + 1;
-      }
-      const lengthBytes = writer.write(frames, at, schedule.sent, time);
-      lengths[buffer] = lengthBytes;
+      const lengthBytes = writer.nextLength();
       this.#flowOf[count] = next;
+      this.#lengthOf[count] = lengthBytes;
       this.#dueOf[count] = schedule.dueNs;
       schedule.advance(lengthBytes);
-      count++;
     }
-    if (next >= 0 && room < bufs.length) this.#wasFull = true;
-    if (count < room) pool.release(bufs, room - count, count);
-    this.#waiting = count;
+    return count;
   }
 
-  /** Buffers for a batch, at the front of `#bufs`; returns how many there were. */
-  #allocate(): number {
-    const { pool } = this.device;
+  #chooseOfOne(nowNs: number, room: number): number {
+    const { writer, schedule } = this.flows[0]!;
+    if (!writer.hasOneLength) return this.#choose(nowNs, room);
+    const count = schedule.take(nowNs, room, writer.maxBytes, this.#dueOf);
+    const lengthOf = this.#lengthOf;
+    const lengthBytes = writer.maxBytes;
+    for (let i = 0; i < count; i++) lengthOf[i] = lengthBytes;
+    return count;
+  }
+
+  /** Writes the first `count` frames of the batch, of the only flow. */
+  #writeOnly(count: number, time: number): void {
+    const { writer } = this.flows[0]!;
+    const { frames, bufferShift, lengths } = this.device.pool;
     const bufs = this.#bufs;
-    const room = pool.allocate(bufs, bufs.length);
-    if (room === bufs.length) return room;
-    this.#queue.reclaim();
-    return room + pool.allocate(bufs, bufs.length - room, room);
+    const lengthOf = this.#lengthOf;
+    const prepared = this.#prepared;
+    const places = ownPlaces;
+    for (let i = 0; i < count; i++) {
+      const buffer = bufs[i]!;
+      const at = buffer << bufferShift;
+      if (prepared[buffer] !== 1) {
+        writer.prepare(frames, at);
+        prepared[buffer] = 1;
+      }
+      lengths[buffer] = lengthOf[i]!;
+      places[i] = at;
+    }
+    writer.write(frames, places, lengthOf, count, this.#sentBefore[0]!, time);
   }
 
-  /** A buffer was received into: what was in it is no more. */
-  forget(buffer: number): void {
-    this.#prepared[buffer] = 0;
+  /** Writes the frames of one flow among the first `count` of the batch. */
+  #writeFlow(index: number, count: number, time: number): void {
+    const { writer } = this.flows[index]!;
+    const { frames, bufferShift, lengths } = this.device.pool;
+    const bufs = this.#bufs;
+    const flowOf = this.#flowOf;
+    const lengthOf = this.#lengthOf;
+    const prepared = this.#prepared;
+    const mark = index + 1;
+    let own = 0;
+    for (let i = 0; i < count; i++) {
+      if (flowOf[i] !== index) continue;
+      const buffer = bufs[i]!;
+      const at = buffer << bufferShift;
+      if (prepared[buffer] !== mark) {
+        writer.prepare(frames, at);
+        prepared[buffer] = mark;
+      }
+      const lengthBytes = lengthOf[i]!;
+      lengths[buffer] = lengthBytes;
+      ownPlaces[own] = at;
+      ownLengths[own] = lengthBytes;
+      own++;
+    }
+    if (own > 0) writer.write(frames, ownPlaces, ownLengths, own, this.#sentBefore[index]!, time);
+  }
+
+  /** Notes the first frames of the batch with their flows, those of one flow that follow each other together. */
+  #note(sent: number, nowNs: number): void {
+    const flowOf = this.#flowOf;
+    const lengthOf = this.#lengthOf;
+    for (let i = 0; i < sent; ) {
+      const index = flowOf[i]!;
+      const first = i;
+      let bytes = 0;
+      for (; i < sent && flowOf[i] === index; i++) bytes += lengthOf[i]!;
+      this.flows[index]!.note(i - first, bytes, nowNs, this.#dueOf, first);
+    }
+  }
+
+  /** Buffers were received into: what was in the first `count` of these is no more. */
+  forget(bufs: Uint32Array, count: number): void {
+    const prepared = this.#prepared;
+    for (let i = 0; i < count; i++) prepared[bufs[i]!] = 0;
   }
 
   /** Fills every free buffer with the first flow's frame, so that no page is touched for the first time while it runs. */

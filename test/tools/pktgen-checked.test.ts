@@ -85,6 +85,7 @@ checked('without faults every frame comes, with latencies, and the status is 0',
 checked('with all faults the account has the counts of the cable, and --expect-no-loss fails', async () => {
   await withCable({ loss: 0.02, damage: 0.02, duplicate: 0.02, reorder: 0.02 }, async (counters) => {
     const junit = join(folder, 'junit.xml');
+    const page = join(folder, 'report.html');
     // So slow that no ring fills up while the machine is busy with something else.
     const args = [
       '--rx',
@@ -108,6 +109,8 @@ checked('with all faults the account has the counts of the cable, and --expect-n
       '--expect-no-loss',
       '--junit',
       junit,
+      '--report',
+      page,
     ]);
     assert.is(result.status, 1, result.stderr);
     assert.match(
@@ -122,6 +125,7 @@ checked('with all faults the account has the counts of the cable, and --expect-n
     assert.is(lost, cable.lost! + cable.damaged!);
     const none = { atSender: 0, atReceiverRing: 0, atReceiverDriver: 0, unexplained: 0 };
     assert.equal(losses, { ...none, onTheWay: cable.lost, damaged: cable.damaged });
+    assert.match(readFileSync(page, 'utf8'), new RegExp(`sum: sent 1500 = received ${cable.carried} `));
   });
 });
 

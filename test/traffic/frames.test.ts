@@ -21,7 +21,8 @@ function framesOf(options: FlowOptions, count = 300): Uint8Array[] {
   const buffer = new Uint8Array(AT + writer.maxBytes).fill(0xee);
   writer.prepare(buffer, AT);
   return Array.from({ length: count }, (_, i) => {
-    const lengthBytes = writer.write(buffer, AT, i, i * 1000);
+    const lengthBytes = writer.nextLength();
+    writer.write(buffer, Int32Array.of(AT), Uint16Array.of(lengthBytes), 1, i, i * 1000);
     return buffer.slice(AT, AT + lengthBytes);
   });
 }
@@ -101,6 +102,46 @@ for (const [name, options] of Object.entries(KINDS)) {
     assert.is(JSON.stringify(framesOf({ ...options, seed: 7 }, 50)) !== JSON.stringify(first), isRandom);
   });
 }
+
+for (const [name, options] of Object.entries(KINDS)) {
+  frames(`${name}: a batch has the same frames as one after the other`, () => {
+    const count = 77;
+    const writer = new FrameWriter(checkFlow(options, 0), 0, SOURCE);
+    const slotBytes = writer.maxBytes + 1;
+    const buffers = new Uint8Array(count * slotBytes);
+    const places = Int32Array.from({ length: count }, (_, i) => i * slotBytes);
+    const lengths = Uint16Array.from(places, () => writer.nextLength());
+    for (const at of places) writer.prepare(buffers, at);
+    writer.write(buffers, places, lengths, count, 0, 5000);
+    const alone = new FrameWriter(checkFlow(options, 0), 0, SOURCE);
+    const frame = new Uint8Array(alone.maxBytes);
+    alone.prepare(frame, 0);
+    for (const [i, at] of places.entries()) {
+      const lengthBytes = alone.nextLength();
+      alone.write(frame, Int32Array.of(0), Uint16Array.of(lengthBytes), 1, i, 5000);
+      assert.is(lengths[i], lengthBytes);
+      assert.equal(buffers.subarray(at, at + lengthBytes), frame.subarray(0, lengthBytes));
+    }
+  });
+}
+
+frames('numbers go on over 2^32 within a batch', () => {
+  const writer = new FrameWriter(checkFlow({}, 0), 5, SOURCE);
+  const checker = new TestFrameChecker();
+  const buffers = new Uint8Array(4 * 64);
+  const places = Int32Array.of(0, 64, 128, 192);
+  for (const at of places) writer.prepare(buffers, at);
+  for (const first of [2 ** 32 - 8, 2 ** 32 - 4, 2 ** 32 - 2, 2 ** 32]) {
+    writer.write(buffers, places, new Uint16Array(4).fill(60), 4, first, 0);
+    for (const [i, at] of places.entries()) {
+      assert.is(checker.check(buffers, undefined, at, 60), 'good');
+      assert.equal([checker.sequence, checker.flow], [first + i, 5]);
+      const parsed = new PacketView();
+      parse(buffers, at, 60, parsed);
+      assert.is(l4ChecksumState(parsed), 'good');
+    }
+  }
+});
 
 frames('a damaged checksum would be seen by this test', () => {
   const [frame] = framesOf(KINDS['UDP over IPv4']!, 1);
@@ -185,7 +226,7 @@ frames('a sequence number above 32 bits', () => {
   const writer = new FrameWriter(checkFlow({}, 3), 3, SOURCE);
   const frame = new Uint8Array(60);
   writer.prepare(frame, 0);
-  writer.write(frame, 0, 2 ** 48 - 1, -1);
+  writer.write(frame, Int32Array.of(0), Uint16Array.of(frame.length), 1, 2 ** 48 - 1, -1);
   const checker = new TestFrameChecker();
   assert.is(checker.check(frame, undefined, 0, 60), 'good');
   assert.equal([checker.sequence, checker.flow, checker.timeNs], [2 ** 48 - 1, 3, 0xffff_ffff]);

@@ -12,6 +12,7 @@ import { defaultRouteOption, type InterfaceOptions, onlyOption } from '../interf
 import { openJunit } from '../junit.js';
 import { durationMs, integerBetween, positiveInteger, rate } from '../option-values.js';
 import { print } from '../output.js';
+import { openReportFile } from '../report-file.js';
 import { loadScript } from '../script-file.js';
 import { trafficPorts } from '../traffic-ports.js';
 import { runTraffic } from '../traffic-run.js';
@@ -30,6 +31,7 @@ interface Options extends FlowArguments, InterfaceOptions {
   readonly lineRate?: number;
   readonly dryRun?: string;
   readonly junit?: string;
+  readonly report?: string;
   readonly force?: true;
   readonly json?: true;
 }
@@ -61,7 +63,8 @@ export function register(program: Command): void {
       'write the frames to a file (pcap, else pcapng), with the times they are due at; needs no port',
     )
     .option('--junit <file>', 'write a report for CI: a case for each phase')
-    .option('--force', 'replace the file that --dry-run or --junit names')
+    .option('--report <file>', 'write a page with charts (HTML)')
+    .option('--force', 'replace the files that --dry-run, --junit and --report name')
     .option('--mtu <bytes>', 'largest layer 3 packet (default: what 2 KiB buffers hold)', positiveInteger)
     .option(
       '--ring <n>',
@@ -89,8 +92,11 @@ async function run(ports: readonly string[], options: Options, command: Command)
     throw refused("missing required argument 'PORT'", 'Give a port, --script or --dry-run FILE.');
   if (more.length > 0)
     throw refused('more than one port', 'Give one, and --rx for a port that checks; a --script has several.');
-  if (options.force && options.junit === undefined)
-    throw refused('--force is for files that are written', 'Leave it out, or give --dry-run or --junit.');
+  if (options.force && options.junit === undefined && options.report === undefined)
+    throw refused(
+      '--force is for files that are written',
+      'Leave it out, or give --dry-run, --junit or --report.',
+    );
   const { rx } = options;
   if (rx === undefined) {
     for (const name of ['settle', 'ring', 'expectNoLoss'] as const) {
@@ -128,6 +134,7 @@ async function runScript(
     'mtu',
     'ring',
     'junit',
+    'report',
     'force',
     'json',
     'duration',
@@ -159,8 +166,9 @@ async function generate(
   options: Options,
 ): Promise<void> {
   const ports = trafficPorts(addresses, checking, options);
-  const { junit, force = false } = options;
+  const { junit, report, force = false } = options;
   const writeReport = junit === undefined ? undefined : openJunit(junit, force);
+  const writePage = report === undefined ? undefined : openReportFile(report, force);
   await runTraffic(
     ports,
     (devices, clock) =>
@@ -172,6 +180,7 @@ async function generate(
           json: options.json ?? false,
           expectNoLoss: options.expectNoLoss ?? false,
           ...(writeReport === undefined ? {} : { writeReport }),
+          ...(writePage === undefined ? {} : { writePage }),
           ...(options.settle === undefined ? {} : { settleMs: options.settle }),
           ...(options.catchUp === undefined ? {} : { catchUpMs: options.catchUp }),
           ...(options.lineRate === undefined ? {} : { lineBitsPerS: options.lineRate }),
@@ -193,6 +202,7 @@ function dryRun(path: string, ports: readonly string[], options: Options): void 
     '--mtu': options.mtu,
     '--ring': options.ring,
     '--junit': options.junit,
+    '--report': options.report,
     '--only': options.only,
     '--take-default-route': options.takeDefaultRoute,
   }).filter(([, value]) => value !== undefined);

@@ -17,6 +17,8 @@ import { defaultRouteOption, type InterfaceOptions, onlyOption } from '../interf
 import { type JunitCase, openJunit } from '../junit.js';
 import { durationMs, integerBetween, positiveInteger, rate } from '../option-values.js';
 import { print } from '../output.js';
+import { openReportFile } from '../report-file.js';
+import { rfc2544Page } from '../rfc2544-page.js';
 import { junitCases, rfc2544Lines, trialLine } from '../rfc2544-report.js';
 import { AlreadyReported } from '../run-command.js';
 import { trafficPorts } from '../traffic-ports.js';
@@ -33,6 +35,7 @@ interface Options extends FlowArguments, InterfaceOptions {
   readonly lineRate?: number;
   readonly expect?: number;
   readonly junit?: string;
+  readonly report?: string;
   readonly force?: true;
   readonly mtu?: number;
   readonly ring?: number;
@@ -67,7 +70,8 @@ export function register(program: Command): void {
     .option('--line-rate <bits>', "speed of the line, such as 1G (default: the link's)", rate)
     .option('--expect <percent>', 'exit with status 1 where less of the line passes at any size', percent)
     .option('--junit <file>', 'write a report for CI')
-    .option('--force', 'replace the file that --junit names');
+    .option('--report <file>', 'write a page with charts (HTML)')
+    .option('--force', 'replace the files that --junit and --report name');
   addAddressOptions(command)
     .option(
       '--mtu <bytes>',
@@ -86,19 +90,24 @@ export function register(program: Command): void {
 }
 
 async function run(tx: string, rx: string, options: Options): Promise<void> {
-  const { junit, force = false } = options;
-  if (force && junit === undefined)
+  const { junit, report, force = false } = options;
+  if (force && junit === undefined && report === undefined)
     throw new NicError('BAD_OPTION', '--force is for files that are written', {
-      hint: 'Leave it out, or give --junit.',
+      hint: 'Leave it out, or give --junit or --report.',
     });
   const addresses = tx === rx ? [tx] : [tx, rx];
   const ports = trafficPorts(addresses, new Set([addresses.length - 1]), options);
-  const writeReport = junit === undefined ? undefined : openJunit(junit, force);
-  await runTraffic(
-    ports,
-    (devices, clock) => new Rfc2544Traffic(devices, options, writeReport, clock),
-    options,
-  );
+  const write = {
+    junit: junit === undefined ? undefined : openJunit(junit, force),
+    page: report === undefined ? undefined : openReportFile(report, force),
+  };
+  await runTraffic(ports, (devices, clock) => new Rfc2544Traffic(devices, options, write, clock), options);
+}
+
+/** Reports that were asked for. */
+interface Reports {
+  readonly junit: ((suite: string, cases: readonly JunitCase[]) => void) | undefined;
+  readonly page: ((page: string) => void) | undefined;
 }
 
 /** Runs the benchmark in place of a table of rates: a line for each trial, and the results at the end. */
@@ -108,16 +117,11 @@ class Rfc2544Traffic implements Traffic {
   readonly report = [];
   readonly #benchmark: Rfc2544;
   readonly #options: Options;
-  readonly #writeReport: ((suite: string, cases: readonly JunitCase[]) => void) | undefined;
+  readonly #write: Reports;
 
-  constructor(
-    devices: readonly NetDevice[],
-    options: Options,
-    writeReport: ((suite: string, cases: readonly JunitCase[]) => void) | undefined,
-    clock: Clock,
-  ) {
+  constructor(devices: readonly NetDevice[], options: Options, write: Reports, clock: Clock) {
     this.#options = options;
-    this.#writeReport = writeReport;
+    this.#write = write;
     this.#benchmark = new Rfc2544(devices[0]!, devices.at(-1)!, { ...benchmarkOptions(options), clock });
   }
 
@@ -139,7 +143,8 @@ class Rfc2544Traffic implements Traffic {
     if (json) print(JSON.stringify({ type: 'rfc2544', lostHere, sizes: reports }));
     else for (const line of rfc2544Lines(reports, lostHere)) print(line);
     const cases = junitCases(reports, expect);
-    this.#writeReport?.('rfc2544', cases);
+    this.#write.junit?.('rfc2544', cases);
+    this.#write.page?.(rfc2544Page(reports, lostHere, cases));
     if (cases.some(({ failure }) => failure !== undefined)) throw new AlreadyReported();
   }
 }
