@@ -16,6 +16,19 @@ export interface FrameMemory {
 /** What `room` says where a port never loses a frame for lack of space. */
 export const UNLIMITED_ROOM = 0x3fffffff;
 
+/** Frames of one `FrameBurst` at most. */
+export const MAX_BURST = 64;
+
+/** Places of frames that are handed over together, all in one memory. Reused: frames are no objects here either. */
+export class FrameBurst {
+  memory: FrameMemory = frameMemory(0);
+  count = 0;
+  /** First byte of each frame in `memory.bytes`. */
+  readonly offsets = new Int32Array(MAX_BURST);
+  /** Length of each without FCS. */
+  readonly lengths = new Int32Array(MAX_BURST);
+}
+
 /** Something that frames go into and come out of. */
 export interface Port {
   /**
@@ -31,6 +44,11 @@ export interface Port {
    * @returns false where it was lost for lack of space
    */
   deliver(memory: FrameMemory, offsetBytes: number, lengthBytes: number): boolean;
+  /**
+   * Frames arrive one after the other, as if each were delivered. The memory and the burst are the sender's and are only
+   * valid during the call. Ports without this method get them one by one: use the function `deliverBurst`.
+   */
+  deliverBurst?(burst: FrameBurst): void;
   /** A frame of this length arrives with a wrong FCS. */
   damaged(lengthBytes: number): void;
   /** The sender's burst ended: publish what was put off (heads, interrupts, system calls). */
@@ -51,6 +69,12 @@ export interface Port {
 /** Whether frames to this port reach somebody. */
 export function isReceiving(port: Port | undefined): boolean {
   return port !== undefined && (port.receiving?.() ?? true);
+}
+
+/** Hands frames over to a port. */
+export function deliverBurst(port: Port, burst: FrameBurst): void {
+  if (port.deliverBurst !== undefined) port.deliverBurst(burst);
+  else for (let i = 0; i < burst.count; i++) port.deliver(burst.memory, burst.offsets[i]!, burst.lengths[i]!);
 }
 
 /** Longest frame to send to this port, without FCS and VLAN tag. */

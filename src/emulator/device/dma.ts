@@ -6,7 +6,7 @@ import type { DeviceHost, DmaWindow } from '../../vfio/user/served-device.js';
 import { copyBytes, type FrameMemory } from '../link.js';
 import type { Violations } from './violations.js';
 
-const TWO_32 = 4294967296;
+export const TWO_32 = 4294967296;
 const NO_MEMORY: FrameMemory = { bytes: new Uint8Array(0), words: new Int32Array(0) };
 
 /** I/O virtual address from the two words of a register pair or descriptor. */
@@ -20,8 +20,9 @@ export function iovaOf(low: number, high: number): number {
  */
 export class DmaChannel {
   memory: FrameMemory = NO_MEMORY;
-  #base = 0;
-  #sizeBytes = 0;
+  /** I/O virtual address and size of that memory, for loops that look at many addresses. 0 bytes: none is remembered. */
+  base = 0;
+  sizeBytes = 0;
   #host: DeviceHost | undefined;
   #generation = -1;
   readonly #direction: 'read' | 'write';
@@ -51,14 +52,14 @@ export class DmaChannel {
 
   #forget(): void {
     this.memory = NO_MEMORY;
-    this.#base = 0;
-    this.#sizeBytes = 0;
+    this.base = 0;
+    this.sizeBytes = 0;
   }
 
   /** Offset in `memory` of `sizeBytes` at `iova`, all in one window; -1 where there is no such window. */
   locate(iova: number, sizeBytes: number): number {
-    const offset = iova - this.#base;
-    if (offset >= 0 && offset + sizeBytes <= this.#sizeBytes) return offset;
+    const offset = iova - this.base;
+    if (offset >= 0 && offset + sizeBytes <= this.sizeBytes) return offset;
     return this.#locateSlowly(iova, sizeBytes);
   }
 
@@ -66,8 +67,8 @@ export class DmaChannel {
     const window = this.#windowAt(iova);
     if (window === undefined) return -1;
     this.memory = window;
-    this.#base = window.iova;
-    this.#sizeBytes = window.sizeBytes;
+    this.base = window.iova;
+    this.sizeBytes = window.sizeBytes;
     const offset = iova - window.iova;
     return offset + sizeBytes <= window.sizeBytes ? offset : -1;
   }

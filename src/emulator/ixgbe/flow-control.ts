@@ -94,6 +94,11 @@ export class FlowControl {
     this.#stopped = false;
   }
 
+  /** Whether received pause frames stop the transmitter. */
+  get obeys(): boolean {
+    return this.#obey;
+  }
+
   /** Whether the transmitter has to stand still. */
   paused(): boolean {
     if (this.#pausedUntilNs === 0) return false;

@@ -7,7 +7,7 @@ import { formatIds } from '../../pci/ids.js';
 import type { ServedArea } from '../../vfio/user/served-device.js';
 import { NicModel } from '../device/nic-model.js';
 import { MemoryBar } from '../device/pci-function.js';
-import type { FrameMemory, Port } from '../link.js';
+import type { FrameBurst, FrameMemory, Port } from '../link.js';
 import type { DeviceModel, ModelFamily, ModelOptions } from '../model.js';
 import { describeConfig, MSIX_BAR, MSIX_BAR_SIZE_BYTES, VENDOR_ID } from './config.js';
 import { Eeprom } from './eeprom.js';
@@ -248,6 +248,11 @@ export class IxgbeModel extends NicModel implements DeviceModel {
       return true;
     }
     return this.#receiver.deliver(memory, offsetBytes, lengthBytes);
+  }
+
+  deliverBurst(burst: FrameBurst): void {
+    if (this.#loopback) this.#unheardInLoopback += burst.count;
+    else this.#receiver.deliverBurst(burst);
   }
 
   override damaged(lengthBytes: number): void {

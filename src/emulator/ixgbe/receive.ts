@@ -8,7 +8,7 @@ import type { DeviceHost } from '../../vfio/user/served-device.js';
 import { FrameQueue } from '../device/frame-queue.js';
 import type { RegisterFile } from '../device/register-file.js';
 import type { Violations } from '../device/violations.js';
-import { type FrameMemory, UNLIMITED_ROOM } from '../link.js';
+import { type FrameBurst, type FrameMemory, UNLIMITED_ROOM } from '../link.js';
 import { CAST, Filters } from './filters.js';
 import type { FlowControl } from './flow-control.js';
 import { CAUSE, type Interrupts } from './interrupts.js';
@@ -31,6 +31,7 @@ import {
 } from './registers.js';
 import { QueueSet } from './ring-queue.js';
 import { Rss } from './rss.js';
+import { RxBurst } from './rx-burst.js';
 import { DD, EOP, IPCS, IPE, L4CS, L4E, PIF, toLegacy, VP } from './rx-descriptor.js';
 import { RxQueue } from './rx-queue.js';
 import { RxWriter } from './rx-writer.js';
@@ -41,6 +42,8 @@ const FCS_BYTES = 4;
 const VLAN_BYTES = 4;
 /** Frames taken from the packet buffer a poll: bounds the work of one call. */
 const DRAIN_LIMIT = 256;
+
+const ETHERTYPE_IPV4 = 0x0800;
 
 const RXCSUM_PCSD = 1 << 13;
 const RFCTL_IPV6_XSUM_DIS = 1 << 11;
@@ -60,6 +63,7 @@ export class Receiver {
   readonly #flow: FlowControl;
   readonly #violations: Violations;
   readonly #writer: RxWriter;
+  readonly #burst: RxBurst;
   readonly #queues: QueueSet<RxQueue>;
   /** Memory of the packet buffers: 512 KiB, or 384 KiB in an X540. */
   readonly #memoryKib: number;
@@ -99,6 +103,15 @@ export class Receiver {
       ),
     );
     this.#writer = new RxWriter(registers, interrupts, violations, this.#parser, this.rss);
+    this.#burst = new RxBurst(
+      registers,
+      statistics,
+      interrupts,
+      this.filters,
+      this.#mac,
+      this.rss,
+      this.#writer,
+    );
     this.#queues = new QueueSet(
       Array.from({ length: QUEUE_COUNT }, (_, i) => new RxQueue(i, registers, violations)),
       registers,
@@ -278,6 +291,34 @@ export class Receiver {
       return true;
     }
     return this.#accept(host, memory, offset, lengthBytes, cast);
+  }
+
+  /** Frames that the port gets at once: the usual ones together, each of the others by itself. */
+  deliverBurst(burst: FrameBurst): void {
+    const host = this.#host;
+    const { memory, offsets, lengths, count } = burst;
+    let done = 0;
+    while (done < count) {
+      if (host !== undefined && this.#takesBursts()) {
+        this.#writer.begin(host);
+        done += this.#burst.store(this.#queues.all[0]!, burst, done);
+        if (done === count) return;
+      }
+      this.deliver(memory, offsets[done]!, lengths[done]!);
+      done++;
+    }
+  }
+
+  /** Whether usual frames go straight to queue 0, as they are. */
+  #takesBursts(): boolean {
+    return (
+      this.#receiving &&
+      this.#dmaAllowed &&
+      this.#stripCrc &&
+      !this.rss.enabled &&
+      this.#packetBuffer.count === 0 &&
+      this.#vlanEtherType !== ETHERTYPE_IPV4
+    );
   }
 
   #countDropped(queue: RxQueue): void {

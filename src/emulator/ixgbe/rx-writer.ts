@@ -26,8 +26,9 @@ export class RxWriter {
   readonly #interrupts: Interrupts;
   readonly #parser: FrameParser;
   readonly #rss: Rss;
-  readonly #rings: DmaChannel;
-  readonly #buffers: DmaChannel;
+  /** Accesses to descriptors, and to buffers. */
+  readonly rings: DmaChannel;
+  readonly buffers: DmaChannel;
   readonly #scratch = frameMemory(SCRATCH_BYTES);
 
   constructor(
@@ -41,20 +42,20 @@ export class RxWriter {
     this.#interrupts = interrupts;
     this.#parser = parser;
     this.#rss = rss;
-    this.#rings = new DmaChannel('write', 'RX descriptor', violations);
-    this.#buffers = new DmaChannel('write', 'RX buffer', violations);
+    this.rings = new DmaChannel('write', 'RX descriptor', violations);
+    this.buffers = new DmaChannel('write', 'RX buffer', violations);
   }
 
   /** Before a burst of frames. */
   begin(host: DeviceHost): void {
-    this.#rings.begin(host);
-    this.#buffers.begin(host);
+    this.rings.begin(host);
+    this.buffers.begin(host);
   }
 
   /** The client is gone. */
   end(): void {
-    this.#rings.end();
-    this.#buffers.end();
+    this.rings.end();
+    this.buffers.end();
   }
 
   /** One buffer and its descriptor. The word with DD is written last: the driver polls it from another core. */
@@ -67,7 +68,7 @@ export class RxWriter {
     tag: number,
   ): void {
     const head = queue.head;
-    const rings = this.#rings;
+    const rings = this.rings;
     const descriptorIova = queue.ringIova + head * 16;
     const at = rings.locate(descriptorIova, 16);
     if (at < 0) {
@@ -77,7 +78,7 @@ export class RxWriter {
     } else {
       const words = rings.memory.words;
       const d = at / 4;
-      const buffers = this.#buffers;
+      const buffers = this.buffers;
       const bufferIova = iovaOf(words[d]!, words[d + 1]!);
       const to = buffers.locate(bufferIova, sizeBytes);
       if (to >= 0) copyBytes(memory, offset, buffers.memory, to, sizeBytes);

@@ -1,5 +1,5 @@
 /** A station on a link that sends numbered frames and checks those that come back: source and sink at one end. */
-import type { FrameMemory, Pollable, Port } from '../link.js';
+import type { FrameBurst, FrameMemory, Pollable, Port } from '../link.js';
 import { LinkEnd } from './link-end.js';
 import { type TrafficOptions, TrafficSink, TrafficSource } from './traffic.js';
 
@@ -29,6 +29,10 @@ export class TrafficPeer extends LinkEnd implements Pollable {
 
   override deliver(memory: FrameMemory, offsetBytes: number, lengthBytes: number): boolean {
     return this.sink.deliver(memory, offsetBytes, lengthBytes);
+  }
+
+  deliverBurst(burst: FrameBurst): void {
+    this.sink.deliverBurst(burst);
   }
 
   override damaged(): void {
