@@ -8,6 +8,7 @@ import {
   openSync,
   statSync,
 } from 'node:fs';
+import { dirname } from 'node:path';
 import { NicError } from '../errors.js';
 import { type FileKey, keyOf } from './file-key.js';
 import { explainOpen, kindOf } from './files.js';
@@ -82,7 +83,11 @@ function lookAt(path: string): BigIntStats | undefined {
  */
 export function checkWritable(path: string, overwrite: boolean): void {
   const stats = lookAt(path);
-  if (stats === undefined) return;
+  if (stats === undefined) {
+    if (lookAt(dirname(path)) === undefined)
+      throw cannotWrite(path, 'its folder does not exist', 'Give the path of a file.');
+    return;
+  }
   if (stats.isDirectory() || stats.isSocket())
     throw cannotWrite(path, `it is ${kindOf(stats)}`, 'Give the path of a file.');
   if (stats.isFile() && stats.size > 0n && !overwrite) throw refuseOverwrite(path, stats.size);

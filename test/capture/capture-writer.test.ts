@@ -200,7 +200,8 @@ files('no folder, a directory, a socket: said with the path', async () => {
     assert.match(error.message, says);
     assert.is(error.path, path);
   }
-  for (const path of [folder, socket]) assert.is(refusal(() => checkWritable(path, true)).code, 'BAD_OPTION');
+  for (const path of [folder, socket, join(directory, 'no', 'such.pcap')])
+    assert.is(refusal(() => checkWritable(path, true)).code, 'BAD_OPTION');
   server.close();
 });
 

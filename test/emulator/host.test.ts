@@ -5,6 +5,7 @@ import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { suite } from 'uvu';
 import * as assert from 'uvu/assert';
+import { ManualClock } from '../../src/clock.js';
 import { EmulatorHost } from '../../src/emulator/host.js';
 import { IxgbeModel } from '../../src/emulator/ixgbe/ixgbe-model.js';
 import type { TrafficSink, TrafficSource } from '../../src/emulator/links/traffic.js';
@@ -299,6 +300,23 @@ for (const sharesCpu of [true, false]) {
     assert.is(switches >= polls - 1, sharesCpu, `${switches} times in ${polls} polls`);
   });
 }
+
+host('what goes wrong at every poll is told a few times, and how often it was', () => {
+  const told: string[] = [];
+  const runner = new EmulatorHost({
+    clock: new ManualClock(),
+    onError: (error, where) => told.push(`${where}: ${(error as Error).message}`),
+  });
+  const model = new IxgbeModel({ name: 'port 7' });
+  model.poll = () => {
+    throw new Error('planted');
+  };
+  runner.serve(model, join(directory, 'bad.sock'));
+  for (let i = 0; i < 10_000; i++) runner.pollOnce();
+  assert.equal(told, Array(5).fill('port 7: planted'));
+  runner.close();
+  assert.is(told.at(-1), 'port 7: 9995 more messages suppressed');
+});
 
 host('a host with work keeps the CPU', async () => {
   const runner = new EmulatorHost({ sharesCpu: true, roundsPerTurn: 1 });

@@ -181,6 +181,25 @@ between(
 );
 
 between(
+  'a hook that polls the forwarder that calls it is refused, and nothing is lost',
+  onPair([madeUp, madeUp], ({ a, b }) => {
+    let calls = 0;
+    const forwarder = connectQueues(a.nic.rxQueues[0], b.nic.txQueues[0], {
+      onPacket: (_packet, lengthBytes) => {
+        if (++calls === 3) forwarder.poll();
+        return lengthBytes;
+      },
+    });
+    const frames = Array.from({ length: 8 }, (_, i) => a.hardware.frame(i, 60));
+    for (const frame of frames) a.hardware.arrive(frame);
+    expectError('OWNERSHIP', () => forwarder.poll(), /that is calling it/);
+    while (forwarder.poll() > 0);
+    assert.equal(b.hardware.transmit(), frames);
+    assert.is(forwarder.dropped, 0);
+  }),
+);
+
+between(
   'closed, it says so; a device that is closed, too',
   onPair([madeUp, madeUp], async ({ a, b }) => {
     const forwarder = connectQueues(a.nic.rxQueues[0], b.nic.txQueues[0]);

@@ -138,6 +138,7 @@ capture('used wrongly: nothing is touched', async (rig) => {
     [['--files', '3'], /are for -w/],
     [['--format', 'pcap'], /are for -w/],
     [['--force'], /are for -w/],
+    [['-w', join(rig.folder, 'none', 'x')], /its folder does not exist/],
     [['-w', `${path}2`, '--files', '3'], /needs to know when a file ends/],
     [['-w', '-', '--file-size', '1M'], /standard output is one file/],
   ] as const) {

@@ -128,6 +128,22 @@ receiving('traffic waits, with its rate as well', () => {
   assert.ok(source.done);
 });
 
+receiving('traffic that nobody polled for long goes on at its rate, 10 ms of it at once', () => {
+  const clock = new ManualClock();
+  const wire = new Recorder();
+  const source = new TrafficSource({ clock, framesPerSecond: 10_000 });
+  connect(source, wire);
+  assert.is(source.poll(1e6), 0);
+  clock.advanceNs(3e9);
+  assert.is(source.poll(1e6), 100);
+  let sent = 0;
+  for (let ms = 0; ms < 50; ms++) {
+    clock.advanceNs(1e6);
+    sent += source.poll(1e6);
+  }
+  assert.ok(sent >= 490 && sent <= 500, `${sent} in 50 ms`);
+});
+
 receiving('a station waits as its source does, and checks what comes all the same', () => {
   const nic = new TestNic();
   const peer = new TrafficPeer({ count: 5 });
