@@ -103,15 +103,7 @@ export class Receiver {
       ),
     );
     this.#writer = new RxWriter(registers, interrupts, violations, this.#parser, this.rss);
-    this.#burst = new RxBurst(
-      registers,
-      statistics,
-      interrupts,
-      this.filters,
-      this.#mac,
-      this.rss,
-      this.#writer,
-    );
+    this.#burst = new RxBurst(registers, statistics, interrupts, this.filters, this.#mac, this.#writer);
     this.#queues = new QueueSet(
       Array.from({ length: QUEUE_COUNT }, (_, i) => new RxQueue(i, registers, violations)),
       registers,

@@ -16,7 +16,6 @@ import type { Interrupts } from './interrupts.js';
 import { type MacErrors, MIN_OCTETS } from './mac-errors.js';
 import { TYPE } from './parser.js';
 import { QUEUE_ENABLE } from './registers.js';
-import type { Rss } from './rss.js';
 import { DD, EOP, IPCS, L4CS } from './rx-descriptor.js';
 import type { RxQueue } from './rx-queue.js';
 import type { RxWriter } from './rx-writer.js';
@@ -45,7 +44,6 @@ export class RxBurst {
   readonly #interrupts: Interrupts;
   readonly #filters: Filters;
   readonly #mac: MacErrors;
-  readonly #rss: Rss;
   readonly #writer: RxWriter;
   /** Of each frame: word index of its buffer, and its packet type. */
   readonly #targets = new Int32Array(MAX_BURST);
@@ -57,7 +55,6 @@ export class RxBurst {
     interrupts: Interrupts,
     filters: Filters,
     mac: MacErrors,
-    rss: Rss,
     writer: RxWriter,
   ) {
     this.#registers = registers;
@@ -65,7 +62,6 @@ export class RxBurst {
     this.#interrupts = interrupts;
     this.#filters = filters;
     this.#mac = mac;
-    this.#rss = rss;
     this.#writer = writer;
   }
 
@@ -249,17 +245,14 @@ export class RxBurst {
   ): void {
     const types = this.#types;
     const { count } = queue;
-    const hasHash = this.#writer.writeHash;
-    const rssType = hasHash ? this.#rss.type : 0;
-    const hash = hasHash ? this.#rss.hash : 0;
     let slot = queue.head;
     let octets = 0;
     for (let n = 0; n < stored; n++) {
       const d = ringWord + slot * 4;
       const lengthBytes = lengths[first + n]!;
       octets += lengthBytes;
-      ring[d] = types[n]! | rssType;
-      ring[d + 1] = hash;
+      ring[d] = types[n]!;
+      ring[d + 1] = 0; // there is no hash without RSS
       ring[d + 3] = lengthBytes;
       ring[d + 2] = STATUS;
       slot = slot + 1 === count ? 0 : slot + 1;
