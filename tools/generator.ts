@@ -10,19 +10,22 @@ import {
   type TrialOptions,
 } from '../src/traffic/index.js';
 import type { JunitCase } from './junit.js';
-import { printError } from './output.js';
+import { print, printError } from './output.js';
 import type { PaceReport } from './pace.js';
 import { AlreadyReported } from './run-command.js';
 import { printAccount } from './traffic-account.js';
+import type { TrafficCapture } from './traffic-capture.js';
 import type { ReportPort } from './traffic-report.js';
 import type { Traffic } from './traffic-run.js';
 
-export interface GeneratorOptions extends Omit<TrialOptions, 'clock' | 'onFrame' | 'firstFlow'> {
+export interface GeneratorOptions extends Omit<TrialOptions, 'clock' | 'onFrame' | 'firstFlow' | 'observer'> {
   /** Ends when so many frames have been received. */
   readonly receiveCount?: number;
   readonly json?: boolean;
   /** Losses are a failure. */
   readonly expectNoLoss?: boolean;
+  /** Copies of what is sent and received; ended, and told about, with the run. */
+  readonly capture?: TrafficCapture;
   /** Takes a case for each phase. */
   readonly writeReport?: (suite: string, cases: readonly JunitCase[]) => void;
 }
@@ -37,11 +40,15 @@ export class Generator implements Traffic {
 
   /** @throws NicError for a script that cannot be run on these ports */
   constructor(devices: readonly NetDevice[], script: TrafficScript, options: GeneratorOptions, clock: Clock) {
-    const { receiveCount: _, json: __, expectNoLoss: ___, writeReport: ____, ...trial } = options;
+    const { receiveCount: _, json: __, expectNoLoss: ___, writeReport: ____, capture, ...trial } = options;
     this.#clock = clock;
     this.#options = options;
     this.#phases = script.phases?.length ?? 1;
-    this.trafficRun = new TrafficRun(devices, script, { ...trial, clock });
+    this.trafficRun = new TrafficRun(devices, script, {
+      ...trial,
+      clock,
+      ...(capture === undefined ? {} : { observer: capture }),
+    });
     const { senders } = this.trafficRun.trial;
     // A schedule, or a script's clock, is no packet that could end a sleep.
     const isSink = senders.length === 0 && this.#phases === 1 && script.onTick === undefined;
@@ -100,7 +107,9 @@ export class Generator implements Traffic {
 
   afterTotals(): void {
     const { accounts, trafficRun: run } = this;
-    const { json = false, expectNoLoss = false, writeReport } = this.#options;
+    const { json = false, expectNoLoss = false, writeReport, capture } = this.#options;
+    capture?.close();
+    if (capture !== undefined) print(capture.summary(json));
     for (const { phase, account } of accounts)
       printAccount(account, json, accounts.length > 1 ? phase : undefined);
     if (run.failure !== undefined) printError(run.failure, undefined);

@@ -13,10 +13,12 @@ import { openJunit } from '../junit.js';
 import { durationMs, integerBetween, positiveInteger, rate } from '../option-values.js';
 import { print } from '../output.js';
 import { loadScript } from '../script-file.js';
+import { addCopyOptions, type CopyOptions, checkCopies, openCopies } from '../tap-options.js';
+import { TrafficCapture } from '../traffic-capture.js';
 import { trafficPorts } from '../traffic-ports.js';
 import { runTraffic } from '../traffic-run.js';
 
-interface Options extends FlowArguments, InterfaceOptions {
+interface Options extends FlowArguments, InterfaceOptions, CopyOptions {
   readonly mtu?: number;
   readonly ring?: number;
   readonly duration?: number;
@@ -30,7 +32,6 @@ interface Options extends FlowArguments, InterfaceOptions {
   readonly lineRate?: number;
   readonly dryRun?: string;
   readonly junit?: string;
-  readonly force?: true;
   readonly json?: true;
 }
 
@@ -61,7 +62,7 @@ export function register(program: Command): void {
       'write the frames to a file (pcap, else pcapng), with the times they are due at; needs no port',
     )
     .option('--junit <file>', 'write a report for CI: a case for each phase')
-    .option('--force', 'replace the file that --dry-run or --junit names')
+    .option('--force', 'replace the file that --dry-run, --junit or --capture names')
     .option('--mtu <bytes>', 'largest layer 3 packet (default: what 2 KiB buffers hold)', positiveInteger)
     .option(
       '--ring <n>',
@@ -73,6 +74,7 @@ export function register(program: Command): void {
     .addOption(defaultRouteOption())
     .option('--json', 'print JSON lines')
     .action(run);
+  addCopyOptions(command, 'what is sent and received');
 }
 
 async function run(ports: readonly string[], options: Options, command: Command): Promise<void> {
@@ -80,6 +82,7 @@ async function run(ports: readonly string[], options: Options, command: Command)
     dryRun(options.dryRun, ports, options);
     return;
   }
+  checkCopies(options);
   if (options.script !== undefined) {
     await runScript(options.script, ports, options, command);
     return;
@@ -89,8 +92,11 @@ async function run(ports: readonly string[], options: Options, command: Command)
     throw refused("missing required argument 'PORT'", 'Give a port, --script or --dry-run FILE.');
   if (more.length > 0)
     throw refused('more than one port', 'Give one, and --rx for a port that checks; a --script has several.');
-  if (options.force && options.junit === undefined)
-    throw refused('--force is for files that are written', 'Leave it out, or give --dry-run or --junit.');
+  if (options.force && (options.junit ?? options.capture) === undefined)
+    throw refused(
+      '--force is for files that are written',
+      'Leave it out, or give --dry-run, --junit or --capture.',
+    );
   const { rx } = options;
   if (rx === undefined) {
     for (const name of ['settle', 'ring', 'expectNoLoss'] as const) {
@@ -123,6 +129,9 @@ async function runScript(
     'mtu',
     'ring',
     'junit',
+    'capture',
+    'captureFilter',
+    'snapLength',
     'force',
     'json',
     'duration',
@@ -154,27 +163,40 @@ async function generate(
   options: Options,
 ): Promise<void> {
   const ports = trafficPorts(addresses, checking, options);
-  const { junit, force = false } = options;
+  const { junit, force = false, capture: file, captureFilter, snapLength } = options;
   const writeReport = junit === undefined ? undefined : openJunit(junit, force);
-  await runTraffic(
-    ports,
-    (devices, clock) =>
-      new Generator(
-        devices,
-        script,
-        {
-          batch: options.batch,
-          json: options.json ?? false,
-          expectNoLoss: options.expectNoLoss ?? false,
-          ...(writeReport === undefined ? {} : { writeReport }),
-          ...(options.settle === undefined ? {} : { settleMs: options.settle }),
-          ...(options.catchUp === undefined ? {} : { catchUpMs: options.catchUp }),
-          ...(options.lineRate === undefined ? {} : { lineBitsPerS: options.lineRate }),
-        },
-        clock,
-      ),
-    options,
-  );
+  let capture: TrafficCapture | undefined;
+  try {
+    await runTraffic(
+      ports,
+      (devices, clock) => {
+        if (file !== undefined) {
+          const copied = { filter: captureFilter, snapBytes: snapLength };
+          capture = new TrafficCapture(devices, copied, clock, (described) =>
+            openCopies(file, options, described),
+          );
+        }
+        return new Generator(
+          devices,
+          script,
+          {
+            batch: options.batch,
+            json: options.json ?? false,
+            expectNoLoss: options.expectNoLoss ?? false,
+            ...(writeReport === undefined ? {} : { writeReport }),
+            ...(capture === undefined ? {} : { capture }),
+            ...(options.settle === undefined ? {} : { settleMs: options.settle }),
+            ...(options.catchUp === undefined ? {} : { catchUpMs: options.catchUp }),
+            ...(options.lineRate === undefined ? {} : { lineBitsPerS: options.lineRate }),
+          },
+          clock,
+        );
+      },
+      options,
+    );
+  } finally {
+    capture?.close();
+  }
 }
 
 function dryRun(path: string, ports: readonly string[], options: Options): void {
@@ -188,6 +210,9 @@ function dryRun(path: string, ports: readonly string[], options: Options): void 
     '--mtu': options.mtu,
     '--ring': options.ring,
     '--junit': options.junit,
+    '--capture': options.capture,
+    '--capture-filter': options.captureFilter,
+    '--snap-length': options.snapLength,
     '--only': options.only,
     '--take-default-route': options.takeDefaultRoute,
   }).filter(([, value]) => value !== undefined);
