@@ -51,11 +51,15 @@ export class CaptureLook implements Look {
   }
 
   summary(json: boolean): string {
-    const { counters } = this;
-    return json ? JSON.stringify({ type: 'capture', ...counters }) : `capture: ${recordText(counters)}`;
+    return captureSummary(this.counters, json);
   }
 
   close(): void {
     this.#writer.close();
   }
+}
+
+/** What became of the copies, a line at the end of the run. */
+export function captureSummary(counters: RecordCounters, json: boolean): string {
+  return json ? JSON.stringify({ type: 'capture', ...counters }) : `capture: ${recordText(counters)}`;
 }

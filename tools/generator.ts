@@ -10,20 +10,23 @@ import {
   type TrialOptions,
 } from '../src/traffic/index.js';
 import type { JunitCase } from './junit.js';
-import { printError } from './output.js';
+import { print, printError } from './output.js';
 import type { PaceReport } from './pace.js';
 import { AlreadyReported } from './run-command.js';
 import { printAccount } from './traffic-account.js';
+import type { TrafficCapture } from './traffic-capture.js';
 import { trafficPage } from './traffic-page.js';
 import type { ReportPort } from './traffic-report.js';
 import type { Traffic } from './traffic-run.js';
 
-export interface GeneratorOptions extends Omit<TrialOptions, 'clock' | 'onFrame' | 'firstFlow'> {
+export interface GeneratorOptions extends Omit<TrialOptions, 'clock' | 'onFrame' | 'firstFlow' | 'observer'> {
   /** Ends when so many frames have been received. */
   readonly receiveCount?: number;
   readonly json?: boolean;
   /** Losses are a failure. */
   readonly expectNoLoss?: boolean;
+  /** Copies of what is sent and received; ended, and told about, with the run. */
+  readonly capture?: TrafficCapture;
   /** Takes a case for each phase. */
   readonly writeReport?: (suite: string, cases: readonly JunitCase[]) => void;
   /** Takes a page about the whole run. */
@@ -46,12 +49,17 @@ export class Generator implements Traffic {
       expectNoLoss: ___,
       writeReport: ____,
       writePage: _____,
+      capture,
       ...trial
     } = options;
     this.#clock = clock;
     this.#options = options;
     this.#phases = script.phases?.length ?? 1;
-    this.trafficRun = new TrafficRun(devices, script, { ...trial, clock });
+    this.trafficRun = new TrafficRun(devices, script, {
+      ...trial,
+      clock,
+      ...(capture === undefined ? {} : { observer: capture }),
+    });
     const { senders } = this.trafficRun.trial;
     // A schedule, or a script's clock, is no packet that could end a sleep.
     const isSink = senders.length === 0 && this.#phases === 1 && script.onTick === undefined;
@@ -110,7 +118,9 @@ export class Generator implements Traffic {
 
   afterTotals(): void {
     const { accounts, trafficRun: run } = this;
-    const { json = false, expectNoLoss = false, writeReport, writePage } = this.#options;
+    const { json = false, expectNoLoss = false, writeReport, writePage, capture } = this.#options;
+    capture?.close();
+    if (capture !== undefined) print(capture.summary(json));
     for (const { phase, account } of accounts)
       printAccount(account, json, accounts.length > 1 ? phase : undefined);
     if (run.failure !== undefined) printError(run.failure, undefined);

@@ -1,6 +1,7 @@
-/** The options of `fwd` for those who look at what it moves, and what is made of them. */
+/** The options of `fwd` for those who look at what it moves, of them those that `pktgen` has as well; and what is made of them. */
 import type { Command } from 'commander';
 import { MAX_FRAME_BYTES } from '../src/capture/byte-window.js';
+import type { CaptureWriter, CaptureWriterOptions } from '../src/capture/capture-writer.js';
 import { compileFilter } from '../src/capture/filter/index.js';
 import type { Clock } from '../src/clock.js';
 import type { NetDevice } from '../src/driver/device.js';
@@ -14,20 +15,29 @@ import { printToStderr, warn } from './output.js';
 import { Tap } from './tap.js';
 import { TapServer } from './tap-server.js';
 
-export interface TapOptions {
+/** Of commands that write copies of what they move. */
+export interface CopyOptions {
   readonly capture?: string;
   readonly captureFilter?: string;
   readonly snapLength?: number;
   readonly force?: true;
+}
+
+export interface TapOptions extends CopyOptions {
   readonly tap?: true;
   readonly mirror?: string;
 }
 
-export function addTapOptions(command: Command): Command {
+/** @param what of which copies are made */
+export function addCopyOptions(command: Command, what: string): Command {
   return command
-    .option('--capture <file>', 'write copies of what passes to a pcapng file or a pipe; - is stdout')
+    .option('--capture <file>', `write copies of ${what} to a pcapng file or a pipe; - is stdout`)
     .option('--capture-filter <text>', "only these, in tcpdump's language: 'udp port 53'")
-    .option('--snap-length <bytes>', 'keep so much of each frame', integerBetween(1, MAX_FRAME_BYTES))
+    .option('--snap-length <bytes>', 'keep so much of each frame', integerBetween(1, MAX_FRAME_BYTES));
+}
+
+export function addTapOptions(command: Command): Command {
+  return addCopyOptions(command, 'what passes')
     .option('--force', 'replace the file of --capture')
     .option('--tap', 'let Wireshark look in while it runs (see "barewire extcap")')
     .option('--mirror <port>', 'send copies of what passes out of a third port', deviceAddress);
@@ -39,21 +49,41 @@ export function isTapped({ capture, tap, mirror }: TapOptions): boolean {
 }
 
 /**
- * What would keep a tap from its file, or its filter from being one, before anything is begun. Where the capture is to go to
+ * What would keep copies from their file, or its filter from being one, before anything is begun. Where the capture is to go to
  * standard output, all else is printed to standard error from now on.
  * @throws NicError `BAD_OPTION`
  */
-export function checkTap(options: TapOptions): void {
-  const { capture, captureFilter, snapLength, force } = options;
+export function checkCopies(options: CopyOptions): void {
+  const { capture, captureFilter, snapLength } = options;
   if (captureFilter !== undefined) compileFilter(captureFilter);
   if (capture !== undefined) {
     checkOutput(capture, options);
     if (capture === '-') printToStderr();
-  } else if ((captureFilter ?? snapLength ?? force) !== undefined) {
-    throw new NicError('BAD_OPTION', '--capture-filter, --snap-length and --force are for --capture', {
+  } else if ((captureFilter ?? snapLength) !== undefined) {
+    throw new NicError('BAD_OPTION', '--capture-filter and --snap-length are for --capture', {
       hint: 'Leave them out, or give --capture FILE.',
     });
   }
+}
+
+/** As `checkCopies`, for commands whose `--force` is for `--capture` alone. @throws NicError `BAD_OPTION` */
+export function checkTap(options: TapOptions): void {
+  checkCopies(options);
+  if (options.force !== undefined && options.capture === undefined) {
+    throw new NicError('BAD_OPTION', '--force is for --capture', {
+      hint: 'Leave it out, or give --capture FILE.',
+    });
+  }
+}
+
+/** Opens the file of `--capture`. What ends the recording is a warning. @throws NicError as `CaptureWriter.open` */
+export function openCopies(
+  file: string,
+  options: CopyOptions,
+  described: CaptureWriterOptions,
+): CaptureWriter {
+  const onError = (error: NicError): void => warn(error.message, 'The traffic goes on.');
+  return openOutput(file, options, { ...described, onError });
 }
 
 /**
@@ -71,10 +101,9 @@ export function makeTap(
   try {
     const { capture, captureFilter, snapLength } = options;
     if (capture !== undefined) {
-      const onError = (error: NicError): void => warn(error.message, 'The traffic goes on.');
       tap.add(
         new CaptureLook(tap, { filter: captureFilter, snapBytes: snapLength }, (described) =>
-          openOutput(capture, options, { ...described, onError }),
+          openCopies(capture, options, described),
         ),
       );
     }

@@ -36,6 +36,7 @@ export {
 export type { FrameSizes, SizeSpec } from './frame-size.js';
 export { FrameWriter } from './frame-writer.js';
 export { Histogram, type HistogramSummary, type Octave } from './histogram.js';
+export type { TrafficObserver } from './observer.js';
 export { describeRate, frameBits, parseRate, type Rate, type RateSpec, wireBits } from './rate.js';
 export { type ForeignFrame, type ReceiverOptions, TrafficReceiver } from './receiver.js';
 export { Rfc2544, type Rfc2544Options, type TrialReport } from './rfc2544/benchmark.js';

@@ -8,6 +8,7 @@ import { NicError } from '../errors.js';
 import { PacketView } from '../packet/packet-view.js';
 import { parse } from '../packet/parse.js';
 import type { TrafficChecker } from './checker.js';
+import type { TrafficObserver } from './observer.js';
 import type { TrafficSender } from './sender.js';
 
 const BATCH = 64;
@@ -35,6 +36,7 @@ export interface ReceiverOptions {
   readonly senders?: readonly TrafficSender[];
   /** Called for each frame that is no test frame of the checker's; without a checker for every frame. */
   readonly onFrame?: (frame: ForeignFrame) => void;
+  readonly observer?: TrafficObserver;
 }
 
 export class TrafficReceiver {
@@ -47,6 +49,7 @@ export class TrafficReceiver {
   readonly #checker: TrafficChecker | undefined;
   readonly #senders: readonly TrafficSender[];
   readonly #onFrame: ((frame: ForeignFrame) => void) | undefined;
+  readonly #observer: TrafficObserver | undefined;
   readonly #clock: Clock;
   readonly #offsetNs: number;
   readonly #bufs = new Uint32Array(BATCH);
@@ -61,6 +64,7 @@ export class TrafficReceiver {
     this.#checker = options.checker;
     this.#senders = options.senders ?? [];
     this.#onFrame = options.onFrame;
+    this.#observer = options.observer;
     this.#clock = clock;
     this.#offsetNs = sharedOffsetNs(clock);
     const { frames } = device.pool;
@@ -78,6 +82,7 @@ export class TrafficReceiver {
     for (let q = 0; q < rxQueues.length; q++) {
       const count = rxQueues[q]!.receive(bufs);
       if (count === 0) continue;
+      this.#observer?.received(this.device, bufs, count, this.#clock.nowNs());
       if (this.#checker !== undefined || this.#onFrame !== undefined) this.#look(count);
       for (let s = 0; s < this.#senders.length; s++) this.#senders[s]!.forget(bufs, count);
       pool.release(bufs, count);
@@ -148,6 +153,7 @@ export class TrafficReceiver {
     for (const sender of this.#senders) sender.forget(this.#one, 1);
     if (txQueues[0].send(this.#one, 1) === 1) {
       this.replies++;
+      this.#observer?.sent(this.device, this.#one, 1, this.#clock.nowNs());
       return true;
     }
     pool.release(this.#one, 1);

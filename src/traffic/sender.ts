@@ -10,6 +10,7 @@ import { type CheckedFlow, checkFlow, type FlowOptions } from './flow.js';
 import { FCS_BYTES } from './frame-size.js';
 import { FrameWriter, MAX_BATCH } from './frame-writer.js';
 import { Histogram } from './histogram.js';
+import type { TrafficObserver } from './observer.js';
 import { DEFAULT_CATCH_UP_MS, Schedule } from './schedule.js';
 
 export interface SenderOptions {
@@ -22,6 +23,7 @@ export interface SenderOptions {
   readonly lineBitsPerS?: number;
   /** Number of the first flow, where several senders have one checker. Default 0. */
   readonly firstFlow?: number;
+  readonly observer?: TrafficObserver;
 }
 
 const BATCH = { min: 1, max: MAX_BATCH } as const;
@@ -110,6 +112,7 @@ export class TrafficSender {
   longestPauseNs = 0;
   readonly #queue: NetDevice['txQueues'][number];
   readonly #clock: Clock;
+  readonly #observer: TrafficObserver | undefined;
   readonly #catchUpNs: number;
   readonly #offsetNs: number;
   readonly #bufs: Uint32Array;
@@ -135,6 +138,7 @@ export class TrafficSender {
   constructor(device: NetDevice, flows: readonly FlowOptions[], options: SenderOptions) {
     this.device = device;
     this.#clock = options.clock;
+    this.#observer = options.observer;
     this.#queue = device.txQueues[0];
     const batch = integerOption('batch', options.batch ?? 32, BATCH);
     this.#catchUpNs = (options.catchUpMs ?? DEFAULT_CATCH_UP_MS) * 1e6;
@@ -192,7 +196,10 @@ export class TrafficSender {
       this.ringFull++;
       this.#wasFull = true;
     }
-    if (sent > 0) this.#note(sent, nowNs);
+    if (sent > 0) {
+      this.#note(sent, nowNs);
+      this.#observer?.sent(this.device, this.#bufs, sent, nowNs);
+    }
     if (sent > 0 && sent < waiting) {
       this.#bufs.copyWithin(0, sent, waiting);
       this.#flowOf.copyWithin(0, sent, waiting);

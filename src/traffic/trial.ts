@@ -9,6 +9,7 @@ import { badOption, millisecondsOption } from '../options.js';
 import { accountOf, type TrafficAccount } from './account.js';
 import { MAX_FLOWS, TrafficChecker } from './checker.js';
 import type { FlowOptions } from './flow.js';
+import type { TrafficObserver } from './observer.js';
 import { type ForeignFrame, TrafficReceiver } from './receiver.js';
 import { type SendingFlow, TrafficSender } from './sender.js';
 
@@ -38,6 +39,8 @@ export interface TrialOptions {
   readonly firstFlow?: number;
   /** Called for each frame that is none of the trial's. What it throws, `poll` throws. */
   readonly onFrame?: (frame: ForeignFrame) => void;
+  /** Sees all frames of all ports as they are sent and come. */
+  readonly observer?: TrafficObserver;
 }
 
 const SETTLE_MS = 200;
@@ -72,7 +75,7 @@ export class Trial {
     this.#clock = clock;
     this.#ports = ports;
     this.#settleNs = millisecondsOption('settleMs', options.settleMs ?? SETTLE_MS) * 1e6;
-    const { batch, catchUpMs, lineBitsPerS, sharedClock = true, onFrame } = options;
+    const { batch, catchUpMs, lineBitsPerS, sharedClock = true, onFrame, observer } = options;
     const first = options.firstFlow ?? 0;
     let next = first;
     const senders = ports.map(({ device, flows = [] }) => {
@@ -82,6 +85,7 @@ export class Trial {
       return new TrafficSender(device, flows, {
         clock,
         firstFlow,
+        ...(observer === undefined ? {} : { observer }),
         ...(batch === undefined ? {} : { batch }),
         ...(catchUpMs === undefined ? {} : { catchUpMs }),
         ...(lineBitsPerS === undefined ? {} : { lineBitsPerS }),
@@ -100,6 +104,7 @@ export class Trial {
           ...(checked && this.checker !== undefined ? { checker: this.checker } : {}),
           senders: this.senders.filter((sender) => sender.device.pool === device.pool),
           ...(onFrame === undefined ? {} : { onFrame }),
+          ...(observer === undefined ? {} : { observer }),
         }),
     );
     this.#before = ports.map(({ device }) => device.stats());

@@ -6,6 +6,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { suite } from 'uvu';
 import * as assert from 'uvu/assert';
+import { CaptureReader } from '../../src/capture/capture-reader.js';
 import { startEmulator } from '../../src/emulator/index.js';
 import { ipv4ChecksumState, l4ChecksumState } from '../../src/packet/frame-checksums.js';
 import { PacketView } from '../../src/packet/packet-view.js';
@@ -68,6 +69,33 @@ async function withCable(
   });
   await body(async () => ({ ...(await emulator.report()).links[0]!.cable!.ab }));
 }
+
+checked('--capture has what each port sent and received, by interface', async () => {
+  const path = join(folder, 'both.pcapng');
+  await withCable({}, async () => {
+    const args = ['--rx', PORT_B, '--count', '200', '--size', '64-200', '--rate', '5k', '--capture', path];
+    const result = await barewire(['pktgen', PORT_A, ...args]);
+    assert.is(result.status, 0, result.stderr);
+    assert.ok(result.lines.includes('capture: written 400, not written 0'), result.lines.join('\n'));
+    const refused = await barewire(['pktgen', PORT_A, ...args]);
+    assert.is(refused.status, 2);
+    assert.match(refused.stderr, /it exists and has \d+ bytes/);
+  });
+  await using reader = await CaptureReader.open(path);
+  const sides: Record<number, string[]> = { 0: [], 3: [] };
+  do {
+    while (reader.next()) {
+      const { interfaceId, bytes, offsetBytes, lengthBytes } = reader.frame;
+      const frame = Buffer.from(bytes.subarray(offsetBytes, offsetBytes + lengthBytes));
+      sides[interfaceId]!.push(frame.toString('hex'));
+    }
+  } while (await reader.fill());
+  assert.is(reader.damage, undefined);
+  // Port A sends by interface 0, port B receives by interface 3.
+  assert.is(sides[0]!.length, 200);
+  assert.is(new Set(sides[0]).size, 200);
+  assert.equal(sides[3], sides[0]);
+});
 
 checked('without faults every frame comes, with latencies, and the status is 0', async () => {
   await withCable({}, async () => {

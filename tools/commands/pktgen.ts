@@ -14,10 +14,12 @@ import { durationMs, integerBetween, positiveInteger, rate } from '../option-val
 import { print } from '../output.js';
 import { openReportFile } from '../report-file.js';
 import { loadScript } from '../script-file.js';
+import { addCopyOptions, type CopyOptions, checkCopies, openCopies } from '../tap-options.js';
+import { TrafficCapture } from '../traffic-capture.js';
 import { trafficPorts } from '../traffic-ports.js';
 import { runTraffic } from '../traffic-run.js';
 
-interface Options extends FlowArguments, InterfaceOptions {
+interface Options extends FlowArguments, InterfaceOptions, CopyOptions {
   readonly mtu?: number;
   readonly ring?: number;
   readonly duration?: number;
@@ -32,7 +34,6 @@ interface Options extends FlowArguments, InterfaceOptions {
   readonly dryRun?: string;
   readonly junit?: string;
   readonly report?: string;
-  readonly force?: true;
   readonly json?: true;
 }
 
@@ -64,7 +65,7 @@ export function register(program: Command): void {
     )
     .option('--junit <file>', 'write a report for CI: a case for each phase')
     .option('--report <file>', 'write a page with charts (HTML)')
-    .option('--force', 'replace the files that --dry-run, --junit and --report name')
+    .option('--force', 'replace the files that --dry-run, --junit, --report and --capture name')
     .option('--mtu <bytes>', 'largest layer 3 packet (default: what 2 KiB buffers hold)', positiveInteger)
     .option(
       '--ring <n>',
@@ -76,6 +77,7 @@ export function register(program: Command): void {
     .addOption(defaultRouteOption())
     .option('--json', 'print JSON lines')
     .action(run);
+  addCopyOptions(command, 'what is sent and received');
 }
 
 async function run(ports: readonly string[], options: Options, command: Command): Promise<void> {
@@ -83,6 +85,7 @@ async function run(ports: readonly string[], options: Options, command: Command)
     dryRun(options.dryRun, ports, options);
     return;
   }
+  checkCopies(options);
   if (options.script !== undefined) {
     await runScript(options.script, ports, options, command);
     return;
@@ -92,10 +95,10 @@ async function run(ports: readonly string[], options: Options, command: Command)
     throw refused("missing required argument 'PORT'", 'Give a port, --script or --dry-run FILE.');
   if (more.length > 0)
     throw refused('more than one port', 'Give one, and --rx for a port that checks; a --script has several.');
-  if (options.force && options.junit === undefined && options.report === undefined)
+  if (options.force && (options.junit ?? options.report ?? options.capture) === undefined)
     throw refused(
       '--force is for files that are written',
-      'Leave it out, or give --dry-run, --junit or --report.',
+      'Leave it out, or give --dry-run, --junit, --report or --capture.',
     );
   const { rx } = options;
   if (rx === undefined) {
@@ -135,6 +138,9 @@ async function runScript(
     'ring',
     'junit',
     'report',
+    'capture',
+    'captureFilter',
+    'snapLength',
     'force',
     'json',
     'duration',
@@ -166,29 +172,42 @@ async function generate(
   options: Options,
 ): Promise<void> {
   const ports = trafficPorts(addresses, checking, options);
-  const { junit, report, force = false } = options;
+  const { junit, report, force = false, capture: file, captureFilter, snapLength } = options;
   const writeReport = junit === undefined ? undefined : openJunit(junit, force);
   const writePage = report === undefined ? undefined : openReportFile(report, force);
-  await runTraffic(
-    ports,
-    (devices, clock) =>
-      new Generator(
-        devices,
-        script,
-        {
-          batch: options.batch,
-          json: options.json ?? false,
-          expectNoLoss: options.expectNoLoss ?? false,
-          ...(writeReport === undefined ? {} : { writeReport }),
-          ...(writePage === undefined ? {} : { writePage }),
-          ...(options.settle === undefined ? {} : { settleMs: options.settle }),
-          ...(options.catchUp === undefined ? {} : { catchUpMs: options.catchUp }),
-          ...(options.lineRate === undefined ? {} : { lineBitsPerS: options.lineRate }),
-        },
-        clock,
-      ),
-    options,
-  );
+  let capture: TrafficCapture | undefined;
+  try {
+    await runTraffic(
+      ports,
+      (devices, clock) => {
+        if (file !== undefined) {
+          const copied = { filter: captureFilter, snapBytes: snapLength };
+          capture = new TrafficCapture(devices, copied, clock, (described) =>
+            openCopies(file, options, described),
+          );
+        }
+        return new Generator(
+          devices,
+          script,
+          {
+            batch: options.batch,
+            json: options.json ?? false,
+            expectNoLoss: options.expectNoLoss ?? false,
+            ...(writeReport === undefined ? {} : { writeReport }),
+            ...(writePage === undefined ? {} : { writePage }),
+            ...(capture === undefined ? {} : { capture }),
+            ...(options.settle === undefined ? {} : { settleMs: options.settle }),
+            ...(options.catchUp === undefined ? {} : { catchUpMs: options.catchUp }),
+            ...(options.lineRate === undefined ? {} : { lineBitsPerS: options.lineRate }),
+          },
+          clock,
+        );
+      },
+      options,
+    );
+  } finally {
+    capture?.close();
+  }
 }
 
 function dryRun(path: string, ports: readonly string[], options: Options): void {
@@ -203,6 +222,9 @@ function dryRun(path: string, ports: readonly string[], options: Options): void 
     '--ring': options.ring,
     '--junit': options.junit,
     '--report': options.report,
+    '--capture': options.capture,
+    '--capture-filter': options.captureFilter,
+    '--snap-length': options.snapLength,
     '--only': options.only,
     '--take-default-route': options.takeDefaultRoute,
   }).filter(([, value]) => value !== undefined);
