@@ -7,8 +7,15 @@ import { NicError } from '../src/errors.js';
 import { connectQueues, type Forwarder } from '../src/forward/forwarder.js';
 import type { PacketPool } from '../src/hugepage/packet-pool.js';
 
+/** What becomes of a packet; macswap and reflect turn its MAC addresses round. */
+export const FORWARD_MODES = ['io', 'macswap', 'reflect', 'rxonly'] as const;
+export type ForwardMode = (typeof FORWARD_MODES)[number];
+
+const MAC_BYTES = 6;
+
 /** What is done to packets: plain data. */
 export interface ForwardSettings {
+  readonly mode: ForwardMode;
   readonly batch: number;
   readonly touch: boolean;
   readonly path: 'auto' | 'pipe' | 'general';
@@ -57,8 +64,33 @@ export function moduleUrl(path: string): string {
   return pathToFileURL(resolve(path)).href;
 }
 
+/** What a mode does to a packet; undefined where it leaves it as it is. */
+function modeHook(mode: ForwardMode, pool: PacketPool): PacketHook | undefined {
+  if (mode === 'io') return undefined;
+  if (mode === 'rxonly') return () => 0;
+  const { frames, bufferShift } = pool;
+  return (packet, lengthBytes) => {
+    const at = packet << bufferShift;
+    for (let i = at; i < at + MAC_BYTES; i++) {
+      const byte = frames[i]!;
+      frames[i] = frames[i + MAC_BYTES]!;
+      frames[i + MAC_BYTES] = byte;
+    }
+    return lengthBytes;
+  };
+}
+
+/** One hook, and then another for what the first does not drop. */
+function both(first: PacketHook | undefined, second: PacketHook | undefined): PacketHook | undefined {
+  if (first === undefined || second === undefined) return first ?? second;
+  return (packet, lengthBytes) => {
+    const left = first(packet, lengthBytes);
+    return left > 0 ? second(packet, left) : left;
+  };
+}
+
 /**
- * Connects both ports both ways.
+ * Connects both ports both ways; with `reflect` each with itself.
  * @param queues numbers of the queues, for the hooks
  */
 export function connectPorts(
@@ -67,13 +99,14 @@ export function connectPorts(
   settings: ForwardSettings,
   makeHook: MakeHook | undefined,
 ): { readonly toA: readonly Forwarder[]; readonly toB: readonly Forwarder[] } {
-  const { batch, touch, path } = settings;
+  const { batch, touch, path, mode } = settings;
   const between = (from: number, to: number): Forwarder[] =>
     ports[from]!.rx.map((rx, i) => {
-      const hook = makeHook?.({ pool: rx.pool, from, to, queue: queues[i]! });
+      const hook = both(makeHook?.({ pool: rx.pool, from, to, queue: queues[i]! }), modeHook(mode, rx.pool));
       const onPacket = hook === undefined ? {} : { onPacket: hook };
       return connectQueues(rx, ports[to]!.tx[i]!, { batch, touch, path, ...onPacket });
     });
+  if (mode === 'reflect') return { toB: between(1, 1), toA: between(0, 0) };
   return { toB: between(0, 1), toA: between(1, 0) };
 }
 

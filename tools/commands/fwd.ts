@@ -11,6 +11,8 @@ import {
   connectPorts,
   droppedBy,
   emptyRings,
+  FORWARD_MODES,
+  type ForwardMode,
   type ForwardSettings,
   loadHook,
   type MakeHook,
@@ -46,6 +48,7 @@ interface Options extends TapOptions, InterfaceOptions {
   readonly onPacket?: string;
   readonly mtu?: number;
   readonly path: 'auto' | 'pipe' | 'general';
+  readonly mode: ForwardMode;
   readonly rate?: number;
   readonly size?: number;
   readonly duration?: number;
@@ -75,6 +78,14 @@ export function register(program: Command): void {
       )
         .choices(['auto', 'pipe', 'general'])
         .default('auto'),
+    )
+    .addOption(
+      new Option(
+        '--mode <mode>',
+        'io: as they are; macswap: with MAC addresses turned round; reflect: so, back by the same port; rxonly: received and dropped',
+      )
+        .choices(FORWARD_MODES)
+        .default('io'),
     )
     .option('--rate <pps>', 'emulated ports: frames per second into each (default: all they take)', rate)
     .option(
@@ -237,8 +248,8 @@ interface Run {
 
 async function forwardBothWays(ports: readonly [NetDevice, NetDevice], run: Run): Promise<Traffic> {
   const { emulated, options, tap, mirror } = run;
-  const { batch, touch = false, path } = options;
-  const settings: ForwardSettings = { batch, touch, path, onPacket: hookUrl(options) };
+  const { batch, touch = false, path, mode } = options;
+  const settings: ForwardSettings = { batch, touch, path, mode, onPacket: hookUrl(options) };
   const made =
     options.workers === undefined
       ? forwardHere(ports, settings, run.makeHook, tap)
