@@ -1,29 +1,65 @@
 /** Options for ports that are interfaces of the kernel: what comes here, and whether to insist. */
-import { Option } from 'commander';
+import { type Command, Option } from 'commander';
 import type { OpenOptions } from '../src/driver/device.js';
+import { BUSY_POLL_US } from '../src/driver/options.js';
 import { isSharedInterface } from '../src/driver/registry.js';
 import { NicError } from '../src/errors.js';
+import { integerBetween } from './option-values.js';
 
 export interface InterfaceOptions {
   readonly only?: string;
   readonly takeDefaultRoute?: true;
+  readonly interfaceMode?: 'auto' | 'zero-copy' | 'copy';
+  readonly busyPoll?: number;
 }
 
 /** The options of a command that takes such ports. */
-export const onlyOption = (): Option =>
+const onlyOption = (): Option =>
   new Option(
     '--only <text>',
     "of an interface, what comes here, in tcpdump's language; the rest is the kernel's",
   );
-export const defaultRouteOption = (): Option =>
+const defaultRouteOption = (): Option =>
   new Option('--take-default-route', 'take an interface although the default route goes over it');
+
+const modeOption = (): Option =>
+  new Option(
+    '--interface-mode <mode>',
+    'of an interface, who moves frames: the hardware, the kernel, or what is possible',
+  ).choices(['auto', 'zero-copy', 'copy']);
+const busyPollOption = (): Option =>
+  new Option(
+    '--busy-poll <us>',
+    'of an interface: have its driver polled, at most so many microseconds a call',
+  ).argParser(integerBetween(BUSY_POLL_US.min, BUSY_POLL_US.max));
+
+/** Adds all of them. */
+export function addInterfaceOptions(command: Command): Command {
+  return [onlyOption(), defaultRouteOption(), modeOption(), busyPollOption()].reduce(
+    (to, option) => to.addOption(option),
+    command,
+  );
+}
+
+/** Headroom of a pool that interfaces use together with devices of other kinds: what the kernel keeps in front of a frame. */
+const SHARED_HEADROOM_BYTES = 256;
+
+/** What the one who makes a pool for such ports gives `open`. */
+export function sharedHeadroom(addresses: readonly string[]): Pick<OpenOptions, 'headroomBytes'> {
+  return addresses.some(isSharedInterface) ? { headroomBytes: SHARED_HEADROOM_BYTES } : {};
+}
 
 /** What `open` gets of them, for each of a command's ports. @throws NicError `BAD_OPTION` where no port is of that kind */
 export function interfaceOptions(
   addresses: readonly string[],
-  { only, takeDefaultRoute }: InterfaceOptions,
-): (address: string) => Pick<OpenOptions, 'only' | 'takeDefaultRoute'> {
-  const given = only === undefined ? takeDefaultRoute && '--take-default-route' : '--only';
+  { only, takeDefaultRoute, interfaceMode, busyPoll }: InterfaceOptions,
+): (address: string) => Pick<OpenOptions, 'only' | 'takeDefaultRoute' | 'interfaceMode' | 'busyPollUs'> {
+  const [given] = Object.entries({
+    '--only': only,
+    '--take-default-route': takeDefaultRoute,
+    '--interface-mode': interfaceMode,
+    '--busy-poll': busyPoll,
+  }).find(([, value]) => value !== undefined) ?? [undefined];
   if (given !== undefined && !addresses.some(isSharedInterface)) {
     throw new NicError(
       'BAD_OPTION',
@@ -38,6 +74,8 @@ export function interfaceOptions(
       ? {
           ...(only === undefined ? {} : { only }),
           ...(takeDefaultRoute === undefined ? {} : { takeDefaultRoute }),
+          ...(interfaceMode === undefined ? {} : { interfaceMode }),
+          ...(busyPoll === undefined ? {} : { busyPollUs: busyPoll }),
         }
       : {};
 }

@@ -58,6 +58,16 @@ export interface OpenOptions {
   readonly only?: string;
   /** There, too: takes an interface although the default route goes over it. Default false: that is refused. */
   readonly takeDefaultRoute?: boolean;
+  /**
+   * There, too: who moves each frame, the hardware (`zero-copy`, which the interface's driver must have) or the kernel (`copy`).
+   * Default `auto`: zero-copy where that is possible; `model` says which it is.
+   */
+  readonly interfaceMode?: 'auto' | 'zero-copy' | 'copy';
+  /**
+   * There, too: microseconds for which a call for packets has the kernel poll the interface's driver in place of its interrupts
+   * (SO_PREFER_BUSY_POLL). Default: interrupts.
+   */
+  readonly busyPollUs?: number;
   /** Ends the opening: it rejects with the signal's reason, and the device is as before. */
   readonly signal?: AbortSignal;
 }
@@ -143,7 +153,7 @@ export interface DeviceCapabilities {
   readonly interrupts: boolean;
   /** What promiscuous mode adds where that is not every frame: a virtual function gets all groups, and unicast to its own address. */
   readonly promiscuous?: 'multicast';
-  /** `only` and `takeDefaultRoute`: the kernel keeps the interface. Default false. */
+  /** `only`, `takeDefaultRoute`, `interfaceMode`, `busyPollUs`: the kernel keeps the interface. Default false. */
   readonly sharesInterface?: boolean;
 }
 

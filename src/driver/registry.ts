@@ -26,7 +26,7 @@ export interface DeviceScheme {
   readonly name: string;
   /** How such an address looks, for messages: `xdp:INTERFACE`. */
   readonly form: string;
-  /** Its devices are interfaces that the kernel keeps: `only` and `takeDefaultRoute` are for them. Default false. */
+  /** Its devices are interfaces that the kernel keeps: `only`, `takeDefaultRoute`, `interfaceMode`, `busyPollUs` are for them. Default false. */
   readonly sharesInterface?: boolean;
   /** Those that this machine has, for `barewire list`. */
   list?(sysfsRoot: string): readonly PortListing[];
@@ -41,6 +41,8 @@ export interface PortListing {
   /** The kernel's driver. */
   readonly driver: string | null;
   readonly interfaces: readonly string[];
+  /** Whether packets are copied on the way, where that is known; null where it is not. */
+  readonly mode: 'zero-copy' | 'copy' | null;
   /** Name of the driver here; null where none opens it, and the name says why. */
   readonly supportedBy: string | null;
 }
@@ -88,7 +90,7 @@ export function addressForms(): string {
   return `${['PCI address', ...forms].join(', ')} or vfio-user:/path.sock`;
 }
 
-/** Whether the kernel keeps what the address names, so that `open` takes `only` and `takeDefaultRoute`. */
+/** Whether the kernel keeps what the address names, so that `open` takes what is for such interfaces. */
 export function isSharedInterface(address: string): boolean {
   return schemeOf(address)?.scheme.sharesInterface ?? false;
 }

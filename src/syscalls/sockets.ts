@@ -1,6 +1,6 @@
 /**
- * Sockets of the kernel's network side (AF_XDP, AF_PACKET): socket(2), bind(2), their options, and the wake-up of a
- * transmit ring. None can wait: sockets are made non-blocking and the wake-up says MSG_DONTWAIT.
+ * Sockets of the kernel's network side (AF_XDP, AF_PACKET, AF_NETLINK): socket(2), bind(2), their options, the wake-up of a
+ * ring, and messages. None can wait: sockets are made non-blocking and the wake-up says MSG_DONTWAIT.
  */
 import { failed, libc, O_CLOEXEC, O_NONBLOCK, resultOrErrno } from './libc.js';
 
@@ -23,8 +23,18 @@ const SO_ERROR = 4;
 const MSG_DONTWAIT = 0x40;
 
 /** A raw socket, non-blocking and closed on exec; the negative errno where there is none. */
-export function rawSocket(domain: number): number {
-  return resultOrErrno(C.socket(domain, SOCK_RAW | O_CLOEXEC | O_NONBLOCK, 0) as number);
+export function rawSocket(domain: number, protocol = 0): number {
+  return resultOrErrno(C.socket(domain, SOCK_RAW | O_CLOEXEC | O_NONBLOCK, protocol) as number);
+}
+
+/** Sends a message to where the socket sends by itself. Returns its size or the negative errno. */
+export function sendMessage(fd: number, message: Uint8Array): number {
+  return resultOrErrno(Number(C.sendto(fd, message, message.length, MSG_DONTWAIT, null, 0)));
+}
+
+/** Receives a message into `buffer`. Returns its size, or the negative errno where none has come. */
+export function receiveMessage(fd: number, buffer: Uint8Array): number {
+  return resultOrErrno(Number(C.recvfrom(fd, buffer, buffer.length, MSG_DONTWAIT, null, null)));
 }
 
 /** bind(2). Returns 0 or the negative errno. */

@@ -49,9 +49,9 @@ class HeldKernel implements XdpKernel {
   constructor(name: string) {
     this.#kernel = new LinuxKernel(`xdp:${name}`, name);
     const { netInterface } = this.#kernel;
-    const { index, mac, kernelDriver, queuePairs } = netInterface;
+    const { index, mac, kernelDriver, queuePairs, features } = netInterface;
     this.netInterface = {
-      ...{ name, index, mac, kernelDriver, queuePairs, mtu: MTU },
+      ...{ name, index, mac, kernelDriver, queuePairs, features, mtu: MTU },
       linkState: () => {
         if (this.gone !== undefined) throw this.gone;
         return netInterface.linkState();

@@ -9,12 +9,7 @@ import { NicError } from '../../src/errors.js';
 import { describeFrame } from '../../src/packet/describe.js';
 import { deviceAddress, PORT_FORMS, pageSizeFor } from '../addresses.js';
 import { checkOutput, interfaceOf, type Output, openOutputs, TIMES_COMMENT } from '../capture-output.js';
-import {
-  defaultRouteOption,
-  type InterfaceOptions,
-  interfaceOptions,
-  onlyOption,
-} from '../interface-options.js';
+import { addInterfaceOptions, type InterfaceOptions, interfaceOptions } from '../interface-options.js';
 import { durationMs, integerBetween, positiveInteger, rate } from '../option-values.js';
 import { print } from '../output.js';
 import { warnOfMissingFrames } from '../promiscuous.js';
@@ -43,7 +38,7 @@ const BATCH = 64;
 const MAX_WAITING_TEXT = 1 << 20;
 
 export function register(program: Command): void {
-  program
+  const command = program
     .command('capture')
     .description('show the frames that a port receives, or write them to a file (pcapng, pcap)')
     .argument('<PORT>', PORT_FORMS, deviceAddress)
@@ -67,9 +62,8 @@ export function register(program: Command): void {
     .option('--no-promiscuous', 'only frames that are addressed to the port')
     .option('--ring <n>', "receive descriptors (default: the driver's)", positiveInteger)
     .option('--mtu <bytes>', 'largest layer 3 packet (default: what 2 KiB buffers hold)', positiveInteger)
-    .addOption(onlyOption())
-    .addOption(defaultRouteOption())
     .action(captureFrom);
+  addInterfaceOptions(command);
 }
 
 /** Captures from a port, as the options say. @throws NicError what went wrong */

@@ -21,10 +21,10 @@ import {
 } from '../forward-queues.js';
 import { ForwardWorkers } from '../forward-workers.js';
 import {
-  defaultRouteOption,
+  addInterfaceOptions,
   type InterfaceOptions,
   interfaceOptions,
-  onlyOption,
+  sharedHeadroom,
 } from '../interface-options.js';
 import { durationMs, integerBetween, positiveInteger, rate } from '../option-values.js';
 import { print } from '../output.js';
@@ -100,12 +100,11 @@ export function register(program: Command): void {
     )
     .option('--on-packet <file>', 'module whose default export makes the hook that sees each packet')
     .option('--duration <time>', 'stop after this time: 10 (seconds), 250ms, 5m', durationMs)
-    .addOption(onlyOption())
-    .addOption(defaultRouteOption())
     .option('--touch', 'read and rewrite a byte of every packet')
     .option('--json', 'print JSON lines')
     .action(run);
   addTapOptions(command);
+  addInterfaceOptions(command);
 }
 
 async function run(a: string | undefined, b: string | undefined, options: Options): Promise<void> {
@@ -196,7 +195,9 @@ async function forward(
   const openers = addresses.map((address) => async (signal: AbortSignal): Promise<NetDevice> => {
     const device = await open(address, {
       ...ofInterface(address),
-      ...(pool === undefined ? { buffersForDevices: addresses.length } : { pool }),
+      ...(pool === undefined
+        ? { buffersForDevices: addresses.length, ...sharedHeadroom(addresses) }
+        : { pool }),
       pageSize: pageSizeFor(addresses),
       ...(ring === undefined ? {} : { rxRingSize: ring, txRingSize: ring }),
       ...(mtu === undefined ? {} : { mtu }),

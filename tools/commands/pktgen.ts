@@ -8,7 +8,7 @@ import { portsOf, type TrafficScript, writeDryRun } from '../../src/traffic/inde
 import { collectAddress, deviceAddress, PORT_FORMS } from '../addresses.js';
 import { addFlowOptions, type FlowArguments, flowOf } from '../flow-options.js';
 import { Generator } from '../generator.js';
-import { defaultRouteOption, type InterfaceOptions, onlyOption } from '../interface-options.js';
+import { addInterfaceOptions, type InterfaceOptions } from '../interface-options.js';
 import { openJunit } from '../junit.js';
 import { durationMs, integerBetween, positiveInteger, rate } from '../option-values.js';
 import { print } from '../output.js';
@@ -73,11 +73,10 @@ export function register(program: Command): void {
       positiveInteger,
     )
     .option('--batch <n>', 'most frames sent at a time', integerBetween(1, 256), 32)
-    .addOption(onlyOption())
-    .addOption(defaultRouteOption())
     .option('--json', 'print JSON lines')
     .action(run);
   addCopyOptions(command, 'what is sent and received');
+  addInterfaceOptions(command);
 }
 
 async function run(ports: readonly string[], options: Options, command: Command): Promise<void> {
@@ -146,6 +145,8 @@ async function runScript(
     'duration',
     'only',
     'takeDefaultRoute',
+    'interfaceMode',
+    'busyPoll',
   ];
   const idle = command.options.find(
     (option) =>
@@ -227,6 +228,8 @@ function dryRun(path: string, ports: readonly string[], options: Options): void 
     '--snap-length': options.snapLength,
     '--only': options.only,
     '--take-default-route': options.takeDefaultRoute,
+    '--interface-mode': options.interfaceMode,
+    '--busy-poll': options.busyPoll,
   }).filter(([, value]) => value !== undefined);
   if (given.length > 0) throw refused(`${given[0]![0]} does nothing with --dry-run`, 'Leave it out.');
   const flow = flowOf(options, options.timeStamps === true);

@@ -14,12 +14,7 @@ import { parseIpv4 } from '../../src/packet/addresses.js';
 import { readU32 } from '../../src/packet/bytes.js';
 import { collectAddress, PORT_FORMS, pageSizeFor } from '../addresses.js';
 import { GapHistogram, octaveLines, shortTime } from '../gap-histogram.js';
-import {
-  defaultRouteOption,
-  type InterfaceOptions,
-  interfaceOptions,
-  onlyOption,
-} from '../interface-options.js';
+import { addInterfaceOptions, type InterfaceOptions, interfaceOptions } from '../interface-options.js';
 import {
   durationMs,
   integerBetween,
@@ -56,7 +51,7 @@ const BATCH = 64;
 const LEAD_NS = 1e6;
 
 export function register(program: Command): void {
-  program
+  const command = program
     .command('replay')
     .description('send the frames of a capture (pcap, pcapng, also packed with gzip) with their gaps')
     .argument('<FILE>', 'the capture; - is stdin')
@@ -94,10 +89,9 @@ export function register(program: Command): void {
     )
     .option('--mtu <bytes>', 'largest layer 3 packet (default: what 2 KiB buffers hold)', positiveInteger)
     .option('--duration <time>', 'stop after this time: 10 (seconds), 250ms, 5m', durationMs)
-    .addOption(onlyOption())
-    .addOption(defaultRouteOption())
     .option('--json', 'print JSON lines')
     .action(run);
+  addInterfaceOptions(command);
 }
 
 async function run(file: string, addresses: readonly string[], options: ReplayOptions): Promise<void> {

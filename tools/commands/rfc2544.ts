@@ -13,7 +13,7 @@ import {
 } from '../../src/traffic/index.js';
 import { deviceAddress, PORT_FORMS } from '../addresses.js';
 import { addAddressOptions, type FlowArguments, flowOf } from '../flow-options.js';
-import { defaultRouteOption, type InterfaceOptions, onlyOption } from '../interface-options.js';
+import { addInterfaceOptions, type InterfaceOptions } from '../interface-options.js';
 import { type JunitCase, openJunit } from '../junit.js';
 import { durationMs, integerBetween, positiveInteger, rate } from '../option-values.js';
 import { print } from '../output.js';
@@ -83,10 +83,9 @@ export function register(program: Command): void {
       "receive descriptors of a port that checks (default: the driver's)",
       positiveInteger,
     )
-    .addOption(onlyOption())
-    .addOption(defaultRouteOption())
     .option('--json', 'print JSON lines')
     .action(run);
+  addInterfaceOptions(command);
 }
 
 async function run(tx: string, rx: string, options: Options): Promise<void> {

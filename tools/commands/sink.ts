@@ -2,7 +2,7 @@
 import type { Command } from 'commander';
 import { deviceAddress, PORT_FORMS } from '../addresses.js';
 import { Generator } from '../generator.js';
-import { defaultRouteOption, type InterfaceOptions, onlyOption } from '../interface-options.js';
+import { addInterfaceOptions, type InterfaceOptions } from '../interface-options.js';
 import { durationMs, positiveInteger } from '../option-values.js';
 import { trafficPorts } from '../traffic-ports.js';
 import { runTraffic } from '../traffic-run.js';
@@ -18,7 +18,7 @@ interface Options extends InterfaceOptions {
 }
 
 export function register(program: Command): void {
-  program
+  const command = program
     .command('sink')
     .description('check the test frames that arrive')
     .argument('<PORT>', PORT_FORMS, deviceAddress)
@@ -32,8 +32,6 @@ export function register(program: Command): void {
       "receive descriptors of a port that checks (default: the driver's)",
       positiveInteger,
     )
-    .addOption(onlyOption())
-    .addOption(defaultRouteOption())
     .option('--json', 'print JSON lines')
     .action(async (port: string, options: Options) => {
       await runTraffic(
@@ -53,4 +51,5 @@ export function register(program: Command): void {
         options,
       );
     });
+  addInterfaceOptions(command);
 }

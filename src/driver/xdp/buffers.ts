@@ -1,8 +1,11 @@
 /** Which buffers AF_XDP takes, and how long a frame in them may be. */
 import { NicError } from '../../errors.js';
-import { HEADROOM_DEFAULT, type PacketPool } from '../../hugepage/packet-pool.js';
+import type { PacketPool } from '../../hugepage/packet-pool.js';
 import type { OpenOptions } from '../device.js';
-import { KERNEL_HEADROOM } from './uapi.js';
+import type { KernelInterface } from './kernel.js';
+import { KERNEL_HEADROOM, type XdpMode } from './uapi.js';
+
+type BufferUser = Pick<KernelInterface, 'kernelDriver' | 'features' | 'mtu'>;
 
 /** Ethernet header; with two VLAN tags. */
 export const HEADER_BYTES = 14;
@@ -24,15 +27,61 @@ export function frameRoom(bufferSizeBytes: number, headroomBytes: number): numbe
   return bufferSizeBytes - Math.max(KERNEL_HEADROOM, headroomBytes);
 }
 
-/** An own pool gets buffers that hold what the interface's MTU lets through. */
-export function withBuffers(options: OpenOptions, mtu: number): OpenOptions {
-  const { pool, bufferSizeBytes, headroomBytes = HEADROOM_DEFAULT } = options;
-  if (pool !== undefined || bufferSizeBytes !== undefined) return options;
+/** Drivers whose hardware counts buffers in KiB: of 1792 bytes it uses 1024 in zero-copy mode, and drops longer frames. */
+const KIB_BUFFERS = ['igb', 'igc', 'ixgbe'];
+
+/** Whether zero-copy loses frames with such buffers: those over 1024 bytes. */
+export function needsLargeBuffers({ kernelDriver, features }: BufferUser): boolean {
+  return features?.zeroCopy !== false && KIB_BUFFERS.includes(kernelDriver);
+}
+
+/**
+ * An own pool gets buffers that hold what the interface's MTU lets through, and as much room in front of a frame as the kernel
+ * keeps: no frame is moved then.
+ */
+export function withBuffers(options: OpenOptions, user: BufferUser): OpenOptions {
+  const { pool, bufferSizeBytes, headroomBytes = KERNEL_HEADROOM } = options;
+  if (pool !== undefined) return options;
+  if (bufferSizeBytes !== undefined) return { ...options, headroomBytes };
+  if (options.interfaceMode !== 'copy' && needsLargeBuffers(user)) {
+    return { ...options, headroomBytes, bufferSizeBytes: LARGEST_BUFFER };
+  }
+  const { mtu } = user;
   const frameBytes =
     (options.mtu ?? mtu) + (options.mtu === undefined ? HEADER_BYTES + VLAN_BYTES : L2_BYTES);
   const large =
     frameBytes > frameRoom(2048, headroomBytes) && frameBytes <= frameRoom(LARGEST_BUFFER, headroomBytes);
-  return large ? { ...options, bufferSizeBytes: LARGEST_BUFFER } : options;
+  return { ...options, headroomBytes, ...(large ? { bufferSizeBytes: LARGEST_BUFFER } : {}) };
+}
+
+/**
+ * The mode to ask the kernel for: zero-copy is not for a program in general code, nor for buffers that the hardware cannot fill.
+ * @throws NicError `BAD_OPTION` where zero-copy is insisted on
+ */
+export function modeToAsk(
+  address: string,
+  wanted: 'auto' | XdpMode,
+  program: 'native' | 'generic',
+  pool: PacketPool,
+  user: BufferUser,
+): 'auto' | XdpMode {
+  if (wanted === 'copy') return wanted;
+  const tooSmall = pool.bufferSizeBytes < LARGEST_BUFFER && needsLargeBuffers(user);
+  if (program === 'native' && !tooSmall) return wanted;
+  if (wanted === 'auto') return 'copy';
+  throw program === 'generic'
+    ? new NicError(
+        'BAD_OPTION',
+        `${address} has no zero-copy mode: its driver (${user.kernelDriver}) runs no program`,
+        {
+          path: address,
+          hint: 'Leave the mode out (interfaceMode, --interface-mode): the kernel copies then.',
+        },
+      )
+    : new NicError('BAD_OPTION', `In zero-copy mode ${address} would lose frames over 1024 bytes`, {
+        path: address,
+        hint: `Its driver (${user.kernelDriver}) counts buffers in KiB: set bufferSizeBytes to ${LARGEST_BUFFER}.`,
+      });
 }
 
 /** @throws NicError `BAD_OPTION` where the kernel cannot use the buffers, or where frames of the interface do not fit */

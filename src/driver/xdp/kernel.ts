@@ -7,8 +7,9 @@ import { errnoText, NicError } from '../../errors.js';
 import type { LinkState } from '../device.js';
 import type { KernelRing } from './kernel-ring.js';
 import { NetInterface } from './net-interface.js';
+import type { XdpFeatures } from './netlink.js';
 import { XdpProgram } from './program.js';
-import type { XdpStatistics } from './uapi.js';
+import type { XdpMode, XdpStatistics } from './uapi.js';
 import { XdpSocket, type XdpSocketOptions } from './xdp-socket.js';
 
 const LOOK_MS = 200;
@@ -23,6 +24,8 @@ export interface KernelInterface {
   readonly kernelDriver: string;
   /** Queues that both receive and send. */
   readonly queuePairs: number;
+  /** What its driver does for AF_XDP; undefined where the kernel does not tell. */
+  readonly features: XdpFeatures | undefined;
   /** @throws NicError `DEVICE_GONE` */
   linkState(): LinkState;
   /** Lets frames in, by `Member`, or ends that. @throws NicError `SYSCALL` */
@@ -45,11 +48,18 @@ export interface KernelSocket {
   readonly tx: KernelRing;
   readonly fill: KernelRing;
   readonly completion: KernelRing;
+  /** Resolves with the mode that it has. */
   bind(
     interfaceIndex: number,
     queue: number,
-    options: { readonly signal?: AbortSignal | undefined; readonly closed: AbortSignal },
-  ): Promise<void>;
+    options: {
+      readonly mode: 'auto' | XdpMode;
+      readonly signal?: AbortSignal | undefined;
+      readonly closed: AbortSignal;
+    },
+  ): Promise<XdpMode>;
+  /** Has calls poll the driver in place of its interrupts. @throws NicError `BAD_OPTION` where the kernel cannot */
+  busyPoll(microseconds: number): void;
   /** Have the kernel look at a ring. Return 0 or the negative errno. */
   wakeTransmit(): number;
   wakeReceive(): number;

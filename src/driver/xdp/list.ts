@@ -5,7 +5,8 @@ import { closeFd } from '../../syscalls/descriptors.js';
 import { rawSocket } from '../../syscalls/sockets.js';
 import type { PortListing } from '../registry.js';
 import { LARGEST_MTU } from './buffers.js';
-import { AF_XDP } from './uapi.js';
+import { xdpFeatures } from './netlink.js';
+import { AF_XDP, type XdpMode } from './uapi.js';
 import { EAFNOSUPPORT } from './xdp-socket.js';
 
 /** `/sys/class/net/NAME/type` of Ethernet (linux/if_arp.h). */
@@ -21,14 +22,29 @@ export function listInterfaces(sysfsRoot: string): PortListing[] {
   return names.map((name) => {
     const driver = systemFiles.readLink(join(folder, name, 'device/driver'));
     const reason = hasXdp ? whyNot(Number(attribute(name, 'mtu'))) : 'this kernel has no AF_XDP';
+    const mode = reason === undefined ? modeOf(Number(attribute(name, 'ifindex'))) : null;
     return {
       address: `xdp:${name}`,
-      name: reason === undefined ? 'Ethernet, AF_XDP in copy mode' : `Ethernet, not by AF_XDP: ${reason}`,
+      name: reason === undefined ? MODE_NAMES[mode ?? 'unknown'] : `Ethernet, not by AF_XDP: ${reason}`,
+      mode,
       driver: driver === undefined ? null : basename(driver),
       interfaces: [name],
       supportedBy: reason === undefined ? 'xdp' : null,
     };
   });
+}
+
+const MODE_NAMES = {
+  'zero-copy': 'Ethernet, AF_XDP zero-copy',
+  copy: 'Ethernet, AF_XDP in copy mode',
+  unknown: 'Ethernet, AF_XDP',
+} as const;
+
+/** What the driver offers; null where the kernel does not tell. */
+function modeOf(interfaceIndex: number): XdpMode | null {
+  const features = interfaceIndex > 0 ? xdpFeatures(interfaceIndex) : undefined;
+  if (features === undefined) return null;
+  return features.zeroCopy ? 'zero-copy' : 'copy';
 }
 
 function whyNot(mtu: number): string | undefined {

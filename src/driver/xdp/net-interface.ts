@@ -11,6 +11,7 @@ import { addressOf } from '../../syscalls/memory.js';
 import { rawSocket, setSocketOption } from '../../syscalls/sockets.js';
 import type { LinkState } from '../device.js';
 import type { KernelInterface } from './kernel.js';
+import { type XdpFeatures, xdpFeatures } from './netlink.js';
 import { failedOn } from './program.js';
 
 const AF_PACKET = 17;
@@ -38,6 +39,7 @@ const ENODEV = 19;
 
 const ETHTOOL_GET_SETTINGS = 1;
 const ETHTOOL_GET_DRIVER = 3;
+const ETHTOOL_GET_LINK = 0xa;
 const ETHTOOL_GET_CHANNELS = 0x3c;
 const SPEED_UNKNOWN = 0xffff_ffff;
 
@@ -50,6 +52,7 @@ export class NetInterface implements KernelInterface {
   /** Queues that both receive and send. */
   readonly queuePairs: number;
   readonly mtu: number;
+  readonly features: XdpFeatures | undefined;
   readonly #fd: number;
   #closed = false;
 
@@ -69,6 +72,7 @@ export class NetInterface implements KernelInterface {
       this.mtu = this.#ask('SIOCGIFMTU', SIOCGIFMTU).getInt32(NAME_BYTES, true);
       this.kernelDriver = this.#driverName();
       this.queuePairs = this.#countQueuePairs();
+      this.features = xdpFeatures(this.index);
       if (!this.isUp()) {
         throw new NicError('NO_LINK', `${name} is down`, { path: name, hint: `ip link set dev ${name} up` });
       }
@@ -85,7 +89,10 @@ export class NetInterface implements KernelInterface {
 
   /** @throws NicError `DEVICE_GONE` */
   linkState(): LinkState {
-    const up = (this.#flags() & (IFF_UP | IFF_RUNNING)) === (IFF_UP | IFF_RUNNING);
+    const flags = this.#flags();
+    // IFF_RUNNING is late by up to a second: a driver that sets its rings up anew has no link meanwhile.
+    const hasLink = this.#ethtool(ETHTOOL_GET_LINK, 8)?.getUint32(4, true) ?? flags & IFF_RUNNING;
+    const up = (flags & IFF_UP) !== 0 && hasLink !== 0;
     if (!up) return { up, speedMbps: 0, fullDuplex: false };
     const settings = this.#ethtool(ETHTOOL_GET_SETTINGS, 44);
     if (settings === undefined) return { up, speedMbps: 0, fullDuplex: true };

@@ -6,6 +6,7 @@
  */
 import type { NicError } from '../../errors.js';
 import { type PacketPool, packetArray } from '../../hugepage/packet-pool.js';
+import { PAGE_BYTES } from '../../syscalls/memory.js';
 import type { RxQueue, WaitOptions } from '../device.js';
 import { PacketWait } from '../packet-wait.js';
 import { COUNTERS, COUNTERS_LENGTH } from './counters.js';
@@ -17,6 +18,10 @@ export interface XdpRxQueueOptions {
   readonly rx: KernelRing;
   readonly pool: PacketPool;
   readonly maxFrameBytes: number;
+  /** Zero-copy: no buffer may reach into another page, which may lie elsewhere for the hardware. Default: the kernel copies. */
+  readonly zeroCopy?: boolean;
+  /** The kernel looks for packets only when it is called. Default false. */
+  readonly busyPoll?: boolean;
   /** Called when there is nothing to receive: what waits to be sent may need the kernel. */
   readonly idle: () => void;
   /** Has the kernel look at the fill ring. Returns 0 or the negative errno. */
@@ -43,8 +48,10 @@ export class XdpRxQueue implements RxQueue {
   readonly #armed: Uint8Array;
   /** Offset of a buffer's address in the fill ring from where the buffer begins, in bytes; may be negative. */
   readonly #fillOffset: number;
-  /** How far behind its place the kernel puts a frame in buffer 0, which has no room in front of it. */
-  readonly #firstShift: number;
+  /** Buffers whose index has none of these bits are told as they begin, and their frames come `#shift` bytes behind their place. */
+  readonly #shiftedMask: number;
+  readonly #shift: number;
+  readonly #busyPoll: boolean;
   #produced = 0;
   #consumed = 0;
   /** Buffers that were put in place of those that the kernel named wrongly. */
@@ -52,7 +59,8 @@ export class XdpRxQueue implements RxQueue {
   #closed: NicError | undefined;
 
   constructor(options: XdpRxQueueOptions) {
-    const { fill, rx, pool, maxFrameBytes, idle, wake, arm, disarm } = options;
+    const { fill, rx, pool, maxFrameBytes, zeroCopy = false, busyPoll = false } = options;
+    const { idle, wake, arm, disarm } = options;
     this.size = rx.size;
     this.pool = pool;
     this.#fill = fill;
@@ -64,7 +72,10 @@ export class XdpRxQueue implements RxQueue {
     this.#armed = new Uint8Array(pool.capacity);
     // The kernel puts a frame 256 bytes behind the address. A larger headroom it was told (see `umemHeadroom`).
     this.#fillOffset = Math.min(0, pool.headroomBytes - KERNEL_HEADROOM);
-    this.#firstShift = -this.#fillOffset;
+    this.#shift = -this.#fillOffset;
+    // Buffer 0 has no memory in front of it; with zero-copy the first of each page has none that is sure to be next to it.
+    this.#shiftedMask = zeroCopy ? Math.max(1, PAGE_BYTES >> pool.bufferShift) - 1 : -1;
+    this.#busyPoll = busyPoll;
     this.#wait = new PacketWait({ pending: () => this.pending, arm, disarm });
     for (let i = 0; i < this.size; i++) {
       const buffer = this.#free();
@@ -85,7 +96,8 @@ export class XdpRxQueue implements RxQueue {
     const { words, producer, consumer } = this.#rx;
     const ready = (words[producer]! - this.#consumed) >>> 0;
     if (ready === 0) {
-      this.#wakeFill();
+      if (this.#busyPoll) this.#call();
+      else this.#wakeFill();
       this.#idle();
       return 0;
     }
@@ -148,9 +160,10 @@ export class XdpRxQueue implements RxQueue {
     // In unaligned mode the high 16 bits are an offset to the rest.
     const high = words[at + 1]!;
     const place = (words[at]! >>> 0) + (high >>> 16) - pool.headroomBytes;
-    const buffer = place === this.#firstShift ? 0 : place >>> bufferShift;
-    const start = place === this.#firstShift ? place : (buffer << bufferShift) >>> 0;
-    if ((high & 0xffff) !== 0 || place !== start || this.#armed[buffer] !== 1) {
+    const buffer = place >>> bufferShift;
+    const start = (buffer << bufferShift) >>> 0;
+    const shift = (buffer & this.#shiftedMask) === 0 ? this.#shift : 0;
+    if ((high & 0xffff) !== 0 || place !== start + shift || this.#armed[buffer] !== 1) {
       counters[DAMAGED]! += 1;
       this.#replaceDoubtful(next);
       return -1;
@@ -162,7 +175,7 @@ export class XdpRxQueue implements RxQueue {
       pool.free[pool.freeCount++] = next;
       return -1;
     }
-    if (place !== buffer << bufferShift) pool.frames.copyWithin(0, place, place + lengthBytes);
+    if (shift !== 0) pool.frames.copyWithin(start, place, place + lengthBytes);
     this.#armed[buffer] = 0;
     pool.lengths[buffer] = lengthBytes;
     this.#arm(next);
@@ -192,8 +205,8 @@ export class XdpRxQueue implements RxQueue {
   #arm(buffer: number): void {
     const { words, entries } = this.#fill;
     const at = entries + ((this.#produced & this.#mask) << 1);
-    // Buffer 0 has nothing in front of it: its frames come a little behind their place, and are moved.
-    words[at] = buffer === 0 ? 0 : (buffer << this.pool.bufferShift) + this.#fillOffset;
+    const start = buffer << this.pool.bufferShift;
+    words[at] = (buffer & this.#shiftedMask) === 0 ? start : start + this.#fillOffset;
     words[at + 1] = 0;
     this.#armed[buffer] = 1;
     this.#produced = (this.#produced + 1) | 0;
@@ -208,7 +221,10 @@ export class XdpRxQueue implements RxQueue {
   /** Calls the kernel where it ran out of buffers and sleeps until it is told of new ones. Copy mode never asks for that. */
   #wakeFill(): void {
     const { words, flags } = this.#fill;
-    if ((words[flags]! & RING_NEED_WAKEUP) === 0) return;
+    if ((words[flags]! & RING_NEED_WAKEUP) !== 0) this.#call();
+  }
+
+  #call(): void {
     this.counters[WAKE_UPS]! += 1;
     this.#wake();
   }

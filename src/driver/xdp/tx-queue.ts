@@ -16,6 +16,11 @@ export interface XdpTxQueueOptions {
   readonly pool: PacketPool;
   readonly minFrameBytes: number;
   readonly maxFrameBytes: number;
+  /**
+   * Frames are sent, and reported as sent, some time after the call, and some drivers report them only when they are called
+   * again: zero-copy. Default: the call itself sends.
+   */
+  readonly sendsLater?: boolean;
   /** Calls the kernel. Returns 0 or the negative errno. */
   readonly wake: () => number;
 }
@@ -31,6 +36,7 @@ export class XdpTxQueue implements TxQueue {
   readonly #tx: KernelRing;
   readonly #completion: KernelRing;
   readonly #wake: () => number;
+  readonly #sendsLater: boolean;
   readonly #minBytes: number;
   readonly #spanBytes: number;
   readonly #unusual: UnusualSends;
@@ -43,10 +49,11 @@ export class XdpTxQueue implements TxQueue {
   #closed: NicError | undefined;
 
   constructor(options: XdpTxQueueOptions) {
-    const { tx, completion, pool, minFrameBytes, maxFrameBytes, wake } = options;
+    const { tx, completion, pool, minFrameBytes, maxFrameBytes, sendsLater = false, wake } = options;
     this.#tx = tx;
     this.#completion = completion;
     this.#wake = wake;
+    this.#sendsLater = sendsLater;
     this.#minBytes = minFrameBytes;
     this.#spanBytes = maxFrameBytes - minFrameBytes;
     this.size = tx.size;
@@ -88,10 +95,12 @@ export class XdpTxQueue implements TxQueue {
     // Kernels take 32 frames a call by default, and say EAGAIN then.
     for (let calls = 0; calls < this.size; calls++) {
       const taken = words[consumer]!;
-      if (taken === this.#produced || (words[flags]! & RING_NEED_WAKEUP) === 0) return;
+      if ((words[flags]! & RING_NEED_WAKEUP) === 0) return;
+      if (taken === this.#produced && !(this.#sendsLater && this.#inFlight > 0)) return;
       this.counters[WAKE_UPS]! += 1;
       const result = this.#wake();
-      if ((result !== 0 && result !== -EAGAIN) || words[consumer] === taken) return;
+      const now = words[consumer]!;
+      if ((result !== 0 && result !== -EAGAIN) || now === taken || now === this.#produced) return;
     }
   }
 

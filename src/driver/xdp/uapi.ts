@@ -15,6 +15,8 @@ export const Option = {
   UMEM_FILL_RING: 5,
   UMEM_COMPLETION_RING: 6,
   STATISTICS: 7,
+  /** Flags of a bound socket. */
+  OPTIONS: 8,
   /** Frames that one wake-up sends in copy mode; 32 on kernels that do not know it. */
   MAX_TX_SKB_BUDGET: 9,
 } as const;
@@ -38,7 +40,18 @@ const UMEM_UNALIGNED = 1;
 
 /** `sockaddr_xdp.sxdp_flags`. */
 const BIND_COPY = 1 << 1;
+const BIND_ZEROCOPY = 1 << 2;
 const BIND_NEED_WAKEUP = 1 << 3;
+
+/** Flag of the option OPTIONS: the queue's driver reads and writes the memory itself. */
+export const OPTIONS_ZEROCOPY = 1;
+
+/**
+ * Whether the kernel copies each frame, or the interface's driver has its hardware read and write the buffers. `auto` as a wish:
+ * zero-copy where that is possible.
+ */
+export type XdpMode = 'copy' | 'zero-copy';
+const BIND_FLAGS = { auto: 0, 'zero-copy': BIND_ZEROCOPY, copy: BIND_COPY } as const;
 
 /** Flag of a ring: the kernel sleeps until it is called. */
 export const RING_NEED_WAKEUP = 1;
@@ -59,11 +72,11 @@ export function umemReg(
   return new Uint8Array(view.buffer);
 }
 
-/** `struct sockaddr_xdp`, 16 bytes: copy mode, with wake-ups. */
-export function socketAddress(interfaceIndex: number, queue: number): Uint8Array {
+/** `struct sockaddr_xdp`, 16 bytes: with wake-ups. Without a mode the kernel takes zero-copy where it can, else copies. */
+export function socketAddress(interfaceIndex: number, queue: number, mode: 'auto' | XdpMode): Uint8Array {
   const view = new DataView(new ArrayBuffer(16));
   view.setUint16(0, AF_XDP, true);
-  view.setUint16(2, BIND_COPY | BIND_NEED_WAKEUP, true);
+  view.setUint16(2, BIND_FLAGS[mode] | BIND_NEED_WAKEUP, true);
   view.setUint32(4, interfaceIndex, true);
   view.setUint32(8, queue, true);
   return new Uint8Array(view.buffer);

@@ -18,12 +18,13 @@ import type {
 } from '../device.js';
 import { type DeviceSettings, deviceSettings, multicastGroups, stationAddress } from '../options.js';
 import { sumQueues } from '../queue-counts.js';
-import { checkBuffers, frameRoom, HEADER_BYTES, L2_BYTES, withBuffers } from './buffers.js';
+import { checkBuffers, frameRoom, HEADER_BYTES, L2_BYTES, modeToAsk, withBuffers } from './buffers.js';
 import { COUNTERS } from './counters.js';
 import type { InterfaceWatch, KernelInterface, KernelProgram, KernelSocket, XdpKernel } from './kernel.js';
 import { Member } from './net-interface.js';
 import { XdpRxQueue } from './rx-queue.js';
 import { XdpTxQueue } from './tx-queue.js';
+import type { XdpMode } from './uapi.js';
 
 const RING = { min: 64, max: 16_384, powerOfTwo: true, default: 1024 } as const;
 
@@ -63,6 +64,10 @@ export class XdpDevice extends BaseDevice {
   readonly #firstQueue: number;
   readonly #settings: DeviceSettings;
   readonly #only: Filter | undefined;
+  readonly #wantedMode: 'auto' | XdpMode;
+  readonly #busyPollUs: number | undefined;
+  /** What the sockets have; of several queues a driver may take some by zero-copy and others not. */
+  readonly #modes = new Set<XdpMode>();
   readonly #mapper = new UmemMapper();
   readonly #sockets: KernelSocket[] = [];
   readonly #rxQueues: XdpRxQueue[] = [];
@@ -87,6 +92,8 @@ export class XdpDevice extends BaseDevice {
     this.#interface = netInterface;
     this.#firstQueue = firstQueue;
     this.#only = options.only === undefined ? undefined : parseFilter(options.only);
+    this.#wantedMode = options.interfaceMode ?? 'auto';
+    this.#busyPollUs = options.busyPollUs;
     this.mac = netInterface.mac;
     this.limits = {
       rxRing: RING,
@@ -95,12 +102,7 @@ export class XdpDevice extends BaseDevice {
       minFrameBytes: HEADER_BYTES,
       maxFrameBytes: netInterface.mtu + L2_BYTES,
     };
-    this.#settings = deviceSettings(
-      address,
-      withBuffers(options, netInterface.mtu),
-      this.limits,
-      CAPABILITIES,
-    );
+    this.#settings = deviceSettings(address, withBuffers(options, netInterface), this.limits, CAPABILITIES);
     this.pool = this.#settings.pool;
     const room = frameRoom(this.pool.bufferSizeBytes, this.pool.headroomBytes);
     try {
@@ -113,8 +115,9 @@ export class XdpDevice extends BaseDevice {
   }
 
   get model(): string {
-    const mode = this.#program === undefined ? '' : `, ${this.#program.mode} program`;
-    return `${this.#interface.kernelDriver} under Linux, AF_XDP copy mode${mode}`;
+    const mode = this.#modes.size === 0 ? '' : ` ${[...this.#modes].join(' and ')} mode`;
+    const program = this.#program === undefined ? '' : `, ${this.#program.mode} program`;
+    return `${this.#interface.kernelDriver} under Linux, AF_XDP${mode}${program}`;
   }
 
   get rxQueues(): Queues<XdpRxQueue> {
@@ -134,7 +137,10 @@ export class XdpDevice extends BaseDevice {
       // Some drivers refuse a socket's wake-up while they have no program, so that comes first.
       this.#program = this.#kernel.attach(this.#firstQueue + queuePairs, this.#only);
       if (this.#program.mode === 'generic') warnOfGeneric(this.#interface);
-      for (let pair = 0; pair < queuePairs; pair++) await this.#addPair(this.#firstQueue + pair, signal);
+      const ask = modeToAsk(this.address, this.#wantedMode, this.#program.mode, this.pool, this.#interface);
+      for (let pair = 0; pair < queuePairs; pair++) {
+        await this.#addPair(this.#firstQueue + pair, ask, signal);
+      }
       for (const [pair, { fd }] of this.#sockets.entries()) this.#program.direct(this.#firstQueue + pair, fd);
       if (promiscuous) await this.setPromiscuous(true);
       this.#watch = this.#kernel.watch(this.#sockets, (error) => this.#end(error));
@@ -183,7 +189,8 @@ export class XdpDevice extends BaseDevice {
     let rxMissed = 0;
     for (const socket of this.#sockets) {
       const { rxDropped, rxRingFull, fillRingEmpty, txInvalid } = socket.statistics();
-      // In copy mode each frame that finds the fill ring empty counts in both; the rest did not fit a buffer.
+      // Each frame that copy mode finds no buffer for counts in both; the rest did not fit one. With zero-copy the hardware
+      // keeps or drops such frames, and the interface's own counters have them.
       const noBuffer = Math.min(rxDropped, fillRingEmpty);
       rxMissed += rxRingFull + noBuffer;
       sums.rxTooLong += rxDropped - noBuffer;
@@ -216,13 +223,16 @@ export class XdpDevice extends BaseDevice {
     this.#goneListeners.clear();
   }
 
-  async #addPair(queue: number, signal: AbortSignal | undefined): Promise<void> {
+  async #addPair(queue: number, ask: 'auto' | XdpMode, signal: AbortSignal | undefined): Promise<void> {
     const { pool, maxFrameBytes } = this;
     const { rxRingSize, txRingSize } = this.#settings;
     const memoryAddress = this.#mapper.address;
     const socket = this.#kernel.openSocket({ pool, memoryAddress, rxRingSize, txRingSize });
     this.#sockets.push(socket);
-    await socket.bind(this.#interface.index, queue, { signal, closed: this.closed });
+    if (this.#busyPollUs !== undefined) socket.busyPoll(this.#busyPollUs);
+    const mode = await socket.bind(this.#interface.index, queue, { mode: ask, signal, closed: this.closed });
+    this.#modes.add(mode);
+    const zeroCopy = mode === 'zero-copy';
     const { tx, completion, rx, fill } = socket;
     const sender = new XdpTxQueue({
       tx,
@@ -230,6 +240,7 @@ export class XdpDevice extends BaseDevice {
       pool,
       minFrameBytes: HEADER_BYTES,
       maxFrameBytes,
+      sendsLater: zeroCopy,
       wake: () => socket.wakeTransmit(),
     });
     const receiver = new XdpRxQueue({
@@ -237,6 +248,8 @@ export class XdpDevice extends BaseDevice {
       fill,
       pool,
       maxFrameBytes,
+      zeroCopy,
+      busyPoll: this.#busyPollUs !== undefined,
       idle: () => sender.kick(),
       wake: () => socket.wakeReceive(),
       arm: () => this.#arm(socket, receiver),

@@ -25,6 +25,7 @@ import { failedOn } from './program.js';
 import {
   AF_XDP,
   MMAP_OFFSETS_BYTES,
+  OPTIONS_ZEROCOPY,
   Option,
   PageOffset,
   parseStatistics,
@@ -32,13 +33,23 @@ import {
   STATISTICS_BYTES,
   socketAddress,
   umemReg,
+  type XdpMode,
   type XdpStatistics,
 } from './uapi.js';
 
 const EBUSY = 16;
 const ENOBUFS = 105;
 const ENOMEM = 12;
+const EOPNOTSUPP = 95;
+const ENOPROTOOPT = 92;
 export const EAFNOSUPPORT = 97;
+
+const SOL_SOCKET = 1;
+const SO_BUSY_POLL = 46;
+const SO_PREFER_BUSY_POLL = 69;
+const SO_BUSY_POLL_BUDGET = 70;
+/** Packets that one call has the driver handle at most: as many as its interrupt's work does. */
+const BUSY_POLL_BUDGET = 64;
 /** A queue stays busy for some milliseconds after its last socket was closed. */
 const BUSY_MS = 500;
 
@@ -104,15 +115,20 @@ export class XdpSocket implements KernelSocket {
     }
   }
 
-  /** Binds it to a queue. @throws NicError `ALREADY_OPEN` where another socket has it, `SYSCALL`; the signal's reason */
+  /**
+   * Binds it to a queue. Resolves with the mode that it has.
+   * @throws NicError `ALREADY_OPEN` where another socket has it, `BAD_OPTION` where the mode is not possible, `SYSCALL`; the
+   *   signal's reason
+   */
   async bind(
     interfaceIndex: number,
     queue: number,
-    options: WaitOptions & { closed: AbortSignal },
-  ): Promise<void> {
+    options: WaitOptions & { mode: 'auto' | XdpMode; closed: AbortSignal },
+  ): Promise<XdpMode> {
+    const { mode } = options;
     let result = 0;
     const look = (): true | undefined => {
-      result = bindSocket(this.fd, socketAddress(interfaceIndex, queue));
+      result = bindSocket(this.fd, socketAddress(interfaceIndex, queue, mode));
       return result === -EBUSY ? undefined : true;
     };
     await until(look, { ...options, timeoutMs: BUSY_MS });
@@ -125,7 +141,38 @@ export class XdpSocket implements KernelSocket {
         hint: 'End the program that has it, or take another queue: xdp:NAME/QUEUE.',
       });
     }
+    if (result === -EOPNOTSUPP && mode === 'zero-copy') {
+      throw new NicError('BAD_OPTION', `The driver of ${this.#name} has no zero-copy mode`, {
+        syscall: 'bind(AF_XDP)',
+        errno: result,
+        path: this.#name,
+        hint: 'Leave the mode out (interfaceMode, --interface-mode): the kernel copies then.',
+      });
+    }
     if (result < 0) throw failedOn(this.#name, `bind(AF_XDP) to queue ${queue}`, result);
+    const flags = new Uint8Array(4);
+    const size = getSocketOption(this.fd, SOL_XDP, Option.OPTIONS, flags);
+    if (size < 0) throw failedOn(this.#name, 'getsockopt(XDP_OPTIONS)', size);
+    return (flags[0]! & OPTIONS_ZEROCOPY) === 0 ? 'copy' : 'zero-copy';
+  }
+
+  busyPoll(microseconds: number): void {
+    for (const [what, option, value] of [
+      ['SO_PREFER_BUSY_POLL', SO_PREFER_BUSY_POLL, 1],
+      ['SO_BUSY_POLL', SO_BUSY_POLL, microseconds],
+      ['SO_BUSY_POLL_BUDGET', SO_BUSY_POLL_BUDGET, BUSY_POLL_BUDGET],
+    ] as const) {
+      const result = setSocketOption(this.fd, SOL_SOCKET, option, word(value));
+      if (result === -ENOPROTOOPT) {
+        throw new NicError('BAD_OPTION', 'This kernel does no busy polling of AF_XDP sockets', {
+          syscall: `setsockopt(${what})`,
+          errno: result,
+          path: this.#name,
+          hint: 'It needs Linux 5.11 or later with CONFIG_NET_RX_BUSY_POLL: leave busyPollUs (--busy-poll) out.',
+        });
+      }
+      if (result < 0) throw failedOn(this.#name, `setsockopt(${what})`, result);
+    }
   }
 
   /** An error that waits on the socket, 0 where there is none. */

@@ -36,6 +36,51 @@ for (const headroomBytes of [0, 64, 256]) {
   });
 }
 
+for (const [headroomBytes, moved] of [
+  [64, true],
+  [256, false],
+] as const) {
+  receive(`zero-copy, headroom ${headroomBytes}: no buffer that is told reaches into another page`, () => {
+    const kernel = new KernelSide(headroomBytes);
+    const { pool } = kernel;
+    const queue = kernel.receiver(1792, { zeroCopy: true });
+    const { words, entries } = kernel.fill;
+    const told = Array.from({ length: SIZE }, (_, i) => words[entries + 2 * i]! >>> 0);
+    for (const address of told) assert.ok((address & 4095) + pool.bufferSizeBytes <= 4096, `${address}`);
+    assert.is(
+      told.some((address) => address % pool.bufferSizeBytes !== 0),
+      moved,
+    );
+    const bufs = new Uint32Array(SIZE);
+    const frame = Uint8Array.from({ length: 1792 }, (_, i) => i % 251);
+    for (let round = 0; round < 8; round++) {
+      for (let i = 0; i < SIZE; i++) kernel.arrive(frame);
+      assert.is(queue.receive(bufs), SIZE);
+      for (const packet of bufs) assert.equal(pool.bytes(packet).slice(0, 1792), frame);
+      pool.release(bufs, SIZE);
+    }
+    assert.is(queue.counters[DAMAGED], 0);
+    queue.close(CLOSED);
+    assert.is(pool.available, pool.capacity);
+  });
+}
+
+receive('busy polling: the kernel is called whenever there is nothing', () => {
+  for (const [busyPoll, calls] of [
+    [true, 3],
+    [false, 0],
+  ] as const) {
+    const kernel = new KernelSide();
+    const queue = kernel.receiver(1792, { busyPoll });
+    const bufs = new Uint32Array(8);
+    for (let i = 0; i < 3; i++) queue.receive(bufs);
+    kernel.arrive(Uint8Array.of(1));
+    assert.is(queue.receive(bufs), 1);
+    assert.is(kernel.fillWakeUps, calls);
+    queue.close(CLOSED);
+  }
+});
+
 receive('an empty pool: frames stay in the ring, and it is counted', () => {
   const kernel = new KernelSide(64, SIZE + 2);
   const queue = kernel.receiver();
@@ -239,6 +284,19 @@ for (const debug of [false, true]) {
     },
   );
 }
+
+send('zero-copy: the kernel is called until all is reported, once each time', () => {
+  const kernel = new KernelSide();
+  const queue = kernel.sender(true);
+  queue.send(fill(kernel, 4), 4);
+  assert.is(kernel.wakeUps, 1);
+  queue.kick();
+  assert.is(kernel.wakeUps, 2);
+  queue.reclaim();
+  assert.is(queue.inFlight, 0);
+  queue.reclaim();
+  assert.is(kernel.wakeUps, 2);
+});
 
 send('a kernel that does not ask to be called is not', () => {
   const kernel = new KernelSide();

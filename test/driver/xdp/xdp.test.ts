@@ -79,7 +79,13 @@ structures('struct xdp_umem_reg, struct sockaddr_xdp', () => {
     hex(umemReg(0x7f00_0000_1000n, 0x20_0000, 2048, 64)),
     '00100000007f0000' + '0000200000000000' + '00080000' + '40000000' + '01000000' + '00000000',
   );
-  assert.is(hex(socketAddress(7, 3)), '2c000a00' + '07000000' + '03000000' + '00000000');
+  for (const [mode, flags] of [
+    ['auto', '08'],
+    ['copy', '0a'],
+    ['zero-copy', '0c'],
+  ] as const) {
+    assert.is(hex(socketAddress(7, 3, mode)), `2c00${flags}00${'07000000'}${'03000000'}${'00000000'}`);
+  }
 });
 
 structures('struct xdp_mmap_offsets, struct xdp_statistics', () => {
@@ -118,6 +124,41 @@ device('says in its model, and by a warning, that the program runs in general co
     assert.is(warnings.length, mode === 'generic' ? 1 : 0);
     if (mode === 'generic') assert.match(warnings[0]!, 'The driver of fake0 (fake) runs no XDP program');
   }
+});
+
+device('takes zero-copy where the driver has it, and the mode that is insisted on', async () => {
+  const opened = async (kernel: FakeKernel, options: OpenOptions = {}) => {
+    const nic = await new XdpDevice('xdp:fake0', kernel, 0, { pageSize: '4K', ...options }).start();
+    const { model } = nic;
+    await nic.close();
+    return model.replace(/.*AF_XDP (.*) mode.*/, '$1');
+  };
+  const driver = { zeroCopy: true };
+  assert.is(await opened(new FakeKernel(driver)), 'zero-copy');
+  assert.is(await opened(new FakeKernel(driver), { interfaceMode: 'copy' }), 'copy');
+  assert.is(await opened(new FakeKernel()), 'copy');
+  // A program in general code would have the kernel copy into buffers that only the hardware fills.
+  assert.is(await opened(new FakeKernel({ ...driver, mode: 'generic' })), 'copy');
+  const insists = { interfaceMode: 'zero-copy' } as const;
+  await expectRejection('BAD_OPTION', opened(new FakeKernel({ ...driver, mode: 'generic' }), insists));
+  const ixgbe = { ...driver, kernelDriver: 'ixgbe' };
+  assert.is(await opened(new FakeKernel(ixgbe)), 'zero-copy');
+  assert.is(await opened(new FakeKernel(ixgbe), { bufferSizeBytes: 2048 }), 'copy');
+  const small = expectRejection(
+    'BAD_OPTION',
+    opened(new FakeKernel(ixgbe), { ...insists, bufferSizeBytes: 2048 }),
+  );
+  assert.match((await small).message, 'lose frames over 1024 bytes');
+});
+
+device('options of the wrong kind are refused', async () => {
+  for (const options of [{ interfaceMode: 'fast' }, { busyPollUs: 0 }, { busyPollUs: 1.5 }] as object[]) {
+    await expectRejection('BAD_OPTION', open('xdp:fake0', options as OpenOptions));
+  }
+  const kernel = new FakeKernel();
+  const nic = await new XdpDevice('xdp:fake0', kernel, 0, { pageSize: '4K', busyPollUs: 20 }).start();
+  assert.is(kernel.sockets[0]!.busyPollUs, 20);
+  await nic.close();
 });
 
 device('an MTU whose frames no buffer holds is refused, and what would help is said', async () => {

@@ -6,7 +6,7 @@ import type {
   KernelSocket,
   XdpKernel,
 } from '../../../src/driver/xdp/kernel.js';
-import type { XdpStatistics } from '../../../src/driver/xdp/uapi.js';
+import type { XdpMode, XdpStatistics } from '../../../src/driver/xdp/uapi.js';
 import type { NicError } from '../../../src/errors.js';
 import { KernelRings } from './kernel-side.js';
 
@@ -22,18 +22,29 @@ class FakeSocket extends KernelRings implements KernelSocket {
   fillRingEmpty = 0;
   rxRingFull = 0;
   onReadable: (() => void) | undefined;
+  /** The mode that was asked for, and how long calls poll the driver. */
+  asked: 'auto' | XdpMode | undefined;
+  busyPollUs = 0;
   readonly #room: number;
+  readonly #zeroCopy: boolean;
 
-  constructor(fd: number, { pool, rxRingSize, txRingSize }: SocketOptions) {
+  constructor(fd: number, { pool, rxRingSize, txRingSize }: SocketOptions, zeroCopy: boolean) {
     super(pool, rxRingSize, txRingSize);
     this.fd = fd;
+    this.#zeroCopy = zeroCopy;
     this.#room = pool.bufferSizeBytes - Math.max(KERNEL_BYTES, pool.headroomBytes);
   }
 
-  async bind(_index: number, queue: number, options: Parameters<KernelSocket['bind']>[2]): Promise<void> {
+  async bind(_index: number, queue: number, options: Parameters<KernelSocket['bind']>[2]): Promise<XdpMode> {
     await Promise.resolve();
     options.signal?.throwIfAborted();
     this.queue = queue;
+    this.asked = options.mode;
+    return options.mode !== 'copy' && this.#zeroCopy ? 'zero-copy' : 'copy';
+  }
+
+  busyPoll(microseconds: number): void {
+    this.busyPollUs = microseconds;
   }
 
   /** Nothing leaves before the test says so. */
@@ -86,6 +97,8 @@ export interface FakeInterface {
   readonly mtu?: number;
   readonly queuePairs?: number;
   readonly mode?: 'native' | 'generic';
+  readonly zeroCopy?: boolean;
+  readonly kernelDriver?: string;
 }
 
 export class FakeKernel implements XdpKernel {
@@ -99,13 +112,17 @@ export class FakeKernel implements XdpKernel {
   attached = false;
   interfaceClosed = false;
   readonly #mode: 'native' | 'generic';
+  readonly #zeroCopy: boolean;
   #gone: Error | undefined;
   #onGone: ((error: NicError) => void) | undefined;
 
-  constructor({ mtu = 1500, queuePairs = 4, mode = 'native' }: FakeInterface = {}) {
+  constructor(options: FakeInterface = {}) {
+    const { mtu = 1500, queuePairs = 4, mode = 'native', zeroCopy = false, kernelDriver = 'fake' } = options;
     this.#mode = mode;
+    this.#zeroCopy = zeroCopy;
     this.netInterface = {
-      ...{ name: 'fake0', index: 7, mtu, queuePairs, kernelDriver: 'fake' },
+      ...{ name: 'fake0', index: 7, mtu, queuePairs, kernelDriver },
+      features: { native: mode === 'native', zeroCopy },
       mac: Uint8Array.of(0x02, 0, 0, 0, 0xfa, 0xce),
       linkState: () => {
         if (this.#gone !== undefined) throw this.#gone;
@@ -136,7 +153,7 @@ export class FakeKernel implements XdpKernel {
   }
 
   openSocket(options: SocketOptions): KernelSocket {
-    const socket = new FakeSocket(this.sockets.length, options);
+    const socket = new FakeSocket(this.sockets.length, options, this.#zeroCopy);
     this.sockets.push(socket);
     return socket;
   }

@@ -101,10 +101,11 @@ export class KernelSide extends KernelRings {
     this.pool = pool;
   }
 
-  receiver(maxFrameBytes = 1792): XdpRxQueue {
+  receiver(maxFrameBytes = 1792, mode: { zeroCopy?: boolean; busyPoll?: boolean } = {}): XdpRxQueue {
     const nothing = (): void => {};
     return new XdpRxQueue({
       ...{ rx: this.rx, fill: this.fill, pool: this.pool, maxFrameBytes, arm: nothing, disarm: nothing },
+      ...mode,
       idle: () => {
         this.idles++;
       },
@@ -115,13 +116,13 @@ export class KernelSide extends KernelRings {
     });
   }
 
-  sender(): XdpTxQueue {
+  sender(sendsLater = false): XdpTxQueue {
     const { tx, completion, pool } = this;
     const wake = (): number => {
       this.wakeUps++;
       this.transmit(this.takes);
       return this.returns;
     };
-    return new XdpTxQueue({ tx, completion, pool, minFrameBytes: 14, maxFrameBytes: 1792, wake });
+    return new XdpTxQueue({ tx, completion, pool, minFrameBytes: 14, maxFrameBytes: 1792, sendsLater, wake });
   }
 }

@@ -1,0 +1,111 @@
+/**
+ * `xdp:` on the kernel's ixgbe, which has zero-copy, driving two of our models that a cable joins; and what `list` says of it and
+ * of drivers that have none. on-host/xdp-drivers.ts is the host's half.
+ */
+import { suite } from 'uvu';
+import * as assert from 'uvu/assert';
+import { open } from '../../../src/driver/registry.js';
+import { PacketPool } from '../../../src/hugepage/packet-pool.js';
+import { bindDriver, interfaceOf, nicAddresses, waitForCarrier } from '../guest.js';
+import { attempt, run, waitFor } from '../processes.js';
+import { BAREWIRE, note } from '../wire.js';
+
+const FRAMES = 5000;
+const SOON_MS = 60_000;
+
+const [ixgbe0, ixgbe1, vfio, igb, virtio] = nicAddresses() as [string, string, string, string, string];
+
+function barewire(...args: string[]) {
+  return attempt(process.execPath, [BAREWIRE, ...args], { timeoutMs: 120_000 });
+}
+
+/** The kernel's interface of a NIC, up. */
+async function bringUp(address: string): Promise<string> {
+  const name = interfaceOf(address)!;
+  run('ip', ['link', 'set', name, 'up']);
+  await waitForCarrier(name);
+  return name;
+}
+
+const drivers = suite('AF_XDP on drivers of the kernel');
+
+drivers('list says which have zero-copy', () => {
+  bindDriver(vfio, 'vfio-pci');
+  const listed = JSON.parse(barewire('list', '--json').stdout) as { interfaces: string[]; mode?: string }[];
+  const modes = [ixgbe0, igb, virtio].map(
+    (nic) =>
+      listed.find(({ mode, interfaces }) => mode !== undefined && interfaces.includes(interfaceOf(nic)!))
+        ?.mode,
+  );
+  assert.equal(modes, ['zero-copy', 'copy', 'copy']);
+});
+
+drivers(
+  'ixgbe by zero-copy: every frame of a pool whose buffers reach into other pages is whole',
+  async () => {
+    const names = [await bringUp(ixgbe0), await bringUp(ixgbe1)];
+    const pool = new PacketPool({ buffers: 4096, bufferSizeBytes: 4096, headroomBytes: 64, pageSize: '4K' });
+    const options = {
+      pool,
+      promiscuous: true,
+      interfaceMode: 'zero-copy',
+      rxRingSize: 512,
+      txRingSize: 512,
+    } as const;
+    const from = await open(`xdp:${names[0]}`, options);
+    const to = await open(`xdp:${names[1]}`, options);
+    try {
+      note(to.model);
+      assert.match(to.model, 'ixgbe under Linux, AF_XDP zero-copy mode, native program');
+      for (const device of [from, to]) assert.ok((await device.waitForLink({ timeoutMs: SOON_MS })).up);
+      const bufs = new Uint32Array(16);
+      let [sent, received, other] = [0, 0, 0];
+      const length = (number: number): number => 60 + ((number * 97) % 1455);
+      await waitFor(
+        `${FRAMES} frames`,
+        () => {
+          const wanted = Math.min(bufs.length, FRAMES - sent);
+          if (wanted > 0 && sent - received < 128) {
+            const got = pool.allocate(bufs, wanted);
+            for (const [i, packet] of bufs.subarray(0, got).entries()) {
+              const frame = pool.bytes(packet).subarray(0, length(sent + i));
+              frame.fill((sent + i) & 0xff).set([2, 0, 0, 0, 0, 1, 2, 0, 0, 0, 0, 2, 0x88, 0xb5]);
+              pool.lengths[packet] = frame.length;
+            }
+            const taken = from.txQueues[0].send(bufs, got);
+            pool.release(bufs, got - taken, taken);
+            sent += taken;
+          }
+          from.txQueues[0].reclaim();
+          const count = to.rxQueues[0].receive(bufs);
+          for (const packet of bufs.subarray(0, count)) {
+            const frame = pool.bytes(packet).subarray(0, pool.lengths[packet]);
+            if (frame[12] !== 0x88 || frame[13] !== 0xb5) {
+              other++;
+              continue;
+            }
+            assert.is(frame.length, length(received), `frame ${received}`);
+            assert.ok(
+              frame.subarray(14).every((byte) => byte === (received & 0xff)),
+              `frame ${received}`,
+            );
+            received++;
+          }
+          pool.release(bufs, count);
+          return received === FRAMES;
+        },
+        SOON_MS * 3,
+      );
+      assert.ok(await from.drain({ timeoutMs: SOON_MS }));
+      note(`${received} frames, ${other} of the kernel's; ${JSON.stringify(to.stats())}`);
+      assert.is(to.stats().rxMissed, 0);
+    } finally {
+      await from.close();
+      await to.close();
+    }
+    assert.is(pool.available, pool.capacity);
+    pool.close();
+  },
+);
+
+drivers.run();
