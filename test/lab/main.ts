@@ -1,6 +1,7 @@
 /**
  * Runs the lab's cases one after the other, all of them or those that are named: `npm run test:lab -- boot`.
- * Ends with `lab: N passed, N failed`, and writes the counts as JSON to the file $BAREWIRE_TOTALS, if set.
+ * Ends with `lab: N passed, N failed`, and writes the counts as JSON to the file $BAREWIRE_TOTALS, if set. With `--prepare` it only
+ * downloads and builds what they need.
  */
 import { writeFileSync } from 'node:fs';
 import { CASES } from './cases.js';
@@ -8,7 +9,10 @@ import { runCase } from './run-case.js';
 import { addTotals, formatTotals, NO_TESTS, ONE_FAILED, type Totals } from './totals.js';
 import { prepareLab } from './vm.js';
 
-async function main(names: readonly string[]): Promise<Totals> {
+const PREPARE = '--prepare';
+
+async function main(args: readonly string[]): Promise<Totals> {
+  const names = args.filter((arg) => arg !== PREPARE);
   const unknown = names.filter((name) => !CASES.some((labCase) => labCase.name === name));
   if (unknown.length > 0) {
     console.error(
@@ -18,6 +22,7 @@ async function main(names: readonly string[]): Promise<Totals> {
   }
   const cases = CASES.filter(({ name, optIn }) => (names.length > 0 ? names.includes(name) : !optIn));
   for (const labCase of cases) prepareLab(labCase); // outside the cases' time
+  if (args.includes(PREPARE)) return NO_TESTS;
   let sum = NO_TESTS;
   for (const labCase of cases) {
     console.log(`lab: ${labCase.name} ...`);

@@ -49,6 +49,13 @@ export interface MachineFiles {
 /** In the shared folder: what the expansion ROM of `edu` holds. */
 export const ONES_ROM = 'ones.rom';
 
+/**
+ * The guest's processor has no features that cost more to emulate than they save: wide vectors, string instructions that go byte by
+ * byte (fast on real processors, so kernel and libc take them where they are), the fifth level of page tables, and SMAP,
+ * which ends a translated block at each copy from or to a program.
+ */
+const PROCESSOR = 'max,-avx,-avx2,-erms,-fsrm,-fsrs,-fzrm,-la57,-smap';
+
 /** I/O port of the isa-debug-exit device; the guest's init writes the status to it. */
 const EXIT_PORT = 0xf4;
 
@@ -86,6 +93,7 @@ function hexByte(value: number): string {
 export function qemuArguments(options: MachineOptions, files: MachineFiles): string[] {
   const { nics = [], memoryMib = 1536, cpus = 2, hugepages = 128 } = options;
   const iommu = IOMMU[options.iommu ?? 'intel'];
+  const isShared = nics.some((nic) => nic.startsWith('vfio-user:'));
   const kernelArgs = [
     'console=ttyS0 quiet loglevel=4 panic=-1',
     // Emulated timers are late on a busy host: the kernel's checks would fail now and then.
@@ -100,9 +108,21 @@ export function qemuArguments(options: MachineOptions, files: MachineFiles): str
     ...(options.kernelArgs ?? []),
   ];
   return [
-    ...['-machine', 'q35,memory-backend=ram', '-accel', 'tcg,thread=multi', '-cpu', 'max', '-smp', `${cpus}`],
-    // A memfd, as a vfio-user server maps the guest's memory.
-    ...['-m', `${memoryMib}`, '-object', `memory-backend-memfd,id=ram,size=${memoryMib}M,share=on`],
+    ...[
+      '-machine',
+      'q35,memory-backend=ram',
+      '-accel',
+      'tcg,thread=multi',
+      '-cpu',
+      PROCESSOR,
+      '-smp',
+      `${cpus}`,
+    ],
+    // A memfd where a vfio-user server maps the guest's memory; elsewhere private memory, which the host backs by huge pages.
+    ...['-m', `${memoryMib}`, '-object'],
+    isShared
+      ? `memory-backend-memfd,id=ram,size=${memoryMib}M,share=on`
+      : `memory-backend-ram,id=ram,size=${memoryMib}M`,
     ...['-nodefaults', '-no-user-config', '-display', 'none', '-no-reboot'],
     ...['-serial', `file:${files.outDir}/console`],
     ...['-device', `isa-debug-exit,iobase=${EXIT_PORT},iosize=1`],
