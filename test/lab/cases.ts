@@ -19,7 +19,7 @@ export const CASES: readonly LabCase[] = [
   { name: 'selftest', onHost: true, timeoutS: 480 },
   { name: 'sequence', onHost: true },
   { name: 'captures', onHost: true, wireshark: true, timeoutS: 240 },
-  { name: 'xdp', onHost: true, timeoutS: 480 },
+  { name: 'xdp', onHost: true, wireshark: true, timeoutS: 480 },
   { name: 'xdp-drivers', onHost: true, qemu: 11, timeoutS: 1200 },
   { name: 'ipxe', onHost: true, qemu: 11, timeoutS: 600 },
   { name: 'linux-ixgbe', onHost: true, qemu: 11, timeoutS: 960 },

@@ -7,7 +7,7 @@
  */
 import { existsSync, mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
-import { join } from 'node:path';
+import { delimiter, join } from 'node:path';
 import * as assert from 'uvu/assert';
 import { CaptureReader } from '../../../src/capture/capture-reader.js';
 import { parseFilter } from '../../../src/capture/filter/index.js';
@@ -21,6 +21,7 @@ import { MATCHES } from '../../support/filter-samples.js';
 import { attempt, type Background, type Outcome, run, sleep, start, waitFor } from '../processes.js';
 import { suite } from '../suite.js';
 import { parseTotals } from '../totals.js';
+import { hostPrograms } from '../vm.js';
 
 const LAB = join(import.meta.dirname, '..');
 const BAREWIRE = join(LAB, '../../tools/barewire.js');
@@ -31,6 +32,9 @@ const AF_XDP = 44;
 const MIB = 2 ** 20;
 const FRAMES = 1_000_000;
 const SOON_MS = 20_000;
+
+// The machine's own programs first: ping may be missing there.
+process.env.PATH = [process.env.PATH, ...hostPrograms()].join(delimiter);
 
 /** Why this machine cannot run it. */
 function reasonToSkip(): string | undefined {
