@@ -41,8 +41,9 @@ export interface ReceiverOptions {
 
 export class TrafficReceiver {
   readonly device: NetDevice;
-  /** Frames that were taken. */
+  /** Frames that were taken, and those of them that a checker found to be test frames, damaged or not. */
   frames = 0;
+  testFrames = 0;
   /** Frames that `reply` sent, and those that found no room. */
   replies = 0;
   repliesDropped = 0;
@@ -108,6 +109,7 @@ export class TrafficReceiver {
       stampNs,
       shown,
     );
+    if (others !== undefined) this.testFrames += count - others;
     if (this.#onFrame === undefined) return;
     const shownCount = others ?? count;
     for (let i = 0; i < shownCount; i++) {

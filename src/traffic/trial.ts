@@ -44,7 +44,7 @@ export interface TrialOptions {
 }
 
 const SETTLE_MS = 200;
-/** Frames that go on coming for so long after the last was sent are no answer to it. */
+/** Test frames that go on coming for so long after the last was sent are no answer to it. */
 const MOST_SETTLE_MS = 10_000;
 /** How long a transmit ring that moves nothing is waited for. */
 const RING_MS = 500;
@@ -153,8 +153,9 @@ export class Trial {
 
   #lookForEnd(): void {
     const nowNs = this.#clock.nowNs();
+    // Frames of somebody else may go on for ever.
     let frames = 0;
-    for (let i = 0; i < this.#receivers.length; i++) frames += this.#receivers[i]!.frames;
+    for (let i = 0; i < this.#receivers.length; i++) frames += this.#receivers[i]!.testFrames;
     if (frames !== this.#framesSeen) {
       this.#framesSeen = frames;
       this.#quietSinceNs = nowNs;

@@ -1,6 +1,7 @@
 /** Runs of flows and scripts in virtual time: phases, callbacks, rates that change, and accounts that agree with the cable. */
 import { suite } from 'uvu';
 import * as assert from 'uvu/assert';
+import { frameMemory } from '../../src/emulator/link.js';
 import type { CableOptions } from '../../src/emulator/links/cable.js';
 import type { NicError } from '../../src/errors.js';
 import { buildUdp } from '../../src/packet/transport-builder.js';
@@ -166,6 +167,24 @@ runs('onPhaseEnd may fail a run, and add a phase', async () => {
       ['more 2', 2],
     ],
   );
+});
+
+runs('frames of somebody else are not waited for', async () => {
+  await using link = await virtualLink(SLOT, {});
+  const script: TrafficScript = { flows: [{ rate: 10_000, count: 10 }] };
+  const run = new TrafficRun(link.devices, script, { settleMs: 20, clock: link.clock });
+  const foreign = frameMemory(60);
+  const startNs = link.clock.nowNs();
+  while (!run.done) {
+    run.poll();
+    link.cable.a.deliver(foreign, 0, 60);
+    link.step(STEP_NS);
+  }
+  const { received, unknown } = run.reports[0]!.account;
+  assert.is(received, 10);
+  assert.ok(unknown! > 1000);
+  // In the run's own time: 1 ms of frames, and 20 ms without one.
+  assert.ok(link.clock.nowNs() - startNs < 50e6);
 });
 
 runs('what a callback throws, poll throws', async () => {
