@@ -31,6 +31,8 @@ export interface FoundLoad {
 
 export type LoadSearch<Found> = Generator<number, Found, Measured>;
 
+/** Share of a load that is no difference. */
+const ROUNDING = 1e-12;
 /** More trials than any search with a tolerance above 0.0001 needs. */
 const MOST_LOADS = 64;
 
@@ -47,8 +49,9 @@ export function* binarySearch(options: SearchOptions, lossRatio = 0): LoadSearch
     const { offered, passes } = yield* tried(load, options.repetitions, lossRatio);
     if (!passes) failed = Math.min(failed, offered);
     else {
+      // Less than what has passed before tells nothing of the device either, however near it is to what was asked for.
+      if (offered < load - options.tolerance || offered <= passed) ceiling = load;
       passed = Math.max(passed, offered);
-      if (offered < load - options.tolerance) ceiling = load;
     }
     // The whole line passed, or all that the sender has.
     if (failed === Number.POSITIVE_INFINITY) break;
@@ -89,6 +92,8 @@ export const PDR: SearchGoal = { name: 'PDR', lossRatio: 0.005 };
 interface LoadTrials {
   readonly load: number;
   readonly lossRatios: number[];
+  /** The least that the sender reached in one of them: a little below `load`. */
+  offered: number;
 }
 
 /**
@@ -111,14 +116,16 @@ export function* mlrSearch(
     // Where the sender cannot reach a load, it is the one that it reached that was tried.
     const reached = offered < load - tolerance ? offered : load;
     if (reached < load && lossRatio === 0) ceiling = Math.min(ceiling, load);
-    const trials = loads.get(reached) ?? { load: reached, lossRatios: [] };
+    const trials = loads.get(reached) ?? { load: reached, lossRatios: [], offered: reached };
     trials.lossRatios.push(lossRatio);
+    trials.offered = Math.min(trials.offered, offered);
     loads.set(reached, trials);
     return { ...trials, lastOffered: reached };
   };
   const first = yield* measure(1);
   const top = first.lastOffered;
-  const guess = top * (1 - first.lossRatios[0]!);
+  // Below what came through by more than the rounding: above it, a device at its limit would lose again.
+  const guess = top * (1 - first.lossRatios[0]!) * (1 - ROUNDING);
   if (first.lossRatios[0]! > 0 && guess >= tolerance && guess < top) yield* measure(guess);
   for (const goal of goals) {
     for (let trials = 0; trials < MOST_LOADS * repetitions; trials++) {
@@ -127,7 +134,11 @@ export function* mlrSearch(
       yield* measure(next);
     }
   }
-  return goals.map((goal) => boundsOf([...loads.values()], goal, repetitions, ceiling));
+  return goals.map((goal) => {
+    const bounds = boundsOf([...loads.values()], goal, repetitions, ceiling);
+    // What passed is what was offered, not what was asked for.
+    return { ...bounds, load: loads.get(bounds.load)?.offered ?? bounds.load };
+  });
 }
 
 /** The load to be tried for a goal; undefined where its bounds are near enough. */
