@@ -359,8 +359,15 @@ export const faults: readonly Fault[] = [
   {
     name: 'AF_XDP: a frame in buffer 0 is not moved to its place',
     file: 'xdp/rx-queue.js',
-    find: 'if (place !== buffer << bufferShift)',
+    find: 'if (shift !== 0)',
     replace: 'if (false)',
+    tests: XDP_QUEUES,
+  },
+  {
+    name: 'AF_XDP: in zero-copy mode a buffer may reach into another page',
+    file: 'xdp/rx-queue.js',
+    find: 'Math.max(1, PAGE_BYTES >> pool.bufferShift) - 1',
+    replace: '-1',
     tests: XDP_QUEUES,
   },
   {
@@ -373,8 +380,8 @@ export const faults: readonly Fault[] = [
   {
     name: 'AF_XDP: a kernel that ran out of buffers is not called',
     file: 'xdp/rx-queue.js',
-    find: 'if ((words[flags] & RING_NEED_WAKEUP) === 0)',
-    replace: 'if (true)',
+    find: 'if ((words[flags] & RING_NEED_WAKEUP) !== 0)',
+    replace: 'if (false)',
     tests: XDP_QUEUES,
   },
   {
