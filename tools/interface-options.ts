@@ -1,7 +1,7 @@
 /** Options for ports that are interfaces of the kernel: what comes here, and whether to insist. */
 import { type Command, Option } from 'commander';
 import type { OpenOptions } from '../src/driver/device.js';
-import { BUSY_POLL_US } from '../src/driver/options.js';
+import { BUSY_POLL_US, INTERFACE_MODES } from '../src/driver/options.js';
 import { isSharedInterface } from '../src/driver/registry.js';
 import { NicError } from '../src/errors.js';
 import { integerBetween } from './option-values.js';
@@ -13,32 +13,25 @@ export interface InterfaceOptions {
   readonly busyPoll?: number;
 }
 
-/** The options of a command that takes such ports. */
-const onlyOption = (): Option =>
-  new Option(
-    '--only <text>',
-    "of an interface, what comes here, in tcpdump's language; the rest is the kernel's",
-  );
-const defaultRouteOption = (): Option =>
-  new Option('--take-default-route', 'take an interface although the default route goes over it');
-
-const modeOption = (): Option =>
-  new Option(
-    '--interface-mode <mode>',
-    'of an interface, who moves frames: the hardware, the kernel, or what is possible',
-  ).choices(['auto', 'zero-copy', 'copy']);
-const busyPollOption = (): Option =>
-  new Option(
-    '--busy-poll <us>',
-    'of an interface: have its driver polled, at most so many microseconds a call',
-  ).argParser(integerBetween(BUSY_POLL_US.min, BUSY_POLL_US.max));
-
-/** Adds all of them. */
+/** Adds the options of a command that takes such ports. */
 export function addInterfaceOptions(command: Command): Command {
-  return [onlyOption(), defaultRouteOption(), modeOption(), busyPollOption()].reduce(
-    (to, option) => to.addOption(option),
-    command,
-  );
+  return command
+    .option(
+      '--only <text>',
+      "of an interface, what comes here, in tcpdump's language; the rest is the kernel's",
+    )
+    .option('--take-default-route', 'take an interface although the default route goes over it')
+    .addOption(
+      new Option(
+        '--interface-mode <mode>',
+        'of an interface, who moves frames: the hardware, the kernel, or what is possible',
+      ).choices(INTERFACE_MODES),
+    )
+    .option(
+      '--busy-poll <us>',
+      'of an interface: have its driver polled, at most so many microseconds a call',
+      integerBetween(BUSY_POLL_US.min, BUSY_POLL_US.max),
+    );
 }
 
 /** Headroom of a pool that interfaces use together with devices of other kinds: what the kernel keeps in front of a frame. */

@@ -8,6 +8,7 @@ import { pollLoop, sharesCpu } from '../src/forward/poll-loop.js';
 import { warn } from './output.js';
 import { type Stop, stopOnSignals } from './stop-signals.js';
 import { type ReportPort, TrafficReport } from './traffic-report.js';
+import { waitWhileLess } from './wait-progress.js';
 
 const LINK_TIMEOUT_MS = 10_000;
 const DRAIN_TIMEOUT_MS = 500;
@@ -150,13 +151,11 @@ async function run(
 }
 
 /** Ends when the hardware has sent all that was queued, or nothing for a while: it has no link, or hangs. */
-async function drain(device: NetDevice): Promise<void> {
-  for (let before = Number.POSITIVE_INFINITY; ; ) {
-    if (await device.drain({ timeoutMs: DRAIN_TIMEOUT_MS })) return;
-    const { txInRing = 0 } = device.stats();
-    if (txInRing >= before) return;
-    before = txInRing;
-  }
+function drain(device: NetDevice): Promise<void> {
+  return waitWhileLess(
+    () => device.stats().txInRing ?? 0,
+    () => device.drain({ timeoutMs: DRAIN_TIMEOUT_MS }),
+  );
 }
 
 async function waitForLinks(devices: readonly NetDevice[], signal: AbortSignal): Promise<void> {

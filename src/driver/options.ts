@@ -53,7 +53,7 @@ const FLAGS = [
   'takeDefaultRoute',
 ] as const;
 const OF_SHARED_INTERFACES = ['only', 'takeDefaultRoute', 'interfaceMode', 'busyPollUs'] as const;
-const XDP_MODES = ['auto', 'zero-copy', 'copy'] as const;
+export const INTERFACE_MODES = ['auto', 'zero-copy', 'copy'] as const;
 export const BUSY_POLL_US = { min: 1, max: 1_000_000 } as const;
 
 /** Smallest layer 3 packet that an IPv4 link has to carry (RFC 791, 3.2), largest that its length field can say. */
@@ -89,7 +89,8 @@ export function checkOpenOptions(options: OpenOptions): void {
   if (options.signal !== undefined) signalOption('signal', options.signal);
   if (options.only !== undefined && typeof options.only !== 'string')
     throw badOption('only', options.only, "a filter in tcpdump's language");
-  if (options.interfaceMode !== undefined) choiceOption('interfaceMode', options.interfaceMode, XDP_MODES);
+  if (options.interfaceMode !== undefined)
+    choiceOption('interfaceMode', options.interfaceMode, INTERFACE_MODES);
   if (options.busyPollUs !== undefined) integerOption('busyPollUs', options.busyPollUs, BUSY_POLL_US);
   if (options.pool === undefined) return;
   poolOption('pool', options.pool);

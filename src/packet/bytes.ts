@@ -24,3 +24,8 @@ export function writeU32(bytes: Uint8Array, at: number, value: number): void {
   bytes[at + 2] = value >>> 8;
   bytes[at + 3] = value;
 }
+
+/** Bytes 1 and 0 in turn: a 16-bit number in network order from the little-endian word that memory shows, or the other way. */
+export function swap16(value: number): number {
+  return ((value & 0xff) << 8) | ((value >>> 8) & 0xff);
+}

@@ -23,7 +23,7 @@
 
 import { NicError } from '../errors.js';
 import { choiceOption, integerOption } from '../options.js';
-import { readU16, readU32, writeU16, writeU32 } from './bytes.js';
+import { readU16, readU32, swap16, writeU16, writeU32 } from './bytes.js';
 import { checksumOf } from './checksum.js';
 import { Layer, PacketView } from './packet-view.js';
 import { parse } from './parse.js';
@@ -507,11 +507,6 @@ function readFields(into: TestFrameChecker, words: Int32Array, first: number): b
   }
   into.timeNs = -1;
   return flags === 0 && time === 0;
-}
-
-/** Turns the two low bytes of a word round; the others are 0. */
-function swap16(half: number): number {
-  return ((half & 0xff) << 8) | (half >>> 8);
 }
 
 /** Turns the order of a word's bytes round. */

@@ -1,8 +1,8 @@
 /** `barewire fwd A B`: forwards every frame from A to B and from B to A. */
 import { type Command, Option } from 'commander';
-import { systemClock } from '../../src/clock.js';
 import type { NetDevice } from '../../src/driver/device.js';
 import { open } from '../../src/driver/registry.js';
+import { until } from '../../src/driver/until.js';
 import { NicError } from '../../src/errors.js';
 import type { PacketPool } from '../../src/hugepage/packet-pool.js';
 import { deviceAddress, PORT_FORMS, pageSizeFor } from '../addresses.js';
@@ -33,6 +33,7 @@ import { type Stop, stopOnSignals } from '../stop-signals.js';
 import type { Tap } from '../tap.js';
 import { addTapOptions, checkTap, isTapped, makeTap, type TapOptions } from '../tap-options.js';
 import { runTraffic, type Traffic } from '../traffic-run.js';
+import { waitWhileLess } from '../wait-progress.js';
 
 const FLOWS_PER_QUEUE = 4;
 /** Without a frame for that long, those that are missing do not come. */
@@ -284,19 +285,14 @@ async function forwardBothWays(ports: readonly [NetDevice, NetDevice], run: Run)
 }
 
 /** Waits until the ports have received what they were sent, or nothing for a while: somebody has lost it. */
-async function allReceived(ports: readonly NetDevice[], sent: readonly number[]): Promise<void> {
-  let before = -1;
-  let sinceNs = systemClock.nowNs();
-  for (;;) {
-    const received = ports.map((device) => device.stats().rxPackets);
-    if (received.every((count, port) => count >= sent[port]!)) return;
-    const sum = received.reduce((all, count) => all + count, 0);
-    const nowNs = systemClock.nowNs();
-    if (sum !== before) sinceNs = nowNs;
-    else if (nowNs - sinceNs > LOST_AFTER_MS * 1e6) return;
-    before = sum;
-    await new Promise<void>((resolve) => systemClock.after(LOOK_MS, resolve));
-  }
+function allReceived(ports: readonly NetDevice[], sent: readonly number[]): Promise<void> {
+  const missing = (): number =>
+    ports.reduce((sum, device, port) => sum + Math.max(0, sent[port]! - device.stats().rxPackets), 0);
+  const look = (): true | undefined => (missing() === 0 ? true : undefined);
+  return waitWhileLess(
+    missing,
+    async () => (await until(look, { timeoutMs: LOST_AFTER_MS, everyMs: LOOK_MS })) ?? false,
+  );
 }
 
 interface Made {

@@ -9,7 +9,7 @@
 import type { VfioDevice } from '../../vfio/types.js';
 import type { DeviceId, Driver, LinkState, OpenOptions } from '../device.js';
 import { ClearingCounters } from '../intel/counters.js';
-import { linkState } from '../intel/gigabit.js';
+import { gigabitFilters, linkState, readMac } from '../intel/gigabit.js';
 import { IntelDevice, type IntelFamily, intelCapabilities, intelLimits } from '../intel/intel-device.js';
 import { intelThreads } from '../intel/threads.js';
 import * as init from './init.js';
@@ -38,13 +38,7 @@ const family: IntelFamily = {
     rxTail: reg.rdt,
     txTail: reg.tdt,
     txHead: reg.tdh,
-    filters: {
-      receiveAddressLow: reg.ral(0),
-      receiveAddressHigh: reg.rah(0),
-      multicastTable: reg.mta,
-      filterControl: reg.RCTL,
-      promiscuousBits: reg.RCTL_UPE | reg.RCTL_MPE,
-    },
+    filters: gigabitFilters,
   },
   interrupts: queueInterrupts,
   sharedInterrupt,
@@ -65,7 +59,7 @@ class E1000eDevice extends IntelDevice {
   }
 
   protected readMac(): Uint8Array {
-    return init.readMac(this.registers);
+    return readMac(this.registers);
   }
 
   protected async setUpReceive(): Promise<void> {

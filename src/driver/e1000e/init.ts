@@ -1,5 +1,5 @@
 /** Reset and set-up of the 82574 (datasheet 4.6, "Software Initialization Sequence"). */
-import { MULTICAST_WORDS, macFromRegisters } from '../intel/filters.js';
+import { MULTICAST_WORDS } from '../intel/filters.js';
 import { resetGigabit } from '../intel/gigabit.js';
 import type { RingMemory } from '../intel/rings.js';
 import { rssKeyWords } from '../intel/rss.js';
@@ -35,11 +35,6 @@ export function applyErrata(registers: RegisterFile): void {
   registers.write(reg.CTRL_EXT, ((registers.read(reg.CTRL_EXT) | reg.CTRL_EXT_22) & ~reg.CTRL_EXT_23) >>> 0);
   registers.set(reg.GCR, reg.GCR_22);
   registers.set(reg.GCR2, reg.GCR2_0);
-}
-
-/** The address that the device loaded from its EEPROM into receive address 0. */
-export function readMac(registers: RegisterFile): Uint8Array {
-  return macFromRegisters(registers.read(reg.ral(0)), registers.read(reg.rah(0)));
 }
 
 /**

@@ -5,7 +5,7 @@
 import type { VfioDevice } from '../../vfio/types.js';
 import type { DeviceId, Driver, LinkState, OpenOptions } from '../device.js';
 import { ClearingCounters } from '../intel/counters.js';
-import { linkState } from '../intel/gigabit.js';
+import { gigabitFilters, linkState, readMac } from '../intel/gigabit.js';
 import { IntelDevice, type IntelFamily, intelCapabilities, intelLimits } from '../intel/intel-device.js';
 import { extendedInterrupts } from '../intel/interrupts.js';
 import { intelThreads } from '../intel/threads.js';
@@ -28,13 +28,7 @@ const family: IntelFamily = {
     rxTail: reg.rdt,
     txTail: reg.tdt,
     txHead: reg.tdh,
-    filters: {
-      receiveAddressLow: reg.ral(0),
-      receiveAddressHigh: reg.rah(0),
-      multicastTable: reg.mta,
-      filterControl: reg.RCTL,
-      promiscuousBits: reg.RCTL_UPE | reg.RCTL_MPE,
-    },
+    filters: gigabitFilters,
   },
   interrupts: extendedInterrupts({
     mode: {
@@ -61,7 +55,7 @@ class IgbDevice extends IntelDevice {
   }
 
   protected readMac(): Uint8Array {
-    return init.readMac(this.registers);
+    return readMac(this.registers);
   }
 
   protected async setUpReceive(): Promise<void> {

@@ -1,5 +1,5 @@
 /** Reset and set-up of the 82576 (datasheet 4.5, "Device Initialization"). */
-import { MULTICAST_WORDS, macFromRegisters } from '../intel/filters.js';
+import { MULTICAST_WORDS } from '../intel/filters.js';
 import { resetGigabit } from '../intel/gigabit.js';
 import type { RingMemory } from '../intel/rings.js';
 import { RSS_FIELDS, redirectionTable, rssKeyWords } from '../intel/rss.js';
@@ -25,11 +25,6 @@ export function maskAllInterrupts(registers: RegisterFile): void {
 
 export function reset(registers: RegisterFile): Promise<void> {
   return resetGigabit(registers, maskAllInterrupts);
-}
-
-/** The address that the device loaded from its EEPROM into receive address 0. */
-export function readMac(registers: RegisterFile): Uint8Array {
-  return macFromRegisters(registers.read(reg.ral(0)), registers.read(reg.rah(0)));
 }
 
 export interface ReceiveOptions {

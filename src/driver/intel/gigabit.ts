@@ -7,7 +7,9 @@ import createDebug from 'debug';
 import { NicError } from '../../errors.js';
 import type { LinkState } from '../device.js';
 import type { RegisterFile } from '../register-file.js';
+import { macFromRegisters } from './filters.js';
 import * as reg from './gigabit-registers.js';
+import type { FilterRegisters } from './intel-device.js';
 
 const debug = createDebug('barewire:driver');
 
@@ -76,6 +78,20 @@ async function accessPhy(
   const done = reg.MDIC_READY | reg.MDIC_ERROR;
   await registers.waitFor(reg.MDIC, done, reg.MDIC_READY, 'MDIC.READY', MDIC_TIMEOUT_MS);
 }
+
+/** The address that the device loaded from its EEPROM into receive address 0. */
+export function readMac(registers: RegisterFile): Uint8Array {
+  return macFromRegisters(registers.read(reg.ral(0)), registers.read(reg.rah(0)));
+}
+
+/** Registers of the filters. */
+export const gigabitFilters: FilterRegisters = {
+  receiveAddressLow: reg.ral(0),
+  receiveAddressHigh: reg.rah(0),
+  multicastTable: reg.mta,
+  filterControl: reg.RCTL,
+  promiscuousBits: reg.RCTL_UPE | reg.RCTL_MPE,
+};
 
 export function linkState(registers: RegisterFile): LinkState {
   const status = registers.read(reg.STATUS);

@@ -65,11 +65,6 @@ export function foldSum(sum: number): number {
   return (once & 0xffff) + (once >>> 16);
 }
 
-/** A 16-bit number in network order as the little-endian word that memory shows. */
-export function swap16(value: number): number {
-  return ((value & 0xff) << 8) | ((value >>> 8) & 0xff);
-}
-
 const TWO_32 = 4294967296;
 /** Below this the loop over halves is faster: headers. */
 const FEW_WORDS = 16;

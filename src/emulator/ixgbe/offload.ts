@@ -2,8 +2,10 @@
  * What the transmit path does to frames on request: IP, TCP, UDP and SCTP checksums (7.2.5), VLAN tags (7.4), and
  * cutting large sends into segments (7.2.4). Works on frames that were gathered into memory of the model.
  */
+
+import { swap16 } from '../../packet/bytes.js';
 import { copyBytes, type FrameMemory, frameMemory } from '../link.js';
-import { addSum, crc32c, foldSum, swap16 } from './checksum.js';
+import { addSum, crc32c, foldSum } from './checksum.js';
 
 // Context descriptor (7.2.3.2.3). Word 0: IPLEN 8:0, MACLEN 15:9, VLAN 31:16. Word 2: IPV4 bit 10, L4T 12:11.
 // Word 3: L4LEN 15:8, MSS 31:16.

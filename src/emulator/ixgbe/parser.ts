@@ -2,8 +2,10 @@
  * What the receive path learns from a frame's headers: VLAN tag, packet type bits of the descriptor (7.1.6.2),
  * where the addresses and ports lie, and whether the checksums are right (7.1.11). Reused for every frame.
  */
+
+import { swap16 } from '../../packet/bytes.js';
 import type { FrameMemory } from '../link.js';
-import { addSum, crc32c, foldSum, swap16 } from './checksum.js';
+import { addSum, crc32c, foldSum } from './checksum.js';
 
 /** Packet type bits as they stand in word 0 of a written-back descriptor. */
 export const TYPE = {

@@ -7,10 +7,12 @@
  * the descriptors again, because the driver looks at them from another core meanwhile. Headers are read as 32-bit words,
  * whose first byte is the lowest.
  */
+
+import { swap16 } from '../../packet/bytes.js';
 import { type DmaChannel, TWO_32 } from '../device/dma.js';
 import type { RegisterFile } from '../device/register-file.js';
 import { type FrameBurst, MAX_BURST } from '../link.js';
-import { foldSum, swap16 } from './checksum.js';
+import { foldSum } from './checksum.js';
 import { CAST, type Filters } from './filters.js';
 import type { Interrupts } from './interrupts.js';
 import { type MacErrors, MIN_OCTETS } from './mac-errors.js';
