@@ -12,6 +12,11 @@ export interface LabCase extends Omit<VmOptions, 'command' | 'onOutput'> {
   readonly onHost?: boolean;
   /** Runs only when it is named: setting it up takes too long. */
   readonly optIn?: boolean;
+  /**
+   * Runs in the machine of the case before it, if that shares as well: both need the same machine. Such a case finds devices and
+   * interfaces as after boot (see reset.ts), but not the kernel's log, nor its counters.
+   */
+  readonly shares?: boolean;
 }
 
 export const CASES: readonly LabCase[] = [
@@ -37,15 +42,15 @@ export const CASES: readonly LabCase[] = [
     timeoutS: 900,
   },
   { name: 'pipe', nics: ['igb', 'igb'], timeoutS: 800 },
-  { name: 'user', nics: ['igb', 'igb'] },
-  { name: 'examples', nics: ['igb', 'igb'] },
-  { name: 'isolation', nics: ['igb'] },
+  { name: 'user', nics: ['igb', 'igb'], shares: true },
+  { name: 'examples', nics: ['igb', 'igb'], shares: true },
+  { name: 'rss', nics: ['igb', 'igb'], shares: true },
+  { name: 'pktgen', nics: ['igb', 'igb'], shares: true },
+  { name: 'package', nics: ['igb', 'igb'], shares: true },
+  { name: 'isolation', nics: ['igb', 'igb'], shares: true },
   { name: 'faults', nics: ['igb', 'igb', 'vmxnet3'], edu: true, timeoutS: 1200 },
-  { name: 'pktgen', nics: ['igb'] },
-  { name: 'rss', nics: ['igb', 'igb'] },
   { name: 'shared-group', nics: ['igb', 'igb'], sharedGroup: true },
   { name: 'no-iommu', nics: ['igb'], iommu: 'none' },
-  { name: 'package', nics: ['igb'] },
   // The last argument joins the wires of both ports.
   {
     name: 'endurance',
@@ -55,3 +60,14 @@ export const CASES: readonly LabCase[] = [
     timeoutS: 1200,
   },
 ];
+
+/** The cases in order, those that share a machine together. */
+export function byMachine(cases: readonly LabCase[]): LabCase[][] {
+  const groups: LabCase[][] = [];
+  for (const labCase of cases) {
+    const last = groups.at(-1);
+    if (labCase.shares && last?.[0]?.shares) last.push(labCase);
+    else groups.push([labCase]);
+  }
+  return groups;
+}

@@ -4,8 +4,8 @@
  * downloads and builds what they need.
  */
 import { writeFileSync } from 'node:fs';
-import { CASES } from './cases.js';
-import { runCase } from './run-case.js';
+import { byMachine, CASES } from './cases.js';
+import { runCases } from './run-case.js';
 import { addTotals, formatTotals, NO_TESTS, ONE_FAILED, type Totals } from './totals.js';
 import { prepareLab } from './vm.js';
 
@@ -24,11 +24,14 @@ async function main(args: readonly string[]): Promise<Totals> {
   for (const labCase of cases) prepareLab(labCase); // outside the cases' time
   if (args.includes(PREPARE)) return NO_TESTS;
   let sum = NO_TESTS;
-  for (const labCase of cases) {
-    console.log(`lab: ${labCase.name} ...`);
-    const { totals, durationS, text } = await runCase(labCase);
-    console.log(`${text}lab: ${labCase.name}: ${formatTotals(totals)} in ${durationS.toFixed(1)} s\n`);
-    sum = addTotals(sum, totals);
+  for (const group of byMachine(cases)) {
+    console.log(`lab: ${group.map(({ name }) => name).join(', ')} ...`);
+    const reports = await runCases(group);
+    for (const [index, { totals, durationS, text }] of reports.entries()) {
+      const { name } = group[index]!;
+      console.log(`${text}lab: ${name}: ${formatTotals(totals)} in ${durationS.toFixed(1)} s\n`);
+      sum = addTotals(sum, totals);
+    }
   }
   return sum;
 }

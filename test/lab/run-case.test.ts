@@ -1,6 +1,11 @@
+import { spawnSync } from 'node:child_process';
+import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
 import { suite } from 'uvu';
 import * as assert from 'uvu/assert';
-import { judge } from './run-case.js';
+import { byMachine } from './cases.js';
+import { judge, readEnds, sharedCommand } from './run-case.js';
 import { failureReports, formatTotals, parseTotals } from './totals.js';
 import { diedOfStaleCode } from './vm.js';
 
@@ -78,6 +83,60 @@ verdict('does not let failed tests pass by an exit status of 0', () => {
   assert.equal(judge(0, summary(2, 1)).totals, { passed: 1, failed: 2, skipped: 0 });
 });
 
+const shared = suite('lab cases in one machine');
+
+/** Runs cases whose programs are lines of shell; `machine` may change what they left. */
+function runShared(programs: Record<string, string>, reset = 'true', machine = (_folder: string) => {}) {
+  const folder = mkdtempSync(join(tmpdir(), 'barewire-shared-'));
+  try {
+    const names = Object.keys(programs);
+    const command = sharedCommand(names, folder, (name) => programs[name]!, reset);
+    const { status } = spawnSync('bash', ['-c', command]);
+    machine(folder);
+    return readEnds(names, folder, status ?? 125).map((end) => [end.status, end.stdout, end.stderr]);
+  } finally {
+    rmSync(folder, { recursive: true });
+  }
+}
+
+shared('have each its own output and status', () => {
+  assert.equal(runShared({ one: '(echo a; echo b >&2)', two: '(echo c; exit 1)', three: 'echo d' }), [
+    [0, 'a\n', 'b\n'],
+    [1, 'c\n', ''],
+  ]);
+  assert.equal(runShared({ one: 'echo a', two: 'echo c' }), [
+    [0, 'a\n', ''],
+    [0, 'c\n', ''],
+  ]);
+});
+
+shared('fail where the machine cannot be made as it was', () => {
+  assert.equal(runShared({ one: 'echo a', two: 'echo c' }, '(echo left >&2; exit 1)'), [
+    [123, 'a\n', 'left\n'],
+  ]);
+  assert.match(judge(123, summary(2, 2)).problem!, 'could not be made as it was');
+  assert.is(judge(123, summary(2, 2)).totals.failed, 1);
+});
+
+shared('have no good end where the machine died', () => {
+  const died = (folder: string) => writeFileSync(join(folder, 'two.status'), '');
+  assert.equal(runShared({ one: 'echo a', two: 'echo c', three: 'echo e' }, 'true', died), [
+    [0, 'a\n', ''],
+    [125, 'c\n', ''],
+  ]);
+});
+
+shared('are those next to each other that say so', () => {
+  const cases = [
+    { name: 'a', shares: true },
+    { name: 'b', shares: true },
+    { name: 'c' },
+    { name: 'd', shares: true },
+  ];
+  const names = byMachine(cases).map((group) => group.map(({ name }) => name).join(''));
+  assert.equal(names, ['ab', 'c', 'd']);
+});
+
 const staleCode = suite('a machine that died of stale code');
 const oops = (kind: string, code: string): string =>
   `[    1.5] Oops: ${kind}: 0000 [#1] PREEMPT SMP NOPTI\n[    1.5] RIP: 0010:f+0x3d/0x1080\n[    1.5] Code: 00 48 ${code} 05 00\n`;
@@ -98,4 +157,5 @@ staleCode('is none that had a real breakpoint, another fault, or no fault', () =
 totals.run();
 reports.run();
 verdict.run();
+shared.run();
 staleCode.run();

@@ -2,11 +2,21 @@
  * Runs one lab case and counts its tests. What gives no trustworthy result counts as one failed test.
  */
 import { spawn } from 'node:child_process';
-import { rmSync } from 'node:fs';
+import { existsSync, readFileSync, rmSync } from 'node:fs';
 import { join } from 'node:path';
 import type { LabCase } from './cases.js';
 import { addTotals, NO_TESTS, ONE_FAILED, parseTotals, type Totals } from './totals.js';
-import { DEFAULT_TIMEOUT_S, runVm, STATUS_HANG, STATUS_NO_RESULT } from './vm.js';
+import {
+  DEFAULT_TIMEOUT_S,
+  runVm,
+  STATUS_HANG,
+  STATUS_NO_RESULT,
+  type VmOptions,
+  type VmResult,
+} from './vm.js';
+
+/** Status of a case whose tests passed, but after which the machine could not be made as it was. */
+const STATUS_DIRTY = 123;
 
 export interface CaseReport {
   readonly totals: Totals;
@@ -15,28 +25,114 @@ export interface CaseReport {
   readonly text: string;
 }
 
+/** Runs cases that share a machine, or one case. Their reports are in the same order. */
+export async function runCases(cases: readonly LabCase[]): Promise<CaseReport[]> {
+  const [first] = cases;
+  if (first && cases.length === 1) return [await runCase(first)];
+  const reports: CaseReport[] = [];
+  // A case that failed may have left anything behind, so those after it get a new machine.
+  while (reports.length < cases.length) reports.push(...(await runTogether(cases.slice(reports.length))));
+  return reports;
+}
+
 export async function runCase(labCase: LabCase): Promise<CaseReport> {
   return labCase.onHost ? runOnHost(labCase) : runInGuest(labCase);
 }
 
 /** Runs a case's half in a machine, also for a case that has one on the host, too. */
 export async function runInGuest(labCase: LabCase): Promise<CaseReport> {
-  const command = labCase.command ?? `exec node --enable-source-maps dist/test/lab/cases/${labCase.name}.js`;
-  let result = await runVm({ ...labCase, command });
-  if (result.staleCode) {
-    // Said, not hidden; and once only.
-    console.log(
-      `lab: ${labCase.name}: QEMU ran code that the kernel had patched away; the machine is started again`,
-    );
-    rmSync(result.outDir, { recursive: true });
-    result = await runVm({ ...labCase, command });
+  const command = labCase.command ?? `exec ${caseProgram(labCase.name)}`;
+  const result = await boot(labCase.name, { ...labCase, command });
+  return report(result, result);
+}
+
+/** Runs cases in one machine until one fails. There is at least one report. */
+async function runTogether(cases: readonly LabCase[]): Promise<CaseReport[]> {
+  const names = cases.map(({ name }) => name);
+  const timeoutS = cases.reduce((sum, labCase) => sum + (labCase.timeoutS ?? DEFAULT_TIMEOUT_S), 0);
+  const result = await boot(names.join(', '), {
+    ...cases[0],
+    timeoutS,
+    command: sharedCommand(names, '/out', caseProgram, 'node dist/test/lab/reset.js'),
+  });
+  const ends = readEnds(names, result.outDir, result.status);
+  // The machine's own time is the first one's.
+  const ownS = result.durationS - ends.reduce((sum, { durationS }) => sum + durationS, 0);
+  return ends.map((end, index) => {
+    const timed = index === 0 ? { ...end, durationS: end.durationS + ownS } : end;
+    return report(timed, result, index === ends.length - 1);
+  });
+}
+
+const caseProgram = (name: string): string => `node --enable-source-maps dist/test/lab/cases/${name}.js`;
+
+/**
+ * Shell commands that run cases one after the other until one fails, each with its own files in `folder`, and `reset` between two. Where
+ * that fails, so has the case before it.
+ */
+export function sharedCommand(
+  names: readonly string[],
+  folder: string,
+  program: (name: string) => string,
+  reset: string,
+): string {
+  const lines = names.flatMap((name, index) => [
+    'SECONDS=0',
+    `${program(name)} > ${folder}/${name}.stdout 2> ${folder}/${name}.stderr`,
+    'status=$?',
+    ...(index < names.length - 1
+      ? [`[ $status != 0 ] || ${reset} 2>> ${folder}/${name}.stderr || status=${STATUS_DIRTY}`]
+      : []),
+    `echo $status $SECONDS > ${folder}/${name}.status`,
+    '[ $status = 0 ] || exit $status',
+  ]);
+  return lines.join('\n');
+}
+
+/**
+ * How the cases ended that a machine has run by {@link sharedCommand}, the one that ended the row included; there is at least one. A
+ * case without an end of its own has the machine's status, and failed.
+ */
+export function readEnds(names: readonly string[], folder: string, machineStatus: number): CaseEnd[] {
+  const text = (file: string): string => {
+    const path = join(folder, file);
+    return existsSync(path) ? readFileSync(path, 'utf8') : '';
+  };
+  const ends: CaseEnd[] = [];
+  for (const name of names) {
+    const [, status, seconds] = /^(\d+) (\d+)\n$/.exec(text(`${name}.status`)) ?? [];
+    ends.push({
+      status: status === undefined ? machineStatus || STATUS_NO_RESULT : Number(status),
+      stdout: text(`${name}.stdout`),
+      stderr: text(`${name}.stderr`),
+      durationS: Number(seconds ?? 0),
+    });
+    if (status !== '0') break;
   }
-  const { totals, problem } = judge(result.status, result.stdout);
-  let text = result.stdout + result.stderr;
-  if (problem) text += `lab: ${problem}\nConsole:\n${result.console}\n`;
-  if (totals.failed > 0) text += `lab: the guest's /out was ${result.outDir}\n`;
-  else rmSync(result.outDir, { recursive: true });
-  return { totals, durationS: result.durationS, text };
+  return ends;
+}
+
+/** Boots a machine, and once more if QEMU's fault ended it. */
+async function boot(names: string, options: VmOptions): Promise<VmResult> {
+  const result = await runVm(options);
+  if (!result.staleCode) return result;
+  // Said, not hidden; and once only.
+  console.log(`lab: ${names}: QEMU ran code that the kernel had patched away; the machine is started again`);
+  rmSync(result.outDir, { recursive: true });
+  return runVm(options);
+}
+
+/** What a case printed, and how it ended. */
+type CaseEnd = Pick<VmResult, 'status' | 'stdout' | 'stderr' | 'durationS'>;
+
+/** The report of a case in a machine. After the last one of the machine its folder goes, unless somebody has to look at it. */
+function report(end: CaseEnd, { outDir, console }: VmResult, isLast = true): CaseReport {
+  const { totals, problem } = judge(end.status, end.stdout);
+  let text = end.stdout + end.stderr;
+  if (problem) text += `lab: ${problem}\nConsole:\n${console}\n`;
+  if (totals.failed > 0) text += `lab: the guest's /out was ${outDir}\n`;
+  else if (isLast) rmSync(outDir, { recursive: true });
+  return { totals, durationS: end.durationS, text };
 }
 
 async function runOnHost(labCase: LabCase): Promise<CaseReport> {
@@ -70,6 +166,7 @@ export function judge(status: number, stdout: string): { totals: Totals; problem
   if (totals && (totals.failed > 0 ? status === 1 : status === 0)) return { totals };
   let problem = `exit status ${status}`;
   if (status === STATUS_HANG) problem = 'did not end in time';
+  if (status === STATUS_DIRTY) problem = 'the machine could not be made as it was before';
   if (status === STATUS_NO_RESULT) problem = 'the machine died, or gave no result';
   if (!totals) problem += ', and no test totals';
   return { totals: addTotals(totals ?? NO_TESTS, ONE_FAILED), problem };
