@@ -22,6 +22,7 @@ export class LineServer {
   readonly #socket: ListeningSocket;
   readonly #server: Server;
   readonly #connections = new Set<Socket>();
+  readonly #atExit = (): void => this.close();
   #closed = false;
 
   /**
@@ -40,6 +41,8 @@ export class LineServer {
     this.#server = createServer((socket) => this.#greet(socket)).listen({ fd: this.#socket.fd });
     this.#server.on('error', () => {}); // of a connection that could not be taken: the other side tries again
     this.#server.unref();
+    // A second signal ends the process at once.
+    process.once('exit', this.#atExit);
   }
 
   get path(): string {
@@ -84,6 +87,7 @@ export class LineServer {
   close(): void {
     if (this.#closed) return;
     this.#closed = true;
+    process.off('exit', this.#atExit);
     this.#socket.removeFile();
     this.#server.close();
     for (const socket of this.#connections) socket.unref();
