@@ -32,7 +32,7 @@ export class StatsReport {
     if (shown === 0) print(`${model} (${driver})`);
     print(link.up ? `link: up${link.speedMbps > 0 ? `, ${link.speedMbps} Mbit/s` : ''}` : 'link: down');
     const seconds = timeS - this.#beforeS;
-    this.#rows('counted at the rings, and neutral names', countersOf(stats), seconds, shown);
+    this.#rows('counters', countersOf(stats), seconds, shown);
     if (queues.length > 1) {
       for (const [pair, counted] of queues.entries())
         this.#rows(`queue pair ${pair}`, countersOf(counted), seconds, shown);
