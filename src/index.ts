@@ -26,6 +26,7 @@ export type {
   NetDevice,
   NetStats,
   OpenOptions,
+  QueueStats,
   Queues,
   RingLimits,
   RxQueue,

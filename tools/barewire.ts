@@ -11,6 +11,7 @@ const UNTIL_SIGNAL: readonly (string | undefined)[] = [
   'replay',
   'sink',
   'rfc2544',
+  'stats',
   'emulate',
   'extcap',
 ];

@@ -11,6 +11,7 @@ import * as pktgen from './commands/pktgen.js';
 import * as replay from './commands/replay.js';
 import * as rfc2544 from './commands/rfc2544.js';
 import * as sink from './commands/sink.js';
+import * as stats from './commands/stats.js';
 import * as unbind from './commands/unbind.js';
 import { EXIT_FAILED, watchOutput } from './output.js';
 import { prepareProgram, run } from './run-command.js';
@@ -37,6 +38,7 @@ export async function main(args: readonly string[]): Promise<number> {
   replay.register(program);
   sink.register(program);
   rfc2544.register(program);
+  stats.register(program);
   emulate.register(program);
   extcap.register(program);
 

@@ -1,6 +1,6 @@
 /**
  * Folders for sockets in the user's runtime folder: of an emulator that was given no paths, of a forwarder that lets others
- * look. Such a folder is locked as long as its process lives, so a later process can tell the folders of killed ones, which
+ * look, of commands that tell their ports' counters. Such a folder is locked as long as its process lives, so a later process can tell the folders of killed ones, which
  * could not remove theirs, and removes them.
  */
 import {
@@ -21,18 +21,18 @@ import { isErrno, NicError } from '../src/errors.js';
 import { tryLock } from '../src/syscalls/locks.js';
 import { unixSocketState } from '../src/syscalls/unix-sockets.js';
 
-/** Whose folder it is. */
-export type FolderKind = 'emulator' | 'fwd';
+/** Whose folder it is: an emulator's, a forwarder's with viewers, or of any command that runs traffic. */
+export type FolderKind = 'emulator' | 'fwd' | 'run';
 
-/** As mkdtemp makes it of `barewire-emulator-`, `barewire-fwd-`. */
-const FOLDER = /^barewire-(emulator|fwd)-[A-Za-z0-9]{6}$/;
-const SOCKET = /^(port[0-9]+|tap)\.sock$/;
+/** As mkdtemp makes it of `barewire-emulator-`, `barewire-fwd-`, `barewire-run-`. */
+const FOLDER = /^barewire-(emulator|fwd|run)-[A-Za-z0-9]{6}$/;
+const SOCKET = /^(port[0-9]+|tap|stats)\.sock$/;
 /** Somebody else's cleaning may take a new folder for an old one before it is locked. */
 const MAX_TRIES = 10;
 
 export interface SocketFolder {
-  /** Of the socket of a port in it, or of the one to look in by. */
-  socketPath(port: number | 'tap'): string;
+  /** Of the socket of a port in it, or of the one that others ask. */
+  socketPath(port: number | 'tap' | 'stats'): string;
   /** Removes the folder with all that is in it. */
   remove(): void;
 }
@@ -61,7 +61,7 @@ export function makeSocketFolder(base = runtimeFolder(), kind: FolderKind = 'emu
     if (lock === undefined) continue;
     removeDead(base);
     return {
-      socketPath: (port) => join(path, port === 'tap' ? 'tap.sock' : `port${port}.sock`),
+      socketPath: (port) => join(path, typeof port === 'number' ? `port${port}.sock` : `${port}.sock`),
       remove: () => {
         rmSync(path, { recursive: true, force: true });
         closeSync(lock);

@@ -1,8 +1,9 @@
 /** Looks into running forwarders of this user: which there are, and what they move. */
-import { connect, type Socket } from 'node:net';
 import { NicError } from '../src/errors.js';
+import { askLine, sendLine } from './line-client.js';
+import { LINE_TIMEOUT_MS } from './line-server.js';
 import { liveSockets } from './socket-folder.js';
-import { LINE_TIMEOUT_MS, MAX_LINE_BYTES, type TapAbout, type TapRequest } from './tap-protocol.js';
+import type { TapAbout, TapRequest } from './tap-protocol.js';
 
 export interface RunningTap extends TapAbout {
   /** Of its socket. */
@@ -16,23 +17,14 @@ export async function runningTaps(): Promise<RunningTap[]> {
 }
 
 async function about(path: string): Promise<RunningTap | undefined> {
-  const socket = ask(path, { ask: 'about' });
-  let line = '';
   try {
-    socket.setTimeout(LINE_TIMEOUT_MS, () => socket.destroy());
-    for await (const piece of socket.setEncoding('utf8')) {
-      line += piece;
-      if (line.length > MAX_LINE_BYTES) return undefined;
-    }
-    const { pid, ports } = JSON.parse(line) as Partial<TapAbout>;
+    const { pid, ports } = (await askLine(path, { ask: 'about' } satisfies TapRequest)) as Partial<TapAbout>;
     return typeof pid === 'number' && Array.isArray(ports)
       ? { path, pid, ports: ports.map(String) }
       : undefined;
   } catch {
     // It ended meanwhile, or it is something else.
     return undefined;
-  } finally {
-    socket.destroy();
   }
 }
 
@@ -41,7 +33,7 @@ async function about(path: string): Promise<RunningTap | undefined> {
  * @throws NicError `PEER_GONE` where it does not answer, `BAD_OPTION` where it refuses
  */
 export async function openTap(path: string, request: TapRequest): Promise<AsyncIterable<Uint8Array>> {
-  const socket = ask(path, request);
+  const socket = sendLine(path, request);
   const pieces = socket[Symbol.asyncIterator]() as AsyncIterator<Buffer>;
   socket.setTimeout(LINE_TIMEOUT_MS, () => socket.destroy(new Error('no answer')));
   let first: Buffer;
@@ -75,12 +67,4 @@ export async function openTap(path: string, request: TapRequest): Promise<AsyncI
       socket.destroy();
     }
   })();
-}
-
-function ask(path: string, request: TapRequest): Socket {
-  const socket = connect(path);
-  // A reader of the stream sees it as well.
-  socket.on('error', () => {});
-  socket.write(`${JSON.stringify(request)}\n`);
-  return socket;
 }

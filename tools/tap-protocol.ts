@@ -14,8 +14,3 @@ export interface TapAbout {
   /** Addresses of its ports. */
   readonly ports: readonly string[];
 }
-
-/** Longest line that either side takes: a filter, or two addresses. */
-export const MAX_LINE_BYTES = 32_768;
-/** How long either side waits for the other's line. */
-export const LINE_TIMEOUT_MS = 2000;

@@ -5,7 +5,7 @@
  * that; what it was given beside is "unsent" in the totals, and a line says where that is.
  */
 import { type Clock, systemClock } from '../src/clock.js';
-import type { NetDevice, NetStats } from '../src/driver/device.js';
+import type { NetDevice, NetStats, QueueStats } from '../src/driver/device.js';
 import { print } from './output.js';
 import type { PaceReport } from './pace.js';
 import { RateRange, type RateSpan } from './rate-range.js';
@@ -21,6 +21,8 @@ export interface ReportPort {
   readonly dropped: () => number;
   /** How a rate that was asked for was kept. */
   readonly pace?: () => PaceReport;
+  /** What the totals tell of each pair of queues. */
+  readonly queues?: () => readonly QueueStats[];
 }
 
 /** What a port did since the last time, per second where it says so. A counter that the device lacks is absent. */
@@ -54,12 +56,14 @@ export type PortSummary = PortTotals & {
   readonly rxPps: RateSpan;
   readonly txPps: RateSpan;
   readonly pace?: PaceReport;
+  readonly queues?: readonly QueueStats[];
 };
 
 const RATE_COLUMNS = ['rx pkt/s', 'rx bit/s', 'tx pkt/s', 'tx bit/s', 'missed', 'drops', 'errors'];
 const RATE_WIDTH = 10;
 const TOTAL_COLUMNS = ['received', 'sent', 'unsent', 'dropped', 'missed', 'errors'];
 const SPAN_COLUMNS = ['rx average', 'rx minimum', 'rx maximum', 'tx average', 'tx minimum', 'tx maximum'];
+const QUEUE_COLUMNS = ['received', 'rx bytes', 'queued', 'tx bytes', 'dropped', 'errors'];
 const TOTAL_WIDTH = 12;
 const NAME_WIDTH = 4;
 /** Rows of ports after which the header is printed again. */
@@ -147,7 +151,7 @@ export class TrafficReport {
 
   #summary(port: PortTotals, i: number): PortSummary {
     const seconds = port.asOfS ?? (this.#endMs! - this.#startMs) / 1000;
-    const { pace } = this.#ports[i]!;
+    const { pace, queues } = this.#ports[i]!;
     const unsent = unsentOf(port);
     return {
       ...port,
@@ -155,6 +159,7 @@ export class TrafficReport {
       rxPps: this.#rxRanges[i]!.span(port.rxPackets, seconds),
       txPps: this.#txRanges[i]!.span(sentOf(port), seconds),
       ...(pace === undefined ? {} : { pace: pace() }),
+      ...(queues === undefined ? {} : { queues: queues() }),
     };
   }
 
@@ -170,6 +175,7 @@ export class TrafficReport {
     print('packets per second');
     print(row('port', SPAN_COLUMNS, TOTAL_WIDTH));
     for (const [i, port] of totals.entries()) print(row(`${i}`, spanCells(port), TOTAL_WIDTH));
+    printQueues(totals);
     for (const [i, port] of totals.entries()) {
       for (const line of remarks(port, this.#hasLink(i))) print(`port ${i}: ${line}`);
     }
@@ -188,6 +194,26 @@ export class TrafficReport {
     if (this.#named) return;
     this.#named = true;
     for (const [i, { device }] of this.#ports.entries()) print(`port ${i}: ${device.address}`);
+  }
+}
+
+/** Rows `port/pair`. */
+function printQueues(totals: readonly PortSummary[]): void {
+  if (totals.every(({ queues }) => queues === undefined)) return;
+  print('pairs of queues');
+  print(row('port', QUEUE_COLUMNS, TOTAL_WIDTH));
+  for (const [i, { queues = [] }] of totals.entries()) {
+    for (const [pair, counted] of queues.entries()) {
+      const { rxPackets, rxBytes, txPackets, txBytes, rxTooLong, rxDamaged, txErrors } = counted;
+      const cells = [rxPackets, rxBytes, txPackets, txBytes, rxTooLong, rxDamaged + txErrors];
+      print(
+        row(
+          `${i}/${pair}`,
+          cells.map((value) => count(value, TOTAL_WIDTH)),
+          TOTAL_WIDTH,
+        ),
+      );
+    }
   }
 }
 

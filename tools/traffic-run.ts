@@ -6,6 +6,7 @@ import { type Clock, every, systemClock } from '../src/clock.js';
 import type { NetDevice } from '../src/driver/device.js';
 import { pollLoop, sharesCpu } from '../src/forward/poll-loop.js';
 import { warn } from './output.js';
+import { serveStats } from './stats-server.js';
 import { type Stop, stopOnSignals } from './stop-signals.js';
 import { type ReportPort, TrafficReport } from './traffic-report.js';
 import { waitWhileLess } from './wait-progress.js';
@@ -103,6 +104,7 @@ async function run(
       stop.stop(error);
     }
   });
+  const stats = serveStats(devices, clock);
   const cancelEnd = clock.after(options.duration ?? Number.POSITIVE_INFINITY, () => stop.stop());
   const polling = new AbortController();
   const endPolling = async (): Promise<void> => {
@@ -131,6 +133,7 @@ async function run(
     stop.stop(error);
   } finally {
     report?.end();
+    stats?.close();
     endTicks();
     cancelEnd();
     for (const unwatch of watches) unwatch();

@@ -14,6 +14,7 @@ import type {
   LinkState,
   NetDevice,
   NetStats,
+  QueueStats,
   Queues,
   RxQueue,
   TxQueue,
@@ -42,6 +43,7 @@ export abstract class BaseDevice implements NetDevice {
   abstract setMac(mac: Uint8Array): Promise<void>;
   abstract setMulticast(groups: readonly Uint8Array[] | 'all'): Promise<void>;
   abstract stats(): NetStats;
+  abstract queueStats(): readonly QueueStats[];
   abstract onGone(listener: (error: Error) => void): () => void;
   /** True where every queued frame has left. */
   protected abstract isDrained(): boolean;

@@ -122,6 +122,12 @@ export interface NetStats {
   wireTxBytes?: number;
 }
 
+/** What was counted at the rings of one pair of queues: the part of `NetStats` that adds up over the pairs. */
+export type QueueStats = Pick<
+  NetStats,
+  'rxPackets' | 'rxBytes' | 'txPackets' | 'txBytes' | 'rxTooLong' | 'rxDamaged' | 'rxNoBuffer' | 'txErrors'
+>;
+
 /** What a ring's size may be, and is where nothing is said. */
 export interface RingLimits extends IntegerRange {
   readonly default: number;
@@ -273,6 +279,15 @@ export interface NetDevice extends AsyncDisposable {
    * @throws NicError `DEVICE_GONE`
    */
   stats(): NetStats;
+  /** What `stats` sums up, for each pair of queues. */
+  queueStats(): readonly QueueStats[];
+  /**
+   * All that the hardware counts, by the datasheet's names of its registers (an octet counter's pair under one name: `GORC`), or by
+   * the kernel's names (`xdp_statistics`). Sums since the open: reading clears most of these registers, so nobody else may
+   * read them. Absent where the hardware counts nothing.
+   * @throws NicError `DEVICE_GONE`, `CLOSED`
+   */
+  registerCounters?(): Readonly<Record<string, number>>;
   /**
    * Resolves with true as soon as a packet has arrived on any receive queue, with false after `timeoutMs`.
    * @throws as `RxQueue.wait`

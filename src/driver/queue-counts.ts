@@ -1,4 +1,5 @@
 /** Sums of what the queues of a device have counted. */
+import type { QueueStats } from './device.js';
 
 /** Where a family's loops keep their counters. */
 export interface CounterElements {
@@ -26,4 +27,9 @@ export function sumQueues(rx: Counting, tx: Counting, at: CounterElements) {
     rxNoBuffer: sum(rx, at.NO_BUFFER),
     txErrors: sum(tx, at.ERRORS),
   };
+}
+
+/** The same for each pair. */
+export function countQueues(rx: Counting, tx: Counting, at: CounterElements): QueueStats[] {
+  return rx.map((queue, pair) => sumQueues([queue], [tx[pair]!], at));
 }

@@ -252,6 +252,13 @@ function counters(family: Family): void {
         assert.is(stats.wireTxBytes, txBytes + txPackets * FCS_BYTES);
       }
       assert.equal(nic.stats(), stats, 'asking changes nothing');
+      const registers = nic.registerCounters?.();
+      assert.equal(nic.stats(), stats, 'by the names of registers neither');
+      assert.equal(nic.registerCounters?.(), registers);
+      assert.is(registers !== undefined, nic.driver === 'xdp' || family.hardwareCounters.length > 0);
+      for (const name of ['GPTC', 'VFGPTC']) {
+        if (registers?.[name] !== undefined) assert.is(registers[name], txPackets);
+      }
     }),
   );
 

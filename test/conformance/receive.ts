@@ -180,6 +180,10 @@ export function receiving(family: Family): void {
         const byQueue = range(pairsOf(family)).map((q) => [...rig.arrive(4, 80, q), ...rig.arrive(3, 90, q)]);
         for (const q of range(pairsOf(family)).reverse()) assert.equal(rig.receive(q), byQueue[q]!);
         assert.is(rig.nic.stats().rxPackets, 7 * pairsOf(family));
+        assert.equal(
+          rig.nic.queueStats().map(({ rxPackets, rxBytes }) => [rxPackets, rxBytes]),
+          byQueue.map((frames) => [7, frames.reduce((sum, { length }) => sum + length, 0)]),
+        );
       },
       { queuePairs: pairsOf(family) },
     ),

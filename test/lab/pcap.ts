@@ -1,9 +1,11 @@
 /** Captures with tcpdump. */
 import { mkdtempSync } from 'node:fs';
 import { type CapturedFrame, CaptureReader } from '../../src/capture/capture-reader.js';
-import { type Background, start } from './processes.js';
+import { type Background, sleep, start } from './processes.js';
 
 export type { CapturedFrame };
+
+const FILE_TIMEOUT_MS = 10_000;
 
 /** A running tcpdump. */
 export class Capture {
@@ -26,11 +28,29 @@ export class Capture {
     return new Capture(tcpdump, path);
   }
 
-  /** Stops and returns the captured frames. */
-  async stop(): Promise<CapturedFrame[]> {
+  /**
+   * Stops and returns the captured frames.
+   * @param count that are expected: tcpdump, told to stop, leaves frames in its ring, so these are waited for in its file
+   */
+  async stop(count = 0): Promise<CapturedFrame[]> {
+    const endMs = performance.now() + FILE_TIMEOUT_MS;
+    while ((await this.#written()) < count && performance.now() < endMs) await sleep(50);
     await this.#tcpdump.stop('SIGINT');
+    return this.#frames();
+  }
+
+  async #frames(): Promise<CapturedFrame[]> {
     const frames: CapturedFrame[] = [];
     for await (const frame of await CaptureReader.open(this.#path)) frames.push(frame);
     return frames;
+  }
+
+  /** Frames in the file; 0 where it ends in the middle of one. */
+  async #written(): Promise<number> {
+    try {
+      return (await this.#frames()).length;
+    } catch {
+      return 0;
+    }
   }
 }

@@ -95,6 +95,7 @@ interface Totals {
     readonly dropped: number;
     readonly rxErrors: number;
     readonly rxDamaged: number;
+    readonly queues: readonly { readonly rxPackets: number; readonly txPackets: number }[];
     readonly asOfS?: number;
   }[];
 }
@@ -111,6 +112,10 @@ function checkTotals(run: Run): void {
   assert.is(a!.rxPackets, b!.txPackets + b!.dropped);
   assert.is(b!.rxPackets, a!.txPackets + a!.dropped);
   assert.equal([a!.rxErrors, a!.rxDamaged, b!.rxErrors, b!.rxDamaged], [0, 0, 0, 0]);
+  for (const { rxPackets, txPackets, queues } of totals!.ports) {
+    const sum = (name: 'rxPackets' | 'txPackets'): number => queues.reduce((all, one) => all + one[name], 0);
+    assert.equal([sum('rxPackets'), sum('txPackets')], [rxPackets, txPackets], 'of the pairs of queues');
+  }
   const stations = message<{ sent: number; received: number; reordered: number; corrupt: number }>(
     run,
     'traffic',
@@ -123,6 +128,13 @@ function checkTotals(run: Run): void {
   }
 }
 
+/** Whose folders of sockets there are. */
+function folderKinds({ folder }: Run): (string | undefined)[] {
+  return readdirSync(folder)
+    .map((name) => name.split('-')[1])
+    .sort();
+}
+
 const emulated = suite('fwd between emulated ports');
 
 emulated(
@@ -130,7 +142,7 @@ emulated(
   withRun([], async (run) => {
     await run.line('"rates"');
     const [emulator] = children(run.process.pid!);
-    assert.is(readdirSync(run.folder).length, 1, 'a folder with the sockets');
+    assert.equal(folderKinds(run), ['emulator', 'run'], 'sockets of the ports, and of barewire stats');
     run.process.kill('SIGINT');
     assert.is(await run.ended, 0, run.stderr());
     checkTotals(run);
@@ -362,7 +374,8 @@ emulated(
       'the emulator says why it ends',
     );
     await until(() => !existsSync(`/proc/${emulator}`), 'the emulator ends');
-    assert.equal(readdirSync(run.folder), []);
+    // Its own folder stays, until the next command removes it.
+    assert.equal(folderKinds(run), ['run']);
   }),
 );
 

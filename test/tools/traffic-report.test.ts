@@ -1,7 +1,7 @@
 import { suite } from 'uvu';
 import * as assert from 'uvu/assert';
 import { every, ManualClock } from '../../src/clock.js';
-import type { NetStats } from '../../src/driver/device.js';
+import type { NetStats, QueueStats } from '../../src/driver/device.js';
 import { NicError } from '../../src/errors.js';
 import { type PortTotals, portRates, scaled, TrafficReport } from '../../tools/traffic-report.js';
 import { captureLines } from '../support/capture.js';
@@ -183,6 +183,33 @@ report('table: a legend and a header, a row a port, columns under their names, i
     '1             0           0           0       0.500           0       5.000 ',
   ]);
   for (const line of table) assert.ok(line.length <= 79, `${line.length}: ${line}`);
+});
+
+report('pairs of queues: a row each in the totals, and in JSON', async () => {
+  const [a, b] = [port(), port('0000:03:00.1')];
+  const pair = (rxPackets: number): QueueStats => ({
+    rxPackets,
+    rxBytes: 60 * rxPackets,
+    txPackets: rxPackets - 1,
+    txBytes: 60 * (rxPackets - 1),
+    rxTooLong: 2,
+    rxDamaged: 3,
+    rxNoBuffer: 0,
+    txErrors: 4,
+  });
+  const queues = [pair(10), pair(20)];
+  const ports = [{ ...a.report, queues: () => queues }, b.report];
+  const lines = await captureLines(() => {
+    for (const json of [false, true]) new TrafficReport(ports, json, new ManualClock()).final();
+  });
+  const at = lines.indexOf('pairs of queues');
+  assert.equal(lines.slice(at + 1, at + 4), [
+    'port    received    rx bytes      queued    tx bytes     dropped      errors',
+    '0/0           10         600           9         540           2           7',
+    '0/1           20        1200          19        1140           2           7',
+  ]);
+  const totals = JSON.parse(lines.at(-1)!).ports;
+  assert.equal([totals[0].queues, totals[1].queues], [queues, undefined]);
 });
 
 report('counters that the device lacks are left out of JSON, and a dash in the table', async () => {

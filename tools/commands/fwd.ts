@@ -55,6 +55,7 @@ interface Options extends TapOptions, InterfaceOptions {
   readonly duration?: number;
   readonly json?: true;
   readonly touch?: true;
+  readonly perQueue?: true;
 }
 
 export function register(program: Command): void {
@@ -101,6 +102,7 @@ export function register(program: Command): void {
     )
     .option('--on-packet <file>', 'module whose default export makes the hook that sees each packet')
     .option('--duration <time>', 'stop after this time: 10 (seconds), 250ms, 5m', durationMs)
+    .option('--per-queue', 'tell in the totals what each pair of queues moved (--json always does)')
     .option('--touch', 'read and rewrite a byte of every packet')
     .option('--json', 'print JSON lines')
     .action(run);
@@ -262,7 +264,11 @@ async function forwardBothWays(ports: readonly [NetDevice, NetDevice], run: Run)
   return {
     ...made.traffic,
     report: [
-      ...ports.map((device, port) => ({ device, dropped: () => made.dropped(port as 0 | 1) })),
+      ...ports.map((device, port) => ({
+        device,
+        dropped: () => made.dropped(port as 0 | 1),
+        ...(options.perQueue === true || options.json === true ? { queues: () => device.queueStats() } : {}),
+      })),
       ...(mirror === undefined ? [] : [{ device: mirror, dropped: () => 0 }]),
     ],
     async beforeEnd() {

@@ -108,3 +108,6 @@ export const TARC_26 = 1 << 26;
 export const TOTL = 0x40c8;
 export const TOTH = 0x40cc;
 export const TPT = 0x40d4;
+/** TCP segmentation contexts that failed; interrupts. */
+export const TSCTFC = 0x40fc;
+export const IAC = 0x4100;

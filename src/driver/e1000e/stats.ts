@@ -3,6 +3,7 @@
  * counters have the same meanings.
  */
 import type { CounterMap } from '../intel/counters.js';
+import { GIGABIT_COUNTERS } from '../intel/gigabit-counters.js';
 import * as reg from './registers.js';
 
 const ALL_BITS = 0xffff_ffff;
@@ -18,4 +19,5 @@ export const counterMap: CounterMap = {
   txPackets: reg.GPTC,
   rxOctets: { low: reg.GORCL, high: reg.GORCH, highMask: ALL_BITS },
   txOctets: { low: reg.GOTCL, high: reg.GOTCH, highMask: ALL_BITS },
+  named: [...GIGABIT_COUNTERS, { name: 'TSCTFC', offset: reg.TSCTFC }, { name: 'IAC', offset: reg.IAC }],
 };

@@ -8,18 +8,21 @@
  * together.
  */
 import type { CounterMap } from '../intel/counters.js';
+import { GIGABIT_COUNTERS } from '../intel/gigabit-counters.js';
 import * as reg from './registers.js';
 
 const ALL_BITS = 0xffff_ffff;
 
 export function counterMap(queuePairs: number): CounterMap {
+  const queues = Array.from({ length: queuePairs }, (_, q) => q);
   return {
-    rxMissed: [reg.MPC, ...Array.from({ length: queuePairs }, (_, q) => reg.rqdpc(q))],
+    rxMissed: [reg.MPC, ...queues.map(reg.rqdpc)],
     rxMissedTrapped: [],
     rxErrors: [reg.CRCERRS, reg.RFC, reg.RUC, reg.ROC],
     rxPackets: reg.GPRC,
     txPackets: reg.GPTC,
     rxOctets: { low: reg.GORCL, high: reg.GORCH, highMask: ALL_BITS },
     txOctets: { low: reg.GOTCL, high: reg.GOTCH, highMask: ALL_BITS },
+    named: [...GIGABIT_COUNTERS, ...queues.map((q) => ({ name: `RQDPC(${q})`, offset: reg.rqdpc(q) }))],
   };
 }

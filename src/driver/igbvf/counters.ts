@@ -13,6 +13,14 @@ const WRAPPING = {
   wireTxPackets: reg.VFGPTC,
   wireTxBytes: reg.VFGOTC,
 } as const;
+/** The names that the datasheet has for them. */
+const REGISTER_NAMES = {
+  VFGPRC: 'wireRxPackets',
+  VFGORC: 'wireRxBytes',
+  VFGPTC: 'wireTxPackets',
+  VFGOTC: 'wireTxBytes',
+  RQDPC: 'rxMissed',
+} as const;
 type Name = keyof typeof WRAPPING;
 const NAMES = Object.keys(WRAPPING) as Name[];
 
@@ -47,5 +55,12 @@ export class VirtualFunctionCounters implements CounterSource {
   skip(): void {
     this.#registers.read(reg.RQDPC);
     for (const name of NAMES) this.#last.set(name, this.#registers.read(WRAPPING[name]));
+  }
+
+  byName(): Record<string, number> {
+    this.read();
+    return Object.fromEntries(
+      Object.entries(REGISTER_NAMES).map(([register, name]) => [register, this.sums[name]]),
+    );
   }
 }

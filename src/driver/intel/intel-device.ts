@@ -16,10 +16,11 @@ import type {
   LinkState,
   NetStats,
   OpenOptions,
+  QueueStats,
   Queues,
 } from '../device.js';
 import { type DeviceSettings, deviceSettings, multicastGroups, stationAddress } from '../options.js';
-import { sumQueues } from '../queue-counts.js';
+import { countQueues, sumQueues } from '../queue-counts.js';
 import { RegisterFile } from '../register-file.js';
 import { shutDownDevice } from '../shut-down.js';
 import type { CounterSource } from './counters.js';
@@ -261,6 +262,16 @@ export abstract class IntelDevice extends BaseDevice {
       txInRing: this.#inRings,
       ...this.#hardware.sums,
     };
+  }
+
+  queueStats(): QueueStats[] {
+    return countQueues(this.#rxQueues, this.#txQueues, LAYOUT);
+  }
+
+  registerCounters(): Record<string, number> {
+    this.closed.throwIfAborted();
+    this.assertPresent();
+    return this.#hardware.byName();
   }
 
   /**

@@ -17,6 +17,7 @@ import type {
   LinkState,
   NetStats,
   OpenOptions,
+  QueueStats,
   Queues,
 } from '../device.js';
 import {
@@ -26,7 +27,7 @@ import {
   multicastGroups,
   stationAddress,
 } from '../options.js';
-import { sumQueues } from '../queue-counts.js';
+import { countQueues, sumQueues } from '../queue-counts.js';
 import { shutDownDevice } from '../shut-down.js';
 import { ControlQueue } from './control-queue.js';
 import { CONTROL_RING } from './control-ring.js';
@@ -208,6 +209,10 @@ export class VirtioNet extends BaseDevice {
   stats(): NetStats {
     if (!this.closed.aborted) this.#assertWorks();
     return sumQueues(this.#rxQueues, this.#txQueues, LAYOUT);
+  }
+
+  queueStats(): QueueStats[] {
+    return countQueues(this.#rxQueues, this.#txQueues, LAYOUT);
   }
 
   onGone(listener: (error: Error) => void): () => void {

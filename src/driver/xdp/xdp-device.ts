@@ -14,10 +14,11 @@ import type {
   LinkState,
   NetStats,
   OpenOptions,
+  QueueStats,
   Queues,
 } from '../device.js';
 import { type DeviceSettings, deviceSettings, multicastGroups, stationAddress } from '../options.js';
-import { sumQueues } from '../queue-counts.js';
+import { countQueues, sumQueues } from '../queue-counts.js';
 import { checkBuffers, frameRoom, HEADER_BYTES, L2_BYTES, modeToAsk, withBuffers } from './buffers.js';
 import { COUNTERS } from './counters.js';
 import type { InterfaceWatch, KernelInterface, KernelProgram, KernelSocket, XdpKernel } from './kernel.js';
@@ -197,6 +198,25 @@ export class XdpDevice extends BaseDevice {
       sums.txErrors += txInvalid;
     }
     return { ...sums, txInRing, rxMissed };
+  }
+
+  queueStats(): QueueStats[] {
+    return countQueues(this.#rxQueues, this.#txQueues, COUNTERS);
+  }
+
+  /** `struct xdp_statistics` of the sockets, summed up; the interface's own counters are the kernel's (`ip -s link`). */
+  registerCounters(): Record<string, number> {
+    this.closed.throwIfAborted();
+    if (this.#gone !== undefined) throw this.#gone;
+    const sums = { rx_dropped: 0, tx_invalid_descs: 0, rx_ring_full: 0, rx_fill_ring_empty_descs: 0 };
+    for (const socket of this.#sockets) {
+      const { rxDropped, txInvalid, rxRingFull, fillRingEmpty } = socket.statistics();
+      sums.rx_dropped += rxDropped;
+      sums.tx_invalid_descs += txInvalid;
+      sums.rx_ring_full += rxRingFull;
+      sums.rx_fill_ring_empty_descs += fillRingEmpty;
+    }
+    return sums;
   }
 
   onGone(listener: (error: Error) => void): () => void {

@@ -68,7 +68,10 @@ const MAX_VECTORS = 2048;
 export interface VfioUserClientOptions {
   /** How long the server may take for one reply; 5000 by default. */
   readonly timeoutMs?: number;
-  /** How long in all, counting what a reply takes beyond 10 ms, before a tenth of the time after that; 10000 by default. */
+  /**
+   * How long all replies may take, counting what each takes beyond 100 ms, of which half of the time that passes comes back; twice
+   * that is how long they may keep the event loop from its turn. 10000 by default.
+   */
   readonly patienceMs?: number;
   /**
    * Maps memory of the server's that it could shrink, which would end this process. Default false: registers there are

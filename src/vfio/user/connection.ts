@@ -11,7 +11,7 @@ import { watchFd } from '../../syscalls/descriptors.js';
 import { ForeignDescriptors } from '../../syscalls/foreign-descriptors.js';
 import { ClientDma } from './client-dma.js';
 import { explainLoss, explainNegotiation, silent } from './explain.js';
-import { Patience } from './patience.js';
+import { Patience, type PatienceLimit } from './patience.js';
 import {
   type Capabilities,
   Command,
@@ -66,8 +66,10 @@ export class Connection {
   readonly path: string;
   readonly dma: ClientDma;
   readonly #socket: MessageSocket;
-  readonly #timeoutMs: number;
   readonly #patience: Patience;
+  /** What ends the wait for the reply that is asked for now. */
+  #limit: PatienceLimit = 'answer';
+  #turn: NodeJS.Immediate | undefined;
   readonly #descriptors = new ForeignDescriptors();
   readonly #listeners = new Set<(error: Error) => void>();
   #capabilities: Capabilities = DEFAULT_CAPABILITIES;
@@ -83,8 +85,7 @@ export class Connection {
   /** Takes over the connected socket `fd`. */
   constructor(fd: number, path: string, timeoutMs: number, patienceMs: number) {
     this.path = path;
-    this.#timeoutMs = timeoutMs;
-    this.#patience = new Patience(patienceMs, performance.now());
+    this.#patience = new Patience(timeoutMs, patienceMs, performance.now());
     this.#socket = new MessageSocket(fd, path, MAX_VERSION_BYTES, MAX_MESSAGE_FDS, this.#descriptors);
     this.#watch(false);
     this.dma = new ClientDma({
@@ -113,7 +114,7 @@ export class Connection {
    */
   async negotiate(signal?: AbortSignal): Promise<void> {
     const id = this.#takeId();
-    const deadlineMs = performance.now() + this.#timeoutMs;
+    const deadlineMs = performance.now() + this.#patience.answerMs;
     try {
       this.#sendAll(encodeCommand(id, Command.VERSION, encodeVersion(OURS)), [], deadlineMs);
       const { header, body, fds } = await this.#nextMessage(deadlineMs, signal);
@@ -208,17 +209,26 @@ export class Connection {
       throw new NicError('PEER_GONE', message, { path: this.path, hint, cause: this.#gone });
     }
     const startMs = performance.now();
-    const deadlineMs = startMs + Math.min(this.#timeoutMs, this.#patience.allowanceMs(startMs));
+    const { ms, limit } = this.#patience.allowance(startMs);
+    this.#limit = limit;
     const { header, ...reply } = this.check(() => {
       try {
-        return this.#exchange(command, body, fds, deadlineMs);
+        return this.#exchange(command, body, fds, startMs + ms);
       } finally {
-        this.#patience.spend(performance.now() - startMs);
+        this.#spend(performance.now() - startMs);
       }
     });
     if (!header.error) return reply;
     this.closeFds(reply.fds);
     throw this.#refused(code, command, header);
+  }
+
+  #spend(waitedMs: number): void {
+    this.#patience.spend(waitedMs);
+    this.#turn ??= setImmediate(() => {
+      this.#turn = undefined;
+      this.#patience.turned();
+    }).unref();
   }
 
   #exchange(command: number, body: Uint8Array, fds: readonly number[], deadlineMs: number): Message {
@@ -321,7 +331,7 @@ export class Connection {
   }
 
   #silent(what: string): NicError {
-    return silent(what, this.#timeoutMs, this.path);
+    return silent(what, this.#limit, this.#patience, this.path);
   }
 
   #receiveReply(id: number, command: number, deadlineMs: number): Message {

@@ -3,6 +3,7 @@
  * can listen at a path that a user gives: a web server, a shell, an agent, or nothing that ever says a word.
  */
 import { errnoText, isErrno, NicError } from '../../errors.js';
+import { FREE_MS, type Patience, type PatienceLimit } from './patience.js';
 
 const WRONG_PEER_HINT =
   'Something else than a vfio-user server may listen there. Give the path that `barewire emulate` prints, or that of another vfio-user server.';
@@ -68,13 +69,18 @@ export function explainLoss(error: NicError): NicError {
   return error.code === 'PEER_GONE' ? withHint(error, GONE_HINT) : error;
 }
 
-/** A server that answers nothing, or takes its time again and again. */
-export function silent(what: string, timeoutMs: number, path: string): NicError {
-  return new NicError(
-    'PEER_GONE',
-    `The vfio-user server at ${path} ${what} within ${timeoutMs} ms, or was slow for too long`,
-    { path, hint: SILENT_HINT },
-  );
+/** A server that answers nothing, or takes its time again and again. @param limit what it has used up */
+export function silent(what: string, limit: PatienceLimit, patience: Patience, path: string): NicError {
+  const { answerMs, capacityMs, turnMs } = patience;
+  const why = {
+    answer: `within ${answerMs} ms`,
+    account: `in what was left of the ${capacityMs} ms that slow answers may take in all (each more than ${FREE_MS} ms)`,
+    turn: `in what was left of the ${turnMs} ms for which its answers may hold this process up without a break`,
+  };
+  return new NicError('PEER_GONE', `The vfio-user server at ${path} ${what} ${why[limit]}`, {
+    path,
+    hint: SILENT_HINT,
+  });
 }
 
 function withHint(error: NicError, hint: string): NicError {

@@ -1,15 +1,19 @@
 /** The kernel at the other end of the wire receives exactly the frames that `barewire pktgen` says it sent. */
+import { fileURLToPath } from 'node:url';
 import * as assert from 'uvu/assert';
 import { addNamespace, bindDriver, nicAddress } from '../guest.js';
 import { PacketSocket } from '../packet-socket.js';
 import { Capture, type CapturedFrame } from '../pcap.js';
-import { type Outcome, start } from '../processes.js';
+import { attempt, type Outcome, run, start, waitFor } from '../processes.js';
 import { dutMac } from '../qemu.js';
 import { suite } from '../suite.js';
-import { BAREWIRE, finalTotals, note } from '../wire.js';
+import { assertPings, BAREWIRE, finalTotals, note } from '../wire.js';
 
 const pktgen = suite('pktgen');
 const address = nicAddress(0);
+const RESPONDER = fileURLToPath(new URL('../../../examples/traffic/responder.js', import.meta.url));
+/** The address that it answers for. */
+const RESPONDER_IP = '10.0.0.9';
 const FCS_BYTES = 4;
 const ETHERNET_BYTES = 14;
 const UDP_OFFSET = 34;
@@ -81,6 +85,28 @@ function assertReport(outcome: Outcome, count: number, sizeBytes: number): void 
   assert.is(port!.wireTxBytes, count * sizeBytes);
 }
 
+/** Frames that the kernel at the other end counted: its interface, and the driver of that by queue. */
+function kernelCounts(): { readonly interface: number; readonly driver: number } {
+  const statistics = run('cat', ['/sys/class/net/k0/statistics/rx_packets'], { netns: 'A' });
+  const queues = run('ethtool', ['-S', 'k0'], { netns: 'A' }).matchAll(/rx(?:_queue_)?\d+_packets: (\d+)/g);
+  return {
+    interface: Number(statistics),
+    driver: [...queues].reduce((sum, [, count]) => sum + Number(count), 0),
+  };
+}
+
+type KernelCounts = ReturnType<typeof kernelCounts>;
+
+/** The kernel has counted exactly `count` frames since `before`. */
+async function assertKernelCounted(before: KernelCounts, count: number): Promise<void> {
+  const since = (): KernelCounts => {
+    const now = kernelCounts();
+    return { interface: now.interface - before.interface, driver: now.driver - before.driver };
+  };
+  await waitFor(`the kernel to count ${count} frames`, () => since().driver >= count, 10_000).catch(() => {});
+  assert.equal(since(), { interface: count, driver: count });
+}
+
 pktgen.before(() => {
   addNamespace('A', 0, '10.0.0.1/24');
   bindDriver(address, 'vfio-pci');
@@ -110,30 +136,91 @@ for (const [sizeBytes, count, ...options] of [
   );
 }
 
-pktgen('as tcpdump sees it, at a rate, to a MAC address, until SIGINT', async () => {
-  const rate = 300;
-  const capture = await Capture.start('k0', { netns: 'A', filter: 'udp port 9' });
-  const args = ['pktgen', address, '--json', '--rate', `${rate}`, '--dst-mac', '02:00:00:00:99:01'];
-  const startMs = performance.now();
-  const command = start(process.execPath, [BAREWIRE, ...args]);
-  await command.waitForOutput(/("type":"rates".*\n[\s\S]*){3}/, 150_000);
-  const outcome = await command.stop('SIGINT');
-  const seconds = (performance.now() - startMs) / 1000;
-  const frames: CapturedFrame[] = await capture.stop();
-  for (const [i, frame] of frames.entries()) assertFrame(frame.bytes, i, 64, '02:00:00:00:99:01');
-  assertReport(outcome, frames.length, 64);
-  // Without the limit it would be thousands a second.
-  assert.ok(frames.length > rate && frames.length <= rate * seconds, `${frames.length} in ${seconds} s`);
-  note(`pktgen --rate ${rate}: ${frames.length} frames in ${seconds.toFixed(1)} s, start-up included`);
-});
+pktgen(
+  'as tcpdump and the kernel see it, and `stats` meanwhile, at a rate, to a MAC address, until SIGINT',
+  async () => {
+    const rate = 300;
+    const before = kernelCounts();
+    const capture = await Capture.start('k0', { netns: 'A', filter: 'udp port 9' });
+    const args = ['pktgen', address, '--json', '--rate', `${rate}`, '--dst-mac', '02:00:00:00:99:01'];
+    const startMs = performance.now();
+    const command = start(process.execPath, [BAREWIRE, ...args]);
+    await command.waitForOutput(/("type":"rates".*\n[\s\S]*){3}/, 150_000);
+    const { stats, registers } = JSON.parse(run(process.execPath, [BAREWIRE, 'stats', address, '--json']));
+    const outcome = await command.stop('SIGINT');
+    const seconds = (performance.now() - startMs) / 1000;
+    const frames: CapturedFrame[] = await capture.stop(finalTotals(outcome)[0]!.txPackets);
+    for (const [i, frame] of frames.entries()) assertFrame(frame.bytes, i, 64, '02:00:00:00:99:01');
+    assertReport(outcome, frames.length, 64);
+    await assertKernelCounted(before, frames.length);
+    const { GPTC, PTC64, TPT, GOTC } = registers;
+    // Read one after the other, within less than a second.
+    for (const [name, value] of Object.entries({ PTC64, TPT, 'GOTC / 64': GOTC / 64 }))
+      assert.ok(value >= GPTC - rate && value <= GPTC + rate, `${name} ${value} beside GPTC ${GPTC}`);
+    assert.ok(GPTC > 2 * rate && GPTC <= stats.wireTxPackets && GPTC <= frames.length, `GPTC ${GPTC}`);
+    // Without the limit it would be thousands a second.
+    assert.ok(frames.length > rate && frames.length <= rate * seconds, `${frames.length} in ${seconds} s`);
+    note(`pktgen --rate ${rate}: ${frames.length} frames in ${seconds.toFixed(1)} s, start-up included`);
+  },
+);
 
 pktgen('at full speed for a time', async () => {
+  const before = kernelCounts();
   const command = start(process.execPath, [BAREWIRE, 'pktgen', address, '--json', '--duration', '3']);
   const outcome = await command.ended;
   const sent = finalTotals(outcome)[0]!.txPackets;
   assertReport(outcome, sent, 64);
   assert.ok(sent > 0);
+  await assertKernelCounted(before, sent);
   note(`pktgen: ${sent} frames of 64 bytes in 3 s`);
+});
+
+pktgen(
+  'fields that change, sizes of a mix: the report, the kernel and tcpdump agree to the frame',
+  async () => {
+    const count = 2000;
+    const before = kernelCounts();
+    const capture = await Capture.start('k0', { netns: 'A', filter: 'udp' });
+    const flow = [
+      '--src-ip',
+      '10.0.0.20-10.0.0.29',
+      '--dst-port',
+      '1000-1999~',
+      '--size',
+      'imix',
+      '--rate',
+      '1k',
+    ];
+    const outcome = await start(process.execPath, [
+      BAREWIRE,
+      ...['pktgen', address, '--json', '--count', `${count}`, ...flow],
+    ]).ended;
+    assert.is(outcome.status, 0, outcome.stderr);
+    const frames = await capture.stop(count);
+    assert.is(frames.length, count);
+    const [port] = finalTotals(outcome);
+    assert.is(port!.txPackets, count);
+    assert.is(port!.wireTxPackets, count);
+    assert.is(
+      port!.wireTxBytes,
+      frames.reduce((sum, { bytes }) => sum + bytes.length + FCS_BYTES, 0),
+    );
+    await assertKernelCounted(before, count);
+    for (const [i, { bytes }] of frames.entries())
+      assert.is(bytes[29], 20 + (i % 10), `source of frame ${i}`);
+  },
+);
+
+pktgen('the example that answers ARP and ping answers the kernel: 100 of 100', async () => {
+  const command = start(process.execPath, [BAREWIRE, 'pktgen', address, '--script', RESPONDER]);
+  // It asks for the address first, and is answered as soon as the script runs.
+  await waitFor(
+    'an answer to ARP',
+    () => attempt('ping', ['-c', '1', '-W', '1', RESPONDER_IP], { netns: 'A' }).status === 0,
+  );
+  note(`responder.ts: ping ${assertPings(100, RESPONDER_IP)}`);
+  const outcome = await command.stop('SIGINT');
+  assert.is(outcome.status, 0, outcome.stderr);
 });
 
 pktgen.run();

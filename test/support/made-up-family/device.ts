@@ -9,6 +9,7 @@ import type {
   LinkState,
   NetStats,
   OpenOptions,
+  QueueStats,
   Queues,
 } from '../../../src/driver/device.js';
 import {
@@ -157,23 +158,13 @@ export class MadeUpDevice extends BaseDevice {
 
   stats(): NetStats {
     if (!this.closed.aborted) this.#assertPresent();
-    const rx = { packets: 0, bytes: 0, tooLong: 0, damaged: 0, noBuffer: 0 };
-    const tx = { packets: 0, bytes: 0, errors: 0 };
-    for (const { counters } of this.#rxQueues) addTo(rx, counters);
-    for (const { counters } of this.#txQueues) addTo(tx, counters);
     // As of the last report that was read.
     const txInRing = this.#txQueues.reduce((sum, queue) => sum + queue.inFlight, 0);
-    return {
-      rxPackets: rx.packets,
-      rxBytes: rx.bytes,
-      rxTooLong: rx.tooLong,
-      rxDamaged: rx.damaged,
-      rxNoBuffer: rx.noBuffer,
-      txPackets: tx.packets,
-      txBytes: tx.bytes,
-      txErrors: tx.errors,
-      txInRing,
-    };
+    return { ...countedBy(this.#rxQueues, this.#txQueues), txInRing };
+  }
+
+  queueStats(): QueueStats[] {
+    return this.#rxQueues.map((queue, pair) => countedBy([queue], [this.#txQueues[pair]!]));
   }
 
   onGone(listener: (error: Error) => void): () => void {
@@ -277,6 +268,23 @@ export class MadeUpDevice extends BaseDevice {
       this.#txQueues.push(new MadeUpTxQueue({ ring, pool, maxFrameBytes, number: q, kick }));
     }
   }
+}
+
+function countedBy(rxQueues: readonly MadeUpRxQueue[], txQueues: readonly MadeUpTxQueue[]): QueueStats {
+  const rx = { packets: 0, bytes: 0, tooLong: 0, damaged: 0, noBuffer: 0 };
+  const tx = { packets: 0, bytes: 0, errors: 0 };
+  for (const { counters } of rxQueues) addTo(rx, counters);
+  for (const { counters } of txQueues) addTo(tx, counters);
+  return {
+    rxPackets: rx.packets,
+    rxBytes: rx.bytes,
+    rxTooLong: rx.tooLong,
+    rxDamaged: rx.damaged,
+    rxNoBuffer: rx.noBuffer,
+    txPackets: tx.packets,
+    txBytes: tx.bytes,
+    txErrors: tx.errors,
+  };
 }
 
 function addTo<T extends Record<string, number>>(sums: T, more: Readonly<T>): void {

@@ -10,9 +10,10 @@ import { ListeningSocket } from '../../../src/syscalls/listening-socket.js';
 import { MFD_CLOEXEC, memfdCreate } from '../../../src/syscalls/memory.js';
 import { acceptConnection } from '../../../src/syscalls/unix-sockets.js';
 import { openVfio } from '../../../src/vfio/open.js';
+import { PciRegion } from '../../../src/vfio/types.js';
 import { connectVfioUser } from '../../../src/vfio/user/client.js';
 import { Connection } from '../../../src/vfio/user/connection.js';
-import { Patience } from '../../../src/vfio/user/patience.js';
+import { FREE_MS, Patience } from '../../../src/vfio/user/patience.js';
 import * as protocol from '../../../src/vfio/user/protocol.js';
 import { connectSocket, MessageSocket } from '../../../src/vfio/user/socket.js';
 import {
@@ -169,20 +170,56 @@ async function assertHangsUp(action: () => Promise<void>): Promise<void> {
 
 const patience = suite('vfio-user client: patience');
 
-patience('fast replies cost nothing', () => {
-  const account = new Patience(1000, 0);
-  for (let i = 0; i < 10_000; i++) account.spend(9);
-  assert.is(account.allowanceMs(0), 1010);
+patience('replies of a server that waits for its processor cost nothing, however many', () => {
+  const account = new Patience(5000, 1000, 0);
+  for (let i = 0; i < 10_000; i++) {
+    account.spend(FREE_MS);
+    account.turned();
+  }
+  assert.equal(account.allowance(0), { ms: 1000 + FREE_MS, limit: 'account' });
 });
 
-patience('slow ones use it up, and it fills by a tenth of the time, not over its size', () => {
-  const account = new Patience(1000, 0);
-  for (let i = 0; i < 5; i++) account.spend(110);
-  assert.is(account.allowanceMs(0), 510);
+patience('slow ones use it up, and it fills by half of the time, not over its size', () => {
+  const account = new Patience(5000, 1000, 0);
+  for (let i = 0; i < 5; i++) {
+    account.spend(FREE_MS + 100);
+    account.turned();
+  }
+  assert.is(account.allowance(0).ms, 500 + FREE_MS);
   account.spend(60_000);
-  assert.is(account.allowanceMs(0), 10);
-  assert.is(account.allowanceMs(2000), 210);
-  assert.is(account.allowanceMs(1e9), 1010);
+  account.turned();
+  assert.is(account.allowance(0).ms, FREE_MS);
+  assert.is(account.allowance(400).ms, 200 + FREE_MS);
+  assert.is(account.allowance(1e9).ms, 1000 + FREE_MS);
+});
+
+patience('one reply has its own limit, where that is less', () => {
+  const account = new Patience(300, 1000, 0);
+  assert.equal(account.allowance(0), { ms: 300, limit: 'answer' });
+  account.spend(950 + FREE_MS);
+  assert.equal(account.allowance(0), { ms: 50 + FREE_MS, limit: 'account' });
+});
+
+patience('a server that answers each time just in time is given up, whatever turns there are', () => {
+  const account = new Patience(5000, 10_000, 0);
+  let nowMs = 0;
+  let answers = 0;
+  for (; account.allowance(nowMs).limit === 'answer'; answers++) {
+    account.spend(4999);
+    account.turned();
+    nowMs += 4999;
+  }
+  assert.ok(answers <= 5, `${answers} answers`);
+});
+
+patience('without a turn of the event loop, free replies have an end as well', () => {
+  const account = new Patience(5000, 1000, 0);
+  for (let i = 0; i < 19; i++) account.spend(FREE_MS);
+  assert.equal(account.allowance(0), { ms: 2000 - 19 * FREE_MS, limit: 'turn' });
+  account.spend(FREE_MS);
+  assert.equal(account.allowance(0), { ms: 0, limit: 'turn' });
+  account.turned();
+  assert.equal(account.allowance(0), { ms: 1000 + FREE_MS, limit: 'account' });
 });
 patience.run();
 
@@ -193,16 +230,53 @@ const client = fixtureSuite('vfio-user client: slow and busy servers', {
   stop: ({ server }) => server.stop(),
 });
 
-client('one that answers each time just before the deadline is given up all the same', async ({ server }) => {
-  let error: unknown;
-  try {
-    await server.against({ delayMs: 100 }, () => {}, { timeoutMs: 10_000, patienceMs: 500 });
-  } catch (thrown) {
-    error = thrown;
-  }
+async function givenUp(attempt: Promise<void>, why: RegExp): Promise<void> {
+  const error = await reasonOf(attempt);
   assert.instance(error, NicError);
   assert.is((error as NicError).code, 'PEER_GONE');
-});
+  assert.match((error as NicError).message, why);
+}
+
+client('one that answers each time just before the deadline is given up all the same', ({ server }) =>
+  givenUp(
+    server.against({ delayMs: 400 }, () => {}, { timeoutMs: 10_000, patienceMs: 300 }),
+    /in what was left of the 300 ms that slow answers may take in all/,
+  ),
+);
+
+client('one that does not answer: the error names the deadline of the answer', ({ server }) =>
+  givenUp(
+    server.against({ delayMs: 2000 }, () => {}, { timeoutMs: 200, patienceMs: 10_000 }),
+    /did not answer VERSION within 200 ms/,
+  ),
+);
+
+client('one whose answers never let the event loop have a turn is given up', ({ server }) =>
+  givenUp(
+    server.against(
+      { delayMs: 50 },
+      (device) => {
+        for (let i = 0; i < 100; i++) device.region(PciRegion.CONFIG).read32(0);
+        assert.unreachable('100 answers of 50 ms in one turn');
+      },
+      { timeoutMs: 10_000, patienceMs: 500 },
+    ),
+    /the 1000 ms for which its answers may hold this process up without a break/,
+  ),
+);
+
+client('one that is as slow, with turns in between, is not', ({ server }) =>
+  server.against(
+    { delayMs: 50 },
+    async (device) => {
+      for (let i = 0; i < 40; i++) {
+        device.region(PciRegion.CONFIG).read32(0);
+        await new Promise((resolve) => setImmediate(resolve));
+      }
+    },
+    { timeoutMs: 10_000, patienceMs: 500 },
+  ),
+);
 
 client('one that never stops sending commands does not stop the event loop', async ({ server }) => {
   await server.against(

@@ -1,0 +1,33 @@
+/** Asks running commands of this user by a line of JSON: see `line-server.ts`. */
+import { connect, type Socket } from 'node:net';
+import { LINE_TIMEOUT_MS } from './line-server.js';
+
+/** Longest answer: the counters of some ports with many queues. */
+const MAX_ANSWER_BYTES = 1 << 20;
+
+/** Connects and asks; what is answered comes on the socket, errors too. */
+export function sendLine(path: string, request: object): Socket {
+  const socket = connect(path);
+  // A reader of the stream sees it as well.
+  socket.on('error', () => {});
+  socket.write(`${JSON.stringify(request)}\n`);
+  return socket;
+}
+
+/** The answer, where it is one line of JSON. @throws Error where nothing, or something else, is said in time */
+export async function askLine(path: string, request: object): Promise<Readonly<Record<string, unknown>>> {
+  const socket = sendLine(path, request);
+  let line = '';
+  try {
+    socket.setTimeout(LINE_TIMEOUT_MS, () => socket.destroy(new Error('no answer')));
+    for await (const piece of socket.setEncoding('utf8')) {
+      line += piece;
+      if (line.length > MAX_ANSWER_BYTES) throw new Error('the answer has no end');
+    }
+    const answer: unknown = JSON.parse(line);
+    if (typeof answer !== 'object' || answer === null) throw new Error('the answer is no object');
+    return answer as Record<string, unknown>;
+  } finally {
+    socket.destroy();
+  }
+}

@@ -1,0 +1,96 @@
+/**
+ * A socket of a running command that others ask by a line of JSON: of the user's alone (mode 0600), in a folder of the runtime
+ * folder. What is no request is answered by an error, and who says nothing is hung up on.
+ */
+import { createServer, type Server, type Socket } from 'node:net';
+import { ListeningSocket } from '../src/syscalls/listening-socket.js';
+import { type FolderKind, makeSocketFolder, type SocketFolder } from './socket-folder.js';
+
+const MAX_CONNECTIONS = 8;
+const BACKLOG = 8;
+/** Longest line that is taken: a filter. */
+export const MAX_LINE_BYTES = 32_768;
+/** How long either side waits for the other's line. */
+export const LINE_TIMEOUT_MS = 2000;
+
+/** What was asked for, a JSON object. Throws what is wrong with it. */
+export type AnswerLine = (socket: Socket, request: Readonly<Record<string, unknown>>) => void;
+
+export class LineServer {
+  readonly #answer: AnswerLine;
+  readonly #folder: SocketFolder;
+  readonly #socket: ListeningSocket;
+  readonly #server: Server;
+  readonly #connections = new Set<Socket>();
+  readonly #atExit = (): void => this.close();
+  #closed = false;
+
+  /**
+   * Makes the socket; requests are taken from now on.
+   * @throws NicError where no socket can be made
+   */
+  constructor(kind: FolderKind, name: 'tap' | 'stats', answer: AnswerLine) {
+    this.#answer = answer;
+    this.#folder = makeSocketFolder(undefined, kind);
+    try {
+      this.#socket = ListeningSocket.listen(this.#folder.socketPath(name), BACKLOG);
+    } catch (error) {
+      this.#folder.remove();
+      throw error;
+    }
+    this.#server = createServer((socket) => this.#greet(socket)).listen({ fd: this.#socket.fd });
+    this.#server.on('error', () => {}); // of a connection that could not be taken: the other side tries again
+    this.#server.unref();
+    // A second signal ends the process at once.
+    process.once('exit', this.#atExit);
+  }
+
+  get path(): string {
+    return this.#socket.path;
+  }
+
+  #greet(socket: Socket): void {
+    if (this.#connections.size >= MAX_CONNECTIONS) {
+      socket.destroy();
+      return;
+    }
+    this.#connections.add(socket);
+    socket.on('error', () => socket.destroy());
+    socket.on('close', () => this.#connections.delete(socket));
+    socket.setTimeout(LINE_TIMEOUT_MS, () => socket.destroy());
+    let line = '';
+    const onData = (piece: string): void => {
+      line += piece;
+      const end = line.indexOf('\n');
+      if (end < 0 && line.length <= MAX_LINE_BYTES) return;
+      socket.off('data', onData);
+      socket.setTimeout(0);
+      // Nothing more is expected: it is thrown away.
+      socket.resume();
+      if (end < 0) socket.destroy();
+      else this.#take(socket, line.slice(0, end));
+    };
+    socket.setEncoding('utf8').on('data', onData);
+  }
+
+  #take(socket: Socket, line: string): void {
+    try {
+      const request: unknown = JSON.parse(line);
+      if (typeof request !== 'object' || request === null) throw new Error('a request is a JSON object');
+      this.#answer(socket, request as Record<string, unknown>);
+    } catch (error) {
+      socket.end(`${JSON.stringify({ error: (error as Error).message })}\n`);
+    }
+  }
+
+  /** May be called twice. Connections that are still open do not keep the process. */
+  close(): void {
+    if (this.#closed) return;
+    this.#closed = true;
+    process.off('exit', this.#atExit);
+    this.#socket.removeFile();
+    this.#server.close();
+    for (const socket of this.#connections) socket.unref();
+    this.#folder.remove();
+  }
+}
