@@ -62,7 +62,7 @@ export { shareWithThread, type ThreadShare, type ThreadShareOptions } from './dr
 export type { ThreadTicket } from './driver/thread-ticket.js';
 export { NicError, type NicErrorCode } from './errors.js';
 export { connectQueues, type Forwarder, type ForwardOptions } from './forward/forwarder.js';
-export { type PollLoopOptions, pollLoop } from './forward/poll-loop.js';
+export { type LoopDevice, type PollLoopOptions, pollLoop } from './forward/poll-loop.js';
 export { onHugepageWarning, type PageSize } from './hugepage/dma-region.js';
 export { type PacketMetadata, RxFlag, TxFlag } from './hugepage/packet-metadata.js';
 export { PacketPool, type PacketPoolOptions } from './hugepage/packet-pool.js';

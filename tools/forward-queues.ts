@@ -26,7 +26,7 @@ export interface ForwardSettings {
 /** What the module of `--on-packet` is told; it is asked once for each direction of each queue pair. */
 export interface HookContext {
   readonly pool: PacketPool;
-  /** 0 for the first port, 1 for the second. */
+  /** Places of the ports in the command line: 0 for the first, 1 for the second. */
   readonly from: number;
   readonly to: number;
   /** Number of the queue. */
@@ -89,20 +89,29 @@ function both(first: PacketHook | undefined, second: PacketHook | undefined): Pa
   };
 }
 
+/** What goes to each port of a pair. */
+export interface PortForwarders {
+  readonly toA: readonly Forwarder[];
+  readonly toB: readonly Forwarder[];
+}
+
 /**
  * Connects both ports both ways; with `reflect` each with itself.
  * @param queues numbers of the queues, for the hooks
+ * @param first place of the first port in the command line, for the hooks
  */
 export function connectPorts(
   ports: readonly [PortQueues, PortQueues],
   queues: readonly number[],
   settings: ForwardSettings,
   makeHook: MakeHook | undefined,
-): { readonly toA: readonly Forwarder[]; readonly toB: readonly Forwarder[] } {
+  first = 0,
+): PortForwarders {
   const { batch, touch, path, mode } = settings;
   const between = (from: number, to: number): Forwarder[] =>
     ports[from]!.rx.map((rx, i) => {
-      const hook = both(makeHook?.({ pool: rx.pool, from, to, queue: queues[i]! }), modeHook(mode, rx.pool));
+      const context = { pool: rx.pool, from: first + from, to: first + to, queue: queues[i]! };
+      const hook = both(makeHook?.(context), modeHook(mode, rx.pool));
       const onPacket = hook === undefined ? {} : { onPacket: hook };
       return connectQueues(rx, ports[to]!.tx[i]!, { batch, touch, path, ...onPacket });
     });

@@ -34,14 +34,6 @@ export function addInterfaceOptions(command: Command): Command {
     );
 }
 
-/** Headroom of a pool that interfaces use together with devices of other kinds: what the kernel keeps in front of a frame. */
-const SHARED_HEADROOM_BYTES = 256;
-
-/** What the one who makes a pool for such ports gives `open`. */
-export function sharedHeadroom(addresses: readonly string[]): Pick<OpenOptions, 'headroomBytes'> {
-  return addresses.some(isSharedInterface) ? { headroomBytes: SHARED_HEADROOM_BYTES } : {};
-}
-
 /** What `open` gets of them, for each of a command's ports. @throws NicError `BAD_OPTION` where no port is of that kind */
 export function interfaceOptions(
   addresses: readonly string[],

@@ -30,9 +30,11 @@ export interface Stop {
   readonly signal: AbortSignal;
   /** Stops the run, as a signal does. With an error the run fails with it. */
   stop(error?: unknown): void;
-  /** Whether `stop` was given an error. */
+  /** Has the run fail with an error when it ends, and goes on. */
+  fail(error: unknown): void;
+  /** Whether there was an error. */
   readonly failed: boolean;
-  /** The error given to `stop`, thrown; nothing where there was none. */
+  /** The first error, thrown; nothing where there was none. */
   throwIfFailed(): void;
   /** Gives the signals back their default meaning. */
   dispose(): void;
@@ -41,6 +43,9 @@ export interface Stop {
 export function stopOnSignals(): Stop {
   const controller = new AbortController();
   let failure: { error: unknown } | undefined;
+  const fail = (error: unknown): void => {
+    failure ??= { error };
+  };
   // Not `aborted`: a first signal while a run that ended by itself is closing must not cut that short.
   let signalledNs: number | undefined;
   const onSignal = (): void => {
@@ -53,9 +58,10 @@ export function stopOnSignals(): Stop {
   return {
     signal: controller.signal,
     stop(error) {
-      if (error !== undefined) failure ??= { error };
+      if (error !== undefined) fail(error);
       controller.abort();
     },
+    fail,
     get failed() {
       return failure !== undefined;
     },

@@ -40,6 +40,12 @@ export interface PortRates {
   readonly errors: number;
 }
 
+/** A port that does not answer any more, and why. */
+export interface SilentPort {
+  readonly port: ReportPort;
+  readonly error: unknown;
+}
+
 /** Counters since open. */
 export type PortTotals = {
   readonly address: string;
@@ -78,7 +84,8 @@ export class TrafficReport {
   readonly #last: PortTotals[];
   readonly #rxRanges: readonly RateRange[];
   readonly #txRanges: readonly RateRange[];
-  #lastMs: number;
+  /** When each port did so. */
+  readonly #lastMs: number[];
   #endMs: number | undefined;
   #rows = 0;
   #named = false;
@@ -89,32 +96,46 @@ export class TrafficReport {
     this.#json = json;
     this.#clock = clock;
     this.#startMs = this.#nowMs();
-    this.#lastMs = this.#startMs;
+    this.#lastMs = ports.map(() => this.#startMs);
     this.#last = ports.map(readCounters);
     this.#rxRanges = ports.map(() => new RateRange());
     this.#txRanges = ports.map(() => new RateRange());
   }
 
-  /** Prints a row a port for the time since the last call. @throws NicError `DEVICE_GONE`, and prints nothing */
-  tick(): void {
+  /** Prints a row for each port that answers, for the time since the last call. Returns those that do not. */
+  tick(): SilentPort[] {
     const nowMs = this.#nowMs();
-    const totals = this.#ports.map(readCounters);
-    const seconds = (nowMs - this.#lastMs) / 1000;
-    const rates = totals.map((now, i) => portRates(this.#last[i]!, now, seconds));
-    for (const [i, { rxMpps, txMpps }] of rates.entries()) {
-      this.#rxRanges[i]!.add(rxMpps * 1e6);
-      this.#txRanges[i]!.add(txMpps * 1e6);
+    const silent: SilentPort[] = [];
+    const rows: { readonly number: number; readonly rates: PortRates }[] = [];
+    for (const [number, port] of this.#ports.entries()) {
+      let now: PortTotals;
+      try {
+        now = readCounters(port);
+      } catch (error) {
+        silent.push({ port, error });
+        continue;
+      }
+      const rates = portRates(this.#last[number]!, now, (nowMs - this.#lastMs[number]!) / 1000);
+      this.#rxRanges[number]!.add(rates.rxMpps * 1e6);
+      this.#txRanges[number]!.add(rates.txMpps * 1e6);
+      this.#last[number] = now;
+      this.#lastMs[number] = nowMs;
+      rows.push({ number, rates });
     }
-    this.#last.splice(0, totals.length, ...totals);
-    this.#lastMs = nowMs;
+    if (rows.length > 0) this.#printRates(rows, nowMs);
+    return silent;
+  }
+
+  #printRates(rows: readonly { readonly number: number; readonly rates: PortRates }[], nowMs: number): void {
     if (this.#json) {
-      print(JSON.stringify({ type: 'rates', timeS: round((nowMs - this.#startMs) / 1000, 3), ports: rates }));
+      const ports = rows.map(({ rates }) => rates);
+      print(JSON.stringify({ type: 'rates', timeS: round((nowMs - this.#startMs) / 1000, 3), ports }));
       return;
     }
     this.#printLegend();
-    for (const [i, port] of rates.entries()) {
+    for (const { number, rates } of rows) {
       if (this.#rows++ % ROWS_PER_HEADER === 0) print(row('port', RATE_COLUMNS, RATE_WIDTH));
-      print(row(`${i}`, rateCells(port), RATE_WIDTH));
+      print(row(`${number}`, rateCells(rates), RATE_WIDTH));
     }
   }
 
@@ -136,7 +157,7 @@ export class TrafficReport {
         return readCounters(port);
       } catch (error) {
         failures.push(error);
-        const asOfS = round((this.#lastMs - this.#startMs) / 1000, 3);
+        const asOfS = round((this.#lastMs[i]! - this.#startMs) / 1000, 3);
         return { ...this.#last[i]!, dropped: port.dropped(), asOfS };
       }
     });
@@ -193,7 +214,7 @@ export class TrafficReport {
   #printLegend(): void {
     if (this.#named) return;
     this.#named = true;
-    for (const [i, { device }] of this.#ports.entries()) print(`port ${i}: ${device.address}`);
+    for (const [i, port] of this.#last.entries()) print(`port ${i}: ${port.address}${waysOf(port)}`);
   }
 }
 
@@ -220,6 +241,12 @@ function printQueues(totals: readonly PortSummary[]): void {
 /** @throws NicError `DEVICE_GONE` */
 function readCounters({ device, dropped }: ReportPort): PortTotals {
   return { address: device.address, dropped: dropped(), ...device.stats() };
+}
+
+/** `, copy mode, native program`: how an interface that stays with the kernel is used. Nothing for other ports. */
+function waysOf({ interfaceMode, interfaceProgram }: PortTotals): string {
+  const mode = interfaceMode === undefined ? '' : `, ${interfaceMode} mode`;
+  return interfaceProgram === undefined ? mode : `${mode}, ${interfaceProgram} program`;
 }
 
 export function portRates(before: PortTotals, now: PortTotals, seconds: number): PortRates {

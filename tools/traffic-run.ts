@@ -4,7 +4,7 @@
  */
 import { type Clock, every, systemClock } from '../src/clock.js';
 import type { NetDevice } from '../src/driver/device.js';
-import { pollLoop, sharesCpu } from '../src/forward/poll-loop.js';
+import { type LoopDevice, pollLoop, sharesCpu } from '../src/forward/poll-loop.js';
 import { warn } from './output.js';
 import { serveStats } from './stats-server.js';
 import { type Stop, stopOnSignals } from './stop-signals.js';
@@ -37,6 +37,11 @@ export interface Traffic {
   run?(signal: AbortSignal): Promise<void>;
   /** What the table and the totals are about; empty where there are none. */
   readonly report: readonly ReportPort[];
+  /**
+   * A device is gone: ends what it had part in, and returns the devices to go on with, whose packets end an idle sleep from now on.
+   * Without it, and where it returns none, the run ends.
+   */
+  without?(device: NetDevice, error: unknown): readonly NetDevice[];
   /** Runs between the wish to stop and the end of polling: packets that are on their way still pass. */
   beforeEnd?(): Promise<void>;
   /** Runs when polling has ended: what the receive rings hold by then still passes. */
@@ -51,7 +56,7 @@ export interface Traffic {
  * Runs traffic from open to close. The totals are printed whenever traffic ran, also when it fails in the end.
  * @param openers open the ports, one after the other; those that are open are closed where a later one fails
  * @param given ends the run; by default signals do
- * @throws NicError of the first thing that failed
+ * @throws NicError of the first thing that failed, or the first device that was lost
  */
 export async function runTraffic(
   openers: readonly ((signal: AbortSignal) => Promise<NetDevice>)[],
@@ -96,12 +101,25 @@ async function run(
   }
   const report =
     traffic.report.length === 0 ? undefined : new TrafficReport(traffic.report, options.json ?? false, clock);
-  const watches = devices.map((device) => device.onGone((error) => stop.stop(error)));
-  const endTicks = every(clock, REPORT_MS, () => {
+  let wakeOn = traffic.wakeOn;
+  const lost = new Set<NetDevice>();
+  const lose = (device: NetDevice, error: unknown): void => {
+    if (lost.has(device)) return;
+    lost.add(device);
     try {
-      report?.tick();
-    } catch (error) {
-      stop.stop(error);
+      wakeOn = traffic.without?.(device, error) ?? [];
+    } catch (reason) {
+      stop.stop(reason);
+    }
+    if (wakeOn.length === 0) stop.stop(error);
+    else stop.fail(error);
+  };
+  const watches = devices.map((device) => device.onGone((error) => lose(device, error)));
+  const endTicks = every(clock, REPORT_MS, () => {
+    for (const { port, error } of report?.tick() ?? []) {
+      const device = devices.find((one) => one === port.device);
+      if (device === undefined) stop.stop(error);
+      else lose(device, error);
     }
   });
   const stats = serveStats(devices, clock);
@@ -126,7 +144,11 @@ async function run(
         if (traffic.settling === true) report?.end();
         return traffic.poll();
       };
-      await pollLoop(poll, { signal: polling.signal, devices: traffic.wakeOn, sharesCpu: oneCpu, clock });
+      const onGone = (device: LoopDevice, error: Error): readonly NetDevice[] => {
+        lose(device as NetDevice, error);
+        return wakeOn;
+      };
+      await pollLoop(poll, { signal: polling.signal, devices: wakeOn, onGone, sharesCpu: oneCpu, clock });
       traffic.afterPolling?.();
     }
   } catch (error) {
@@ -138,11 +160,17 @@ async function run(
     cancelEnd();
     for (const unwatch of watches) unwatch();
   }
+  for (const device of devices) {
+    try {
+      if (!lost.has(device)) await drain(device);
+    } catch (error) {
+      // The others, and the totals, are due all the same.
+      stop.stop(error);
+    }
+  }
   try {
-    for (const device of devices) await drain(device);
     if (!stop.failed) await traffic.afterDrain?.();
   } catch (error) {
-    // A device that is gone is known by then, or is told now; the totals are due all the same.
     stop.stop(error);
   }
   try {

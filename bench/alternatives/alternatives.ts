@@ -1,4 +1,4 @@
-/** What a user would pick instead of Barewire, and Barewire itself, on this machine in one run of about 40 s. */
+/** What a user would pick instead of Barewire, and Barewire itself, on this machine in one run of about two minutes. */
 import { measureCopies } from './copy.js';
 import { measureEmulatedSizes } from './emulated.js';
 import { measureKernelWays } from './kernel-ways.js';

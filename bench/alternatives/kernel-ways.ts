@@ -8,7 +8,7 @@ import type { VethResult } from './veth.js';
 
 /** Below this share of idle time a forwarder counts as busy: the rest is noise of the clock and the scheduler. */
 const BUSY_IDLE_SHARE = 0.1;
-const TIMEOUT_MS = 90_000;
+const TIMEOUT_MS = 180_000;
 
 /** Programs that the measurement needs besides gcc. */
 const PROGRAMS = ['unshare', 'ip', 'taskset'];

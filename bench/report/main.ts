@@ -1,5 +1,5 @@
 /**
- * Makes the tables of docs/performance.md and README.md and the charts in docs/charts from a result.
+ * Makes the tables of docs/performance.md, docs/xdp.md and README.md and the charts in docs/charts from a result.
  *
  *     node dist/bench/report/main.js [RESULT.json]       by default bench/results/performance.json
  *     node dist/bench/report/main.js --check             only says whether they are up to date
@@ -13,7 +13,7 @@ import { fillDocument } from './document.js';
 import { parseResult } from './parse.js';
 
 /** What has generated sections. */
-const DOCUMENTS = [join(ROOT, 'docs', 'performance.md'), join(ROOT, 'README.md')];
+const DOCUMENTS = ['docs/performance.md', 'docs/xdp.md', 'README.md'].map((file) => join(ROOT, file));
 const CHART_FOLDER = join(ROOT, 'docs', 'charts');
 
 const { values, positionals } = parseArgs({

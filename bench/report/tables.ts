@@ -19,6 +19,7 @@ const NOT_MEASURED = 'Not measured in this run.';
 
 /** Above this share of waiting for a processor a row is marked: the machine was not quiet. */
 const DISTURBED_SHARE = 0.05;
+const DISTURBED_LINE = `\\* The forwarder waited more than ${percent(DISTURBED_SHARE)} of the time for a processor: the machine was not quiet.`;
 
 function table(header: readonly string[], rows: readonly (readonly string[])[]): string {
   const line = (cells: readonly string[]): string => `| ${cells.join(' | ')} |`;
@@ -195,11 +196,7 @@ export function alternativesTable(result: BenchResult): string {
     'Forwarding:',
     part('forward'),
     ...(rows.some(({ job }) => job === 'receive') ? ['Receiving only:', part('receive')] : []),
-    ...(disturbed
-      ? [
-          `\\* The forwarder waited more than ${percent(DISTURBED_SHARE)} of the time for a processor: the machine was not quiet.`,
-        ]
-      : []),
+    ...(disturbed ? [DISTURBED_LINE] : []),
     ...skippedLines(result),
   ].join('\n\n');
 }
@@ -314,6 +311,44 @@ export function summaryTable(result: BenchResult): string {
   ].join('\n\n');
 }
 
+/** What docs/xdp.md compares: the kernel's ways, and what a device without the kernel's help costs. */
+const INTERFACE_WAYS: readonly WayName[] = ['dgram', 'packet', 'ring', 'xdpC', 'xdp', 'emulated', 'general'];
+const INTERFACE_SIZES: readonly number[] = [64, 1514];
+
+/** Forwarding between two interfaces by each way, with the ratio to AF_XDP in C. */
+export function interfacesTable(result: BenchResult): string {
+  const rows = measuredRows(result).filter(({ job, sizeBytes }) => {
+    return job === 'forward' && INTERFACE_SIZES.includes(sizeBytes);
+  });
+  if (!rows.some(({ way }) => way === 'xdp')) return NOT_MEASURED;
+  const { cpu, kernel } = result.machine;
+  const inC = (sizeBytes: number): number | undefined =>
+    rows.find((row) => row.way === 'xdpC' && row.sizeBytes === sizeBytes)?.nsPerPacket;
+  const cells = INTERFACE_WAYS.flatMap((way) =>
+    rows
+      .filter((row) => row.way === way)
+      .map((row) => [
+        plainTitle(way),
+        `${row.sizeBytes}`,
+        figure(row.nsPerPacket),
+        row.way === 'xdp' ? ratioText(row.nsPerPacket, inC(row.sizeBytes)) : '',
+        scaled(row.packetsPerSecond) + (isDisturbed(row) ? ' *' : ''),
+        String(row.copies),
+        row.callsPerPacket < 0.0005 ? '0' : row.callsPerPacket.toFixed(3),
+      ]),
+  );
+  const header = ['', 'frame', 'ns per packet', '/ C', 'packets/s', 'copies', 'system calls per packet'];
+  return [
+    `Forwarding on one processor (${cpu}, Linux ${kernel}, Node.js ${result.node}):`,
+    table(header, cells),
+    ...(rows.some(isDisturbed) ? [DISTURBED_LINE] : []),
+  ].join('\n\n');
+}
+
+function ratioText(ns: number, inC: number | undefined): string {
+  return inC === undefined ? '' : (ns / inC).toFixed(2);
+}
+
 export const SECTIONS: Readonly<Record<string, (result: BenchResult) => string>> = {
   machine: machineTable,
   core: coreTable,
@@ -323,5 +358,6 @@ export const SECTIONS: Readonly<Record<string, (result: BenchResult) => string>>
   counts: countsTable,
   emulated: emulatedTable,
   copy: copyTable,
+  interfaces: interfacesTable,
   summary: summaryTable,
 };

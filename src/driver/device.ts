@@ -60,7 +60,7 @@ export interface OpenOptions {
   readonly takeDefaultRoute?: boolean;
   /**
    * There, too: who moves each frame, the hardware (`zero-copy`, which the interface's driver must have) or the kernel (`copy`).
-   * Default `auto`: zero-copy where that is possible; `model` says which it is.
+   * Default `auto`: zero-copy where that is possible; `stats()` and `model` say which it is.
    */
   readonly interfaceMode?: 'auto' | 'zero-copy' | 'copy';
   /**
@@ -88,7 +88,7 @@ export interface LinkState {
 }
 
 /**
- * Cumulative since open. Packets and bytes are counted by the driver at the rings; `wire*` by the hardware at the MAC.
+ * Counters, cumulative since open. Packets and bytes are counted by the driver at the rings; `wire*` by the hardware at the MAC.
  * Bytes are frame bytes without the FCS for the driver's counters, with the FCS for the hardware's. A counter that the
  * hardware does not have is absent.
  */
@@ -120,6 +120,16 @@ export interface NetStats {
   wireRxBytes?: number;
   wireTxPackets?: number;
   wireTxBytes?: number;
+  /**
+   * Where the kernel keeps the interface (`capabilities.sharesInterface`), and no counter: who moves frames, the hardware or the
+   * kernel. `mixed`: some queues the one way, some the other.
+   */
+  interfaceMode?: 'zero-copy' | 'copy' | 'mixed';
+  /**
+   * There, too: where the program runs that directs frames here, in the interface's driver or in the kernel's general code, which
+   * costs another copy.
+   */
+  interfaceProgram?: 'native' | 'generic';
 }
 
 /** What was counted at the rings of one pair of queues: the part of `NetStats` that adds up over the pairs. */

@@ -30,9 +30,18 @@ export interface DeviceScheme {
   readonly sharesInterface?: boolean;
   /** Those that this machine has, for `barewire list`. */
   list?(sysfsRoot: string): readonly PortListing[];
+  /**
+   * The buffers that a device of such an address does best with, for who makes a pool that several devices share. What is left out
+   * is of no matter. Default: nothing is.
+   * @param rest as of `open` @param options it will be opened with
+   */
+  poolOptions?(rest: string, options: OpenOptions): PoolWishes;
   /** @param rest of the address, behind the colon. The options' types are checked */
   open(rest: string, options: OpenOptions): Promise<NetDevice>;
 }
+
+/** What a device wants of its buffers. */
+export type PoolWishes = Pick<OpenOptions, 'headroomBytes' | 'bufferSizeBytes'>;
 
 /** What `barewire list` shows of a port that is no PCI device. */
 export interface PortListing {
@@ -93,6 +102,29 @@ export function addressForms(): string {
 /** Whether the kernel keeps what the address names, so that `open` takes what is for such interfaces. */
 export function isSharedInterface(address: string): boolean {
   return schemeOf(address)?.scheme.sharesInterface ?? false;
+}
+
+/**
+ * The buffers for a pool that devices are to share: of each size the largest that one of them asks for.
+ * @param optionsOf what each will be opened with
+ * @throws NicError as `open`, of a device that has to be asked
+ */
+export function sharedPoolOptions(
+  addresses: readonly string[],
+  optionsOf: (address: string) => OpenOptions,
+): PoolWishes {
+  const wishes = addresses.flatMap((address) => {
+    const found = schemeOf(address);
+    return found?.scheme.poolOptions?.(found.rest, optionsOf(address)) ?? [];
+  });
+  const most = (sizes: readonly (number | undefined)[]): number =>
+    Math.max(0, ...sizes.filter((size) => size !== undefined));
+  const headroomBytes = most(wishes.map((wish) => wish.headroomBytes));
+  const bufferSizeBytes = most(wishes.map((wish) => wish.bufferSizeBytes));
+  return {
+    ...(headroomBytes === 0 ? {} : { headroomBytes }),
+    ...(bufferSizeBytes === 0 ? {} : { bufferSizeBytes }),
+  };
 }
 
 /** The scheme of an address and the rest behind the colon; undefined for a PCI address or a vfio-user socket. */

@@ -5,12 +5,14 @@
  *
  * Where a device is served by another process that needs the same CPU (vfio-user on a machine with one), a burst ends
  * when nothing moves, and the other process gets the CPU.
+ *
+ * A device that is gone ends the loop, or leaves it: `onGone`.
  */
 import { type Clock, clockOption, nextTurn, systemClock } from '../clock.js';
 import type { NetDevice, RxQueue } from '../driver/device.js';
 import { waitForAny } from '../driver/packet-wait.js';
 import { queuesHere } from '../driver/queue-share.js';
-import { NicError } from '../errors.js';
+import { NicError, type NicErrorCode } from '../errors.js';
 import { giveWay, hasOneCpu } from '../one-cpu.js';
 import {
   arrayOption,
@@ -23,11 +25,20 @@ import {
   signalOption,
 } from '../options.js';
 
+/** What the loop needs of a device. */
+export type LoopDevice = Pick<NetDevice, 'rxQueues' | 'vfio'> & Partial<Pick<NetDevice, 'onGone'>>;
+
 export interface PollLoopOptions {
   /** Ends the loop. */
   readonly signal: AbortSignal;
-  /** Whose packets end a sleep. Without devices and queues the loop never sleeps. */
-  readonly devices?: readonly Pick<NetDevice, 'rxQueues' | 'vfio'>[];
+  /** Whose packets end a sleep, and whose end ends the loop. Without devices and queues the loop never sleeps. */
+  readonly devices?: readonly LoopDevice[];
+  /**
+   * Called when one of `devices` is gone (unplugged, its server or its interface has ended), with the reason; from then on `poll`
+   * should leave it alone. Returns the devices to go on with, which end sleeps from now on; where it returns none the loop rejects
+   * with the reason. Without it, it always does.
+   */
+  readonly onGone?: (device: LoopDevice, error: Error) => readonly LoopDevice[];
   /** Whose packets end a sleep: some queues of devices. */
   readonly queues?: readonly Pick<RxQueue, 'wait'>[];
   /** Time without work before the first sleep, in milliseconds. Default 20. */
@@ -42,18 +53,20 @@ export interface PollLoopOptions {
   readonly clock?: Clock;
 }
 
-const KNOWN = ['signal', 'devices', 'queues', 'idleAfterMs', 'sharesCpu', 'clock'] as const;
+const KNOWN = ['signal', 'devices', 'onGone', 'queues', 'idleAfterMs', 'sharesCpu', 'clock'] as const;
 const IDLE_AFTER_MS = 20;
 const BURST_NS = 1e6;
+/** Errors that say that a device is gone. */
+const GONE: readonly NicErrorCode[] = ['DEVICE_GONE', 'PEER_GONE', 'PROTOCOL'];
 /** Longest sleep. Packets interrupt it; what has no interrupt is looked at by its own wait. */
 const SLEEP_MS = 1000;
 const MAX_POLLS = 1 << 16;
 
 /**
- * Calls `poll` over and over until the signal is aborted. Resolves when it is; rejects where `poll` throws, and where a
- * device that it sleeps on is or gets closed.
+ * Calls `poll` over and over until the signal is aborted. Resolves when it is; rejects where `poll` throws, where a device
+ * of `devices` is gone, and where one that it sleeps on is or gets closed.
  * @param poll does one batch and returns how much it did; 0 means idle
- * @throws NicError `BAD_OPTION`, also where `poll` returns no number; `CLOSED`, `DEVICE_GONE`
+ * @throws NicError `BAD_OPTION`, also where `poll` returns no number; `CLOSED`; `DEVICE_GONE`, `PEER_GONE`
  * @example
  * await pollLoop(() => forwarder.poll(), { signal, devices: [a, b] });
  */
@@ -63,28 +76,101 @@ export async function pollLoop(poll: () => number, options: PollLoopOptions): Pr
   const signal = signalOption('signal', options.signal);
   const clock = clockOption('clock', options.clock ?? systemClock);
   const devices = arrayOption('devices', options.devices ?? []);
-  const queues = [...arrayOption('queues', options.queues ?? []).map(queueOf), ...devices.flatMap(queuesOf)];
+  const onGone = options.onGone === undefined ? undefined : functionOption('onGone', options.onGone);
+  const queues = arrayOption('queues', options.queues ?? []).map(queueOf);
   const idleAfterNs = millisecondsOption('idleAfterMs', options.idleAfterMs ?? IDLE_AFTER_MS) * 1e6;
   const shares = booleanOption('sharesCpu', options.sharesCpu ?? sharesCpu(devices));
   let polls = 64;
   let lastWorkNs = clock.nowNs();
+  using members = new Members(devices, onGone);
   while (!signal.aborted) {
-    const startNs = clock.nowNs();
-    const work = shares ? burstUntilIdle(poll, polls) : burst(poll, polls);
-    if (!(Number.isFinite(work) && work >= 0)) throw noCount(poll, 'the sum of a burst is', work);
-    const nowNs = clock.nowNs();
-    // The clock is read once a burst, not once a poll: aim the next burst at its length.
-    if (nowNs - startNs < BURST_NS / 2 && polls < MAX_POLLS) polls *= 2;
-    else if (nowNs - startNs > BURST_NS * 2 && polls > 1) polls >>= 1;
-    if (work > 0) lastWorkNs = nowNs;
-    if (queues.length > 0 && nowNs - lastWorkNs > idleAfterNs) {
-      const woken = await sleepOn(queues, signal, clock);
-      // After a packet there is the full time to find more; after a mere timeout one burst decides.
-      if (woken) lastWorkNs = clock.nowNs();
-    } else {
-      // After a full burst too: by then the other process has something to do.
-      if (shares) giveWay();
-      await nextTurn();
+    members.throwIfEnded();
+    const { losses } = members;
+    try {
+      const startNs = clock.nowNs();
+      const work = shares ? burstUntilIdle(poll, polls) : burst(poll, polls);
+      if (!(Number.isFinite(work) && work >= 0)) throw noCount(poll, 'the sum of a burst is', work);
+      const nowNs = clock.nowNs();
+      // The clock is read once a burst, not once a poll: aim the next burst at its length.
+      if (nowNs - startNs < BURST_NS / 2 && polls < MAX_POLLS) polls *= 2;
+      else if (nowNs - startNs > BURST_NS * 2 && polls > 1) polls >>= 1;
+      if (work > 0) lastWorkNs = nowNs;
+      const sleepers = members.queues.length === 0 ? queues : [...queues, ...members.queues];
+      if (sleepers.length > 0 && nowNs - lastWorkNs > idleAfterNs) {
+        const woken = await sleepOn(sleepers, signal, clock);
+        // After a packet there is the full time to find more; after a mere timeout one burst decides.
+        if (woken) lastWorkNs = clock.nowNs();
+      } else {
+        // After a full burst too: by then the other process has something to do.
+        if (shares) giveWay();
+        await nextTurn();
+      }
+    } catch (error) {
+      await members.explain(error, losses);
+    }
+  }
+}
+
+/** The devices of a loop, and which of them are still there. */
+class Members implements Disposable {
+  /** Of those that are there. */
+  queues: readonly RxQueue[] = [];
+  /** How many have gone. */
+  losses = 0;
+  readonly #onGone: PollLoopOptions['onGone'];
+  readonly #watches = new Map<LoopDevice, () => void>();
+  #end: { readonly error: unknown } | undefined;
+
+  constructor(devices: readonly LoopDevice[], onGone: PollLoopOptions['onGone']) {
+    this.#onGone = onGone;
+    this.#follow(devices);
+  }
+
+  /** @throws the reason of the last loss, where the loop has none to go on with */
+  throwIfEnded(): void {
+    if (this.#end !== undefined) throw this.#end.error;
+  }
+
+  /**
+   * Returns where a device's end since `losses` is what an error says. What finds a device gone may throw before the device tells
+   * so, which it does in a turn of its own.
+   * @throws any other error
+   */
+  async explain(error: unknown, losses: number): Promise<void> {
+    if (!(error instanceof NicError && GONE.includes(error.code))) throw error;
+    if (this.losses === losses) await nextTurn();
+    if (this.losses === losses) throw error;
+  }
+
+  [Symbol.dispose](): void {
+    for (const stop of this.#watches.values()) stop();
+    this.#watches.clear();
+  }
+
+  #follow(devices: readonly LoopDevice[]): void {
+    const queues = devices.flatMap(queuesOf);
+    for (const [device, stop] of this.#watches) {
+      if (devices.includes(device)) continue;
+      this.#watches.delete(device);
+      stop();
+    }
+    for (const device of devices) {
+      if (this.#watches.has(device)) continue;
+      const stop = device.onGone?.((error) => this.#lose(device, error));
+      this.#watches.set(device, stop ?? (() => {}));
+    }
+    this.queues = queues;
+  }
+
+  #lose(device: LoopDevice, error: Error): void {
+    this.losses++;
+    try {
+      const left = arrayOption('What onGone returns', this.#onGone?.(device, error) ?? []);
+      if (left.length === 0) throw error;
+      this.#follow(left);
+    } catch (reason) {
+      // Thrown by the loop: who tells of a loss expects no errors.
+      this.#end ??= { error: reason };
     }
   }
 }

@@ -206,8 +206,10 @@ export class Trial {
       if (!isMeant(port)) continue;
       try {
         const before = this.#before[i] as unknown as Record<string, number>;
-        for (const [name, count] of Object.entries(port.device.stats()))
-          sum[name] = (sum[name] ?? 0) + count - (before[name] ?? 0);
+        for (const [name, count] of Object.entries(port.device.stats())) {
+          // Not all that is told is a count.
+          if (typeof count === 'number') sum[name] = (sum[name] ?? 0) + count - (before[name] ?? 0);
+        }
         most++;
       } catch {
         return undefined; // the run fails with the reason

@@ -57,6 +57,11 @@ const expected: Readonly<Record<string, RegExp[]>> = {
     /\| Barewire, pipe, lockstep device \| 5\.00 \| 0 \| 0 \|/,
   ],
   copy: [/\| 64 \| 10\.0 \| 25\.0 \| 15\.0 \| 2\.50 \|/],
+  interfaces: [
+    /Processor <1> & more, Linux 6\.1\.2, Node\.js v24\.1\.0/,
+    /\| AF_XDP in C, the same system calls \| 64 \| 100 \| {2}\| 10\.0 M \| 2 \| 0\.031 \|/,
+    /copy mode \| 64 \| 115 \| 1\.15 \| 8\.70 M \| 2 \| 0\.031 \|/,
+  ],
 };
 
 for (const [name, generate] of Object.entries(SECTIONS)) {
@@ -82,7 +87,16 @@ sections('rows of a disturbed machine are marked', () => {
 
 sections('without data a sentence says so', () => {
   const { core: _, alternatives: __, ...empty } = RESULT;
-  for (const name of ['core', 'ratios', 'steadiness', 'alternatives', 'emulated', 'copy', 'summary']) {
+  for (const name of [
+    'core',
+    'ratios',
+    'steadiness',
+    'alternatives',
+    'emulated',
+    'copy',
+    'interfaces',
+    'summary',
+  ]) {
     assert.is(SECTIONS[name]!(empty), 'Not measured in this run.');
   }
 });
@@ -93,7 +107,7 @@ const page = suite('generated documents');
 
 page('have the figures of the committed result, and so have the charts', () => {
   const result = parseResult(readFileSync(RESULT_FILE, 'utf8'));
-  for (const file of [join('docs', 'performance.md'), 'README.md']) {
+  for (const file of ['docs/performance.md', 'docs/xdp.md', 'README.md']) {
     const text = readFileSync(join(ROOT, file), 'utf8');
     assert.is(text, fillDocument(text, result), 'run "npm run bench:report"');
   }

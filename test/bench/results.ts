@@ -81,6 +81,8 @@ export const RESULT: BenchResult = {
       packetsPerPoll: 1.5,
     } as AlternativeRow,
     { way: 'dgram', skipped: 'no program unshare' },
+    { ...row('xdpC', 64, 100), copies: 2, callsPerPacket: 1 / 32 } as AlternativeRow,
+    { ...row('xdp', 64, 115), copies: 2, callsPerPacket: 1 / 32 } as AlternativeRow,
   ],
 };
 

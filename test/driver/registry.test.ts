@@ -1,7 +1,8 @@
 /** What the registry says of devices that are not bound to vfio-pci. */
 import { suite } from 'uvu';
 import * as assert from 'uvu/assert';
-import { explainUnbound } from '../../src/driver/registry.js';
+import type { OpenOptions } from '../../src/driver/device.js';
+import { addScheme, explainUnbound, sharedPoolOptions } from '../../src/driver/registry.js';
 import { NicError } from '../../src/errors.js';
 import { FakeSysfs } from '../pci/fake-sysfs.js';
 
@@ -46,3 +47,30 @@ registry('any other error is not touched', () => {
 });
 
 registry.run();
+
+const pools = suite('registry: a pool for several devices');
+
+pools('has the largest buffers that one of them asks for, told what it will be opened with', () => {
+  const asked: unknown[] = [];
+  addScheme({
+    name: 'wishing',
+    form: 'wishing:BYTES',
+    open: () => Promise.reject(new Error('not opened')),
+    poolOptions(rest, options) {
+      asked.push([rest, options]);
+      const [headroomBytes, bufferSizeBytes] = rest.split(',').map(Number) as [number, number?];
+      return { headroomBytes, ...(bufferSizeBytes === undefined ? {} : { bufferSizeBytes }) };
+    },
+  });
+  const optionsOf = (address: string): OpenOptions => ({ mtu: address.length });
+  const shared = (...addresses: string[]) => sharedPoolOptions(addresses, optionsOf);
+  assert.equal(shared('0000:03:00.0', 'vfio-user:/a'), {});
+  assert.equal(shared('0000:03:00.0', 'wishing:128'), { headroomBytes: 128 });
+  assert.equal(asked, [['128', { mtu: 11 }]]);
+  assert.equal(shared('wishing:256,2048', 'wishing:64,4096', 'vfio-user:/a'), {
+    headroomBytes: 256,
+    bufferSizeBytes: 4096,
+  });
+});
+
+pools.run();

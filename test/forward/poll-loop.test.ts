@@ -2,7 +2,8 @@ import { suite } from 'uvu';
 import * as assert from 'uvu/assert';
 import { ManualClock } from '../../src/clock.js';
 import type { WaitOptions } from '../../src/driver/device.js';
-import { pollLoop } from '../../src/forward/poll-loop.js';
+import { NicError } from '../../src/errors.js';
+import { type LoopDevice, pollLoop } from '../../src/forward/poll-loop.js';
 import { DIST, runScript, runScriptOnOneCpu } from '../support/child.js';
 import { expectRejection } from '../support/expect-error.js';
 import { voluntarySwitches } from '../support/voluntary-switches.js';
@@ -13,6 +14,7 @@ const loop = suite('pollLoop');
 class SleepyQueue {
   waits = 0;
   wake: (packets: boolean) => void = () => {};
+  fail: (error: Error) => void = () => {};
   /** Called at each wait with the signal that ends it. */
   onWait: (signal: AbortSignal | undefined) => void = () => {};
 
@@ -20,6 +22,7 @@ class SleepyQueue {
     this.waits++;
     const promise = new Promise<boolean>((resolve, reject) => {
       this.wake = resolve;
+      this.fail = reject;
       signal?.addEventListener('abort', () => reject(signal.reason));
     });
     this.onWait(signal);
@@ -301,6 +304,7 @@ for (const [what, options, message] of [
   ['no queue', { queues: [{}] }, /^An element of queues is an Object$/],
   ['a clock that is none', { clock: { nowNs: () => 0 } }, /^clock is an Object$/],
   ['no flag', { sharesCpu: 1 }, /^sharesCpu is 1$/],
+  ['no function', { onGone: true }, /^onGone is true$/],
 ] as const) {
   loop(`options are refused: ${what}`, async () => {
     let polls = 0;
@@ -352,6 +356,164 @@ loop('a wait that fails ends the loop with its error', async () => {
     caught = error;
   }
   assert.is((caught as Error).message, 'gone');
+});
+
+/** A device with one queue, which the test takes away. */
+class LosableDevice {
+  readonly queue = new SleepyQueue();
+  readonly rxQueues = [this.queue] as unknown as LoopDevice['rxQueues'];
+  readonly listeners = new Set<(error: Error) => void>();
+
+  onGone(listener: (error: Error) => void): () => void {
+    this.listeners.add(listener);
+    return () => this.listeners.delete(listener);
+  }
+
+  /** A device's own waits end as well, unless a test has it otherwise. */
+  lose(error: Error, endsWait = true): void {
+    if (endsWait) this.queue.fail(error);
+    for (const listener of [...this.listeners]) listener(error);
+  }
+}
+
+const GONE = new NicError('DEVICE_GONE', 'planted');
+
+for (const asleep of [false, true]) {
+  const where = asleep ? 'asleep' : 'busy';
+  loop(`a device that is gone ends the loop, ${where}`, async () => {
+    const [a, b] = [new LosableDevice(), new LosableDevice()];
+    const { signal } = new AbortController();
+    let polls = 0;
+    b.queue.onWait = () => setImmediate(() => b.lose(GONE));
+    const poll = (): number => {
+      if (!asleep && ++polls === 1000) b.lose(GONE);
+      return asleep ? 0 : 1;
+    };
+    const error = await expectRejection(
+      'DEVICE_GONE',
+      pollLoop(poll, { signal, devices: [a, b], idleAfterMs: 0 }),
+    );
+    assert.is(error, GONE);
+    assert.equal([a.listeners.size, b.listeners.size], [0, 0]);
+  });
+
+  loop(
+    `onGone: the loop goes on with the devices that it returns, ${where}, and ends with the last`,
+    async () => {
+      const [a, b, c] = [new LosableDevice(), new LosableDevice(), new LosableDevice()];
+      const { signal } = new AbortController();
+      const last = new NicError('PEER_GONE', 'the last');
+      const told: unknown[] = [];
+      let [polls, pollsAfter, waitsOfLost] = [0, 0, 0];
+      if (asleep) {
+        b.queue.onWait = () => setImmediate(() => b.lose(GONE));
+        a.queue.onWait = () => {
+          if (told.length > 0 && a.queue.waits > 3) setImmediate(() => a.lose(last));
+          else if (told.length > 0) setImmediate(() => a.queue.wake(true));
+        };
+      }
+      const looping = pollLoop(
+        () => {
+          polls++;
+          if (!asleep && polls === 1000) b.lose(GONE);
+          if (told.length > 0 && ++pollsAfter === 5000 && !asleep) a.lose(last);
+          return asleep ? 0 : 1;
+        },
+        {
+          signal,
+          devices: [a, b, c],
+          idleAfterMs: 0,
+          // With b its partner c is of no use.
+          onGone(device, error) {
+            told.push([device === a ? 'a' : device === b ? 'b' : 'c', error]);
+            waitsOfLost = b.queue.waits + c.queue.waits;
+            return device === a ? [] : [a];
+          },
+        },
+      );
+      assert.is(await expectRejection('PEER_GONE', looping), last);
+      assert.equal(told, [
+        ['b', GONE],
+        ['a', last],
+      ]);
+      assert.ok(pollsAfter > 0, 'it polled on');
+      assert.is(b.queue.waits + c.queue.waits, waitsOfLost, 'nobody waits for those that left');
+      assert.equal(
+        [a, b, c].map(({ listeners }) => listeners.size),
+        [0, 0, 0],
+      );
+    },
+  );
+}
+
+loop(
+  'onGone: a poll that finds the device gone before it tells so does not end the loop; a second does',
+  async () => {
+    const [a, b] = [new LosableDevice(), new LosableDevice()];
+    const { signal } = new AbortController();
+    const told: unknown[] = [];
+    let polls = 0;
+    const looping = pollLoop(
+      () => {
+        if (++polls === 100) {
+          queueMicrotask(() => b.lose(GONE));
+          throw GONE;
+        }
+        // The user does not stop polling it.
+        if (polls === 5000) throw GONE;
+        return 1;
+      },
+      {
+        signal,
+        devices: [a, b],
+        onGone(_, error) {
+          told.push(error);
+          return [a];
+        },
+      },
+    );
+    assert.is(await expectRejection('DEVICE_GONE', looping), GONE);
+    assert.equal([told, polls], [[GONE], 5000]);
+  },
+);
+
+loop('onGone: another error of poll ends the loop, though a device has gone as well', async () => {
+  const [a, b] = [new LosableDevice(), new LosableDevice()];
+  const { signal } = new AbortController();
+  const planted = new Error('planted');
+  const poll = (): number => {
+    b.lose(GONE);
+    throw planted;
+  };
+  let caught: unknown;
+  await pollLoop(poll, { signal, devices: [a, b], onGone: () => [a] }).catch((error: unknown) => {
+    caught = error;
+  });
+  assert.is(caught, planted);
+});
+
+loop('onGone: what it throws, and what is no list of devices, ends the loop', async () => {
+  const { signal } = new AbortController();
+  const lose = (onGone: () => never): Promise<void> => {
+    const a = new LosableDevice();
+    let polls = 0;
+    const poll = (): number => {
+      if (++polls === 10) a.lose(GONE);
+      return 1;
+    };
+    return pollLoop(poll, { signal, devices: [a], onGone });
+  };
+  await expectRejection(
+    'DEVICE_STATE',
+    lose(() => {
+      throw new NicError('DEVICE_STATE', 'planted');
+    }),
+  );
+  await expectRejection(
+    'BAD_OPTION',
+    lose(() => 5 as never),
+    /^What onGone returns is 5$/,
+  );
 });
 
 loop.run();

@@ -362,6 +362,95 @@ emulated(
   }),
 );
 
+/** An emulator in a process of its own, two ports of which are given to a forwarder. */
+class Emulator {
+  readonly process: ChildProcess;
+  readonly addresses: readonly string[];
+  readonly #sockets: readonly string[];
+
+  constructor(folder: string, name: string) {
+    this.#sockets = ['0', '1'].map((port) => join(folder, `${name}${port}.sock`));
+    this.addresses = this.#sockets.map((path) => `vfio-user:${path}`);
+    const sockets = this.#sockets.flatMap((path) => ['--socket', path]);
+    this.process = spawn(process.execPath, [SCRIPT, 'emulate', '--rate', '2000', ...sockets], {
+      stdio: 'ignore',
+      timeout: HANG_MS,
+      killSignal: 'SIGKILL',
+    });
+  }
+
+  ready(): Promise<unknown> {
+    return until(() => this.#sockets.every((path) => existsSync(path)), 'the sockets are there');
+  }
+}
+
+emulated('two pairs, and kill -9 of the emulator of one: it is said, the other goes on, exit 1', async () => {
+  const folder = mkdtempSync(join(tmpdir(), 'bw-pairs-'));
+  const [first, second] = [new Emulator(folder, 'a'), new Emulator(folder, 'b')];
+  try {
+    await Promise.all([first.ready(), second.ready()]);
+    await withRun([...first.addresses, ...second.addresses], async (run) => {
+      await run.line('"rates"');
+      assert.equal(message<{ path: string }>(run, 'path'), [
+        { type: 'path', path: 'pipe', ports: [0, 1] },
+        { type: 'path', path: 'pipe', ports: [2, 3] },
+      ]);
+      first.process.kill('SIGKILL');
+      await until(() => run.stderr().includes('forward no more'), 'the loss is said');
+      const lines = run.lines.length;
+      await until(
+        () => run.lines.slice(lines).filter((line) => line.includes('"rates"')).length >= 2,
+        'rates',
+      );
+      type Rates = { ports: { address: string; rxMpps: number }[] };
+      const { ports: rates } = message<Rates>(run, 'rates').at(-1)!;
+      assert.equal(
+        rates.map(({ address }) => address),
+        second.addresses,
+      );
+      assert.ok(
+        rates.every(({ rxMpps }) => rxMpps > 0),
+        'they receive',
+      );
+      run.process.kill('SIGINT');
+      assert.is(await run.ended, 1);
+      const [warning, hint, error] = run.stderr().split('\n');
+      assert.match(warning!, /^warning: .*a[01]\.sock/);
+      assert.match(
+        hint!,
+        new RegExp(`^hint: ${first.addresses.join(' and ')} forward no more; the others go on`),
+      );
+      assert.match(error!, /^barewire: .*a[01]\.sock/);
+      const [{ ports }] = message<Totals>(run, 'totals') as [Totals];
+      assert.equal(
+        ports.map(({ asOfS }) => asOfS !== undefined),
+        [true, true, false, false],
+      );
+      const [, , c, d] = ports;
+      assert.ok(c!.rxPackets > 0 && d!.rxPackets > 0);
+      assert.equal([d!.txPackets + d!.dropped, c!.txPackets + c!.dropped], [c!.rxPackets, d!.rxPackets]);
+    })();
+  } finally {
+    for (const { process: child } of [first, second]) child.kill('SIGKILL');
+    rmSync(folder, { recursive: true, force: true });
+  }
+});
+
+for (const [ports, says] of [
+  [['a', 'b', 'c'], '3 ports make no pairs: vfio-user:/none/c is left over'],
+  [['a', 'b', 'c', 'a'], 'vfio-user:/none/a is given twice'],
+  [['a', 'b', 'c', 'd', '--workers', '2'], '--workers is for one pair of ports'],
+  [['a', 'b', '--mirror', 'vfio-user:/none/b'], 'vfio-user:/none/b forwards'],
+] as const) {
+  emulated(`${ports.join(' ')}: used wrongly`, async () => {
+    const args = ports.map((port) => (port.length === 1 && port > '9' ? `vfio-user:/none/${port}` : port));
+    await withRun(args, async (run) => {
+      assert.is(await run.ended, 2);
+      assert.match(run.stderr(), says);
+    })();
+  });
+}
+
 emulated(
   'kill -9 of the forwarder: the emulator ends and removes its sockets',
   withRun([], async (run) => {

@@ -212,6 +212,30 @@ report('pairs of queues: a row each in the totals, and in JSON', async () => {
   assert.equal([totals[0].queues, totals[1].queues], [queues, undefined]);
 });
 
+report('the legend says how an interface that stays with the kernel is used, and so does JSON', async () => {
+  const ports = [port('xdp:an-if-name-of-15/1023'), port('b')];
+  const ways = { interfaceMode: 'zero-copy', interfaceProgram: 'generic' } as const;
+  Object.assign(ports[0]!.state.stats, ways);
+  const printed = (json: boolean) =>
+    captureLines(() =>
+      new TrafficReport(
+        ports.map((one) => one.report),
+        json,
+        new ManualClock(),
+      ).final(),
+    );
+  const table = await printed(false);
+  const json = await printed(true);
+  assert.equal(table.slice(0, 2), [
+    'port 0: xdp:an-if-name-of-15/1023, zero-copy mode, generic program',
+    'port 1: b',
+  ]);
+  const [{ ports: totals }] = json.map((line) => JSON.parse(line)) as [{ ports: NetStats[] }];
+  const { interfaceMode, interfaceProgram } = totals[0]!;
+  assert.equal({ interfaceMode, interfaceProgram }, ways);
+  assert.not.ok('interfaceMode' in totals[1]!);
+});
+
 report('counters that the device lacks are left out of JSON, and a dash in the table', async () => {
   const { report: reported } = port();
   const { rxMissed: _, rxErrors: __, wireTxPackets: ___, ...some } = NOTHING;
@@ -241,7 +265,7 @@ report('counters that the device lacks are left out of JSON, and a dash in the t
   assert.match(lines.at(-4)!, /^0 +0 +0 +- +0 +- +0$/);
 });
 
-report('a port that is gone: a tick fails, the totals have what it said the last time', async () => {
+report('a port that is gone: the others go on, the totals have what it said the last time', async () => {
   const [dead, alive] = [port('a'), port('b')];
   const gone = new NicError('DEVICE_GONE', 'planted');
   for (const json of [true, false]) {
@@ -258,12 +282,23 @@ report('a port that is gone: a tick fails, the totals have what it said the last
       };
       alive.state.stats.rxPackets = 9;
       clock.advanceNs(1.5e9);
-      for (const attempt of [() => printed.tick(), () => printed.final()])
-        assert.throws(attempt, (error: unknown) => error === gone);
+      assert.equal(printed.tick(), [{ port: dead.report, error: gone }]);
+      assert.throws(
+        () => printed.final(),
+        (error: unknown) => error === gone,
+      );
     });
     if (json) {
-      const [, { ports, timeS }] = lines.map((line) => JSON.parse(line)) as [unknown, Record<string, never>];
-      assert.is(lines.length, 2);
+      const [, second, { ports, timeS }] = lines.map((line) => JSON.parse(line)) as [
+        unknown,
+        { ports: PortTotals[] },
+        Record<string, never>,
+      ];
+      assert.is(lines.length, 3);
+      assert.equal(
+        second.ports.map(({ address }) => address),
+        ['b'],
+      );
       assert.is(timeS, 2.5);
       assert.equal(ports, [
         {
@@ -277,7 +312,7 @@ report('a port that is gone: a tick fails, the totals have what it said the last
           ...totals({ rxPackets: 9 }),
           address: 'b',
           unsent: 0,
-          rxPps: { average: 3.6, min: 0, max: 0 },
+          rxPps: { average: 3.6, min: 0, max: 6 },
           txPps: { average: 0, min: 0, max: 0 },
         },
       ]);
@@ -287,6 +322,7 @@ report('a port that is gone: a tick fails, the totals have what it said the last
         '1              9           0           0           0           0           0',
       ]);
       assert.is(lines.at(-1), 'port 0: no longer answers: these are its counters after 1.0 s');
+      assert.match(lines[5]!, /^1 +6.000 /);
     }
     dead.report.device.stats = () => ({ ...dead.state.stats });
     dead.state.stats = { ...NOTHING };

@@ -3,6 +3,7 @@ import { type ChildProcess, spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { suite } from 'uvu';
 import * as assert from 'uvu/assert';
+import { ManualClock } from '../../src/clock.js';
 import type { NetDevice } from '../../src/driver/device.js';
 import { NicError } from '../../src/errors.js';
 import { runTraffic, type Traffic } from '../../tools/traffic-run.js';
@@ -129,6 +130,89 @@ run('a port that is pulled out ends the run with DEVICE_GONE, and totals all the
   assert.is(ports[0]!.asOfS, 0, 'the counters that it had at the start');
   assert.is(finished, 1);
   one.assertReleased();
+});
+
+run(
+  'a port that is lost with others left: they go on, their totals are exact, and the end is its error',
+  async () => {
+    const benches = [bench(), bench(), bench()];
+    const gone = new NicError('DEVICE_GONE', 'planted');
+    const told: string[] = [];
+    const drained: string[] = [];
+    let [polls, pollsAfter] = [0, 0];
+    const lines = await captureLines(async () => {
+      const failing = runTraffic(
+        openers(benches),
+        (devices) => {
+          for (const [i, device] of devices.entries()) {
+            device.drain = async () => {
+              drained.push(`${i}`);
+              return true;
+            };
+          }
+          return {
+            ...traffic(devices, () => {
+              if (++polls === 1000) benches[0]!.vfio.goneListeners.tell(gone);
+              if (told.length > 0) pollsAfter++;
+              return 1;
+            }),
+            wakeOn: devices,
+            get done() {
+              return pollsAfter > 5000;
+            },
+            without(device: NetDevice, error: unknown) {
+              assert.is(error, gone);
+              told.push(`${devices.indexOf(device)}`);
+              return devices.slice(1);
+            },
+          };
+        },
+        { json: true },
+      );
+      assert.is(await expectRejection('DEVICE_GONE', failing), gone);
+    });
+    assert.equal(told, ['0']);
+    assert.ok(pollsAfter > 5000, 'it went on');
+    assert.equal(drained, ['1', '2'], 'the others are drained');
+    assert.is((JSON.parse(lines.at(-1)!) as { type: string }).type, 'totals');
+    for (const one of benches) one.assertReleased();
+    assert.is(listeners(), 0);
+  },
+);
+
+run('a port that stops to answer is lost in the next report, and the others go on', async () => {
+  const benches = [bench(), bench()];
+  const clock = new ManualClock();
+  const told: unknown[] = [];
+  let polls = 0;
+  const lines = await captureLines(async () => {
+    const failing = runTraffic(
+      openers(benches),
+      (devices) => ({
+        ...traffic(devices, () => {
+          if (++polls === 100) benches[0]!.vfio.goneAfterReads = 0;
+          clock.advanceNs(1e7);
+          return 1;
+        }),
+        wakeOn: devices,
+        get done() {
+          return polls > 1000;
+        },
+        without(device: NetDevice) {
+          told.push(device === devices[0]);
+          return devices.slice(1);
+        },
+      }),
+      { json: true, clock },
+    );
+    await expectRejection('DEVICE_GONE', failing);
+  });
+  assert.equal(told, [true]);
+  const rows = lines.map((line) => JSON.parse(line)) as { type: string; ports: { asOfS?: number }[] }[];
+  assert.ok(rows.filter(({ type, ports }) => type === 'rates' && ports.length === 1).length > 5);
+  assert.ok(rows.at(-1)!.ports[0]!.asOfS! < 2);
+  assert.not.ok('asOfS' in rows.at(-1)!.ports[1]!);
+  for (const one of benches) one.assertReleased();
 });
 
 run.run();

@@ -1,11 +1,12 @@
-/** `barewire fwd A B`: forwards every frame from A to B and from B to A. */
+/** `barewire fwd A B`: forwards every frame from A to B and from B to A; with more ports, so between those of each pair. */
 import { type Command, Option } from 'commander';
-import type { NetDevice } from '../../src/driver/device.js';
-import { open } from '../../src/driver/registry.js';
+import type { NetDevice, OpenOptions } from '../../src/driver/device.js';
+import { open, sharedPoolOptions } from '../../src/driver/registry.js';
 import { until } from '../../src/driver/until.js';
 import { NicError } from '../../src/errors.js';
+import type { Forwarder } from '../../src/forward/forwarder.js';
 import type { PacketPool } from '../../src/hugepage/packet-pool.js';
-import { deviceAddress, PORT_FORMS, pageSizeFor } from '../addresses.js';
+import { collectAddress, PORT_FORMS, pageSizeFor } from '../addresses.js';
 import { EmulatedPorts, type PortTraffic, trafficLine } from '../emulated-ports.js';
 import {
   connectPorts,
@@ -17,17 +18,13 @@ import {
   loadHook,
   type MakeHook,
   moduleUrl,
+  type PortForwarders,
   type PortQueues,
 } from '../forward-queues.js';
 import { ForwardWorkers } from '../forward-workers.js';
-import {
-  addInterfaceOptions,
-  type InterfaceOptions,
-  interfaceOptions,
-  sharedHeadroom,
-} from '../interface-options.js';
+import { addInterfaceOptions, type InterfaceOptions, interfaceOptions } from '../interface-options.js';
 import { durationMs, integerBetween, positiveInteger, rate } from '../option-values.js';
-import { print } from '../output.js';
+import { print, warn } from '../output.js';
 import { warnOfMissingFrames } from '../promiscuous.js';
 import { type Stop, stopOnSignals } from '../stop-signals.js';
 import type { Tap } from '../tap.js';
@@ -61,9 +58,12 @@ interface Options extends TapOptions, InterfaceOptions {
 export function register(program: Command): void {
   const command = program
     .command('fwd')
-    .description('forward all frames between two ports, both ways')
-    .argument('[A]', `first port: ${PORT_FORMS} (default: emulated ports)`, deviceAddress)
-    .argument('[B]', 'second port', deviceAddress)
+    .description('forward all frames between two ports, both ways, or between those of several pairs')
+    .argument(
+      '[PORT...]',
+      `two ports, or pairs of them: ${PORT_FORMS} (default: two emulated ones)`,
+      collectAddress,
+    )
     .option('--batch <n>', 'most packets moved at a time', integerBetween(1, 256), 32)
     .option('--ring <n>', "descriptors per ring (default: the driver's)", positiveInteger)
     .option('--queues <n>', 'queue pairs per port (default: 1, or one per worker)', positiveInteger)
@@ -110,7 +110,7 @@ export function register(program: Command): void {
   addInterfaceOptions(command);
 }
 
-async function run(a: string | undefined, b: string | undefined, options: Options): Promise<void> {
+async function run(ports: readonly string[], options: Options): Promise<void> {
   const { workers } = options;
   checkTap(options);
   if (workers !== undefined && workers > queuesOf(options)) {
@@ -123,25 +123,10 @@ async function run(a: string | undefined, b: string | undefined, options: Option
       hint: 'Leave --workers out: one thread makes the copies.',
     });
   }
-  if (a !== undefined && b !== undefined) {
-    if (a === options.mirror || b === options.mirror) {
-      throw new NicError('BAD_OPTION', `${options.mirror} forwards, and cannot be the mirror as well`, {
-        hint: 'Give a third port.',
-      });
-    }
-    if (a === b) throw new NicError('BAD_OPTION', `${a} is given twice`, { hint: 'Give two ports.' });
-    if (options.rate !== undefined || options.size !== undefined || options.flows !== undefined) {
-      throw new NicError('BAD_OPTION', '--rate, --size and --flows are for emulated ports', {
-        hint: 'Leave them out.',
-      });
-    }
-    await forward([a, b], undefined, options);
+  if (ports.length > 0) {
+    checkPorts(ports, options);
+    await forward(ports, undefined, options);
     return;
-  }
-  if (a !== undefined) {
-    throw new NicError('BAD_OPTION', 'one port is not enough', {
-      hint: 'Give two ports, or none to forward between emulated ones.',
-    });
   }
   // From here on: a signal while the emulator starts must not leave it behind.
   const stop = stopOnSignals();
@@ -152,6 +137,40 @@ async function run(a: string | undefined, b: string | undefined, options: Option
     if (error !== stop.signal.reason) throw error;
   } finally {
     stop.dispose();
+  }
+}
+
+/** @throws NicError `BAD_OPTION` for ports that make no pairs, and for options that are not for them */
+function checkPorts(ports: readonly string[], options: Options): void {
+  const { mirror, rate, size, flows, workers } = options;
+  if (ports.length === 1) {
+    throw new NicError('BAD_OPTION', 'one port is not enough', {
+      hint: 'Give two ports, or none to forward between emulated ones.',
+    });
+  }
+  if (ports.length % 2 !== 0) {
+    throw new NicError('BAD_OPTION', `${ports.length} ports make no pairs: ${ports.at(-1)} is left over`, {
+      hint: 'Each forwards to its neighbour, the first to the second and the third to the fourth: give one more.',
+    });
+  }
+  const twice = ports.find((port, i) => ports.indexOf(port) < i);
+  if (twice !== undefined) {
+    throw new NicError('BAD_OPTION', `${twice} is given twice`, { hint: 'Give each port once.' });
+  }
+  if (mirror !== undefined && ports.includes(mirror)) {
+    throw new NicError('BAD_OPTION', `${mirror} forwards, and cannot be the mirror as well`, {
+      hint: 'Give a port of its own.',
+    });
+  }
+  if (workers !== undefined && ports.length > 2) {
+    throw new NicError('BAD_OPTION', '--workers is for one pair of ports', {
+      hint: 'Leave it out, or start a command for each pair.',
+    });
+  }
+  if (rate !== undefined || size !== undefined || flows !== undefined) {
+    throw new NicError('BAD_OPTION', '--rate, --size and --flows are for emulated ports', {
+      hint: 'Leave them out.',
+    });
   }
 }
 
@@ -193,17 +212,20 @@ async function forward(
   const { ring, mtu } = options;
   const makeHook = await loadHook(hookUrl(options));
   const ofInterface = interfaceOptions(addresses, options);
-  // The first port makes the pool, large enough for both.
+  const optionsOf = (address: string): OpenOptions => ({
+    ...ofInterface(address),
+    ...(mtu === undefined ? {} : { mtu }),
+  });
+  // The first port makes the pool, large enough for all.
   let pool: PacketPool | undefined;
   const openers = addresses.map((address) => async (signal: AbortSignal): Promise<NetDevice> => {
     const device = await open(address, {
-      ...ofInterface(address),
+      ...optionsOf(address),
       ...(pool === undefined
-        ? { buffersForDevices: addresses.length, ...sharedHeadroom(addresses) }
+        ? { buffersForDevices: addresses.length, ...sharedPoolOptions(addresses, optionsOf) }
         : { pool }),
       pageSize: pageSizeFor(addresses),
       ...(ring === undefined ? {} : { rxRingSize: ring, txRingSize: ring }),
-      ...(mtu === undefined ? {} : { mtu }),
       queuePairs: queuesOf(options),
       // Both directions of a flow meet in one thread.
       symmetricRss: true,
@@ -220,8 +242,9 @@ async function forward(
   try {
     await runTraffic(
       openers,
-      ([a, b, mirrorPort], clock) => {
-        const ports = [a!, b!] as const;
+      (devices, clock) => {
+        const ports = devices.slice(0, addresses.length);
+        const mirrorPort = devices[addresses.length];
         if (isTapped(options)) tap = makeTap(ports, mirrorPort, options, clock);
         return forwardBothWays(ports, { emulated, options, makeHook, tap, mirror: mirrorPort });
       },
@@ -250,15 +273,15 @@ interface Run {
   readonly mirror: NetDevice | undefined;
 }
 
-async function forwardBothWays(ports: readonly [NetDevice, NetDevice], run: Run): Promise<Traffic> {
+async function forwardBothWays(ports: readonly NetDevice[], run: Run): Promise<Traffic> {
   const { emulated, options, tap, mirror } = run;
   const { batch, touch = false, path, mode } = options;
   const settings: ForwardSettings = { batch, touch, path, mode, onPacket: hookUrl(options) };
   const made =
     options.workers === undefined
       ? forwardHere(ports, settings, run.makeHook, tap)
-      : await forwardInWorkers(ports, options.workers, settings);
-  print(options.json === true ? JSON.stringify({ type: 'path', path: made.path }) : `path: ${made.path}`);
+      : await forwardInWorkers(ports as readonly [NetDevice, NetDevice], options.workers, settings);
+  for (const line of pathLines(made.paths, options.json === true)) print(line);
   emulated?.resume();
   let traffic: readonly PortTraffic[] = [];
   return {
@@ -266,7 +289,7 @@ async function forwardBothWays(ports: readonly [NetDevice, NetDevice], run: Run)
     report: [
       ...ports.map((device, port) => ({
         device,
-        dropped: () => made.dropped(port as 0 | 1),
+        dropped: () => made.dropped(port),
         ...(options.perQueue === true || options.json === true ? { queues: () => device.queueStats() } : {}),
       })),
       ...(mirror === undefined ? [] : [{ device: mirror, dropped: () => 0 }]),
@@ -302,28 +325,48 @@ function allReceived(ports: readonly NetDevice[], sent: readonly number[]): Prom
 }
 
 interface Made {
-  /** The path of all: queues are alike. */
-  readonly path: string;
-  readonly dropped: (port: 0 | 1) => number;
-  readonly traffic: Pick<Traffic, 'poll' | 'wakeOn' | 'run' | 'afterPolling'>;
+  /** The path of each pair: its queues are alike. */
+  readonly paths: readonly string[];
+  /** Packets dropped on their way to a port. */
+  readonly dropped: (port: number) => number;
+  readonly traffic: Pick<Traffic, 'poll' | 'wakeOn' | 'without' | 'run' | 'afterPolling'>;
+}
+
+/** `path: pipe`; with several pairs `path of ports 0 and 1: pipe`. */
+function pathLines(paths: readonly string[], json: boolean): string[] {
+  return paths.map((path, i) => {
+    const ports = paths.length === 1 ? undefined : [2 * i, 2 * i + 1];
+    if (json) return JSON.stringify({ type: 'path', path, ports });
+    return `path${ports === undefined ? '' : ` of ports ${ports.join(' and ')}`}: ${path}`;
+  });
+}
+
+/** What ends when one of its ports does. */
+interface Unit {
+  readonly ports: readonly NetDevice[];
+  readonly forwarders: readonly Forwarder[];
 }
 
 function forwardHere(
-  ports: readonly [NetDevice, NetDevice],
+  ports: readonly NetDevice[],
   settings: ForwardSettings,
   makeHook: MakeHook | undefined,
   tap: Tap | undefined,
 ): Made {
-  const queuesAt = ({ rxQueues: rx, txQueues: tx }: NetDevice): PortQueues => ({ rx, tx });
-  const a = queuesAt(ports[0]);
-  const queues = a.rx.map((_, queue) => queue);
-  const { toA, toB } = connectPorts(
-    [a, queuesAt(ports[1])],
-    queues,
-    settings,
-    tap === undefined ? makeHook : tapped(tap, makeHook),
-  );
-  const forwarders = [...toB, ...toA];
+  const makeHooks = tap === undefined ? makeHook : tapped(tap, makeHook);
+  const pairs: PortForwarders[] = [];
+  let left: Unit[] = [];
+  for (let first = 0; first < ports.length; first += 2) {
+    const [a, b] = ports.slice(first, first + 2) as [NetDevice, NetDevice];
+    const queues = a.rxQueues.map((_, queue) => queue);
+    const pair = connectPorts([queuesAt(a), queuesAt(b)], queues, settings, makeHooks, first);
+    const { toA, toB } = pair;
+    pairs.push(pair);
+    if (settings.mode === 'reflect')
+      left.push({ ports: [b], forwarders: toB }, { ports: [a], forwarders: toA });
+    else left.push({ ports: [a, b], forwarders: [...toB, ...toA] });
+  }
+  let forwarders = left.flatMap((unit) => unit.forwarders);
   const poll = (): number => {
     tap?.tick();
     let moved = 0;
@@ -331,10 +374,36 @@ function forwardHere(
     return moved;
   };
   return {
-    path: forwarders[0]!.path,
-    dropped: (port) => droppedBy(port === 0 ? toA : toB),
-    traffic: { poll, wakeOn: ports, afterPolling: () => emptyRings(poll) },
+    paths: pairs.map(({ toB }) => toB[0]!.path),
+    dropped: (port) => droppedBy(port % 2 === 0 ? pairs[port >> 1]!.toA : pairs[port >> 1]!.toB),
+    traffic: {
+      poll,
+      wakeOn: ports,
+      without(device, error) {
+        // Without its mirror the command does not do what it was asked for.
+        if (!ports.includes(device)) return [];
+        const ended = left.find((unit) => unit.ports.includes(device));
+        left = left.filter((unit) => unit !== ended);
+        forwarders = left.flatMap((unit) => unit.forwarders);
+        if (ended !== undefined && left.length > 0) warnOfLoss(ended, error);
+        return left.flatMap((unit) => unit.ports);
+      },
+      afterPolling: () => emptyRings(poll),
+    },
   };
+}
+
+function queuesAt({ rxQueues: rx, txQueues: tx }: NetDevice): PortQueues {
+  return { rx, tx };
+}
+
+/** Said when it happens: the run goes on, maybe for days. */
+function warnOfLoss({ ports }: Unit, error: unknown): void {
+  const names = ports.map(({ address }) => address);
+  warn(
+    error instanceof Error ? error.message : String(error),
+    `${names.join(' and ')} ${names.length === 1 ? 'forwards' : 'forward'} no more; the others go on, and in the end the run has failed`,
+  );
 }
 
 /** Hooks that copy what arrives, and then ask the user's. */
@@ -357,8 +426,8 @@ async function forwardInWorkers(
 ): Promise<Made> {
   const { workers, path } = await ForwardWorkers.start(ports, count, settings);
   return {
-    path,
-    dropped: (port) => workers.dropped(port),
+    paths: [path],
+    dropped: (port) => workers.dropped(port as 0 | 1),
     traffic: {
       poll: () => 0,
       wakeOn: [],

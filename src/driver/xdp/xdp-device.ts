@@ -197,7 +197,7 @@ export class XdpDevice extends BaseDevice {
       sums.rxTooLong += rxDropped - noBuffer;
       sums.txErrors += txInvalid;
     }
-    return { ...sums, txInRing, rxMissed };
+    return { ...sums, txInRing, rxMissed, ...this.#ways() };
   }
 
   queueStats(): QueueStats[] {
@@ -220,6 +220,8 @@ export class XdpDevice extends BaseDevice {
   }
 
   onGone(listener: (error: Error) => void): () => void {
+    const gone = this.#gone;
+    if (gone !== undefined) queueMicrotask(() => this.#tell(gone));
     this.#goneListeners.add(listener);
     return () => this.#goneListeners.delete(listener);
   }
@@ -241,6 +243,15 @@ export class XdpDevice extends BaseDevice {
     if (this.#attached) this.pool.detach(this.#mapper);
     if (this.#settings.ownsPool) this.pool.close();
     this.#goneListeners.clear();
+  }
+
+  /** How frames come and go; nothing before that is decided. */
+  #ways(): Pick<NetStats, 'interfaceMode' | 'interfaceProgram'> {
+    const [mode] = this.#modes;
+    return {
+      ...(mode === undefined ? {} : { interfaceMode: this.#modes.size > 1 ? 'mixed' : mode }),
+      ...(this.#program === undefined ? {} : { interfaceProgram: this.#program.mode }),
+    };
   }
 
   async #addPair(queue: number, ask: 'auto' | XdpMode, signal: AbortSignal | undefined): Promise<void> {
@@ -309,8 +320,13 @@ export class XdpDevice extends BaseDevice {
     this.#gone = error;
     this.#unwatchAll();
     for (const queue of this.#rxQueues) queue.end(error);
-    for (const listener of [...this.#goneListeners]) listener(error);
+    this.#tell(error);
+  }
+
+  #tell(error: NicError): void {
+    const listeners = [...this.#goneListeners];
     this.#goneListeners.clear();
+    for (const listener of listeners) listener(error);
   }
 }
 

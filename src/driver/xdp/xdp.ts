@@ -4,8 +4,12 @@ import { NicError } from '../../errors.js';
 import { interfaceUses } from '../../pci/interface-use.js';
 import { SYSFS_ROOT } from '../../pci/sysfs.js';
 import type { NetDevice, OpenOptions } from '../device.js';
+import type { PoolWishes } from '../registry.js';
+import { withBuffers } from './buffers.js';
 import { LinuxKernel } from './kernel.js';
 import { listInterfaces } from './list.js';
+import { NetInterface } from './net-interface.js';
+import { KERNEL_HEADROOM } from './uapi.js';
 import { XdpDevice } from './xdp-device.js';
 
 const FORM = 'xdp:INTERFACE[/QUEUE]';
@@ -17,6 +21,14 @@ export const xdp = {
   form: FORM,
   sharesInterface: true,
   list: listInterfaces,
+
+  /** @throws NicError as `NetInterface` */
+  poolOptions(rest: string, options: OpenOptions): PoolWishes {
+    const netInterface = new NetInterface(parseXdpAddress(rest).name);
+    netInterface.close();
+    const { headroomBytes = KERNEL_HEADROOM, bufferSizeBytes } = withBuffers(options, netInterface);
+    return { headroomBytes, ...(bufferSizeBytes === undefined ? {} : { bufferSizeBytes }) };
+  },
 
   /** @throws NicError as `XdpDevice`; `BAD_ADDRESS`; `INTERFACE_IN_USE` where the default route goes over it */
   async open(rest: string, options: OpenOptions): Promise<NetDevice> {

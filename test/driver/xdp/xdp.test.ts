@@ -151,6 +151,34 @@ device('takes zero-copy where the driver has it, and the mode that is insisted o
   assert.match((await small).message, 'lose frames over 1024 bytes');
 });
 
+device('stats() says the mode and the program, also when it is closed', async () => {
+  for (const [options, expected] of [
+    [{}, ['copy', 'native']],
+    [{ mode: 'generic', zeroCopy: true }, ['copy', 'generic']],
+    [{ zeroCopy: true }, ['zero-copy', 'native']],
+  ] as const) {
+    const nic = await new XdpDevice('xdp:fake0', new FakeKernel(options), 0, { pageSize: '4K' }).start();
+    const ways = (): unknown[] => [nic.stats().interfaceMode, nic.stats().interfaceProgram];
+    assert.equal(ways(), [...expected]);
+    await nic.close();
+    assert.equal(ways(), [...expected]);
+  }
+});
+
+device('who asks when the interface is gone is told as well', async () => {
+  const kernel = new FakeKernel();
+  const nic = await new XdpDevice('xdp:fake0', kernel, 0, { pageSize: '4K' }).start();
+  const gone = new NicError('DEVICE_GONE', 'planted');
+  kernel.end(gone);
+  const told: unknown[] = [];
+  const deaf = nic.onGone(() => told.push('deaf'));
+  deaf();
+  nic.onGone((error) => told.push(error));
+  await new Promise((resolve) => setImmediate(resolve));
+  assert.equal(told, [gone]);
+  await nic.close();
+});
+
 device('options of the wrong kind are refused', async () => {
   for (const options of [{ interfaceMode: 'fast' }, { busyPollUs: 0 }, { busyPollUs: 1.5 }] as object[]) {
     await expectRejection('BAD_OPTION', open('xdp:fake0', options as OpenOptions));

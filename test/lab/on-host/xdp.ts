@@ -28,6 +28,7 @@ const BAREWIRE = join(LAB, '../../tools/barewire.js');
 const [A, M, B] = ['a', 'm', 'b'].map((name) => `bw-xdp-${process.pid}-${name}`) as [string, string, string];
 const ADDRESS_B = '198.18.77.2';
 const ADDRESS_M = '198.18.77.3';
+const SECOND_B = '198.18.79.2';
 const AF_XDP = 44;
 const MIB = 2 ** 20;
 const FRAMES = 1_000_000;
@@ -74,6 +75,20 @@ function makeWires(queues = 1): void {
     const size = ['numrxqueues', `${queues}`, 'numtxqueues', `${queues}`];
     const outside = ['link', 'add', outer, 'netns', namespace, ...size, 'type', 'veth'];
     run('ip', [...outside, 'peer', 'name', inner, 'netns', M, ...size]);
+    run('ip', ['-n', namespace, 'addr', 'add', address, 'dev', outer]);
+    run('ip', ['-n', namespace, 'link', 'set', outer, 'up']);
+    run('ip', ['-n', M, 'link', 'set', inner, 'up']);
+  }
+}
+
+/** A second pair beside it, `a1 === p2` and `p3 === b1`, on a network of its own. */
+function makeSecondWires(): void {
+  for (const [outer, namespace, inner, address] of [
+    ['a1', A, 'p2', '198.18.79.1/24'],
+    ['b1', B, 'p3', `${SECOND_B}/24`],
+  ] as const) {
+    attempt('ip', ['-n', M, 'link', 'del', inner]);
+    run('ip', ['link', 'add', outer, 'netns', namespace, 'type', 'veth', 'peer', 'name', inner, 'netns', M]);
     run('ip', ['-n', namespace, 'addr', 'add', address, 'dev', outer]);
     run('ip', ['-n', namespace, 'link', 'set', outer, 'up']);
     run('ip', ['-n', M, 'link', 'set', inner, 'up']);
@@ -240,6 +255,39 @@ for (const [what, args, message] of [
     assert.ok(outcome, 'it ends');
     assert.is(outcome.status, 1);
     assert.match(outcome.stderr, message);
+  });
+}
+
+for (const [what, args, message] of [
+  ['brought down', ['link', 'set', 'p0', 'down'], 'Interface p0 was brought down'],
+  ['deleted', ['link', 'del', 'p0'], 'Interface p0 is gone'],
+] as const) {
+  test(`of two pairs an interface is ${what}: said at once, the other pair goes on, exit 1`, async () => {
+    makeWires();
+    makeSecondWires();
+    fwd = start(process.execPath, [BAREWIRE, 'fwd', 'xdp:p0', 'xdp:p1', 'xdp:p2', 'xdp:p3', '--json'], {
+      netns: M,
+    });
+    await fwd.waitForOutput(/"type":"rates"/);
+    assertPings(20);
+    assertPings(20, A, SECOND_B);
+    run('ip', ['-n', M, ...args]);
+    await fwd.waitForOutput(new RegExp(`warning: ${message}\nhint: xdp:p0 and xdp:p1 forward no more`));
+    assertPings(50, A, SECOND_B);
+    const outcome = await fwd.stop('SIGINT');
+    assert.is(outcome.status, 1);
+    assert.match(outcome.stderr, new RegExp(`\nbarewire: ${message}\n`));
+    const [p0, p1, p2, p3] = totalsOf(outcome) as unknown as (PortTotals & { readonly asOfS?: number })[];
+    assert.equal(
+      [p0, p1, p2, p3].map((port) => port!.asOfS !== undefined),
+      [true, false, false, false],
+    );
+    assert.ok(p2!.rxPackets >= 70 && p3!.rxPackets >= 70, JSON.stringify([p2, p3]));
+    assert.equal([p3!.txPackets + p3!.dropped, p2!.txPackets + p2!.dropped], [p2!.rxPackets, p3!.rxPackets]);
+    assert.equal(
+      ['p1', 'p2', 'p3'].map((name) => hasProgram(name)),
+      [false, false, false],
+    );
   });
 }
 
