@@ -5,13 +5,15 @@
  */
 import { type Clock, clockOption, systemClock } from '../clock.js';
 import type { NetDevice, NetStats } from '../driver/device.js';
-import { badOption, millisecondsOption } from '../options.js';
+import { badOption, choiceOption, millisecondsOption } from '../options.js';
 import { accountOf, type TrafficAccount } from './account.js';
 import { MAX_FLOWS, TrafficChecker } from './checker.js';
+import { FillerSender } from './filler-sender.js';
 import type { FlowOptions } from './flow.js';
 import type { TrafficObserver } from './observer.js';
 import { type ForeignFrame, TrafficReceiver } from './receiver.js';
-import { type SendingFlow, TrafficSender } from './sender.js';
+import { type FlowSender, TrafficSender } from './sender.js';
+import { PACINGS, type Pacing, type SendingFlow } from './sending-flow.js';
 
 /** What a trial does with a port. Every port is received from, so that its ring does not fill up. */
 export interface TrialPort {
@@ -29,8 +31,14 @@ export interface TrialOptions {
   readonly batch?: number;
   /** How late frames may be and still be sent, in milliseconds. Default 10. */
   readonly catchUpMs?: number;
-  /** Bits a second, for rates in percent; by default what each link says. */
+  /** Bits a second, for rates in percent and for fillers; by default what each link says. */
   readonly lineBitsPerS?: number;
+  /**
+   * What spaces the frames: this process by default. `hardware`: the rate of a queue, where the device has one
+   * (`capabilities.txRate`), for one flow a port with even gaps. `filler`: frames with a wrong FCS between them, which the receiver's
+   * hardware drops, where the device sends such (`TxFlag.OWN_FCS`) and knows its line's speed.
+   */
+  readonly pacing?: Pacing;
   /** Nothing is under way when nothing has come for so long, in milliseconds. Default 200. */
   readonly settleMs?: number;
   /** Sender and receiver have one clock: latencies are told. Default true. */
@@ -51,7 +59,7 @@ const RING_MS = 500;
 const LOOK_NS = 1e6;
 
 export class Trial {
-  readonly senders: readonly TrafficSender[];
+  readonly senders: readonly FlowSender[];
   /** Undefined where no port is checked. */
   readonly checker: TrafficChecker | undefined;
   readonly #ports: readonly TrialPort[];
@@ -76,20 +84,24 @@ export class Trial {
     this.#ports = ports;
     this.#settleNs = millisecondsOption('settleMs', options.settleMs ?? SETTLE_MS) * 1e6;
     const { batch, catchUpMs, lineBitsPerS, sharedClock = true, onFrame, observer } = options;
+    const pacing = choiceOption('pacing', options.pacing ?? 'software', PACINGS);
     const first = options.firstFlow ?? 0;
     let next = first;
     const senders = ports.map(({ device, flows = [] }) => {
       if (flows.length === 0) return undefined;
       const firstFlow = next;
       next += flows.length;
-      return new TrafficSender(device, flows, {
+      const made = {
         clock,
         firstFlow,
         ...(observer === undefined ? {} : { observer }),
         ...(batch === undefined ? {} : { batch }),
         ...(catchUpMs === undefined ? {} : { catchUpMs }),
         ...(lineBitsPerS === undefined ? {} : { lineBitsPerS }),
-      });
+      };
+      return pacing === 'filler'
+        ? new FillerSender(device, flows, made)
+        : new TrafficSender(device, flows, { ...made, pacing });
     });
     if (next > MAX_FLOWS)
       throw badOption('The number of flows', next, `at most ${MAX_FLOWS} in all, with firstFlow`);
@@ -143,7 +155,11 @@ export class Trial {
     for (const sender of this.senders) sender.stop();
     this.#state = 'settling';
     this.#settlingSinceNs = this.#clock.nowNs();
-    if (this.checker === undefined || this.senders.length === 0) this.#end();
+    if (this.senders.length === 0 || (this.checker === undefined && this.#isDrained)) this.#end();
+  }
+
+  get #isDrained(): boolean {
+    return this.senders.every(({ drained }) => drained);
   }
 
   #hasSent(): boolean {
@@ -153,6 +169,14 @@ export class Trial {
 
   #lookForEnd(): void {
     const nowNs = this.#clock.nowNs();
+    if (!this.#isDrained) {
+      this.#quietSinceNs = nowNs;
+      return;
+    }
+    if (this.checker === undefined) {
+      this.#end();
+      return;
+    }
     // Frames of somebody else may go on for ever.
     let frames = 0;
     for (let i = 0; i < this.#receivers.length; i++) frames += this.#receivers[i]!.testFrames;
