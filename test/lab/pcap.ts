@@ -8,11 +8,12 @@ export type { CapturedFrame };
 /** A running tcpdump. */
 export class Capture {
   readonly #tcpdump: Background;
-  readonly #path: string;
+  /** Each frame is in it as soon as it was seen. */
+  readonly path: string;
 
   private constructor(tcpdump: Background, path: string) {
     this.#tcpdump = tcpdump;
-    this.#path = path;
+    this.path = path;
   }
 
   /** Starts to capture on an interface; resolves when it listens. The filter is tcpdump's. */
@@ -30,7 +31,7 @@ export class Capture {
   async stop(): Promise<CapturedFrame[]> {
     await this.#tcpdump.stop('SIGINT');
     const frames: CapturedFrame[] = [];
-    for await (const frame of await CaptureReader.open(this.#path)) frames.push(frame);
+    for await (const frame of await CaptureReader.open(this.path)) frames.push(frame);
     return frames;
   }
 }

@@ -1,5 +1,9 @@
-/** The kernel at the other end of the wire receives exactly the frames that `barewire pktgen` says it sent. */
+/**
+ * The kernel at the other end of the wire receives exactly the frames that `barewire pktgen` says it sent, and `barewire capture`
+ * receives exactly what the kernel sends.
+ */
 import * as assert from 'uvu/assert';
+import { runCaptureSuite } from '../capture-suite.js';
 import { addNamespace, bindDriver, nicAddress } from '../guest.js';
 import { PacketSocket } from '../packet-socket.js';
 import { Capture, type CapturedFrame } from '../pcap.js';
@@ -137,3 +141,4 @@ pktgen('at full speed for a time', async () => {
 });
 
 pktgen.run();
+runCaptureSuite();
