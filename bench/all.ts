@@ -23,7 +23,8 @@ function run(script: string, ...args: string[]): void {
 try {
   // Results of another day have no place beside today's.
   rmSync(CORE_FOLDER, { recursive: true, force: true });
-  run('main.js', ...process.argv.slice(2));
+  // Captures are not on the page.
+  run('main.js', '--capture', '0', ...process.argv.slice(2));
   const runs = readdirSync(CORE_FOLDER)
     .filter((name) => name.endsWith('.json'))
     .map((name) => collectRun(readFileSync(join(CORE_FOLDER, name), 'utf8')))

@@ -34,12 +34,15 @@ const USAGE = `usage: npm run bench -- [options]
   --passes N        passes over all batch sizes (default 3)
   --rounds N        rounds in a pass (default 12)
   --packets N       packets of the long run (default 100000000; 0 leaves it out)
+  --capture N       seconds of each capture and replay, beside dumpcap and
+                    tcpreplay (default 2; 0 leaves them out)
   --json FILE       where the result goes (default .cache/bench/VERSION.json)
   --node LIST       install and measure these versions of Node.js, too: 22,24
   --this-node       only this version, not what is in .cache/node
   --plant FAULT     ${Object.keys(Fault).join(', ')}: plant a fault, to see that it is found`;
 
 const STEADINESS = fileURLToPath(new URL('./steadiness.js', import.meta.url));
+const CAPTURES = fileURLToPath(new URL('./capture/main.js', import.meta.url));
 const STEADINESS_FLAGS = [
   '--expose-gc',
   '--max-semi-space-size=1',
@@ -55,6 +58,7 @@ const { values } = parseArgs({
     passes: { type: 'string', default: '3' },
     rounds: { type: 'string', default: '12' },
     packets: { type: 'string', default: '100000000' },
+    capture: { type: 'string', default: '2' },
     json: { type: 'string' },
     node: { type: 'string' },
     'this-node': { type: 'boolean', default: false },
@@ -137,15 +141,26 @@ function measure(): BenchResult {
   };
 }
 
+/** What captures cost, with this version only. In a process of its own: frames of this one are still in its memory. */
+function measureCaptures(): void {
+  const seconds = positive('capture', values.capture);
+  if (seconds === 0) return;
+  console.log('\ncapture and replay');
+  const { status } = spawnSync(process.execPath, ['--no-warnings', CAPTURES, String(seconds)], {
+    stdio: 'inherit',
+  });
+  if (status !== 0) process.exitCode = 1;
+}
+
 /** The same again with the other versions. Their results go beside that of this one. */
 function measureOthers(): void {
   if (values['this-node']) return;
   for (const version of values.node?.split(',') ?? []) installNode(version);
   for (const node of installedNodes()) {
     if (versionOf(node) === process.version) continue;
-    const { node: _, json: __, ...rest } = values;
+    const { node: _, json: __, capture: ___, ...rest } = values;
     const batches = values.batches === ALL_BATCHES ? SOME_BATCHES : values.batches;
-    const args = Object.entries({ ...rest, batches }).flatMap(([name, value]) =>
+    const args = Object.entries({ ...rest, batches, capture: '0' }).flatMap(([name, value]) =>
       typeof value === 'string' ? [`--${name}`, value] : [],
     );
     const script = fileURLToPath(import.meta.url);
@@ -168,6 +183,7 @@ function main(): void {
   console.log(`result: ${file}`);
   // It can be read again, or it is no result.
   JSON.parse(readFileSync(file, 'utf8'));
+  measureCaptures();
   measureOthers();
 }
 

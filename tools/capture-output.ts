@@ -15,6 +15,8 @@ export const TIMES_COMMENT =
 export interface OutputOptions {
   readonly force?: boolean | undefined;
   readonly format?: 'pcap' | 'pcapng' | undefined;
+  /** Packed, whatever the file's name. */
+  readonly gzip?: true | undefined;
   /** A new file when one is so large, or so old; and how many are kept. */
   readonly fileSize?: number | undefined;
   readonly fileTime?: number | undefined;
@@ -53,7 +55,7 @@ export function checkOutput(file: string, options: OutputOptions): void {
 /** Opens a file, or with `-` standard output. @throws NicError as `CaptureWriter.open` */
 export function openOutput(
   file: string,
-  { force = false, format }: Pick<OutputOptions, 'force' | 'format'>,
+  { force = false, format, gzip }: Pick<OutputOptions, 'force' | 'format' | 'gzip'>,
   options: CaptureWriterOptions,
 ): CaptureWriter {
   // Of `>> file` the shell has made an end that is not ours to cut; it is refused as any file with something in it.
@@ -62,17 +64,23 @@ export function openOutput(
     ...options,
     overwrite: force || (file === '-' && !fstatSync(1).isFile()),
     ...(format === undefined ? {} : { format }),
+    ...(gzip === undefined ? {} : { packing: 'gzip' }),
   });
 }
 
 /** Opens a file, or the first of several. @throws NicError as `CaptureWriter.open` */
 export function openOutputs(file: string, wanted: OutputOptions, options: CaptureWriterOptions): Output {
   if (!isRing(file, wanted)) return openOutput(file, wanted, options);
-  const { fileSize: fileBytes, fileTime: fileMs, files, force = false, format } = wanted;
+  const { fileSize: fileBytes, fileTime: fileMs, files, force = false, format, gzip } = wanted;
   return new FileRing(
     file,
     { fileBytes, fileMs, files },
-    { ...options, overwrite: force, ...(format === undefined ? {} : { format }) },
+    {
+      ...options,
+      overwrite: force,
+      ...(format === undefined ? {} : { format }),
+      ...(gzip === undefined ? {} : { packing: 'gzip' }),
+    },
   );
 }
 

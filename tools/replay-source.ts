@@ -13,6 +13,10 @@ import { ETHERNET_BYTES, MIN_FRAME_BYTES } from '../src/packet/protocols.js';
 
 /** Frames that wait in buffers. Behind them up to 512 KiB of the file wait in the reader. */
 const AHEAD = 1024;
+/** Where the last frame that is ready is due so soon, what comes next is read at once. */
+const SOON_NS = 5e6;
+/** So long signals and timers wait at most while the file is read at once. */
+const TURN_NS = 2e6;
 
 export interface SourceOptions extends RewriteOptions {
   readonly loops: number;
@@ -46,10 +50,17 @@ export class ReplaySource {
   readonly #rewriter: Rewriter;
   readonly #one = new Uint32Array(1);
   #reader: CaptureReader;
+  /** The file opened for the next round, or why it cannot be. */
+  #next: CaptureReader | NicError | undefined;
+  #opening: Promise<void> = Promise.resolve();
+  /** The file of the last round. */
+  #closing: Promise<void> = Promise.resolve();
   /** Frames that were taken from the front, and put behind the last; both count on. */
   #taken = 0;
   #put = 0;
   #filling = false;
+  /** When the file was first read at once since others had their turn; NaN: not since. */
+  #readNowNs = Number.NaN;
   #ended = false;
   #closed = false;
   /** Link type of the first frame that is not Ethernet. */
@@ -63,6 +74,8 @@ export class ReplaySource {
   #roundNs = 0;
   #lastNs = 0;
   #putBefore = 0;
+  /** When the frame that was put last is due. */
+  #putDueNs = 0;
 
   constructor(reader: CaptureReader, pool: PacketPool, options: SourceOptions) {
     this.#reader = reader;
@@ -70,6 +83,7 @@ export class ReplaySource {
     this.#pool = pool;
     this.#options = options;
     this.#rewriter = new Rewriter(options);
+    this.#openNext();
   }
 
   /** Frames that are ready. */
@@ -97,17 +111,44 @@ export class ReplaySource {
     this.#taken += count;
   }
 
-  /** Reads ahead as far as there is room and data in memory; what must be waited for comes by itself. */
-  load(): void {
-    if (this.#filling || this.#ended || this.#closed) return;
-    while (this.ready < AHEAD && this.#pool.available > 0) {
-      if (!this.#reader.next()) {
-        this.#fill();
-        return;
+  /**
+   * Reads ahead as far as there is room and data in memory; what must be waited for comes by itself.
+   * @param elapsedNs since the time from which frames are due; NaN where that is not known yet
+   */
+  load(elapsedNs: number): void {
+    let mayRead = true;
+    while (this.#mayLoad) {
+      if (this.#reader.next()) {
+        this.frames++;
+        this.#consider(this.#reader.frame);
+        continue;
       }
-      this.frames++;
-      this.#consider(this.#reader.frame);
+      if (!mayRead) return;
+      mayRead = false;
+      const more = this.#isSoon(elapsedNs) ? this.#reader.fillNow() : undefined;
+      if (more === undefined) this.#fill();
+      else if (!more) this.#endRound();
     }
+  }
+
+  get #mayLoad(): boolean {
+    const ends = this.#filling || this.#ended || this.#closed;
+    return !ends && this.ready < AHEAD && this.#pool.available > 0;
+  }
+
+  /**
+   * Whether the next frames are due before the system has read them in its own time. Reading at once keeps others from their
+   * turn, so they get it now and then.
+   */
+  #isSoon(elapsedNs: number): boolean {
+    if (!(this.#putDueNs - elapsedNs < SOON_NS) || elapsedNs - this.#readNowNs > TURN_NS) return false;
+    if (Number.isNaN(this.#readNowNs)) {
+      this.#readNowNs = elapsedNs;
+      setImmediate(() => {
+        this.#readNowNs = Number.NaN;
+      });
+    }
+    return true;
   }
 
   #consider(frame: FrameView): void {
@@ -172,7 +213,8 @@ export class ReplaySource {
     const slot = this.#put % AHEAD;
     this.packets[slot] = packet;
     this.ports[slot] = this.#options.portOf(frame);
-    this.dueNs[slot] = this.#due(timeNs);
+    this.#putDueNs = this.#due(timeNs);
+    this.dueNs[slot] = this.#putDueNs;
     this.#put++;
   }
 
@@ -187,13 +229,13 @@ export class ReplaySource {
 
   #fill(): void {
     this.#filling = true;
-    void this.#reader.fill().then(async (more) => {
-      if (!more) await this.#endRound();
+    void this.#reader.fill().then((more) => {
       this.#filling = false;
+      if (!more) this.#endRound();
     });
   }
 
-  async #endRound(): Promise<void> {
+  #endRound(): void {
     this.damage ??= this.#reader.damage;
     this.#rounds++;
     const empty = this.frames === this.#framesBefore || this.#put === this.#putBefore;
@@ -207,11 +249,36 @@ export class ReplaySource {
     this.#framesBefore = this.frames;
     this.#putBefore = this.#put;
     this.#zeroSeconds = Number.NaN;
-    try {
-      await this.#reader.close();
-      this.#reader = await CaptureReader.open(this.#path);
-    } catch (error) {
-      this.damage ??= error as NicError;
+    this.#filling = this.#next === undefined;
+    if (this.#filling) void this.#opening.then(() => this.#beginRound());
+    else this.#beginRound();
+  }
+
+  /** Opens the file once more, where there is another round: it is there then when this one ends. */
+  #openNext(): void {
+    if (this.#rounds + 1 >= this.#options.loops) return;
+    this.#opening = CaptureReader.open(this.#path).then(
+      (reader) => {
+        this.#next = reader;
+      },
+      (error: NicError) => {
+        this.#next = error;
+      },
+    );
+  }
+
+  #beginRound(): void {
+    this.#filling = false;
+    if (this.#closed) return;
+    if (this.#next instanceof CaptureReader) {
+      this.#closing = this.#reader.close().catch(() => {
+        // All that it had has been read.
+      });
+      this.#reader = this.#next;
+      this.#next = undefined;
+      this.#openNext();
+    } else {
+      this.damage ??= this.#next;
       this.#ended = true;
     }
   }
@@ -225,6 +292,8 @@ export class ReplaySource {
   /** Closes the file. */
   async close(): Promise<void> {
     this.#closed = true;
+    await Promise.all([this.#opening, this.#closing]);
+    if (this.#next instanceof CaptureReader) await this.#next.close();
     await this.#reader.close();
   }
 }

@@ -20,6 +20,7 @@ export interface CopyOptions {
   readonly capture?: string;
   readonly captureFilter?: string;
   readonly snapLength?: number;
+  readonly gzip?: true;
   readonly force?: true;
 }
 
@@ -31,9 +32,13 @@ export interface TapOptions extends CopyOptions {
 /** @param what of which copies are made */
 export function addCopyOptions(command: Command, what: string): Command {
   return command
-    .option('--capture <file>', `write copies of ${what} to a pcapng file or a pipe; - is stdout`)
+    .option(
+      '--capture <file>',
+      `write copies of ${what} to a pcapng file or a pipe; packed in .gz; - is stdout`,
+    )
     .option('--capture-filter <text>', "only these, in tcpdump's language: 'udp port 53'")
-    .option('--snap-length <bytes>', 'keep so much of each frame', integerBetween(1, MAX_FRAME_BYTES));
+    .option('--snap-length <bytes>', 'keep so much of each frame', integerBetween(1, MAX_FRAME_BYTES))
+    .option('--gzip', 'pack captures with gzip, whatever their names');
 }
 
 export function addTapOptions(command: Command): Command {
@@ -54,13 +59,13 @@ export function isTapped({ capture, tap, mirror }: TapOptions): boolean {
  * @throws NicError `BAD_OPTION`
  */
 export function checkCopies(options: CopyOptions): void {
-  const { capture, captureFilter, snapLength } = options;
+  const { capture, captureFilter, snapLength, gzip } = options;
   if (captureFilter !== undefined) compileFilter(captureFilter);
   if (capture !== undefined) {
     checkOutput(capture, options);
     if (capture === '-') printToStderr();
-  } else if ((captureFilter ?? snapLength) !== undefined) {
-    throw new NicError('BAD_OPTION', '--capture-filter and --snap-length are for --capture', {
+  } else if ((captureFilter ?? snapLength ?? gzip) !== undefined) {
+    throw new NicError('BAD_OPTION', '--capture-filter, --snap-length and --gzip are for --capture', {
       hint: 'Leave them out, or give --capture FILE.',
     });
   }

@@ -2,6 +2,7 @@
  * What capturing, reading and filtering cost in this process, nanoseconds per frame: the steps that a command adds to what
  * its driver does. Frames lie in a pool larger than the caches, as a card leaves them.
  */
+import { randomFillSync } from 'node:crypto';
 import { closeSync, mkdtempSync, openSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -12,6 +13,8 @@ import { PacketPool } from '../../src/hugepage/packet-pool.js';
 import { buildUdp } from '../../src/packet/transport-builder.js';
 
 export const SIZES_BYTES = [64, 1514] as const;
+/** Ethernet, IPv4 and UDP. */
+const HEADERS_BYTES = 42;
 const BUFFERS = 8192;
 const BATCH = 32;
 const ROUNDS = 9;
@@ -77,6 +80,9 @@ export async function measureOwn(folder: string): Promise<OwnRow[]> {
     }
     // The last capture is whole: it is what is read.
     add('read from the page cache', await readNs(join(folder, 'it.pcapng')));
+    add('capture, packed, equal frames', captureNs(pool, frame.length, '/dev/null', undefined, true));
+    for (let i = 0; i < BUFFERS; i++) randomFillSync(pool.bytes(i).subarray(HEADERS_BYTES, frame.length));
+    add('capture, packed, noise as payload', captureNs(pool, frame.length, '/dev/null', undefined, true));
     pool.close();
   }
   return rows;
@@ -102,11 +108,13 @@ function captureNs(
   lengthBytes: number,
   path: string,
   snapBytes: number | undefined,
+  packed = false,
 ): number {
   return median(() => {
     const writer = CaptureWriter.open(path, {
       overwrite: true,
       format: 'pcapng',
+      ...(packed ? { packing: 'gzip' } : {}),
       ...(snapBytes === undefined ? {} : { snapBytes }),
     });
     const start = performance.now();

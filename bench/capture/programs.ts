@@ -1,17 +1,22 @@
 /**
  * Whole programs side by side: `barewire capture` and `replay` on an emulated port, dumpcap and tcpreplay on a veth pair in a
  * network namespace of their own. Counted is the processor time of the whole process, divided by the frames that it took
- * or sent; and frames that were lost. Needs root, and these programs; without them there are no rows.
+ * or sent; and frames that were lost. The emulator is another process: its time is nobody's. But a process that polls takes
+ * its whole processor, also while the emulator, which is slower, has nothing for it; so of ours the time is told that was
+ * spent on polls that moved something, too. Those of others need root, and the programs; without them they have no rows.
  */
 import { execFileSync, spawn, spawnSync } from 'node:child_process';
-import { readFileSync } from 'node:fs';
+import { existsSync, readdirSync, readFileSync, rmSync } from 'node:fs';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { fileURLToPath } from 'node:url';
+import { library } from '../alternatives/compile.js';
+import type { PollCounts } from '../alternatives/poll-counter.js';
 
 const BAREWIRE = fileURLToPath(new URL('../../tools/barewire.js', import.meta.url));
 const NODE = [process.execPath, '--no-warnings'];
-const SECONDS = 4;
+const FILE_KILOBYTES = 200_000;
+const FILE_SIZE = `${FILE_KILOBYTES}k`;
 const [NEAR, FAR] = ['bwcap0', 'bwcap1'];
 const CLOCK_TICK_MS = 10;
 
@@ -20,6 +25,8 @@ export interface ProgramRow {
   readonly sizeBytes: number;
   readonly frames: number;
   readonly cpuNsPerFrame: number;
+  /** Of it, on polls that moved something. */
+  readonly busyNsPerFrame?: number;
   readonly lost: number;
 }
 
@@ -44,9 +51,13 @@ class Measured {
   #out = '';
   #err = '';
 
-  constructor(command: readonly string[], prefix: readonly string[] = []) {
+  constructor(
+    command: readonly string[],
+    prefix: readonly string[] = [],
+    env: Readonly<Record<string, string>> = {},
+  ) {
     const [file, ...args] = [...prefix, ...command];
-    this.#child = spawn(file!, args, { stdio: ['ignore', 'pipe', 'pipe'] });
+    this.#child = spawn(file!, args, { stdio: ['ignore', 'pipe', 'pipe'], env: { ...process.env, ...env } });
     this.pid = this.#child.pid!;
     this.#child.stdout.setEncoding('utf8').on('data', (text: string) => {
       this.#out += text;
@@ -101,60 +112,125 @@ const count = (text: string, pattern: RegExp): number => {
   return Number(found);
 };
 
-/** @param folder in memory; holds a capture of many frames of each size, `SIZE.pcap` */
-export async function measurePrograms(folder: string, sizes: readonly number[]): Promise<ProgramRow[]> {
-  const rows: ProgramRow[] = [];
+/** What each capture keeps of a frame, and where it goes. In memory there is room for the last files only. */
+const CAPTURES = [
+  { target: '/dev/null', snapBytes: 96 },
+  { target: '/dev/null', snapBytes: undefined },
+  { target: 'tmpfs', snapBytes: 96 },
+  { target: 'tmpfs', snapBytes: undefined },
+] as const;
+type Way = (typeof CAPTURES)[number];
+
+const nameOf = (program: string, { target, snapBytes }: Way): string =>
+  `${program}${snapBytes === undefined ? '' : ` -s ${snapBytes}`}, ${target}`;
+
+const snapOf = ({ snapBytes }: Way): string[] => (snapBytes === undefined ? [] : ['-s', String(snapBytes)]);
+
+/**
+ * @param folder in memory; holds a capture of many frames of each size, `SIZE.pcap`
+ * @param missing what there is not: rows that need it are left out
+ */
+export async function measurePrograms(
+  folder: string,
+  sizes: readonly number[],
+  seconds: number,
+  missing: readonly string[],
+  tell: (row: ProgramRow) => void,
+): Promise<void> {
   for (const sizeBytes of sizes) {
     const file = join(folder, `${sizeBytes}.pcap`);
-    rows.push(await ownCapture(folder, sizeBytes), await ownReplay(folder, file, sizeBytes));
-    rows.push(...(await kernelWays(folder, file, sizeBytes)));
+    for (const way of CAPTURES) tell(await ownCapture(folder, sizeBytes, way, seconds));
+    tell(await ownReplay(folder, file, sizeBytes, seconds));
+    if (missing.length === 0) await kernelWays(folder, file, sizeBytes, seconds, tell);
   }
-  return rows;
 }
 
-async function ownCapture(folder: string, sizeBytes: number): Promise<ProgramRow> {
+/** Runs a command of ours on an emulated port, and counts its polls. The emulator is a process of its own, and not counted. */
+async function own(
+  folder: string,
+  emulated: readonly string[],
+  command: (address: string) => readonly string[],
+): Promise<{ readonly text: string; readonly polls: PollCounts }> {
   const socket = join(folder, 'a.sock');
-  const size = String(Math.min(sizeBytes, 1518));
-  const link = ['--lossless', '--link', 'traffic', '--size', size];
-  const emulator = new Measured([...NODE, BAREWIRE, 'emulate', '--ports', '1', '--socket', socket, ...link]);
-  await emulator.says(/port 0: /);
-  const options = ['-w', '/dev/null', '-s', '96', '--duration', `${SECONDS}s`];
-  const { stderr, cpuMs } = await Measured.timed([
+  const emulator = new Measured([
     ...NODE,
     BAREWIRE,
-    'capture',
-    `vfio-user:${socket}`,
-    ...options,
+    'emulate',
+    '--ports',
+    '1',
+    '--socket',
+    socket,
+    ...emulated,
   ]);
-  await emulator.stop();
-  const frames = count(stderr, /captured (\d+) of/);
-  const lost = count(stderr, /lost by the port (\d+)/) + count(stderr, /not written (\d+)/);
-  return { what: 'barewire capture', sizeBytes, frames, cpuNsPerFrame: (cpuMs * 1e6) / frames, lost };
+  try {
+    await emulator.says(/port 0: /);
+    const polls = join(folder, 'polls');
+    const run = new Measured([...NODE, BAREWIRE, ...command(`vfio-user:${socket}`)], [], {
+      NODE_OPTIONS: `--import=${new URL('../alternatives/count-polls.js', import.meta.url)}`,
+      LD_PRELOAD: library('count-calls'),
+      BAREWIRE_BENCH_POLLS: polls,
+    });
+    const { stdout, stderr } = await run.end(0);
+    const counts = `${polls}.${run.pid}`;
+    if (!existsSync(counts)) throw new Error(`nothing was moved: ${stderr}`);
+    return { text: stdout + stderr, polls: JSON.parse(readFileSync(counts, 'utf8')) as PollCounts };
+  } finally {
+    await emulator.stop();
+  }
 }
 
-async function ownReplay(folder: string, file: string, sizeBytes: number): Promise<ProgramRow> {
-  const socket = join(folder, 'b.sock');
-  const emulator = new Measured([
-    ...[...NODE, BAREWIRE, 'emulate', '--ports', '1', '--socket', socket, '--link', 'record:/dev/null'],
+function rowOf(
+  what: string,
+  sizeBytes: number,
+  { moved, cpuSeconds, busySeconds }: PollCounts,
+  lost: number,
+): ProgramRow {
+  return {
+    what,
+    sizeBytes,
+    frames: moved,
+    cpuNsPerFrame: (cpuSeconds * 1e9) / moved,
+    busyNsPerFrame: (busySeconds * 1e9) / moved,
+    lost,
+  };
+}
+
+async function ownCapture(folder: string, sizeBytes: number, way: Way, seconds: number): Promise<ProgramRow> {
+  const link = ['--lossless', '--link', 'traffic', '--size', String(sizeBytes)];
+  const path = join(folder, 'own.pcapng');
+  const output =
+    way.target === '/dev/null' ? ['-w', way.target] : ['-w', path, '--file-size', FILE_SIZE, '--files', '2'];
+  const { text, polls } = await own(folder, link, (address) => [
+    ...['capture', address, ...output, ...snapOf(way), '--duration', `${seconds}s`],
   ]);
-  await emulator.says(/port 0: /);
-  const options = ['--burst', '--loop', '1000000', '--duration', `${SECONDS}s`];
-  const { stdout, cpuMs } = await Measured.timed([
-    ...NODE,
-    BAREWIRE,
-    'replay',
-    file,
-    `vfio-user:${socket}`,
-    ...options,
+  removeFiles(folder, 'own_');
+  const lost = count(text, /lost by the port (\d+)/) + count(text, /not written (\d+)/);
+  return rowOf(nameOf('barewire capture', way), sizeBytes, polls, lost);
+}
+
+async function ownReplay(
+  folder: string,
+  file: string,
+  sizeBytes: number,
+  seconds: number,
+): Promise<ProgramRow> {
+  const options = ['--burst', '--loop', '1000000', '--duration', `${seconds}s`];
+  // What arrives is looked at by nobody.
+  const { polls } = await own(folder, ['--link', 'record:/dev/null'], (address) => [
+    ...['replay', file, address, ...options],
   ]);
-  await emulator.stop();
-  const frames = count(stdout, /replayed (\d+) of/);
-  return { what: 'barewire replay', sizeBytes, frames, cpuNsPerFrame: (cpuMs * 1e6) / frames, lost: 0 };
+  return rowOf('barewire replay --burst', sizeBytes, polls, 0);
 }
 
 /** tcpreplay sends as fast as it goes, dumpcap captures at the other end. */
-async function kernelWays(folder: string, file: string, sizeBytes: number): Promise<ProgramRow[]> {
-  const holder = new Measured(['unshare', '-n', 'sh', '-c', 'echo ready; exec sleep 60']);
+async function kernelWays(
+  folder: string,
+  file: string,
+  sizeBytes: number,
+  seconds: number,
+  tell: (row: ProgramRow) => void,
+): Promise<void> {
+  const holder = new Measured(['unshare', '-n', 'sh', '-c', 'echo ready; exec sleep 600']);
   await holder.says(/ready/);
   const inside = ['nsenter', '-t', String(holder.pid), '-n'];
   try {
@@ -165,35 +241,45 @@ async function kernelWays(folder: string, file: string, sizeBytes: number): Prom
     };
     ip('link', 'add', NEAR!, 'type', 'veth', 'peer', 'name', FAR!);
     for (const name of [NEAR!, FAR!]) ip('link', 'set', name, 'up');
-    const written = join(folder, 'dumpcap.pcapng');
-    const dumpcap = new Measured(['dumpcap', '-q', '-i', FAR!, '-s', '96', '-w', written], inside);
-    await dumpcap.says(/File: /);
-    const before = dumpcap.cpuMs;
-    const replay = await Measured.timed(
-      [
-        'tcpreplay',
-        '--topspeed',
-        '--preload-pcap',
-        '--loop',
-        '1000000',
-        '--duration',
-        String(SECONDS),
-        '-i',
-        NEAR!,
-        file,
-      ],
-      inside,
-    );
-    const sent = count(replay.stdout + replay.stderr, /Successful packets: +(\d+)/);
-    await sleep(500);
-    const { stderr, cpuMs } = await dumpcap.stop();
-    const frames = count(stderr, /received\/dropped on interface .*: (\d+)\//);
-    const dropped = count(stderr, /received\/dropped on interface .*: \d+\/(\d+)/);
-    return [
-      { what: 'dumpcap', sizeBytes, frames, cpuNsPerFrame: ((cpuMs - before) * 1e6) / frames, lost: dropped },
-      { what: 'tcpreplay', sizeBytes, frames: sent, cpuNsPerFrame: (replay.cpuMs * 1e6) / sent, lost: 0 },
-    ];
+    let sender: ProgramRow | undefined;
+    for (const way of CAPTURES) {
+      const written = join(folder, 'dumpcap.pcapng');
+      const output =
+        way.target === '/dev/null'
+          ? ['-w', way.target]
+          : ['-w', written, '-b', `filesize:${FILE_KILOBYTES}`, '-b', 'files:2'];
+      const dumpcap = new Measured(['dumpcap', '-q', '-i', FAR!, ...snapOf(way), ...output], inside);
+      await dumpcap.says(/File: /);
+      const before = dumpcap.cpuMs;
+      const options = ['--topspeed', '--preload-pcap', '--loop', '1000000', '--duration', String(seconds)];
+      const replay = await Measured.timed(['tcpreplay', ...options, '-i', NEAR!, file], inside);
+      await sleep(500);
+      const { stderr, cpuMs } = await dumpcap.stop();
+      removeFiles(folder, 'dumpcap_');
+      const frames = count(stderr, /received\/dropped on interface .*: (\d+)\//);
+      const lost = count(stderr, /received\/dropped on interface .*: \d+\/(\d+)/);
+      tell({
+        what: nameOf('dumpcap', way),
+        sizeBytes,
+        frames,
+        cpuNsPerFrame: ((cpuMs - before) * 1e6) / frames,
+        lost,
+      });
+      const sent = count(replay.stdout + replay.stderr, /Successful packets: +(\d+)/);
+      sender ??= {
+        what: 'tcpreplay --topspeed --preload-pcap',
+        sizeBytes,
+        frames: sent,
+        cpuNsPerFrame: (replay.cpuMs * 1e6) / sent,
+        lost: 0,
+      };
+    }
+    tell(sender!);
   } finally {
     await holder.stop();
   }
+}
+
+function removeFiles(folder: string, prefix: string): void {
+  for (const name of readdirSync(folder)) if (name.startsWith(prefix)) rmSync(join(folder, name));
 }

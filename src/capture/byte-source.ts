@@ -1,4 +1,5 @@
 /** Where the bytes of a capture come from: a file, a stream, or what gzip or zstd make of either. */
+import { readSync } from 'node:fs';
 import type { FileHandle } from 'node:fs/promises';
 import { Readable, type Transform } from 'node:stream';
 import * as zlib from 'node:zlib';
@@ -7,6 +8,8 @@ import type { Packing } from './identify.js';
 export interface ByteSource {
   /** Reads what comes next, up to the length of `into`. Resolves to the number of bytes; 0 at the end. */
   read(into: Uint8Array): Promise<number>;
+  /** The same at once. @returns undefined where what comes next has to be waited for */
+  readNow(into: Uint8Array): number | undefined;
   close(): Promise<void>;
 }
 
@@ -22,6 +25,10 @@ export class FileSource implements ByteSource {
 
   async read(into: Uint8Array): Promise<number> {
     return (await this.#handle.read(into, 0, into.length, null)).bytesRead;
+  }
+
+  readNow(into: Uint8Array): number {
+    return readSync(this.#handle.fd, into, 0, into.length, null);
   }
 
   async close(): Promise<void> {
@@ -50,6 +57,8 @@ export class StreamSource implements ByteSource {
     return taken.length;
   }
 
+  readNow(): undefined {}
+
   async close(): Promise<void> {
     await this.#pieces.return?.();
   }
@@ -66,7 +75,14 @@ export class PrefixedSource implements ByteSource {
   }
 
   async read(into: Uint8Array): Promise<number> {
-    if (this.#prefix.length === 0) return this.#source.read(into);
+    return this.#prefix.length === 0 ? this.#source.read(into) : this.#take(into);
+  }
+
+  readNow(into: Uint8Array): number | undefined {
+    return this.#prefix.length === 0 ? this.#source.readNow(into) : this.#take(into);
+  }
+
+  #take(into: Uint8Array): number {
     const taken = this.#prefix.subarray(0, into.length);
     into.set(taken);
     this.#prefix = this.#prefix.subarray(taken.length);
@@ -142,6 +158,8 @@ export class UnpackSource implements ByteSource {
     else this.#pieces[0] = piece.subarray(taken.length);
     return taken.length;
   }
+
+  readNow(): undefined {}
 
   async close(): Promise<void> {
     this.#unpacker.destroy();

@@ -172,19 +172,46 @@ export class CaptureReader implements AsyncIterable<CapturedFrame> {
     return this.#filling;
   }
 
+  /**
+   * As `fill`, at once: for who can do nothing else meanwhile. Never throws.
+   * @returns undefined where the capture comes through a pipe, or is packed, or `fill` is under way: it must be waited for
+   */
+  fillNow(): boolean | undefined {
+    if (this.#filling !== undefined) return undefined;
+    try {
+      return this.#filled() ?? this.#take(this.#source.readNow(this.#window.space()));
+    } catch (error) {
+      return this.#failed(error);
+    }
+  }
+
   async #fill(): Promise<boolean> {
+    try {
+      return this.#filled() ?? this.#take(await this.#source.read(this.#window.space()));
+    } catch (error) {
+      return this.#failed(error);
+    }
+  }
+
+  /** What `fill` says where nothing has to be read for it; else undefined. */
+  #filled(): boolean | undefined {
     if (this.#ended || this.#closed) return false;
     if (!this.#drained) return true;
-    if (this.#decoder.damage !== undefined) return this.#end(this.#decoder.damage);
-    const window = this.#window;
-    try {
-      const count = await this.#source.read(window.space());
-      window.end += count;
-      this.#drained = count === 0;
-      return count > 0 || this.#end(this.#decoder.unfinished(window));
-    } catch (error) {
-      return this.#end(readError(error, this.name, this.packing, window.endOffset));
-    }
+    return this.#decoder.damage === undefined ? undefined : this.#end(this.#decoder.damage);
+  }
+
+  /** So many bytes have been read behind those in the window. */
+  #take(count: number): boolean;
+  #take(count: number | undefined): boolean | undefined;
+  #take(count: number | undefined): boolean | undefined {
+    if (count === undefined) return undefined;
+    this.#window.end += count;
+    this.#drained = count === 0;
+    return count > 0 || this.#end(this.#decoder.unfinished(this.#window));
+  }
+
+  #failed(error: unknown): false {
+    return this.#end(readError(error, this.name, this.packing, this.#window.endOffset));
   }
 
   #end(damage: string | NicError | undefined): false {

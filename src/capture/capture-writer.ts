@@ -1,14 +1,16 @@
 /**
- * Writes captures: pcapng, or the classic pcap where the file's name ends in `.pcap`, both with nanoseconds; to a file, or
- * to a pipe that somebody reads while it is written.
+ * Writes captures: pcapng, or the classic pcap where the file's name ends in `.pcap`, both with nanoseconds, packed where it
+ * ends in `.gz`; to a file, or to a pipe that somebody reads while it is written.
  *
  * Recording must not disturb what is recorded: `write` never throws and never waits. A frame that cannot be recorded is
  * counted by its reason (`counters`).
  *
  * - The header is written at once, frames when the buffer is full and at least once a second; to a pipe at the next
  *   turn of the event loop.
+ * - Packed with gzip, what is written at a time is a member of its own: what is there can be read at any time. Packing
+ *   happens in `write` when 128 KiB have gathered, and once a second, also to a pipe.
  * - A disk that is full (or fails) ends the recording: one error that names the file goes to `onError`, and the file is
- *   cut after its last whole record.
+ *   cut after its last whole record, or member.
  * - A pipe without a reader takes nothing and holds up nobody; a reader that comes gets a header and all frames from
  *   then on. What a slow reader does not take waits, up to the size of the buffer.
  */
@@ -19,13 +21,12 @@ import { MAX_FRAME_BYTES } from './byte-window.js';
 import type { CaptureInterface, InterfaceStatistics } from './capture-interface.js';
 import { fileError } from './files.js';
 import { LINKTYPE_ETHERNET } from './link-types.js';
+import { BUFFER_BYTES, type OutputBuffer, outputBuffer } from './output-buffer.js';
 import { type OutputOptions, openForWriting } from './output-file.js';
 import { pcapRecords } from './pcap-records.js';
 import { pcapngRecords, type SectionDescription } from './pcapng-records.js';
 import type { RecordFormat } from './record-format.js';
 
-/** Room for the longest frame and more; for a pipe, what may wait for a slow reader. */
-const BUFFER_BYTES = 2 * MAX_FRAME_BYTES;
 /** A frame up to this is copied byte by byte: a view of it would cost more. */
 const SHORT_BYTES = 128;
 /** So much more than the frame is copied from a view that begins with it; no view has to be made then. */
@@ -44,8 +45,10 @@ export interface CaptureWriterOptions extends OutputOptions {
   readonly onError?: (error: NicError) => void;
   /** Stamps frames and calls back to write what is buffered. Default: the machine's. */
   readonly clock?: Clock;
-  /** Default: pcap where the name ends in `.pcap`, pcapng elsewhere. */
+  /** Default: pcap where the name ends in `.pcap` or `.pcap.gz`, pcapng elsewhere. */
   readonly format?: 'pcap' | 'pcapng';
+  /** What the file is packed with. Default: gzip where the name ends in `.gz`, else nothing. */
+  readonly packing?: 'gzip';
   /** Link type of the frames; Ethernet by default. */
   readonly linkType?: number;
   /** pcapng: where frames come from; `write` names them by their place in this list. Default: one without a name. */
@@ -99,6 +102,7 @@ export class CaptureWriter {
   readonly #options: CaptureWriterOptions;
   readonly #clock: Clock;
   readonly #format: RecordFormat;
+  readonly #packed: boolean;
   readonly #snapBytes: number;
   readonly #write: NonNullable<CaptureWriterOptions['writeSync']>;
   readonly #stopTimer: () => void;
@@ -116,17 +120,9 @@ export class CaptureWriter {
   #error: NicError | undefined;
   readonly #counters = { written: 0, unread: 0, slow: 0, failed: 0 };
 
-  /** What waits: whole records from `#boundary` to `#end`, of which what precedes `#start` has been written. */
-  readonly #buffer = Buffer.alloc(BUFFER_BYTES);
-  #boundary = 0;
-  #start = 0;
-  #end = 0;
-  /** The first record in the buffer is the file's header. */
-  #headerWaits = false;
-  /** Frames in the buffer. */
-  #waiting = 0;
-  /** Length of the file up to its last whole record. */
-  #wholeBytes = 0;
+  readonly #output: OutputBuffer;
+  /** The clock's time when what had gathered was last written, or packed. */
+  #flushedNs = 0;
   #flushPlanned = false;
 
   private constructor(
@@ -142,6 +138,8 @@ export class CaptureWriter {
     this.#live = live;
     this.#options = options;
     this.#format = formatOf(path, options);
+    this.#packed = (options.packing ?? (path.endsWith('.gz') ? 'gzip' : undefined)) === 'gzip';
+    this.#output = outputBuffer(this.#format, this.#packed ? 'gzip' : undefined);
     this.#snapBytes = Math.min(options.snapBytes ?? MAX_FRAME_BYTES, MAX_FRAME_BYTES);
     this.#write =
       sink === undefined
@@ -157,7 +155,7 @@ export class CaptureWriter {
     const periodMs = live ? PIPE_PERIOD_MS : FILE_PERIOD_MS;
     this.#stopTimer = every(this.#clock, periodMs, () => this.#tick(), false);
     if (fd < 0) return;
-    this.#putHeader();
+    this.#output.put(this.#format.header);
     this.flush();
   }
 
@@ -191,9 +189,9 @@ export class CaptureWriter {
     return { ...this.#counters };
   }
 
-  /** Length of the file, with what waits to be written. */
+  /** Length of the file, with what waits to be written; of a packed file without what waits to be packed. */
   get sizeBytes(): number {
-    return this.#wholeBytes + this.#end - this.#boundary;
+    return this.#output.sizeBytes;
   }
 
   /** Takes no more frames: what was to go on after this file cannot, and `error` says why. Told to `onError`. */
@@ -256,8 +254,9 @@ export class CaptureWriter {
     const keptBytes = Math.min(lengthBytes, this.#snapBytes);
     const recordBytes = this.#format.recordBytes(keptBytes);
     if (!this.#makeRoom(recordBytes)) return;
-    const buffer = this.#buffer;
-    const at = this.#end;
+    const output = this.#output;
+    const buffer = output.bytes;
+    const at = output.end;
     const frameAt = at + this.#format.recordHeaderBytes;
     if (keptBytes <= SHORT_BYTES) {
       for (let i = 0; i < keptBytes; i++) buffer[frameAt + i] = bytes[offsetBytes + i]!;
@@ -271,9 +270,10 @@ export class CaptureWriter {
     } else buffer.set(bytes.subarray(offsetBytes, offsetBytes + keptBytes), frameAt);
     const wireBytes = Math.max(originalBytes, lengthBytes);
     this.#format.frame(buffer, at, keptBytes, wireBytes, this.#time, interfaceId);
-    this.#end = at + recordBytes;
-    this.#waiting++;
-    if (this.#live && !this.#flushPlanned) this.#planFlush();
+    output.end = at + recordBytes;
+    output.frames++;
+    if (this.#live && !this.#packed && !this.#flushPlanned) this.#planFlush();
+    else if (at < output.fullBytes && output.end >= output.fullBytes) this.flush();
   }
 
   #planFlush(): void {
@@ -286,11 +286,19 @@ export class CaptureWriter {
 
   /** Writes what is buffered, as much as is taken without waiting. */
   flush(): void {
-    while (this.#fd >= 0 && this.#start < this.#end) {
+    this.#flushedNs = this.#clock.nowNs();
+    this.#writeOut(true);
+  }
+
+  /** @param pack whether what has gathered is packed, too; else only what is packed already is written */
+  #writeOut(pack: boolean): void {
+    const output = this.#output;
+    while (this.#fd >= 0 && output.prepare(pack)) {
       try {
-        const taken = this.#write(this.#fd, this.#buffer, this.#start, this.#end - this.#start);
+        const { out, outStart, outEnd } = output;
+        const taken = this.#write(this.#fd, out, outStart, outEnd - outStart);
         if (taken === 0) return;
-        this.#advance(taken);
+        this.#counters.written += output.advance(taken);
       } catch (error) {
         const { code } = error as NodeJS.ErrnoException;
         if (code === 'EINTR') continue;
@@ -304,7 +312,7 @@ export class CaptureWriter {
   /** Waits until all is written: at most `timeoutMs`, where the reader of a pipe does not take it. */
   async drain(timeoutMs: number): Promise<void> {
     const deadlineNs = this.#clock.nowNs() + timeoutMs * 1e6;
-    for (this.flush(); this.#waiting > 0 && this.#clock.nowNs() < deadlineNs; this.flush())
+    for (this.flush(); this.#output.frames > 0 && this.#clock.nowNs() < deadlineNs; this.flush())
       await new Promise<void>((resolve) => this.#clock.after(DRAIN_STEP_MS, resolve));
   }
 
@@ -315,7 +323,7 @@ export class CaptureWriter {
     this.#putEnd();
     this.#closed = true;
     this.#stopTimer();
-    this.#counters.slow += this.#dropBuffer();
+    this.#counters.slow += this.#output.drop();
     this.#closeFile();
   }
 
@@ -327,33 +335,23 @@ export class CaptureWriter {
   #tick(): void {
     const mayReturn = this.#live && this.#sink === undefined;
     if (mayReturn && this.#fd < 0 && this.#error === undefined) this.#lookForReader();
-    this.flush();
+    // Into a packed pipe goes a second's frames at a time: each alone would take more than it does unpacked.
+    const waits = this.#live && this.#packed && this.#clock.nowNs() - this.#flushedNs < FILE_PERIOD_MS * 1e6;
+    if (waits) this.#writeOut(this.#output.end >= this.#output.fullBytes);
+    else this.flush();
   }
 
   /** @returns false where the frame cannot be recorded; it has been counted then */
   #makeRoom(sizeBytes: number): boolean {
-    if (this.#end + sizeBytes > BUFFER_BYTES) this.flush();
+    if (this.#output.end + sizeBytes > BUFFER_BYTES) this.flush();
     if (this.#fd < 0) {
       if (this.#error !== undefined || this.#closed) this.#counters.failed++;
       else this.#counters.unread++;
       return false;
     }
-    if (this.#end + sizeBytes > BUFFER_BYTES && this.#boundary > 0) {
-      this.#buffer.copyWithin(0, this.#boundary, this.#end);
-      this.#start -= this.#boundary;
-      this.#end -= this.#boundary;
-      this.#boundary = 0;
-    }
-    if (this.#end + sizeBytes <= BUFFER_BYTES) return true;
+    if (this.#output.makeRoom(sizeBytes)) return true;
     this.#counters.slow++;
     return false;
-  }
-
-  #putHeader(): void {
-    const { header } = this.#format;
-    this.#buffer.set(header);
-    this.#end = header.length;
-    this.#headerWaits = true;
   }
 
   /** Puts what the file ends with behind its frames. */
@@ -362,50 +360,13 @@ export class CaptureWriter {
     const seconds = Math.floor(ns / 1e9);
     const statistics = this.#options.statistics?.() ?? [];
     const end = this.#format.end(statistics, this.#epochSeconds + seconds, Math.floor(ns - seconds * 1e9));
-    if (this.#fd < 0 || this.#end + end.length > BUFFER_BYTES) return;
-    this.#buffer.set(end, this.#end);
-    this.#end += end.length;
+    if (this.#fd < 0 || this.#output.end + end.length > BUFFER_BYTES) return;
+    this.#output.put(end);
     this.flush();
   }
 
-  /** So many bytes more have been written: counts the records that are whole now. */
-  #advance(sizeBytes: number): void {
-    this.#start += sizeBytes;
-    while (this.#boundary < this.#start) {
-      const recordBytes = this.#headerWaits
-        ? this.#format.header.length
-        : this.#format.sizeAt(this.#buffer, this.#boundary);
-      if (this.#boundary + recordBytes > this.#start) return;
-      this.#boundary += recordBytes;
-      this.#wholeBytes += recordBytes;
-      if (this.#headerWaits) {
-        this.#headerWaits = false;
-      } else if (this.#waiting > 0) {
-        // Behind the frames stands what the file ends with.
-        this.#waiting--;
-        this.#counters.written++;
-      }
-    }
-    if (this.#start === this.#end) {
-      this.#boundary = 0;
-      this.#start = 0;
-      this.#end = 0;
-    }
-  }
-
-  /** Forgets what waits. @returns how many frames that were */
-  #dropBuffer(): number {
-    const dropped = this.#waiting;
-    this.#waiting = 0;
-    this.#boundary = 0;
-    this.#start = 0;
-    this.#end = 0;
-    this.#headerWaits = false;
-    return dropped;
-  }
-
   #readerLeft(): void {
-    this.#counters.unread += this.#dropBuffer();
+    this.#counters.unread += this.#output.drop();
     this.#closeFile();
     this.#options.onReaderLeft?.();
   }
@@ -413,17 +374,18 @@ export class CaptureWriter {
   #lookForReader(): void {
     try {
       this.#fd = openSync(this.path, constants.O_WRONLY | constants.O_NONBLOCK);
-      this.#putHeader();
+      this.#output.put(this.#format.header);
+      this.flush();
     } catch (error) {
       if ((error as NodeJS.ErrnoException).code !== 'ENXIO') this.#fail(error);
     }
   }
 
   #fail(cause: unknown): void {
-    this.#counters.failed += this.#dropBuffer();
+    this.#counters.failed += this.#output.drop();
     if (!this.#live) {
       try {
-        ftruncateSync(this.#fd, this.#wholeBytes);
+        ftruncateSync(this.#fd, this.#output.wholeBytes);
       } catch {
         // The error that is about to be told is the one that matters.
       }
@@ -455,7 +417,7 @@ export class CaptureWriter {
 
 function formatOf(path: string, options: CaptureWriterOptions): RecordFormat {
   const {
-    format = path.endsWith('.pcap') ? 'pcap' : 'pcapng',
+    format = /\.pcap(\.gz)?$/.test(path) ? 'pcap' : 'pcapng',
     linkType = LINKTYPE_ETHERNET,
     snapBytes,
   } = options;

@@ -10,7 +10,7 @@ import { CaptureWriter, type CaptureWriterOptions, type RecordCounters } from '.
 import { type FileKey, fileKey } from './file-key.js';
 
 export interface FileRingOptions {
-  /** A file that has so many bytes is the last one's end. */
+  /** A file that has so many bytes ends when the next frame comes: bytes of the file, so of a packed one packed. */
   readonly fileBytes?: number | undefined;
   /** So old a file is ended when the next frame comes. */
   readonly fileMs?: number | undefined;
@@ -113,7 +113,7 @@ export class FileRing {
   }
 
   #nextPath(): string {
-    const extension = extname(this.#path);
+    const extension = /\.pcap(ng)?\.gz$/.exec(this.#path)?.[0] ?? extname(this.#path);
     const base = this.#path.slice(0, this.#path.length - extension.length);
     const time = new Date(this.#clock.wallMs()).toISOString().replace(/\..*$/, '').replace(/[-:T]/g, '');
     return `${base}_${String(++this.#made).padStart(5, '0')}_${time}${extension}`;

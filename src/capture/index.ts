@@ -1,6 +1,6 @@
 /**
- * Entry point `barewire/capture`: reading captures (pcap and pcapng, also packed with gzip) and writing them (pcapng,
- * pcap), and choosing frames by a filter in the language of tcpdump.
+ * Entry point `barewire/capture`: reading captures and writing them (pcapng and pcap, also packed with gzip), and
+ * choosing frames by a filter in the language of tcpdump.
  * Needs no device and no other part of the library.
  */
 export { NicError } from '../errors.js';

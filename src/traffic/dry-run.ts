@@ -1,4 +1,4 @@
-/** Writes what flows would send to a capture (pcap where the file's name ends so, else pcapng), each frame with the time at which it would be due: no port, no waiting. */
+/** Writes what flows would send to a capture (pcap where the file's name ends so, else pcapng; packed where it ends in `.gz`), each frame with the time at which it would be due: no port, no waiting. */
 import { CaptureWriter } from '../capture/capture-writer.js';
 import { NicError } from '../errors.js';
 import { TEST_FRAME_DEFAULTS } from '../packet/test-frame.js';
@@ -11,6 +11,8 @@ export interface DryRunOptions {
   readonly lineBitsPerS?: number;
   /** Replace a file that has something in it. Default false. */
   readonly overwrite?: boolean;
+  /** What the file is packed with. Default: gzip where its name ends in `.gz`, else nothing. */
+  readonly packing?: 'gzip';
   /** Where a flow names no source address. */
   readonly sourceMac?: string | Uint8Array;
 }
@@ -43,7 +45,8 @@ export function writeDryRun(
     writer.prepare(frame, 0);
     return { schedule, writer, frame };
   });
-  using capture = CaptureWriter.open(path, { overwrite: options.overwrite ?? false });
+  const { overwrite = false, packing } = options;
+  using capture = CaptureWriter.open(path, { overwrite, ...(packing === undefined ? {} : { packing }) });
   const lengths = new Uint16Array(1);
   let count = 0;
   for (;;) {

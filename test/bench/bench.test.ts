@@ -10,7 +10,10 @@ import type { BenchResult } from '../../bench/result.js';
 import { HANG_MS } from '../support/hang.js';
 
 const MAIN = join(import.meta.dirname, '../../bench/main.js');
-const SHORT = ['--this-node', '--batches', '32', '--passes', '1', '--rounds', '1', '--packets', '0'];
+const SHORT = [
+  '--this-node',
+  ...['--batches', '32', '--passes', '1', '--rounds', '1', '--packets', '0', '--capture', '0'],
+];
 
 function bench(...args: string[]): { status: number | null; stdout: string; stderr: string } {
   const { status, stdout, stderr } = spawnSync(process.execPath, ['--no-warnings', MAIN, ...SHORT, ...args], {

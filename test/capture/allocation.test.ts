@@ -7,7 +7,7 @@ import { runNode } from '../support/child.js';
 const SCRIPT = fileURLToPath(new URL('./hot-path.js', import.meta.url));
 const PACKETS = 2_000_000;
 /**
- * Scavenges of 1 MiB each. A time is a number object for each batch, a window of the file some objects. The smallest object for
+ * Scavenges of 1 MiB each. A time is a number object for each batch, a window of the file and a packed load some objects. The smallest object for
  * each frame, a number of 16 bytes, would cause 30.
  */
 const FEW = 10;
@@ -29,7 +29,7 @@ function scavenges(kind: 'product' | 'control', path: string): number {
 
 const allocation = suite('captures: allocation');
 
-for (const path of ['pcapng', 'pcap', 'long', 'read']) {
+for (const path of ['pcapng', 'pcap', 'packed', 'long', 'read']) {
   allocation(`${path}: ${PACKETS} frames`, () => {
     const count = scavenges('product', path);
     assert.ok(count <= FEW, `${count} scavenges`);

@@ -34,6 +34,7 @@ for (let i = 0; i < BUFFERS; i++) pool.bytes(i).set(frame);
 const filter = compileFilter('udp port 53 and host 10.0.0.1');
 const writer = CaptureWriter.open('/dev/null', {
   format: path === 'pcap' ? 'pcap' : 'pcapng',
+  ...(path === 'packed' ? { packing: 'gzip' } : {}),
   writeSync: (_fd, _bytes, _offset, length) => length,
 });
 const file = pcapFile(Array.from({ length: RECORDS }, () => ({ bytes: frame, seconds: 1_700_000_000 })));

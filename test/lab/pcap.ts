@@ -10,11 +10,12 @@ const FILE_TIMEOUT_MS = 10_000;
 /** A running tcpdump. */
 export class Capture {
   readonly #tcpdump: Background;
-  readonly #path: string;
+  /** Each frame is in it as soon as it was seen. */
+  readonly path: string;
 
   private constructor(tcpdump: Background, path: string) {
     this.#tcpdump = tcpdump;
-    this.#path = path;
+    this.path = path;
   }
 
   /** Starts to capture on an interface; resolves when it listens. The filter is tcpdump's. */
@@ -41,7 +42,7 @@ export class Capture {
 
   async #frames(): Promise<CapturedFrame[]> {
     const frames: CapturedFrame[] = [];
-    for await (const frame of await CaptureReader.open(this.#path)) frames.push(frame);
+    for await (const frame of await CaptureReader.open(this.path)) frames.push(frame);
     return frames;
   }
 

@@ -1,6 +1,7 @@
 /** `barewire capture` on an emulated port that gets test traffic. */
 import { type ChildProcess, spawn } from 'node:child_process';
-import { existsSync, mkdtempSync, rmSync, statSync, writeFileSync } from 'node:fs';
+import { once } from 'node:events';
+import { existsSync, mkdtempSync, readdirSync, rmSync, statSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { suite } from 'uvu';
@@ -79,20 +80,53 @@ capture('-c: lines as tcpdump prints them, and what became of all frames', async
 });
 
 capture('-w: frames that the filter takes, cut, in time order', async (rig) => {
-  for (const name of ['a.pcapng', 'a.pcap']) {
+  for (const name of ['a.pcapng', 'a.pcap', 'b.pcapng.gz', 'b.pcap.gz']) {
     const path = join(rig.folder, name);
     const { status, stderr } = await run(rig, '-w', path, '-c', '50', '-s', '40', '--filter', 'udp port 9');
     assert.is(status, 0, stderr);
     assert.match(stderr, /captured 50 of/);
     const frames = await readFrames(path);
     assert.is(frames.length, 50);
-    assert.is((await CaptureReader.open(path)).format, name.slice(2));
+    const { format, packing } = await opened(path);
+    assert.is(`${name[0]}.${format}${packing === undefined ? '' : '.gz'}`, name);
     for (const [i, { bytes, originalBytes, timeNs }] of frames.entries()) {
       assert.equal([bytes.length, originalBytes], [40, 60]);
       assert.ok(i === 0 || timeNs >= frames[i - 1]!.timeNs, 'in time order');
       assert.ok(Math.abs(Number(timeNs / 1_000_000n) - Date.now()) < 3_600_000, 'times are of today');
     }
   }
+});
+
+/** What a capture says of itself. */
+async function opened(path: string): Promise<Pick<CaptureReader, 'format' | 'packing'>> {
+  await using reader = await CaptureReader.open(path);
+  const { format, packing } = reader;
+  return { format, packing };
+}
+
+capture('--gzip: packed whatever the name, in several files and through a pipe', async (rig) => {
+  const folder = mkdtempSync(join(rig.folder, 'packed-'));
+  const ring = ['-w', join(folder, 'it'), '--gzip', '--file-time', '100ms', '--files', '2', '-c', '1000'];
+  const { status, stderr } = await run(rig, ...ring);
+  assert.is(status, 0, stderr);
+  const names = readdirSync(folder).sort();
+  assert.is(names.length, 2, names.join());
+  for (const name of names) {
+    assert.match(name, /^it_\d{5}_\d{14}$/);
+    assert.equal(await opened(join(folder, name)), { format: 'pcapng', packing: 'gzip' });
+    assert.ok((await readFrames(join(folder, name))).length > 0);
+  }
+  const path = join(folder, 'piped');
+  const script = '"$0" "$1" capture "$2" -w - --gzip --format pcap -c 20 | cat > "$3"';
+  const child = spawn('sh', ['-c', script, process.execPath, CLI, rig.ports.addresses[0]!, path], {
+    env: PLAIN_ENV,
+    stdio: 'ignore',
+    timeout: HANG_MS,
+    killSignal: 'SIGKILL',
+  });
+  await once(child, 'close');
+  assert.equal(await opened(path), { format: 'pcap', packing: 'gzip' });
+  assert.is((await readFrames(path)).length, 20);
 });
 
 capture('a signal: a complete file, exit 0', async (rig) => {
@@ -138,6 +172,7 @@ capture('used wrongly: nothing is touched', async (rig) => {
     [['--files', '3'], /are for -w/],
     [['--format', 'pcap'], /are for -w/],
     [['--force'], /are for -w/],
+    [['--gzip'], /are for -w/],
     [['-w', join(rig.folder, 'none', 'x')], /its folder does not exist/],
     [['-w', `${path}2`, '--files', '3'], /needs to know when a file ends/],
     [['-w', '-', '--file-size', '1M'], /standard output is one file/],

@@ -255,7 +255,7 @@ emulate(
 emulate(
   'a link for each port: cable pairs, a recording, a capture of each link',
   withEmulator(
-    ['--link', 'cable', '--link', 'record:@/end%d.pcap', '--link', 'cable', '--capture', '@/link%d.pcap'],
+    ['--link', 'cable', '--link', 'record:@/end%d.pcap', '--link', 'cable', '--capture', '@/link%d.pcap.gz'],
     3,
     async (run) => {
       const [a, b, c] = [await run.open(0), await run.open(1), await run.open(2)];
@@ -272,9 +272,9 @@ emulate(
         'capture of link 1: written 6, not written 0',
       ]);
       for (const [name, frames] of [
-        ['link0.pcap', TEN],
+        ['link0.pcap.gz', TEN],
         ['end1.pcap', TEN.slice(0, 6)],
-        ['link1.pcap', TEN.slice(0, 6)],
+        ['link1.pcap.gz', TEN.slice(0, 6)],
       ] as const) {
         const read = await readFrames(join(run.folder, name));
         assert.equal(

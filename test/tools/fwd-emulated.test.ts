@@ -300,7 +300,7 @@ for (const [args, path] of [
 
 emulated('--capture: copies of what passes on a pipe, both ways, and the traffic as without', async () => {
   const folder = mkdtempSync(join(tmpdir(), 'bw-tap-'));
-  const path = join(folder, 'tap.pcapng');
+  const path = join(folder, 'tap.pcapng.gz');
   const args = ['--duration', '500ms', '--rate', '2000', '--capture', path, '--snap-length', '50'];
   try {
     await withRun(args, async (run) => {
@@ -319,7 +319,7 @@ emulated('--capture: copies of what passes on a pipe, both ways, and the traffic
           assert.equal([reader.frame.lengthBytes, reader.frame.originalBytes], [50, 60]);
         }
       } while (await reader.fill());
-      assert.equal([byInterface, reader.damage], [received, undefined]);
+      assert.equal([byInterface, reader.damage, reader.packing], [received, undefined, 'gzip']);
       await reader.close();
     })();
   } finally {
@@ -330,6 +330,7 @@ emulated('--capture: copies of what passes on a pipe, both ways, and the traffic
 for (const [args, says] of [
   [['--tap', '--workers', '2', '--queues', '2'], 'one thread makes the copies'],
   [['--snap-length', '9'], 'are for --capture'],
+  [['--gzip'], 'are for --capture'],
   [['--capture', '/dev/null', '--capture-filter', 'udp prot'], 'at character 5'],
   [['--ring', '100'], 'from 64 to 4096'],
   [['--queues', '99'], 'from 1 to'],

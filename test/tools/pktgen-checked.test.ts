@@ -108,7 +108,19 @@ checked('--pacing hardware: the card spaces the frames', async () => {
 checked('--capture has what each port sent and received, by interface', async () => {
   const path = join(folder, 'both.pcapng');
   await withCable({}, async () => {
-    const args = ['--rx', PORT_B, '--count', '200', '--size', '64-200', '--rate', '5k', '--capture', path];
+    const args = [
+      '--rx',
+      PORT_B,
+      '--count',
+      '200',
+      '--size',
+      '64-200',
+      '--rate',
+      '5k',
+      '--capture',
+      path,
+      '--gzip',
+    ];
     const result = await barewire(['pktgen', PORT_A, ...args]);
     assert.is(result.status, 0, result.stderr);
     assert.ok(result.lines.includes('capture: written 400, not written 0'), result.lines.join('\n'));
@@ -261,6 +273,12 @@ checked('a dry run: the frames, their checksums, and the times they are due at',
   }
   const again = await barewire(['pktgen', ...args]);
   assert.is(again.status, 2, 'the file is there');
+  const packed = join(folder, 'packed');
+  assert.is((await barewire(['pktgen', ...args.with(1, packed), '--gzip'])).status, 0);
+  const reader = await CaptureReader.open(packed);
+  assert.is(reader.packing, 'gzip');
+  await reader.close();
+  assert.equal(await readFrames(packed), frames);
 });
 
 checked.run();

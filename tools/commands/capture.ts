@@ -18,6 +18,7 @@ import { runTraffic, type Traffic } from '../traffic-run.js';
 export interface CaptureOptions extends InterfaceOptions {
   readonly write?: string;
   readonly format?: 'pcap' | 'pcapng';
+  readonly gzip?: true;
   readonly force?: true;
   readonly fileSize?: number;
   readonly fileTime?: number;
@@ -44,9 +45,10 @@ export function register(program: Command): void {
     .argument('<PORT>', PORT_FORMS, deviceAddress)
     .option(
       '-w, --write <file>',
-      'write to a file: pcapng, or pcap where its name ends in .pcap; - is stdout',
+      'write to a file: pcapng, or pcap where its name ends in .pcap; packed in .gz; - is stdout',
     )
     .addOption(new Option('--format <format>', 'of the file, whatever its name').choices(['pcapng', 'pcap']))
+    .option('--gzip', 'pack the file with gzip, whatever its name')
     .option('--force', 'replace a file that has something in it')
     .option(
       '--file-size <bytes>',
@@ -71,12 +73,12 @@ export async function captureFrom(port: string, options: CaptureOptions): Promis
   const ofInterface = interfaceOptions([port], options);
   const filter = options.filter === undefined ? undefined : compileFilter(options.filter);
   if (options.write !== undefined) checkOutput(options.write, options);
-  else if (
-    (options.format ?? options.force ?? options.fileSize ?? options.fileTime ?? options.files) !== undefined
-  ) {
-    throw new NicError('BAD_OPTION', '--format, --force, --file-size, --file-time and --files are for -w', {
-      hint: 'Leave them out, or give -w FILE.',
-    });
+  else {
+    const { format, gzip, force, fileSize, fileTime, files } = options;
+    if ((format ?? gzip ?? force ?? fileSize ?? fileTime ?? files) !== undefined) {
+      const given = '--format, --gzip, --force, --file-size, --file-time and --files';
+      throw new NicError('BAD_OPTION', `${given} are for -w`, { hint: 'Leave them out, or give -w FILE.' });
+    }
   }
   let capture: Capture | undefined;
   try {

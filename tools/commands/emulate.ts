@@ -108,7 +108,7 @@ export function register(program: Command): void {
     )
     .option(
       '--capture <file>',
-      'write what passes to a file: pcapng, or pcap where its name ends in .pcap (%d is the link number)',
+      'write what passes to a file: pcapng, or pcap where its name ends in .pcap, packed in .gz (%d is the link number)',
     )
     .option('--force', 'replace files that --capture and record:FILE name')
     .option('--duration <time>', 'stop after this time: 10 (seconds), 250ms, 5m', durationMs)

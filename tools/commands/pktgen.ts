@@ -68,7 +68,7 @@ export function register(program: Command): void {
     )
     .option(
       '--dry-run <file>',
-      'write the frames to a file (pcap, else pcapng), with the times they are due at; needs no port',
+      'write the frames to a file (pcap, else pcapng; packed in .gz), with the times they are due at; needs no port',
     )
     .option('--junit <file>', 'write a report for CI: a case for each phase')
     .option('--report <file>', 'write a page with charts (HTML)')
@@ -160,6 +160,7 @@ async function runScript(
     'capture',
     'captureFilter',
     'snapLength',
+    'gzip',
     'force',
     'json',
     'duration',
@@ -258,6 +259,7 @@ function dryRun(path: string, ports: readonly string[], options: Options): void 
   const timed = options.duration === undefined ? flow : { ...flow, durationMs: options.duration };
   const frames = writeDryRun(path, [timed], {
     overwrite: options.force ?? false,
+    ...(options.gzip === undefined ? {} : { packing: 'gzip' }),
     ...(options.lineRate === undefined ? {} : { lineBitsPerS: options.lineRate }),
   });
   print(

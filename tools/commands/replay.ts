@@ -200,9 +200,9 @@ export class Replay implements Traffic {
   poll(): number {
     this.#discardReceived();
     const source = this.#source;
-    source.load();
-    if (source.ready === 0) return 0;
     const nowNs = this.#clock.nowNs();
+    source.load(nowNs - this.#startNs);
+    if (source.ready === 0) return 0;
     if (Number.isNaN(this.#startNs)) {
       if (!source.primed) return 0;
       this.#startNs = nowNs + LEAD_NS;

@@ -1,6 +1,10 @@
-/** The kernel at the other end of the wire receives exactly the frames that `barewire pktgen` says it sent. */
+/**
+ * The kernel at the other end of the wire receives exactly the frames that `barewire pktgen` says it sent, and `barewire capture`
+ * receives exactly what the kernel sends.
+ */
 import { fileURLToPath } from 'node:url';
 import * as assert from 'uvu/assert';
+import { runCaptureSuite } from '../capture-suite.js';
 import { addNamespace, bindDriver, nicAddress } from '../guest.js';
 import { PacketSocket } from '../packet-socket.js';
 import { Capture, type CapturedFrame } from '../pcap.js';
@@ -224,3 +228,4 @@ pktgen('the example that answers ARP and ping answers the kernel: 100 of 100', a
 });
 
 pktgen.run();
+runCaptureSuite();
