@@ -2,11 +2,14 @@
  * Runs one lab case and counts its tests. What gives no trustworthy result counts as one failed test.
  */
 import { spawn } from 'node:child_process';
-import { rmSync } from 'node:fs';
+import { cpSync, existsSync, rmSync } from 'node:fs';
 import { join } from 'node:path';
 import type { LabCase } from './cases.js';
 import { addTotals, NO_TESTS, ONE_FAILED, parseTotals, type Totals } from './totals.js';
-import { DEFAULT_TIMEOUT_S, runVm, STATUS_HANG, STATUS_NO_RESULT } from './vm.js';
+import { DEFAULT_TIMEOUT_S, PROJECT_ROOT, runVm, STATUS_HANG, STATUS_NO_RESULT } from './vm.js';
+
+/** Results of conformance suites, from all runs: see test/conformance/report.ts. */
+const CONFORMANCE = join(PROJECT_ROOT, '.cache', 'conformance');
 
 export interface CaseReport {
   readonly totals: Totals;
@@ -31,6 +34,8 @@ export async function runInGuest(labCase: LabCase): Promise<CaseReport> {
     rmSync(result.outDir, { recursive: true });
     result = await runVm({ ...labCase, command });
   }
+  const results = join(result.outDir, 'conformance');
+  if (existsSync(results)) cpSync(results, CONFORMANCE, { recursive: true });
   const { totals, problem } = judge(result.status, result.stdout);
   let text = result.stdout + result.stderr;
   if (problem) text += `lab: ${problem}\nConsole:\n${result.console}\n`;
@@ -44,6 +49,7 @@ async function runOnHost(labCase: LabCase): Promise<CaseReport> {
   const program = join(import.meta.dirname, `on-host/${labCase.name}.js`);
   const child = spawn('setpriv', ['--pdeathsig', 'KILL', process.execPath, '--enable-source-maps', program], {
     stdio: ['ignore', 'pipe', 'pipe'],
+    env: { ...process.env, BAREWIRE_CONFORMANCE: CONFORMANCE },
     timeout: (labCase.timeoutS ?? DEFAULT_TIMEOUT_S) * 1000,
     killSignal: 'SIGKILL',
   });

@@ -1,0 +1,196 @@
+/**
+ * `barewire fwd` between any two of QEMU's NICs under the kernel's VFIO: virtio-net with split rings and with packed ones, the 82574L,
+ * the 82576 (two of which the case `fwd` has); then what works on each family, and its conformance on a wire. What the machine
+ * needs is in `cases.ts`.
+ */
+import * as assert from 'uvu/assert';
+import { raiseStation, runFamilyPair, runWireSuites } from '../family-suites.js';
+import { bindDriver, dmarFaults, interfaceByMac, kernelLog, nicAddresses } from '../guest.js';
+import { Monitor } from '../monitor.js';
+import { PacketSocket } from '../packet-socket.js';
+import { type Background, run, sleep, waitFor } from '../processes.js';
+import { dutMac, peerMac } from '../qemu.js';
+import { Stations } from '../stations.js';
+import { suite } from '../suite.js';
+import {
+  assertBalanced,
+  assertFramesPass,
+  assertPings,
+  cpuSeconds,
+  describeTotals,
+  finalTotals,
+  isBusMaster,
+  note,
+  startTraffic,
+  testFrame,
+  vfioInterrupts,
+} from '../wire.js';
+import type { LabPort } from '../wire-ports.js';
+
+const TRANSFER_BYTES = 8 * 2 ** 20;
+const LENGTHS = [60, 61, 62, 63, 64, 65, 127, 128, 129, 1023, 1024, 1513, 1514];
+const LONG_MTU = 9000;
+const NICS = nicAddresses();
+/** Numbers of the devices, and of the peers behind them. */
+const [SPLIT, SPLIT_2, PACKED, PACKED_2, E1000E, E1000E_2, IGB] = [0, 1, 2, 3, 4, 5, 6] as const;
+/** Devices that have no packed rings take split ones. */
+const ENV = { BAREWIRE_VIRTIO_RINGS: 'packed' };
+
+interface Pair {
+  readonly name: string;
+  readonly ports: readonly [number, number];
+  readonly backend: 'group' | 'cdev';
+  readonly args?: readonly string[];
+  /** Frames beyond 1514 bytes that this pair takes. */
+  readonly longLengths?: readonly number[];
+}
+
+const PAIRS: readonly Pair[] = [
+  { name: 'split and split', ports: [SPLIT, SPLIT_2], backend: 'cdev' },
+  { name: 'split and packed', ports: [SPLIT, PACKED], backend: 'group' },
+  { name: 'packed and packed', ports: [PACKED_2, PACKED], backend: 'cdev' },
+  { name: 'split and e1000e', ports: [SPLIT, E1000E], backend: 'cdev' },
+  { name: 'packed and e1000e', ports: [PACKED, E1000E], backend: 'group' },
+  { name: 'packed and igb', ports: [PACKED, IGB], backend: 'group' },
+  { name: 'split and igb', ports: [SPLIT, IGB], backend: 'group' },
+  { name: 'e1000e and e1000e', ports: [E1000E, E1000E_2], backend: 'group', longLengths: [1518] },
+  {
+    name: 'e1000e and e1000e, two queue pairs in two worker threads',
+    ports: [E1000E, E1000E_2],
+    backend: 'cdev',
+    args: ['--queues', '2', '--workers', '2'],
+  },
+  {
+    name: 'e1000e and igb, general path, long frames',
+    ports: [E1000E, IGB],
+    backend: 'cdev',
+    args: ['--path', 'general', '--mtu', `${LONG_MTU}`],
+    longLengths: [1519, 4096, 9014],
+  },
+];
+
+for (const address of NICS) bindDriver(address, 'vfio-pci');
+const stations = await Stations.start();
+for (const pair of PAIRS) runPair(pair);
+
+function runPair({ name, ports: numbers, backend, args = [], longLengths = [] }: Pair): void {
+  const [peerA, peerB] = numbers;
+  const ports = numbers.map((number) => NICS[number]!);
+  const wire = suite(`fwd between ${name} through ${backend}`);
+  let fwd: Background | undefined;
+  let log = '';
+
+  wire.before(async () => {
+    stations.place(peerA, peerB, longLengths.length > 0 ? LONG_MTU : 1500);
+    log = kernelLog();
+    fwd = await startTraffic(['fwd', ...ports, ...args], { env: { BAREWIRE_VFIO: backend, ...ENV } });
+  });
+  wire.after(async () => {
+    if (fwd !== undefined) await fwd.stop('SIGKILL').catch(() => {});
+  });
+
+  wire('carries frames of 60 to 1514 bytes and longer ones unchanged, both ways', async () => {
+    await betweenStations(async (a, b) => {
+      const frames = [...LENGTHS, ...longLengths].map(testFrame);
+      await assertFramesPass(a, b, frames);
+      await assertFramesPass(b, a, frames);
+    });
+  });
+
+  wire('answers 100 of 100 pings, and carries 8 MiB of TCP each way, with the same SHA-256', async () => {
+    stations.setMtu(1500);
+    note(`${name}: ping ${assertPings(100)}; TCP ${await stations.assertTcp(TRANSFER_BYTES)} Mbit/s`);
+  });
+
+  wire('sleeps when idle, and an interrupt wakes it', async () => {
+    await sleep(1000);
+    const before = cpuSeconds(fwd!.pid);
+    await sleep(500);
+    note(`${name}: ${(cpuSeconds(fwd!.pid) - before).toFixed(2)} s of processor time in 0.5 s of idling`);
+    await betweenStations(async (a, b) => {
+      const interrupts = vfioInterrupts(ports[0]!);
+      await assertFramesPass(a, b, [testFrame(60, 7)]);
+      await waitFor('the interrupt', () => vfioInterrupts(ports[0]!) > interrupts);
+    });
+  });
+
+  wire('ends with status 0, totals that agree, bus mastering off, and no fault of the IOMMU', async () => {
+    const outcome = await fwd!.stop('SIGINT');
+    assert.is(outcome.status, 0, outcome.stderr);
+    const totals = finalTotals(outcome);
+    note(`${name}: ${describeTotals(totals)}`);
+    assertBalanced(totals);
+    assert.equal(ports.map(isBusMaster), [false, false]);
+    assert.equal(dmarFaults(kernelLog(log)), []);
+  });
+
+  wire.run();
+
+  async function betweenStations(use: (a: PacketSocket, b: PacketSocket) => Promise<void>): Promise<void> {
+    const [a, b] = [new PacketSocket(`k${peerA}`, 'A'), new PacketSocket(`k${peerB}`, 'B')];
+    try {
+      await use(a, b);
+    } finally {
+      a.close();
+      b.close();
+    }
+  }
+}
+
+const cleared = suite('the stations');
+cleared('give their interfaces back', async () => {
+  await stations.stop();
+});
+cleared.run();
+
+let monitor: Monitor | undefined;
+
+/** One wire for two devices, with nobody else at it. */
+async function joinWires(a: number, b: number): Promise<() => Promise<void>> {
+  monitor ??= await Monitor.open();
+  const { setLink } = monitor;
+  for (const index of [a, b]) await setLink.call(monitor, `k${index}`, false);
+  const part = await monitor.join(a, b);
+  return async () => {
+    await part();
+    for (const index of [a, b]) await setLink.call(monitor!, `k${index}`, true);
+    monitor!.close();
+    monitor = undefined;
+  };
+}
+
+for (const [name, a, b, backend] of [
+  ['virtio with split rings', SPLIT, SPLIT_2, 'group'],
+  ['virtio with packed rings', PACKED, PACKED_2, 'cdev'],
+  ['e1000e', E1000E, E1000E_2, 'cdev'],
+] as const) {
+  runFamilyPair({
+    ...{ name, from: NICS[a]!, to: NICS[b]!, backend, env: ENV, toMac: dutMac(b) },
+    join: () => joinWires(a, b),
+  });
+}
+
+const wirePorts = [
+  ['virtio', "QEMU's virtio-net, split rings", SPLIT, false],
+  ['virtio', "QEMU's virtio-net, packed rings", PACKED, false],
+  ['e1000e', "QEMU's 82574L", E1000E, true],
+  ['igb', "QEMU's 82576", IGB, true],
+] as const;
+
+runWireSuites(
+  wirePorts.map(
+    ([driver, device, index, hasWireCounters]): LabPort => ({
+      ...{ address: NICS[index]!, driver, device, station: `k${index}`, hasWireCounters },
+      ...{ packed: index === PACKED, cable: `u${index}`, stationMaxBytes: LONG_MTU + 14 },
+    }),
+  ),
+  () => {
+    for (const [, , index] of wirePorts) {
+      const name = interfaceByMac(peerMac(index))!;
+      run('ip', ['link', 'set', name, 'down']);
+      run('ip', ['link', 'set', name, 'name', `k${index}`]);
+      raiseStation(`k${index}`, LONG_MTU);
+    }
+  },
+  () => {},
+);
