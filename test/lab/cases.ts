@@ -32,7 +32,10 @@ export const CASES: readonly LabCase[] = [
   { name: 'igbvf', nics: ['igb'], timeoutS: 900 },
   {
     name: 'families',
-    nics: ['virtio', 'virtio', 'virtio,packed=on', 'virtio,packed=on', 'e1000e', 'e1000e', 'igb'],
+    nics: [
+      ...['virtio', 'virtio', 'virtio,packed=on', 'virtio,packed=on', 'e1000e', 'e1000e', 'igb'],
+      'virtio,disable-legacy=off,iommu_platform=off,ats=off',
+    ],
     monitor: true,
     timeoutS: 1500,
   },

@@ -38,6 +38,20 @@ for (const missing of [
   });
 }
 
+bringUp('a transitional device is driven through its modern interface', async () => {
+  for (const features of [without(), without(F.RING_PACKED)]) {
+    await withCard({ deviceId: 0x1000, features }, {}, (card, nic) => {
+      assert.match(nic.model, /transitional/);
+      for (let i = 0; i < 40; i++) {
+        assert.ok(card.arrive(frame(i, nic.mac)));
+        assert.equal(received(nic), [i]);
+        assert.is(send(nic, 3), 3);
+        assert.equal(card.transmit(), [frame(0), frame(1), frame(2)]);
+      }
+    });
+  }
+});
+
 for (const [name, options, code, hint] of [
   ['a legacy-only device', { legacyOnly: true }, 'UNSUPPORTED_DEVICE', /disable-modern=off/],
   ['a device without VERSION_1', { features: without(F.VERSION_1) }, 'UNSUPPORTED_DEVICE', /legacy/],

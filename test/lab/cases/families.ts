@@ -4,6 +4,7 @@
  * needs is in `cases.ts`.
  */
 import * as assert from 'uvu/assert';
+import { type NicError, open } from '../../../src/index.js';
 import { raiseStation, runFamilyPair, runWireSuites } from '../family-suites.js';
 import { bindDriver, dmarFaults, interfaceByMac, kernelLog, nicAddresses } from '../guest.js';
 import { Monitor } from '../monitor.js';
@@ -32,7 +33,9 @@ const LENGTHS = [60, 61, 62, 63, 64, 65, 127, 128, 129, 1023, 1024, 1513, 1514];
 const LONG_MTU = 9000;
 const NICS = nicAddresses();
 /** Numbers of the devices, and of the peers behind them. */
-const [SPLIT, SPLIT_2, PACKED, PACKED_2, E1000E, E1000E_2, IGB] = [0, 1, 2, 3, 4, 5, 6] as const;
+const [SPLIT, SPLIT_2, PACKED, PACKED_2, E1000E, E1000E_2, IGB, TRANSITIONAL] = [
+  0, 1, 2, 3, 4, 5, 6, 7,
+] as const;
 /** Devices that have no packed rings take split ones. */
 const ENV = { BAREWIRE_VIRTIO_RINGS: 'packed' };
 
@@ -169,6 +172,34 @@ for (const [name, a, b, backend] of [
     join: () => joinWires(a, b),
   });
 }
+
+const virtio = suite('virtio');
+
+virtio('tells the network where it is when QEMU asks it to, and acknowledges that', async () => {
+  const monitor = await Monitor.open();
+  const nic = await open(NICS[SPLIT]!);
+  try {
+    await nic.waitForLink({ timeoutMs: 90_000 });
+    await monitor.command('announce_self');
+    // QEMU asks again only when it was answered.
+    await waitFor('two announcements', () => nic.stats().txPackets >= 2);
+  } finally {
+    await nic.close();
+    monitor.close();
+  }
+});
+
+// QEMU has no transitional device whose DMA goes through the IOMMU.
+virtio('refuses a transitional device whose DMA goes past the IOMMU', async () => {
+  const error = await open(NICS[TRANSITIONAL]!).then(
+    () => assert.unreachable('it was opened'),
+    (reason: NicError) => reason,
+  );
+  assert.is(error?.code, 'UNSUPPORTED_DEVICE');
+  assert.match(error!.hint!, /iommu_platform=on/);
+});
+
+virtio.run();
 
 const wirePorts = [
   ['virtio', "QEMU's virtio-net, split rings", SPLIT, false],

@@ -53,6 +53,8 @@ export interface CardOptions {
   readonly vectors?: number;
   readonly rssKeyBytes?: number;
   readonly backend?: VfioDevice['backend'];
+  /** Default: 0x1041, and 0x1000 where it is legacy only. */
+  readonly deviceId?: number;
   /** No vendor capabilities: legacy only. */
   readonly legacyOnly?: boolean;
   /** FEATURES_OK does not stay. */
@@ -124,6 +126,7 @@ export class VirtioCard implements VfioDevice {
       vectors: 10,
       rssKeyBytes: 40,
       legacyOnly: false,
+      deviceId: options.legacyOnly === true ? 0x1000 : 0x1041,
       refusesFeatures: false,
       hangsInReset: false,
       startsAnnouncing: false,
@@ -132,7 +135,7 @@ export class VirtioCard implements VfioDevice {
     this.address = options.address ?? '0000:05:00.0';
     this.backend = options.backend ?? 'group';
     this.mac = this.options.mac;
-    this.#config = makeConfigSpace(this.options.legacyOnly);
+    this.#config = makeConfigSpace(this.options.deviceId, this.options.legacyOnly);
     this.#region(PciRegion.CONFIG, 256, (offset, bytes) => this.#config.slice(offset, offset + bytes));
     this.#region(
       PciRegion.BAR4,
