@@ -39,6 +39,12 @@ export const CASES: readonly LabCase[] = [
     monitor: true,
     timeoutS: 1500,
   },
+  {
+    name: 'virtio-iommu',
+    nics: ['virtio', 'virtio,packed=on', 'e1000e', 'igb'],
+    iommu: 'virtio',
+    timeoutS: 600,
+  },
   { name: 'pipe', nics: ['igb', 'igb'], timeoutS: 800 },
   { name: 'user', nics: ['igb', 'igb'] },
   { name: 'examples', nics: ['igb', 'igb'] },

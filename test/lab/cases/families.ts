@@ -6,47 +6,20 @@
 import * as assert from 'uvu/assert';
 import { type NicError, open } from '../../../src/index.js';
 import { raiseStation, runFamilyPair, runWireSuites } from '../family-suites.js';
-import { bindDriver, dmarFaults, interfaceByMac, kernelLog, nicAddresses } from '../guest.js';
+import { bindDriver, interfaceByMac, nicAddresses } from '../guest.js';
 import { Monitor } from '../monitor.js';
-import { PacketSocket } from '../packet-socket.js';
-import { type Background, run, sleep, waitFor } from '../processes.js';
+import { LONG_MTU, PACKED_RINGS, type Pair, runPair } from '../pair-suites.js';
+import { run, waitFor } from '../processes.js';
 import { dutMac, peerMac } from '../qemu.js';
 import { Stations } from '../stations.js';
 import { suite } from '../suite.js';
-import {
-  assertBalanced,
-  assertFramesPass,
-  assertPings,
-  cpuSeconds,
-  describeTotals,
-  finalTotals,
-  isBusMaster,
-  note,
-  startTraffic,
-  testFrame,
-  vfioInterrupts,
-} from '../wire.js';
 import type { LabPort } from '../wire-ports.js';
 
-const TRANSFER_BYTES = 8 * 2 ** 20;
-const LENGTHS = [60, 61, 62, 63, 64, 65, 127, 128, 129, 1023, 1024, 1513, 1514];
-const LONG_MTU = 9000;
 const NICS = nicAddresses();
 /** Numbers of the devices, and of the peers behind them. */
 const [SPLIT, SPLIT_2, PACKED, PACKED_2, E1000E, E1000E_2, IGB, TRANSITIONAL] = [
   0, 1, 2, 3, 4, 5, 6, 7,
 ] as const;
-/** Devices that have no packed rings take split ones. */
-const ENV = { BAREWIRE_VIRTIO_RINGS: 'packed' };
-
-interface Pair {
-  readonly name: string;
-  readonly ports: readonly [number, number];
-  readonly backend: 'group' | 'cdev';
-  readonly args?: readonly string[];
-  /** Frames beyond 1514 bytes that this pair takes. */
-  readonly longLengths?: readonly number[];
-}
 
 const PAIRS: readonly Pair[] = [
   { name: 'split and split', ports: [SPLIT, SPLIT_2], backend: 'cdev' },
@@ -74,71 +47,7 @@ const PAIRS: readonly Pair[] = [
 
 for (const address of NICS) bindDriver(address, 'vfio-pci');
 const stations = await Stations.start();
-for (const pair of PAIRS) runPair(pair);
-
-function runPair({ name, ports: numbers, backend, args = [], longLengths = [] }: Pair): void {
-  const [peerA, peerB] = numbers;
-  const ports = numbers.map((number) => NICS[number]!);
-  const wire = suite(`fwd between ${name} through ${backend}`);
-  let fwd: Background | undefined;
-  let log = '';
-
-  wire.before(async () => {
-    stations.place(peerA, peerB, longLengths.length > 0 ? LONG_MTU : 1500);
-    log = kernelLog();
-    fwd = await startTraffic(['fwd', ...ports, ...args], { env: { BAREWIRE_VFIO: backend, ...ENV } });
-  });
-  wire.after(async () => {
-    if (fwd !== undefined) await fwd.stop('SIGKILL').catch(() => {});
-  });
-
-  wire('carries frames of 60 to 1514 bytes and longer ones unchanged, both ways', async () => {
-    await betweenStations(async (a, b) => {
-      const frames = [...LENGTHS, ...longLengths].map(testFrame);
-      await assertFramesPass(a, b, frames);
-      await assertFramesPass(b, a, frames);
-    });
-  });
-
-  wire('answers 100 of 100 pings, and carries 8 MiB of TCP each way, with the same SHA-256', async () => {
-    stations.setMtu(1500);
-    note(`${name}: ping ${assertPings(100)}; TCP ${await stations.assertTcp(TRANSFER_BYTES)} Mbit/s`);
-  });
-
-  wire('sleeps when idle, and an interrupt wakes it', async () => {
-    await sleep(1000);
-    const before = cpuSeconds(fwd!.pid);
-    await sleep(500);
-    note(`${name}: ${(cpuSeconds(fwd!.pid) - before).toFixed(2)} s of processor time in 0.5 s of idling`);
-    await betweenStations(async (a, b) => {
-      const interrupts = vfioInterrupts(ports[0]!);
-      await assertFramesPass(a, b, [testFrame(60, 7)]);
-      await waitFor('the interrupt', () => vfioInterrupts(ports[0]!) > interrupts);
-    });
-  });
-
-  wire('ends with status 0, totals that agree, bus mastering off, and no fault of the IOMMU', async () => {
-    const outcome = await fwd!.stop('SIGINT');
-    assert.is(outcome.status, 0, outcome.stderr);
-    const totals = finalTotals(outcome);
-    note(`${name}: ${describeTotals(totals)}`);
-    assertBalanced(totals);
-    assert.equal(ports.map(isBusMaster), [false, false]);
-    assert.equal(dmarFaults(kernelLog(log)), []);
-  });
-
-  wire.run();
-
-  async function betweenStations(use: (a: PacketSocket, b: PacketSocket) => Promise<void>): Promise<void> {
-    const [a, b] = [new PacketSocket(`k${peerA}`, 'A'), new PacketSocket(`k${peerB}`, 'B')];
-    try {
-      await use(a, b);
-    } finally {
-      a.close();
-      b.close();
-    }
-  }
-}
+for (const pair of PAIRS) runPair(stations, pair);
 
 const cleared = suite('the stations');
 cleared('give their interfaces back', async () => {
@@ -168,7 +77,7 @@ for (const [name, a, b, backend] of [
   ['e1000e', E1000E, E1000E_2, 'cdev'],
 ] as const) {
   runFamilyPair({
-    ...{ name, from: NICS[a]!, to: NICS[b]!, backend, env: ENV, toMac: dutMac(b) },
+    ...{ name, from: NICS[a]!, to: NICS[b]!, backend, env: PACKED_RINGS, toMac: dutMac(b) },
     join: () => joinWires(a, b),
   });
 }
