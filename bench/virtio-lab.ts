@@ -116,9 +116,11 @@ class VirtioQueues implements DriverQueues {
       ...{ maxFrameBytes: pool.maxFrameBytes, notifiesData: false, eventIdx: false },
     });
     this.rx = [0, 2].map(
-      (queue) => new VirtioRxQueue({ ...options(queue), hasInterrupt: false, merges: true }),
+      (queue) => new VirtioRxQueue({ ...options(queue), hasInterrupt: false, merges: true, metadata: false }),
     );
-    this.tx = [1, 3].map((queue) => new VirtioTxQueue({ ...options(queue), minFrameBytes: MIN_FRAME_BYTES }));
+    this.tx = [1, 3].map(
+      (queue) => new VirtioTxQueue({ ...options(queue), minFrameBytes: MIN_FRAME_BYTES, offloads: false }),
+    );
     for (const queue of this.rx) queue.start();
   }
 

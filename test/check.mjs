@@ -9,7 +9,15 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 
 /** A part that takes longer hangs. All of them take about half of this on two slow cores. */
-const LIMIT_MINUTES = { lint: 5, build: 5, test: 20, 'test:faults': 10, prepare: 30, 'test:lab': 60 };
+const LIMIT_MINUTES = {
+  lint: 5,
+  build: 5,
+  test: 20,
+  'test:faults': 10,
+  prepare: 30,
+  'test:lab': 60,
+  'conformance:check': 1,
+};
 
 const sum = { passed: 0, failed: 0, skipped: 0 };
 const failures = [];
@@ -130,6 +138,8 @@ if (await lintAndBuild()) {
   for (const script of ['test', 'test:faults']) await unitTests(script);
   await prepared;
   await lab();
+  // What has run is what docs/conformance.md says.
+  if (!(await npm('conformance:check')).ok) fail('docs/conformance.md does not say what was found');
 }
 if (failures.length > 0) console.log(`\n== failed\n${failures.join('\n\n')}`);
 const skipped = sum.skipped > 0 ? `, ${sum.skipped} skipped` : '';

@@ -14,6 +14,7 @@ import { join } from 'node:path';
 const LIMIT_MS = 20 * 60_000;
 const ROOT = join(import.meta.dirname, '..');
 const TESTS = join(ROOT, 'dist', 'test');
+const CONFORMANCE = join(ROOT, '.cache', 'conformance');
 /** Slow ones first, so that none of them is left alone at the end. */
 const SLOW = [/^(tools|samples|forward)\//, /^(bench|vfio\/user|emulator|driver)\//];
 const SUMMARY = /\n *Total: +(\d+)\n *Passed: +(\d+)\n *Skipped: +(\d+)\n *Duration: .*\n+/;
@@ -80,8 +81,8 @@ function runFile(file) {
     const child = spawn(process.execPath, ['--no-warnings', join(TESTS, file)], {
       cwd: ROOT,
       stdio: ['ignore', 'pipe', 'pipe'],
-      // uvu would write colours to files as well.
-      env: { ...process.env, FORCE_COLOR: colours },
+      // uvu would write colours to files as well. The conformance suites leave their results there.
+      env: { ...process.env, FORCE_COLOR: colours, BAREWIRE_CONFORMANCE: CONFORMANCE },
     });
     const limit = setTimeout(() => child.kill('SIGKILL'), LIMIT_MS);
     let output = '';

@@ -4,17 +4,15 @@
  */
 import type { NetDevice, OpenOptions } from '../../src/driver/device.js';
 import { openOn } from '../../src/driver/registry.js';
+import { passesFilter } from '../support/address-filter.js';
 import { Fake82574, QUEUE_STRIDE, R } from '../support/fake-82574.js';
 import { FakeVfio } from '../support/fake-vfio.js';
 import { type BufferMap, RxRingDevice, TxRingDevice } from '../support/ring-device.js';
 import type { Family, Hardware } from './rig.js';
 
-/** 10.2.5.1: receiver on, promiscuous, long packets, broadcast, FCS stripped. */
+/** 10.2.5.1: receiver on, long packets, FCS stripped. */
 const RCTL_EN = 1 << 1;
-const RCTL_UPE = 1 << 3;
-const RCTL_MPE = 1 << 4;
 const RCTL_LPE = 1 << 5;
-const RCTL_BAM = 1 << 15;
 const RCTL_SECRC = 1 << 26;
 /** 10.2.6.1: transmitter on, pad short packets. */
 const TCTL_EN = 1 << 1;
@@ -77,7 +75,7 @@ class E1000eHardware implements Hardware {
       this.#count(R.ROC);
       return true;
     }
-    if (!this.#accepts(frame, rctl)) return true;
+    if (!passesFilter(frame, (register) => model.get(register), R)) return true;
     const size = bufferBytes(rctl);
     if (ring.available < Math.ceil(frame.length / size)) {
       // What the packet buffer has no room for is missed, and no good frame.
@@ -124,6 +122,12 @@ class E1000eHardware implements Hardware {
     this.#vfio!.goneListeners.tell(error);
   }
 
+  /** All that is mapped beside the pool, which is mapped first. From now on nobody looks at what the driver does. */
+  sharedMemory(): Int32Array[] {
+    this.model.onWrite = () => {};
+    return this.#vfio!.mapper.views().slice(1);
+  }
+
   complaints(): string[] {
     const { mapper, closed, busMaster, eventfds } = this.#vfio!;
     return [
@@ -135,21 +139,6 @@ class E1000eHardware implements Hardware {
   }
 
   /** 7.1.1: the address filters; the hash of a group is bits 47:36 of its address. */
-  #accepts(frame: Uint8Array, rctl: number): boolean {
-    const { model } = this;
-    const to = [...frame.subarray(0, 6)];
-    if (to.every((byte) => byte === 0xff)) return (rctl & RCTL_BAM) !== 0;
-    if ((to[0]! & 1) !== 0) {
-      const hash = ((to[5]! << 4) | (to[4]! >>> 4)) & 0xfff;
-      const isInTable = ((model.get(R.MTA + 4 * (hash >>> 5)) >>> (hash & 31)) & 1) === 1;
-      return isInTable || (rctl & RCTL_MPE) !== 0;
-    }
-    const [low, high] = [model.get(R.RAL0), model.get(R.RAH0)];
-    const own = [low, low >>> 8, low >>> 16, low >>> 24, high, high >>> 8].map((byte) => byte & 0xff);
-    const isOwn = high >>> 31 === 1 && own.every((byte, i) => byte === to[i]);
-    return isOwn || (rctl & RCTL_UPE) !== 0;
-  }
-
   /** 7.4: the cause of the queue, routed by IVAR. IAM masks when it fires, EIAC takes the cause back. */
   #interrupt(queue: number): void {
     const { model } = this;
@@ -225,7 +214,9 @@ class E1000eHardware implements Hardware {
 }
 
 export const e1000e: Family = {
-  name: 'e1000e on registers and rings of an 82574',
+  driver: 'e1000e',
+  device: 'registers and rings of an 82574',
+  backend: 'memory',
   headerBytes: 0,
   padsToBytes: 60,
   // A group of 32 descriptors reports together.

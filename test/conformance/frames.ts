@@ -1,8 +1,8 @@
 /** Conformance of `NetDevice`: `sendFrame` and `frames`, for those who do not count nanoseconds. */
-import { suite } from 'uvu';
 import * as assert from 'uvu/assert';
 import { NicError } from '../../src/errors.js';
 import { expectRejection } from '../support/expect-error.js';
+import { caseSuite } from './results.js';
 import { eventually, type Family, isSettled, onRig, pairsOf, Rig, range, turns } from './rig.js';
 
 export function frames(family: Family): void {
@@ -18,7 +18,7 @@ function fillRing(rig: Rig): number {
 }
 
 function sendFrame(family: Family): void {
-  const test = suite(`${family.name}: sendFrame`);
+  const test = caseSuite(family, 'sendFrame');
 
   test(
     'copies the frame, and leaves nothing out',
@@ -178,7 +178,7 @@ function giveAll(rig: Rig): void {
 }
 
 function iterate(family: Family): void {
-  const test = suite(`${family.name}: frames`);
+  const test = caseSuite(family, 'frames');
 
   test(
     'frames as they come, copied, with no buffer out while the loop takes its time',

@@ -4,6 +4,7 @@
  */
 import type { NetDevice, OpenOptions } from '../../src/driver/device.js';
 import { openOn } from '../../src/driver/registry.js';
+import { passesFilter } from '../support/address-filter.js';
 import { Fake82576, QUEUE_STRIDE, R } from '../support/fake-82576.js';
 import { FakeVfio } from '../support/fake-vfio.js';
 import { type BufferMap, RxRingDevice, TxRingDevice } from '../support/ring-device.js';
@@ -52,6 +53,7 @@ class IgbHardware implements Hardware {
     const queue = frame[11]!;
     const ring = this.#rx[queue];
     if (ring === undefined || (model.get(R.RCTL) & RCTL_RXEN) === 0) return false;
+    if (!passesFilter(frame, (register) => model.get(register), R)) return true;
     // 8.10.5: longer packets are dropped by the MAC.
     if (frame.length + FCS_BYTES > model.get(R.RLPML)) {
       this.#count(ROC);
@@ -98,6 +100,12 @@ class IgbHardware implements Hardware {
   pullOut(error: Error): void {
     this.#vfio!.goneAfterReads = 0;
     this.#vfio!.goneListeners.tell(error);
+  }
+
+  /** All that is mapped beside the pool, which is mapped first. From now on nobody looks at what the driver does. */
+  sharedMemory(): Int32Array[] {
+    this.#model.onWrite = () => {};
+    return this.#vfio!.mapper.views().slice(1);
   }
 
   complaints(): string[] {
@@ -169,7 +177,9 @@ class IgbHardware implements Hardware {
 }
 
 export const igb: Family = {
-  name: 'igb on registers and rings of an 82576',
+  driver: 'igb',
+  device: 'registers and rings of an 82576',
+  backend: 'memory',
   headerBytes: 0,
   padsToBytes: 60,
   // A group of 32 descriptors reports together.
@@ -177,6 +187,6 @@ export const igb: Family = {
   hardwareCounters: ['rxMissed', 'rxErrors', 'wireRxPackets', 'wireRxBytes', 'wireTxPackets', 'wireTxBytes'],
   ringSize: 128,
   refusedRingSizes: [99, 96, 1000],
-  hasFilters: false,
+  hasFilters: true,
   makeHardware: () => new IgbHardware(),
 };

@@ -84,6 +84,12 @@ export class IgbVfHardware implements Hardware {
     this.#vfio!.goneListeners.tell(error);
   }
 
+  /** All that is mapped beside the pool, which is mapped first. From now on nobody looks at what the driver does. */
+  sharedMemory(): Int32Array[] {
+    this.model.onWrite = () => {};
+    return this.#vfio!.mapper.views().slice(1);
+  }
+
   complaints(): string[] {
     const { mapper, closed, busMaster, eventfds } = this.#vfio!;
     return [
@@ -187,7 +193,9 @@ export class IgbVfHardware implements Hardware {
 }
 
 export const igbvf: Family = {
-  name: 'igbvf on a virtual function of an 82576',
+  driver: 'igbvf',
+  device: 'a virtual function of an 82576',
+  backend: 'memory',
   headerBytes: 0,
   padsToBytes: MIN_FRAME_BYTES,
   // A group of 32 descriptors reports together.

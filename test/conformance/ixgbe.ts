@@ -125,6 +125,11 @@ class IxgbeHardware implements Hardware {
     this.#vfio!.goneListeners.tell(error);
   }
 
+  /** All that is mapped beside the pool, which is mapped first. */
+  sharedMemory(): Int32Array[] {
+    return this.#mapper.windows.slice(1).map(({ words }) => words);
+  }
+
   complaints(): string[] {
     const { list, faults } = this.#model.violations;
     return [
@@ -136,7 +141,9 @@ class IxgbeHardware implements Hardware {
 }
 
 export const ixgbe: Family = {
-  name: 'ixgbe on the 82599 model',
+  driver: 'ixgbe',
+  device: 'the 82599 model',
+  backend: 'memory',
   headerBytes: 0,
   padsToBytes: 60,
   // A group of 32 descriptors reports together.

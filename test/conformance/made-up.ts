@@ -52,6 +52,11 @@ class MadeUpHardware implements Hardware {
     this.#card.pullOut(error);
   }
 
+  /** All that is mapped beside the pool, which is mapped first. */
+  sharedMemory(): Int32Array[] {
+    return this.#card.memory.windows.slice(1).map(({ words }) => words);
+  }
+
   complaints(): string[] {
     const { violations, memory, claimed } = this.#card;
     return [
@@ -63,7 +68,9 @@ class MadeUpHardware implements Hardware {
 }
 
 export const madeUp: Family = {
-  name: 'made-up',
+  driver: 'made-up',
+  device: 'a made-up card',
+  backend: 'memory',
   headerBytes: HEADER_BYTES,
   padsToBytes: 0,
   keepsSent: 0,

@@ -1,9 +1,9 @@
 /** Conformance of `NetDevice`: what `open` takes, and refuses. */
 import { readdirSync } from 'node:fs';
-import { suite } from 'uvu';
 import * as assert from 'uvu/assert';
 import type { NetDevice, OpenOptions, RingLimits } from '../../src/driver/device.js';
 import { expectRejection } from '../support/expect-error.js';
+import { caseSuite } from './results.js';
 import {
   ALL_BUFFERS,
   BUFFERS,
@@ -58,6 +58,20 @@ function impossibleSizes({ min, max }: RingLimits, family: Family): unknown[] {
   return [...numbers, ...others, ...family.refusedRingSizes];
 }
 
+/** Sizes that both rings can have: the smallest and largest, powers of two and what lies halfway between them. */
+function someSizes(rx: RingLimits, tx: RingLimits): number[] {
+  const [min, max] = [Math.max(rx.min, tx.min), Math.min(rx.max, tx.max)];
+  const isPowerOfTwo = (size: number): boolean => (size & (size - 1)) === 0;
+  const sizes = [min, max];
+  for (let size = 2; size < max; size *= 2) sizes.push(size, size * 1.5);
+  const step = Math.max(rx.multipleOf ?? 1, tx.multipleOf ?? 1);
+  const possible = sizes
+    .map((size) => size - (size % step))
+    .filter((size) => size >= min && size <= max)
+    .filter((size) => isPowerOfTwo(size) || !(rx.powerOfTwo || tx.powerOfTwo));
+  return [...new Set(possible)].sort((a, b) => a - b);
+}
+
 export function options(family: Family): void {
   rings(family);
   pools(family);
@@ -65,7 +79,7 @@ export function options(family: Family): void {
 }
 
 function rings(family: Family): void {
-  const test = suite(`${family.name}: rings`);
+  const test = caseSuite(family, 'rings');
 
   test('without options: the sizes that the limits tell, one queue pair, a pool that fills them', () =>
     withOwnPool(family, {}, (nic) => {
@@ -89,6 +103,22 @@ function rings(family: Family): void {
         assert.is(nic.rxQueues[0].size, rx);
         assert.is(nic.txQueues[0].size, tx);
       });
+    }
+  });
+
+  test('rings of all kinds of sizes: frames go around each', async () => {
+    const { limits } = await limitsOf(family);
+    for (const size of someSizes(limits.rxRing, limits.txRing)) {
+      const sizes = { rxRingSize: size, txRingSize: size };
+      const rig = await Rig.open(family, sizes, { buffers: 2 * size + 64 });
+      const burst = Math.min(16, size >>> 1);
+      for (let moved = 0; moved < size + 2 * burst; moved += burst) {
+        const frames = rig.arrive(burst);
+        assert.equal(rig.receive(), frames, `rings of ${size}`);
+        assert.is(rig.send(frames), burst);
+        assert.equal(rig.hardware.transmit(), frames, `rings of ${size}`);
+      }
+      await rig.close();
     }
   });
 
@@ -124,7 +154,7 @@ function rings(family: Family): void {
 }
 
 function pools(family: Family): void {
-  const test = suite(`${family.name}: pools`);
+  const test = caseSuite(family, 'pools');
 
   test(
     'a given pool is the device’s and every queue’s',
@@ -215,7 +245,7 @@ function pools(family: Family): void {
 }
 
 function rest(family: Family): void {
-  const test = suite(`${family.name}: other options`);
+  const test = caseSuite(family, 'other options');
 
   test('names that nobody knows, and what are no options', async () => {
     await refuses(family, { rxRingsize: 64 }, /open has no option "rxRingsize"/);

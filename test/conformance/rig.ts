@@ -6,6 +6,7 @@ import * as assert from 'uvu/assert';
 import type { NetDevice, NetStats, OpenOptions } from '../../src/driver/device.js';
 import { PacketPool, type PacketPoolOptions } from '../../src/hugepage/packet-pool.js';
 import { expectError } from '../support/expect-error.js';
+import { type Column, Missing } from './results.js';
 
 /** One piece of hardware. It sends only when it is told to. */
 export interface Hardware {
@@ -23,12 +24,12 @@ export interface Hardware {
   pullOut(error: Error): void;
   /** What the driver did wrong, and what it left behind when it had closed. */
   complaints(): string[];
+  /** Memory that driver and device share, beside the pool's: the rings. Absent where the device cannot write there. */
+  sharedMemory?(): Int32Array[];
 }
 
 /** A family under test. */
-export interface Family {
-  /** For names of suites. */
-  readonly name: string;
+export interface Family extends Column {
   /** Bytes of the header that the device keeps in front of each frame. */
   readonly headerBytes: number;
   /** Shorter frames are padded to this length when they are sent. */
@@ -193,8 +194,9 @@ export function onRig(
     try {
       await test(rig);
     } catch (error) {
+      if (error instanceof Missing) await rig.close();
       // What the test found counts, not what is left undone because of it.
-      await rig.nic.close().catch(() => {});
+      else await rig.nic.close().catch(() => {});
       throw error;
     }
     await rig.close();

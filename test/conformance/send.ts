@@ -1,12 +1,17 @@
 /** Conformance of `NetDevice`: the conventions of `send`, and both directions together. */
-import { suite } from 'uvu';
 import * as assert from 'uvu/assert';
 import type { RxQueue, TxQueue } from '../../src/driver/device.js';
+import { open } from '../../src/driver/registry.js';
+import { NicError } from '../../src/errors.js';
 import { expectError } from '../support/expect-error.js';
-import { type Family, onRig, pairsOf, range, refusesArrays } from './rig.js';
+import { plugIn } from '../support/made-up-family/scheme.js';
+import { caseSuite, Missing } from './results.js';
+import { type Family, onRig, pairsOf, Rig, range, refusesArrays } from './rig.js';
+
+const QUEUES = 'more than one queue pair';
 
 export function sending(family: Family): void {
-  const test = suite(`${family.name}: send`);
+  const test = caseSuite(family, 'send');
 
   test(
     'frames leave whole and in order, and their buffers come back',
@@ -70,13 +75,16 @@ export function sending(family: Family): void {
   }
 
   test(
-    'sendOffloaded, where there is one, has the conventions of send',
+    'sendOffloaded has the conventions of send',
     onRig(family, (rig) => {
       const [queue] = rig.nic.txQueues;
       const frames = range(10).map(() => rig.frame());
       const bufs = rig.packets(frames);
       for (const packet of bufs) rig.pool.metadata.txFlags[packet] = 0;
-      if (queue.sendOffloaded === undefined) return rig.pool.release(bufs, bufs.length);
+      if (queue.sendOffloaded === undefined) {
+        rig.pool.release(bufs, bufs.length);
+        throw new Missing('offloads of sent frames');
+      }
       refusesArrays((wrong) => queue.sendOffloaded!(wrong, 1));
       expectError('BAD_ARGUMENT', () => queue.sendOffloaded!(bufs, 11), /^count is /);
       expectError('BAD_ARGUMENT', () => queue.sendOffloaded!(bufs, 1, -1), /^start is /);
@@ -135,6 +143,25 @@ export function sending(family: Family): void {
   );
 
   test(
+    'every length from the shortest to the longest leaves as it is',
+    onRig(family, (rig) => {
+      const { nic } = rig;
+      const shortest = nic.limits.minFrameBytes;
+      const burst = Math.min(32, family.ringSize);
+      for (let first = shortest; first <= nic.maxFrameBytes; first += burst) {
+        const lengths = range(burst).map((i) => Math.min(first + i, nic.maxFrameBytes));
+        const frames = lengths.map((length) => rig.frame(Math.max(60, length)).slice(0, length));
+        for (const queue of nic.txQueues) queue.reclaim();
+        assert.is(rig.send(frames), burst);
+        assert.equal(
+          rig.hardware.transmit(),
+          frames.map((frame) => rig.padded(frame)),
+        );
+      }
+    }),
+  );
+
+  test(
     'a packet of no pool is dropped and counted',
     onRig(family, (rig) => {
       const [queue] = rig.nic.txQueues;
@@ -151,6 +178,7 @@ export function sending(family: Family): void {
     onRig(
       family,
       (rig) => {
+        if (pairsOf(family) === 1) throw new Missing(QUEUES);
         const frames = range(pairsOf(family)).map((q) => range(5).map(() => rig.frame(100 + q)));
         for (const [q, list] of frames.entries()) assert.is(rig.send(list, q), 5);
         const left = rig.hardware.transmit();
@@ -212,7 +240,7 @@ export function sending(family: Family): void {
 }
 
 export function both(family: Family): void {
-  const test = suite(`${family.name}: receive and send`);
+  const test = caseSuite(family, 'receive and send');
 
   for (const debug of [false, true]) {
     test(
@@ -252,5 +280,111 @@ export function both(family: Family): void {
     );
   }
 
+  test(
+    'batches of 1 to 256',
+    onRig(
+      family,
+      async (rig) => {
+        const [rx, tx]: [RxQueue, TxQueue] = [rig.nic.rxQueues[0], rig.nic.txQueues[0]];
+        for (let batch = 1; batch <= 256; batch += batch < 34 ? 1 : 37) {
+          const bufs = new Uint32Array(batch);
+          const wanted = Math.min(batch, rx.size - 1);
+          const frames = rig.arrive(wanted);
+          assert.is(rx.receive(bufs), wanted, `a batch of ${batch}`);
+          tx.reclaim();
+          const left: Uint8Array[] = [];
+          for (let sent = 0; sent < wanted; ) {
+            sent += tx.send(bufs, wanted - sent, sent);
+            left.push(...rig.hardware.transmit());
+          }
+          assert.equal(left, frames, `a batch of ${batch}`);
+        }
+      },
+      {},
+      { buffers: 1000 },
+    ),
+  );
+
+  test(
+    'a pool shared with a device of another family: what one received the other sends',
+    onRig(family, async (rig) => {
+      const other = plugIn(OTHER_SLOT);
+      other.automatic = false;
+      const left: Uint8Array[] = [];
+      other.plug({ arrive: (frame) => left.push(frame) > 0 });
+      const partner = await open(`made-up:${OTHER_SLOT}`, { pool: rig.pool, promiscuous: true });
+      try {
+        const bufs = new Uint32Array(16);
+        for (let round = 0; round < 20; round++) {
+          const frames = rig.arrive(10, 60 + 20 * round);
+          assert.is(rig.nic.rxQueues[0].receive(bufs), 10);
+          assert.is(partner.txQueues[0].send(bufs, 10), 10);
+          other.work(Number.POSITIVE_INFINITY);
+          assert.equal(left.splice(0), frames, 'received here, sent there');
+          for (const frame of frames) assert.ok(other.arrive(frame));
+          assert.is(partner.rxQueues[0].receive(bufs), 10);
+          assert.is(rig.nic.txQueues[0].send(bufs, 10), 10);
+          assert.equal(rig.hardware.transmit(), frames, 'received there, sent here');
+          rig.nic.txQueues[0].reclaim();
+        }
+      } finally {
+        await partner.close();
+      }
+    }),
+  );
+
+  test('a device that writes anything into its rings: lengths and buffers that can be, and all of them back', async () => {
+    for (let seed = 1; seed <= 8; seed++) {
+      const rig = await Rig.open(family);
+      try {
+        await abuse(rig, seed);
+      } finally {
+        await rig.nic.close();
+        rig.pool.close();
+      }
+      rig.assertBack();
+    }
+  });
+
   test.run();
+}
+
+const OTHER_SLOT = 99;
+
+/** Moves packets while the rings are scribbled over again and again. What throws is an error of the driver's. */
+async function abuse(rig: Rig, seed: number): Promise<void> {
+  const { nic, pool, hardware } = rig;
+  if (hardware.sharedMemory === undefined) throw new Missing('rings that a device writes');
+  let state = seed;
+  const random = (): number => {
+    state = (Math.imul(state, 1_664_525) + 1_013_904_223) | 0;
+    return state ^ (state >>> 15);
+  };
+  rig.arrive(5);
+  const bufs = new Uint32Array(32);
+  const mine = new Set<number>();
+  for (let round = 0; round < 60; round++) {
+    for (const words of hardware.sharedMemory())
+      for (let i = 0; i < words.length; i++)
+        if ((random() & 3) === 0) words[i] = random() % (1 << (round & 31));
+    try {
+      const count = nic.rxQueues[0].receive(bufs);
+      for (const packet of bufs.subarray(0, count)) {
+        assert.ok(packet < pool.capacity && !mine.has(packet), `buffer ${packet} is handed out once`);
+        mine.add(packet);
+        assert.ok(
+          pool.lengths[packet]! > 0 && pool.lengths[packet]! <= nic.maxFrameBytes,
+          'its length can be',
+        );
+      }
+      const list = Uint32Array.from(mine).subarray(0, round % 8);
+      const taken = nic.txQueues[0].send(list, list.length);
+      for (const packet of list.subarray(0, taken)) mine.delete(packet);
+      nic.txQueues[0].reclaim();
+    } catch (error) {
+      if (!(error instanceof NicError)) throw error;
+    }
+    await Promise.resolve();
+  }
+  pool.release(Uint32Array.from(mine), mine.size);
 }

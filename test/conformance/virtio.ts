@@ -46,6 +46,11 @@ class VirtioHardware implements Hardware {
     this.#card.pullOut(error);
   }
 
+  /** All that is mapped beside the pool, which is mapped first. */
+  sharedMemory(): Int32Array[] {
+    return this.#card.mapper.views().slice(1);
+  }
+
   complaints(): string[] {
     const { complaints, closed, busMaster, eventfds, mapper } = this.#card;
     return [
@@ -60,7 +65,9 @@ class VirtioHardware implements Hardware {
 
 function family(rings: string, features: readonly number[]): Family {
   return {
-    name: `virtio on a card with ${rings} rings`,
+    driver: 'virtio',
+    device: `a card with ${rings} rings`,
+    backend: 'memory',
     headerBytes: 12,
     padsToBytes: 0,
     keepsSent: 0,

@@ -1,10 +1,10 @@
 /** Conformance of `NetDevice`: everything that waits ends when it should, and with what it should. */
-import { suite } from 'uvu';
 import * as assert from 'uvu/assert';
 import type { NetDevice, WaitOptions } from '../../src/driver/device.js';
 import { NicError } from '../../src/errors.js';
 import { expectError, expectRejection } from '../support/expect-error.js';
 import { HANG_MS } from '../support/hang.js';
+import { caseSuite } from './results.js';
 import { type Family, isSettled, onRig, pairsOf, Rig, range, turns } from './rig.js';
 
 /** Everything that waits, made to have something to wait for: no frame comes, the link is down, one frame never leaves. */
@@ -28,7 +28,7 @@ export function waits(family: Family): void {
 }
 
 function all(family: Family): void {
-  const test = suite(`${family.name}: waits`);
+  const test = caseSuite(family, 'waits');
 
   for (const [name, wait] of Object.entries(WAITS)) {
     test(
@@ -113,7 +113,7 @@ function all(family: Family): void {
 }
 
 function packets(family: Family): void {
-  const test = suite(`${family.name}: waiting for packets`);
+  const test = caseSuite(family, 'waiting for packets');
 
   test(
     'one that is there ends the wait at once; one that has been taken does not',
@@ -207,7 +207,7 @@ function packets(family: Family): void {
 }
 
 function linkAndDrain(family: Family): void {
-  const test = suite(`${family.name}: link and drain`);
+  const test = caseSuite(family, 'link and drain');
 
   test(
     'the state of the link; a wait ends when it comes up',
@@ -249,7 +249,7 @@ function linkAndDrain(family: Family): void {
 }
 
 function gone(family: Family): void {
-  const test = suite(`${family.name}: a device that is pulled out`);
+  const test = caseSuite(family, 'a device that is pulled out');
   const reason = new NicError('DEVICE_GONE', 'planted: pulled out');
 
   test('ends all that waits with DEVICE_GONE, and everything that asks the hardware', async () => {

@@ -58,7 +58,9 @@ class XdpHardware implements Hardware {
 }
 
 export const xdp: Family = {
-  name: 'AF_XDP on rings in memory',
+  driver: 'xdp',
+  device: 'rings in memory',
+  backend: 'memory',
   headerBytes: 0,
   padsToBytes: 0,
   keepsSent: 0,

@@ -58,7 +58,7 @@ function runTests(copy: string, timeoutMs: number, tests: Fault['tests'] = IXGBE
     const child = spawn(process.execPath, args, {
       stdio: ['ignore', 'pipe', 'pipe'],
       timeout: timeoutMs,
-      env: { ...process.env, NODE_V8_COVERAGE: '' },
+      env: { ...process.env, NODE_V8_COVERAGE: '', BAREWIRE_CONFORMANCE: '' },
     });
     let output = '';
     for (const stream of [child.stdout, child.stderr]) {

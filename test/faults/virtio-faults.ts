@@ -4,6 +4,8 @@ import type { Fault } from './faults.js';
 const SPLIT = ['virtio', '^split-rings\\.test\\.js$'] as const;
 const PACKED = ['virtio', '^packed-rings\\.test\\.js$'] as const;
 const BRING_UP = ['virtio', '^bring-up\\.test\\.js$'] as const;
+const OFFLOADS = ['virtio', '^offloads\\.test\\.js$'] as const;
+const ANNOUNCE = ['virtio', '^announce\\.test\\.js$'] as const;
 const FORWARD = ['virtio', '^forward\\.test\\.js$'] as const;
 
 export const virtioFaults: readonly Fault[] = [
@@ -245,5 +247,68 @@ export const virtioFaults: readonly Fault[] = [
     find: 'Number Atomics ',
     replace: 'Number ',
     tests: FORWARD,
+  },
+  {
+    name: 'virtio: a received checksum stays half of one',
+    file: 'virtio/offloads.js',
+    find: 'writeU16(memory, frame + start + offset, sum);',
+    replace: '',
+    tests: OFFLOADS,
+  },
+  {
+    name: 'virtio: a completed UDP checksum of 0',
+    file: 'virtio/offloads.js',
+    find: ' || 0xffff',
+    replace: '',
+    tests: OFFLOADS,
+  },
+  {
+    name: 'virtio: a received header is believed',
+    file: 'virtio/offloads.js',
+    find: 'if (start + offset + FIELD_BYTES > length)',
+    replace: 'if (false)',
+    tests: OFFLOADS,
+  },
+  {
+    name: 'virtio: an offload that the device does not have is left out',
+    file: 'virtio/offloads.js',
+    find: 'if ((flags & ~TX_OFFLOADS) !== 0 || flags === TX_OFFLOADS)\n        return false;',
+    replace: '',
+    tests: OFFLOADS,
+  },
+  {
+    name: 'virtio: the sum begins at the IP header',
+    file: 'virtio/offloads.js',
+    find: 'words[at + 1] = start << START_SHIFT;',
+    replace: 'words[at + 1] = metadata.l2Bytes[buffer] << START_SHIFT;',
+    tests: OFFLOADS,
+  },
+  {
+    name: 'virtio: checksums may be missing though nobody asked for metadata',
+    file: 'virtio/offer.js',
+    find: 'if (rxMetadata && ',
+    replace: 'if (',
+    tests: OFFLOADS,
+  },
+  {
+    name: 'virtio packed: the wrap counter of what is offloaded never flips',
+    file: 'virtio/packed-tx-ring.js',
+    find: 'state[AVAIL_LAP] ^= PACKED_BOTH;',
+    replace: ';',
+    tests: OFFLOADS,
+  },
+  {
+    name: 'virtio: an announcement without its address',
+    file: 'virtio/virtio-net.js',
+    find: 'frame.set(mac, MAC_BYTES);',
+    replace: '',
+    tests: ANNOUNCE,
+  },
+  {
+    name: 'virtio: two announcements at the same time',
+    file: 'virtio/virtio-net.js',
+    find: ' || this.#isAnnouncing',
+    replace: '',
+    tests: ANNOUNCE,
   },
 ];

@@ -226,7 +226,7 @@ for (const family of [madeUp, igb, ixgbe]) {
   for (const options of [{}, { onPacket: (_packet: number, lengthBytes: number) => lengthBytes }]) {
     const how = 'onPacket' in options ? ', with a hook' : '';
     scarce(
-      `it goes on when what was sent has left: ${family.name}${how}`,
+      `it goes on when what was sent has left: ${family.driver}${how}`,
       onPair(
         [family, family],
         ({ a, b }) => {

@@ -2,6 +2,8 @@
  * From the description of a lab machine to QEMU's command line. Nothing here starts anything.
  */
 
+import { basename } from 'node:path';
+
 /** What a lab machine is made of. Only what differs from the default needs to be given. */
 /** Which QEMU, of those that setup.sh prepares. */
 export type QemuStage = 10 | 11 | 'server';
@@ -28,6 +30,8 @@ export interface MachineOptions {
   readonly hugepages?: number;
   /** Adds QEMU's teaching device: a PCI function that is no NIC, and whose expansion ROM is all ones. */
   readonly edu?: boolean;
+  /** Lets tests talk to QEMU's monitor, see `monitor.ts`. Default: false. */
+  readonly monitor?: boolean;
   /** Puts DPDK's `dpdk-testpmd` into the guest's PATH. Default: false. */
   readonly dpdk?: boolean;
   /** Brings tshark and what comes with it, for the host's half of a case: see `hostPrograms`. Default: false. */
@@ -131,6 +135,7 @@ export function qemuArguments(options: MachineOptions, files: MachineFiles): str
     ...sharedFolder('out', files.outDir),
     ...nics.flatMap((nic, index) => nicArguments(nic, index, options)),
     ...(options.edu ? ['-device', `edu,addr=0x8,romfile=${files.outDir}/${ONES_ROM}`] : []),
+    ...(options.monitor ? monitorArguments(files.outDir) : []),
     ...(options.extraArgs ?? []),
     ...['-kernel', files.kernelImage, '-initrd', files.initramfs, '-append', kernelArgs.join(' ')],
   ];
@@ -145,6 +150,20 @@ export function ipxeArguments(nic: string, files: MachineFiles): string[] {
     ...['-serial', `file:${files.outDir}/console`],
     ...nicArguments(nic, 0, {}),
     ...['-kernel', files.kernelImage, '-initrd', files.initramfs],
+  ];
+}
+
+/** Joins the monitor and a serial port of the machine: QEMU connects to itself, by a name that no other machine has. */
+function monitorArguments(outDir: string): string[] {
+  const socket = `path=barewire-lab-${basename(outDir)}-${process.pid},abstract=on`;
+  return [
+    ...[
+      '-chardev',
+      `socket,id=monitor,server=on,wait=off,${socket}`,
+      '-mon',
+      'chardev=monitor,mode=readline',
+    ],
+    ...['-chardev', `socket,id=com2,${socket}`, '-device', 'isa-serial,chardev=com2,index=1'],
   ];
 }
 

@@ -2,12 +2,13 @@
  * Runs one lab case and counts its tests. What gives no trustworthy result counts as one failed test.
  */
 import { spawn } from 'node:child_process';
-import { existsSync, readFileSync, rmSync } from 'node:fs';
+import { cpSync, existsSync, readFileSync, rmSync } from 'node:fs';
 import { join } from 'node:path';
 import type { LabCase } from './cases.js';
 import { addTotals, NO_TESTS, ONE_FAILED, parseTotals, type Totals } from './totals.js';
 import {
   DEFAULT_TIMEOUT_S,
+  PROJECT_ROOT,
   runVm,
   STATUS_HANG,
   STATUS_NO_RESULT,
@@ -17,6 +18,9 @@ import {
 
 /** Status of a case whose tests passed, but after which the machine could not be made as it was. */
 const STATUS_DIRTY = 123;
+
+/** Results of conformance suites, from all runs: see test/conformance/report.ts. */
+const CONFORMANCE = join(PROJECT_ROOT, '.cache', 'conformance');
 
 export interface CaseReport {
   readonly totals: Totals;
@@ -127,6 +131,8 @@ type CaseEnd = Pick<VmResult, 'status' | 'stdout' | 'stderr' | 'durationS'>;
 
 /** The report of a case in a machine. After the last one of the machine its folder goes, unless somebody has to look at it. */
 function report(end: CaseEnd, { outDir, console }: VmResult, isLast = true): CaseReport {
+  const results = join(outDir, 'conformance');
+  if (isLast && existsSync(results)) cpSync(results, CONFORMANCE, { recursive: true });
   const { totals, problem } = judge(end.status, end.stdout);
   let text = end.stdout + end.stderr;
   if (problem) text += `lab: ${problem}\nConsole:\n${console}\n`;
@@ -140,6 +146,7 @@ async function runOnHost(labCase: LabCase): Promise<CaseReport> {
   const program = join(import.meta.dirname, `on-host/${labCase.name}.js`);
   const child = spawn('setpriv', ['--pdeathsig', 'KILL', process.execPath, '--enable-source-maps', program], {
     stdio: ['ignore', 'pipe', 'pipe'],
+    env: { ...process.env, BAREWIRE_CONFORMANCE: CONFORMANCE },
     timeout: (labCase.timeoutS ?? DEFAULT_TIMEOUT_S) * 1000,
     killSignal: 'SIGKILL',
   });

@@ -165,6 +165,8 @@ function writeGuestFiles(outDir: string, stages: Stages, command: string): void 
     PATH: path,
     LAB_KERNEL: stages.kernel,
     LAB_PROJECT: PROJECT_ROOT,
+    // Where the conformance suites leave their results.
+    BAREWIRE_CONFORMANCE: '/out/conformance',
   };
   const lines = Object.entries(environment).map(([name, value]) => `export ${name}='${value}'\n`);
   writeFileSync(join(outDir, 'environment'), lines.join(''));

@@ -12,7 +12,7 @@ import { PacketSocket } from './packet-socket.js';
 import { attempt, type Background, type Outcome, type RunOptions, run, start } from './processes.js';
 
 export const BAREWIRE = fileURLToPath(new URL('../../tools/barewire.js', import.meta.url));
-const TCP_TRANSFER = fileURLToPath(new URL('./tcp-transfer.js', import.meta.url));
+export const TCP_TRANSFER = fileURLToPath(new URL('./tcp-transfer.js', import.meta.url));
 
 export const ADDRESS_A = '10.0.0.1';
 export const ADDRESS_B = '10.0.0.2';

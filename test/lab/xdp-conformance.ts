@@ -243,7 +243,9 @@ for (let i = 0; i < WIRES; i++) wires.push(await makeWire(i));
 let next = 0;
 
 const veth: Family = {
-  name: 'AF_XDP on veth',
+  driver: 'xdp',
+  device: 'a veth pair, copy mode',
+  backend: 'AF_XDP',
   headerBytes: 0,
   padsToBytes: 0,
   keepsSent: 0,

@@ -41,6 +41,11 @@ export class FakeMapper implements DmaMapper {
     throw new Error(`nothing is mapped at 0x${iova.toString(16)}`);
   }
 
+  /** All that is mapped, in the order in which it was, as a device sees it. */
+  views(): Int32Array[] {
+    return Array.from(this.mapped, ([iova, sizeBytes]) => new Int32Array(this.memoryAt(iova, sizeBytes)));
+  }
+
   unmap(iova: bigint, sizeBytes: number): void {
     const failure = this.unmapFailures.shift();
     if (failure !== undefined) throw failure;

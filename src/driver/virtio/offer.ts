@@ -5,7 +5,8 @@
 import { NicError } from '../../errors.js';
 import { ETHERNET_BYTES } from '../../packet/protocols.js';
 import type { VfioDevice } from '../../vfio/types.js';
-import type { DeviceLimits } from '../device.js';
+import type { DeviceCapabilities, DeviceLimits } from '../device.js';
+import { TX_OFFLOADS } from './offloads.js';
 import * as reg from './registers.js';
 import { RSS_LEAST_KEY_BYTES, RSS_LEAST_TABLE, type RssLimits } from './steering.js';
 import { isPowerOfTwo, type Transport } from './transport.js';
@@ -29,10 +30,18 @@ export const LIMITS: DeviceLimits = {
   headroomBytes: reg.NET_HEADER_BYTES,
 };
 
+/** What the family can do; one device may do less. */
+export const CAPABILITIES: DeviceCapabilities = {
+  rxMetadata: true,
+  vlanStrip: false,
+  txOffloads: TX_OFFLOADS,
+  rxTimes: false,
+  interrupts: true,
+};
+
 /**
  * Features that the driver makes use of. VERSION_1 is a must. Not among them: CTRL_VLAN, with which a device passes only tags
- * that it was told, and without which it passes all; GUEST_ANNOUNCE, without which the hypervisor tells the network by itself
- * where a machine has moved to; IN_ORDER, which would save little where ids are checked anyway.
+ * that it was told, and without which it passes all; IN_ORDER, which would save little where ids are checked anyway.
  */
 const WANTED: readonly number[] = [
   reg.Feature.VERSION_1,
@@ -50,6 +59,8 @@ const WANTED: readonly number[] = [
   reg.Feature.RING_PACKED,
   reg.Feature.NOTIFICATION_DATA,
   reg.Feature.RSS,
+  reg.Feature.GUEST_ANNOUNCE,
+  reg.Feature.CSUM,
 ];
 /** Features that mean nothing without CTRL_VQ (5.1.3.1). */
 const NEED_CONTROL: readonly number[] = [
@@ -57,6 +68,7 @@ const NEED_CONTROL: readonly number[] = [
   reg.Feature.CTRL_MAC_ADDR,
   reg.Feature.MQ,
   reg.Feature.RSS,
+  reg.Feature.GUEST_ANNOUNCE,
 ];
 
 export interface Offer {
@@ -66,28 +78,39 @@ export interface Offer {
   readonly limits: DeviceLimits;
   /** Number of the control queue's virtqueue. */
   readonly controlQueue: number | undefined;
+  /** What this device can do. */
+  readonly capabilities: DeviceCapabilities;
   /** Undefined where the device does not let the driver choose. */
   readonly rss: RssLimits | undefined;
 }
 
 /**
  * Steps 2 to 6 of the bring-up (3.1.1), after the reset: acknowledges the device and settles the features.
+ * @param rxMetadata whether somebody wants to know of checksums: else none may be missing
  * @throws NicError `UNSUPPORTED_DEVICE`, `DEVICE_STATE`, `DEVICE_GONE`
  */
-export function readOffer(vfio: VfioDevice, transport: Transport): Offer {
+export function readOffer(vfio: VfioDevice, transport: Transport, rxMetadata: boolean): Offer {
   transport.addStatus(reg.STATUS_ACKNOWLEDGE);
   transport.addStatus(reg.STATUS_DRIVER);
   const offered = transport.offeredFeatures();
   checkOffered(vfio, offered);
   const features = new Set(WANTED.filter((bit) => offered.has(bit)));
   if (!wantsPacked()) features.delete(reg.Feature.RING_PACKED);
+  if (rxMetadata && offered.has(reg.Feature.GUEST_CSUM)) features.add(reg.Feature.GUEST_CSUM);
+  // The request comes by the status.
+  if (!features.has(reg.Feature.STATUS)) features.delete(reg.Feature.GUEST_ANNOUNCE);
   if (!features.has(reg.Feature.CTRL_VQ)) for (const bit of NEED_CONTROL) features.delete(bit);
   transport.acceptFeatures(features);
   const { mac, pairs, mtu, rss } = readConfig(transport, features);
   const controlQueue = features.has(reg.Feature.CTRL_VQ) ? 2 * pairs : undefined;
   const isPacked = features.has(reg.Feature.RING_PACKED);
   const limits = limitsOf(transport, isPacked, Math.min(pairs, MAX_QUEUE_PAIRS), mtu);
-  return { features, mac, controlQueue, limits, rss };
+  const capabilities = {
+    ...CAPABILITIES,
+    rxMetadata: offered.has(reg.Feature.GUEST_CSUM),
+    txOffloads: features.has(reg.Feature.CSUM) ? TX_OFFLOADS : 0,
+  };
+  return { features, mac, controlQueue, limits, capabilities, rss };
 }
 
 /**

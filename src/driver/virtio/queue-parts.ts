@@ -102,6 +102,10 @@ export interface TxRing {
   readonly ids: Int32Array;
   /** Takes back what the device is done with. */
   readonly reclaim: () => void;
+  /** Queues one packet, whose header has been written; there is room. A device that looks by itself may see it. */
+  put(buffer: number, lengthBytes: number): void;
+  /** Shows the device what was put, and tells it if it wants to be told. */
+  publish(): void;
   /** Makes `send` ask `reclaim` before anything else and find no room, also one that was kept from before. */
   seal(): void;
 }

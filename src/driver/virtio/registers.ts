@@ -69,6 +69,10 @@ export const STATUS_GONE = 0xff;
 
 /** Feature bits: of the network device (5.1.3), and those of every device (6). */
 export const Feature = {
+  /** The device computes checksums of sent packets. */
+  CSUM: 0,
+  /** Received packets may lack theirs; the header says so. */
+  GUEST_CSUM: 1,
   MTU: 3,
   MAC: 5,
   /** A frame may come in several buffers. */
@@ -76,6 +80,8 @@ export const Feature = {
   STATUS: 16,
   CTRL_VQ: 17,
   CTRL_RX: 18,
+  /** The device may ask the driver to tell the network where it is. */
+  GUEST_ANNOUNCE: 21,
   MQ: 22,
   CTRL_MAC_ADDR: 23,
   /** Each side says from which position on it wants to be told (2.7.10, 2.8.10). */
@@ -102,12 +108,22 @@ export const NET_RSS_TABLE_LENGTH = 18;
 export const NET_RSS_HASH_TYPES = 20;
 
 export const NET_STATUS_LINK_UP = 1;
+/** The driver is to announce itself, and to acknowledge that (5.1.6.5.4). */
+export const NET_STATUS_ANNOUNCE = 2;
 /** 5.1.4: speed and duplex that are not known. */
 export const SPEED_UNKNOWN = 0xffff_ffff;
 export const DUPLEX_FULL = 1;
 
 /** Bytes in front of each frame: `struct virtio_net_hdr` with `num_buffers`, which VERSION_1 always has (5.1.6). */
 export const NET_HEADER_BYTES = 12;
+/** In the header, 8 bits. */
+export const NET_FLAGS = 0;
+/** The checksum has to be computed: from `csum_start` to the end, into the field at `csum_offset` behind it (16 bits each). */
+export const NET_NEEDS_CSUM = 1;
+/** It was checked. */
+export const NET_DATA_VALID = 2;
+export const NET_CSUM_START = 6;
+export const NET_CSUM_OFFSET = 8;
 /** In the header, 16 bits: in how many buffers the frame came. */
 export const NET_NUM_BUFFERS = 10;
 
@@ -116,6 +132,7 @@ export const CTRL_PROMISCUOUS = [0, 0] as const;
 export const CTRL_ALL_MULTICAST = [0, 1] as const;
 export const CTRL_MAC_TABLE_SET = [1, 0] as const;
 export const CTRL_MAC_ADDR_SET = [1, 1] as const;
+export const CTRL_ANNOUNCE_ACK = [3, 0] as const;
 export const CTRL_PAIRS_SET = [4, 0] as const;
 export const CTRL_RSS_SET = [4, 1] as const;
 export const CTRL_OK = 0;

@@ -15,6 +15,7 @@ import type { LinkedQueues, LinkOptions } from '../queue-link.js';
 import type { Doorbell } from '../register-file.js';
 import { LAYOUT, newState, type Ring } from './layout.js';
 import { linkQueues } from './link-queues.js';
+import { takeHeaders } from './offloads.js';
 import { PackedRxRing } from './packed-rx-ring.js';
 import { Found, type RxParts, type RxRing } from './queue-parts.js';
 import { NET_HEADER_BYTES, NET_NUM_BUFFERS } from './registers.js';
@@ -33,6 +34,8 @@ export interface VirtioRxQueueOptions {
   readonly hasInterrupt: boolean;
   /** Whether MRG_RXBUF was accepted. */
   readonly merges: boolean;
+  /** Headers are read into the pool's metadata, and checksums completed. */
+  readonly metadata: boolean;
   /** The device did what no device may; nothing more is received. */
   readonly onLie: (what: string) => void;
 }
@@ -52,6 +55,7 @@ export class VirtioRxQueue implements RxQueue {
   readonly #wait: PacketWait;
   readonly #onLie: (what: string) => void;
   readonly #merges: boolean;
+  readonly #metadata: boolean;
   #isBroken = false;
   #closed: NicError | undefined;
 
@@ -102,7 +106,8 @@ export class VirtioRxQueue implements RxQueue {
       arm: hasInterrupt ? () => this.#ring.setInterrupts(true) : undefined,
       disarm: hasInterrupt ? () => this.#ring.setInterrupts(false) : undefined,
     });
-    const { receive } = this.#ring;
+    this.#metadata = options.metadata;
+    const receive = options.metadata ? this.#withHeaders(this.#ring.receive) : this.#ring.receive;
     const { owners } = pool;
     this.receive =
       owners === undefined
@@ -112,6 +117,18 @@ export class VirtioRxQueue implements RxQueue {
             owners.taken(bufs, received);
             return received;
           };
+  }
+
+  /** A packet whose header cannot be is counted and dropped; it was among those that were received. */
+  #withHeaders(receive: RxQueue['receive']): RxQueue['receive'] {
+    const { pool, counters } = this;
+    const drop = (buffer: number): void => {
+      counters[DAMAGED]! += 1;
+      counters[PACKETS]! -= 1;
+      counters[BYTES]! -= pool.lengths[buffer]!;
+      pool.free[pool.freeCount++] = buffer;
+    };
+    return (bufs, max) => takeHeaders(pool, bufs, receive(bufs, max), drop);
   }
 
   /** The device runs: it is told of the buffers. */
@@ -133,7 +150,8 @@ export class VirtioRxQueue implements RxQueue {
 
   /** What forwarders work on; undefined where packets need more than the plain loop. */
   get plain(): { readonly ring: Ring; readonly parts: RxParts } | undefined {
-    return this.pool.owners === undefined ? { ring: this.#memory, parts: this.#parts } : undefined;
+    if (this.pool.owners !== undefined || this.#metadata) return undefined;
+    return { ring: this.#memory, parts: this.#parts };
   }
 
   /** The queue's interrupt came. */

@@ -4,12 +4,13 @@
  * done with, in whatever order; each is checked.
  */
 import type { NicError } from '../../errors.js';
-import { type PacketPool, packetArray } from '../../hugepage/packet-pool.js';
+import { checkRange, type PacketPool, packetArray } from '../../hugepage/packet-pool.js';
 import type { TxQueue } from '../device.js';
 import { STATE_LENGTH } from '../instantiate.js';
 import type { Doorbell } from '../register-file.js';
 import { UnusualSends } from '../unusual-sends.js';
 import { LAYOUT, newState, type Ring } from './layout.js';
+import { writeHeader } from './offloads.js';
 import { PackedTxRing } from './packed-tx-ring.js';
 import type { TxParts, TxRing } from './queue-parts.js';
 import { NET_HEADER_BYTES } from './registers.js';
@@ -26,6 +27,8 @@ export interface VirtioTxQueueOptions {
   readonly pool: PacketPool;
   readonly minFrameBytes: number;
   readonly maxFrameBytes: number;
+  /** Whether CSUM was accepted. */
+  readonly offloads: boolean;
   /** The device did what no device may. */
   readonly onLie: (what: string) => void;
 }
@@ -39,6 +42,8 @@ export class VirtioTxQueue implements TxQueue {
   readonly counters = new Float64Array(STATE_LENGTH);
   /** A function of its own for each queue: see instantiate.ts. */
   readonly send: TxQueue['send'];
+  /** Absent where the device has no offloads. */
+  readonly sendOffloaded?: (bufs: Uint32Array, count: number, start?: number) => number;
   readonly #parts: TxParts;
   readonly #memory: Ring;
   readonly #ring: TxRing;
@@ -93,6 +98,29 @@ export class VirtioTxQueue implements TxQueue {
     });
     const { owners } = pool;
     this.send = owners === undefined ? send : this.#unusual.checked(owners, send);
+    if (options.offloads)
+      this.sendOffloaded = (bufs, count, start) => this.#sendOffloaded(bufs, count, start);
+  }
+
+  #sendOffloaded(bufs: Uint32Array, count: number, start = 0): number {
+    if (this.#closed !== undefined) throw this.#closed;
+    checkRange(bufs, count, start);
+    this.reclaim();
+    const { pool } = this;
+    const { state, lengths, minBytes, spanBytes } = this.#parts;
+    const { owners } = pool;
+    let taken = 0;
+    for (; taken < count && state[FREE]! > 0; taken++) {
+      const buffer = bufs[start + taken]!;
+      owners?.sent(bufs, 1, start + taken);
+      const length = lengths[buffer]!;
+      // An index outside the pool has no length, and undefined compares false.
+      const fits = length >= minBytes && length - minBytes <= spanBytes;
+      if (fits && writeHeader(pool, buffer, this.#parts)) this.#ring.put(buffer, length);
+      else this.#unusual.refuse(buffer);
+    }
+    this.#ring.publish();
+    return taken;
   }
 
   /** What forwarders work on; undefined where packets need more than the plain loop. */

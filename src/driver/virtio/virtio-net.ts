@@ -32,7 +32,7 @@ import { shutDownDevice } from '../shut-down.js';
 import { ControlQueue } from './control-queue.js';
 import { CONTROL_RING } from './control-ring.js';
 import { LAYOUT, type Ring, RingMemory } from './layout.js';
-import { LIMITS, type Offer, readOffer } from './offer.js';
+import { CAPABILITIES, LIMITS, type Offer, readOffer } from './offer.js';
 import * as reg from './registers.js';
 import { VirtioRxQueue } from './rx-queue.js';
 import { rssConfig } from './steering.js';
@@ -43,14 +43,7 @@ const debug = createDebug('barewire:driver');
 
 const CONTROL_BYTES = 4096;
 const MAC_BYTES = 6;
-
-const CAPABILITIES: DeviceCapabilities = {
-  rxMetadata: false,
-  vlanStrip: false,
-  txOffloads: 0,
-  rxTimes: false,
-  interrupts: true,
-};
+const ANNOUNCE_TIMEOUT_MS = 1000;
 
 const IDS = [
   { vendor: reg.VIRTIO_VENDOR, device: 0x1041, name: 'virtio net' },
@@ -64,7 +57,7 @@ export class VirtioNet extends BaseDevice {
   readonly vfio: VfioDevice;
   readonly pool: PacketPool;
   readonly limits: DeviceLimits;
-  readonly capabilities = CAPABILITIES;
+  readonly capabilities: DeviceCapabilities;
   readonly maxFrameBytes: number;
   mac: Uint8Array;
   readonly #transport: Transport;
@@ -76,6 +69,7 @@ export class VirtioNet extends BaseDevice {
   #control: ControlQueue | undefined;
   #interrupts: Interrupts | undefined;
   #attached = false;
+  #isAnnouncing = false;
   /** What the device did that no device may. */
   #lie: NicError | undefined;
 
@@ -86,10 +80,11 @@ export class VirtioNet extends BaseDevice {
     this.model = id.name;
     this.vfio = vfio;
     this.limits = offer.limits;
+    this.capabilities = offer.capabilities;
     this.mac = offer.mac;
     this.#transport = transport;
     this.#offer = offer;
-    this.#settings = deviceSettings(vfio.address, options, offer.limits, CAPABILITIES);
+    this.#settings = deviceSettings(vfio.address, options, offer.limits, offer.capabilities);
     const { queuePairs, rxRingSize, txRingSize, pageSize, pool, maxFrameBytes } = this.#settings;
     this.pool = pool;
     this.maxFrameBytes = maxFrameBytes;
@@ -142,6 +137,8 @@ export class VirtioNet extends BaseDevice {
         await this.setMulticast([]);
       }
       signal?.throwIfAborted();
+      // What was asked before the interrupt was connected.
+      this.#lookForAnnouncement();
       debug('%s: %s is up, MAC %s', this.address, this.model, this.macAddress);
       return this;
     } catch (error) {
@@ -262,6 +259,7 @@ export class VirtioNet extends BaseDevice {
       const receiver = new VirtioRxQueue({
         ...{ ring: rxRing, queue: rx, notify: rxNotify, pool, maxFrameBytes, hasInterrupt, merges, onLie },
         ...accepted,
+        metadata: this.#settings.rxMetadata,
       });
       this.#rxQueues.push(receiver);
       this.#interrupts?.onInterrupt(q, () => receiver.interrupted());
@@ -270,6 +268,7 @@ export class VirtioNet extends BaseDevice {
         new VirtioTxQueue({
           ...{ ring: txRing, queue: tx, notify, pool, minFrameBytes, maxFrameBytes, onLie },
           ...accepted,
+          offloads: this.capabilities.txOffloads !== 0,
         }),
       );
     }
@@ -335,9 +334,33 @@ export class VirtioNet extends BaseDevice {
     try {
       this.#transport.assertWorks();
       debug('%s: configuration changed, link %s', this.address, this.linkState().up ? 'up' : 'down');
+      this.#lookForAnnouncement();
     } catch (error) {
       for (const queue of this.#rxQueues) queue.end(error as Error);
     }
+  }
+
+  /** 5.1.6.5.4: after a move to another host the device asks the driver to tell the network where its address is now. */
+  #lookForAnnouncement(): void {
+    if (!this.#has(reg.Feature.GUEST_ANNOUNCE) || this.#isAnnouncing) return;
+    const status = this.#transport.readConfig((config) => config.read16(reg.NET_STATUS));
+    if ((status & reg.NET_STATUS_ANNOUNCE) === 0) return;
+    this.#isAnnouncing = true;
+    this.#announce()
+      .catch((error: unknown) => debug('%s: announcement: %o', this.address, error))
+      .finally(() => {
+        this.#isAnnouncing = false;
+      });
+  }
+
+  /** The device clears the request when it is acknowledged. A ring without room for the frame does not hold that up for long. */
+  async #announce(): Promise<void> {
+    await this.sendFrame(announcement(this.mac), { timeoutMs: ANNOUNCE_TIMEOUT_MS }).catch((error: unknown) =>
+      debug('%s: its announcement was not sent: %o', this.address, error),
+    );
+    await this.#converse((command) =>
+      command(reg.CTRL_ANNOUNCE_ACK, new Uint8Array(0), 'that it has announced itself'),
+    );
   }
 
   /** 5.1.6.5.6: how many pairs are in use; where the device has RSS, also which flows go where. */
@@ -388,6 +411,20 @@ function macTable(groups: readonly Uint8Array[]): Uint8Array {
   return table;
 }
 
+/**
+ * A request that nobody answers, from which switches learn where an address is: RARP (RFC 903), for the driver knows no address of
+ * layer 3.
+ */
+function announcement(mac: Uint8Array): Uint8Array {
+  const frame = new Uint8Array(60).fill(0xff, 0, MAC_BYTES);
+  frame.set(mac, MAC_BYTES);
+  // Ethernet, IPv4, lengths of 6 and 4, "request reverse".
+  frame.set([0x80, 0x35, 0, 1, 0x08, 0, 6, 4, 0, 3], 12);
+  frame.set(mac, 22);
+  frame.set(mac, 32);
+  return frame;
+}
+
 /** `Driver` of virtio-net. */
 export const virtio: Driver = {
   name: 'virtio',
@@ -401,7 +438,7 @@ export const virtio: Driver = {
     vfio.reset();
     const transport = new Transport(vfio);
     await transport.reset(options.signal);
-    const offer = readOffer(vfio, transport);
+    const offer = readOffer(vfio, transport, options.rxMetadata === true);
     return new VirtioNet(vfio, id, transport, offer, options).start();
   },
 };

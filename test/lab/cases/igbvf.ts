@@ -9,6 +9,7 @@
 import { existsSync, readFileSync, readlinkSync, writeFileSync } from 'node:fs';
 import { basename } from 'node:path';
 import * as assert from 'uvu/assert';
+import { runFamilyPair, runWireSuites } from '../family-suites.js';
 import { dmarFaults, driverOf, interfaceByMac, interfaceOf, kernelLog, nicAddress } from '../guest.js';
 import { attempt, type Background, run, sleep, start, waitFor } from '../processes.js';
 import { peerMac } from '../qemu.js';
@@ -179,6 +180,30 @@ for (const [backend, ...args] of [['group'], ['cdev', '--path', 'general']] as c
 
   wire.run();
 }
+
+/** Both functions in the VLAN of the wire itself, and back in their own. */
+async function joinFunctions(): Promise<() => Promise<void>> {
+  const setVlans = (...vlans: readonly string[]): void => {
+    for (const [i, vlan] of vlans.entries()) run('ip', ['link', 'set', name, 'vf', `${i}`, 'vlan', vlan]);
+  };
+  setVlans('0', '0');
+  return async () => setVlans('10', '20');
+}
+
+runFamilyPair({
+  ...{ name: 'igbvf', from: virtual(0), to: virtual(1), backend: 'cdev', toMac: MAC_1, join: joinFunctions },
+});
+
+runWireSuites(
+  [
+    {
+      ...{ address: virtual(0), driver: 'igbvf', device: "a virtual function of QEMU's 82576" },
+      ...{ station: 'k0v10', netns: 'A', hasWireCounters: true, stationMaxBytes: 1514 },
+    },
+  ],
+  () => {},
+  () => {},
+);
 
 const resets = suite('a port that is reset');
 let fwd: Background | undefined;

@@ -3,11 +3,12 @@ import { COMMON, DEVICE, NOTIFY } from './card.js';
 
 const TYPES = { common: 1, notify: 2, isr: 3, device: 4, pci: 5 } as const;
 
-export function makeConfigSpace(legacyOnly: boolean): Uint8Array {
+/** @param deviceId 0x1000 of a transitional device and of a legacy one, which has no capabilities (4.1.2.1) */
+export function makeConfigSpace(deviceId: number, legacyOnly: boolean): Uint8Array {
   const bytes = new Uint8Array(256);
   const view = new DataView(bytes.buffer);
   view.setUint16(0, 0x1af4, true);
-  view.setUint16(2, legacyOnly ? 0x1000 : 0x1041, true);
+  view.setUint16(2, deviceId, true);
   bytes[0x0b] = 0x02;
   if (legacyOnly) return bytes;
   view.setUint16(0x06, 1 << 4, true);

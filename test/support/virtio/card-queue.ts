@@ -9,6 +9,10 @@ import { SplitCardRing } from './split-card-ring.js';
 
 const HEADER_BYTES = 12;
 const NO_VECTOR = 0xffff;
+/** flags, gso_type, hdr_len and so on: something that a driver must not send on. */
+const PLAIN_HEADER = [2, 0, 0x11, 0x22, 0x33, 0x44, 0x55, 0x66, 0x77, 0x88] as const;
+const NEEDS_CSUM = 1;
+const CSUM = 0;
 const MRG_RXBUF = 15;
 const RING_PACKED = 34;
 /** Packets that a reversed queue keeps. */
@@ -61,10 +65,9 @@ export class CardQueue {
   }
 
   /** 5.1.6.4: the header in front, and where MRG_RXBUF was accepted as many buffers as it takes, each full but the last. */
-  receive(frame: Uint8Array): boolean {
+  receive(frame: Uint8Array, header: readonly number[] = PLAIN_HEADER): boolean {
     const bytes = new Uint8Array(HEADER_BYTES + frame.length);
-    // flags, gso_type, hdr_len and so on: something that a driver must not send on.
-    bytes.set([2, 0, 0x11, 0x22, 0x33, 0x44, 0x55, 0x66, 0x77, 0x88]);
+    bytes.set(header);
     bytes.set(frame, HEADER_BYTES);
     const putBack = this.#ring?.mark();
     const buffers: { readonly id: number; readonly into: Uint8Array; readonly part: Uint8Array }[] = [];
@@ -101,14 +104,30 @@ export class CardQueue {
       if (taken.pieces.some(({ isWritable }) => isWritable))
         this.#card.complain('a packet that can be written');
       const bytes = Uint8Array.from(taken.pieces.flatMap((piece) => [...piece.bytes]));
-      if (bytes.subarray(0, HEADER_BYTES).some((byte) => byte !== 0)) {
-        this.#card.complain(`a header asks for what was not negotiated: ${bytes.subarray(0, HEADER_BYTES)}`);
-      }
-      frames.push(bytes.slice(HEADER_BYTES));
+      frames.push(this.#checksummed(bytes));
       ids.push(taken.id);
     }
     for (const id of this.isReversed ? this.#reverse(ids) : ids) this.use(id, 0);
     return frames;
+  }
+
+  /** 5.1.6.2: does what a header asks for, and lets it ask for no more than checksums, where CSUM was accepted. */
+  #checksummed(bytes: Uint8Array): Uint8Array {
+    const header = new DataView(bytes.buffer, bytes.byteOffset, HEADER_BYTES);
+    const frame = bytes.slice(HEADER_BYTES);
+    const [start, offset] = [header.getUint16(6, true), header.getUint16(8, true)];
+    const asks = bytes[0] === NEEDS_CSUM && this.#card.accepted.has(CSUM);
+    const rest = bytes.subarray(0, HEADER_BYTES).filter((_, i) => !asks || (i !== 0 && (i < 6 || i > 9)));
+    if (rest.some((byte) => byte !== 0) || (asks && start + offset + 2 > frame.length)) {
+      this.#card.complain(`a header asks for what was not negotiated: ${bytes.subarray(0, HEADER_BYTES)}`);
+      return frame;
+    }
+    if (!asks) return frame;
+    let sum = 0;
+    for (let i = start; i < frame.length; i++) sum += (i - start) % 2 === 0 ? frame[i]! << 8 : frame[i]!;
+    while (sum > 0xffff) sum = (sum & 0xffff) + (sum >>> 16);
+    new DataView(frame.buffer).setUint16(start + offset, ~sum & 0xffff);
+    return frame;
   }
 
   #reverse(ids: number[]): number[] {

@@ -21,12 +21,14 @@ const BAR_BYTES = 0x4000;
 /** Bits of 5.1.3 and 6. */
 export const F = {
   CSUM: 0,
+  GUEST_CSUM: 1,
   MTU: 3,
   MAC: 5,
   MRG_RXBUF: 15,
   STATUS: 16,
   CTRL_VQ: 17,
   CTRL_RX: 18,
+  GUEST_ANNOUNCE: 21,
   MQ: 22,
   CTRL_MAC_ADDR: 23,
   EVENT_IDX: 29,
@@ -51,10 +53,14 @@ export interface CardOptions {
   readonly vectors?: number;
   readonly rssKeyBytes?: number;
   readonly backend?: VfioDevice['backend'];
+  /** Default: 0x1041, and 0x1000 where it is legacy only. */
+  readonly deviceId?: number;
   /** No vendor capabilities: legacy only. */
   readonly legacyOnly?: boolean;
   /** FEATURES_OK does not stay. */
   readonly refusesFeatures?: boolean;
+  /** The driver is asked to announce itself as soon as it is there. */
+  readonly startsAnnouncing?: boolean;
   /** A reset does not end. */
   readonly hangsInReset?: boolean;
   /** `vfio.address`. */
@@ -79,6 +85,8 @@ export class VirtioCard implements VfioDevice {
   readonly options: Required<Omit<CardOptions, 'address' | 'backend'>>;
   mac: Uint8Array;
   linkUp = true;
+  /** Asks the driver to announce itself (5.1.4: VIRTIO_NET_S_ANNOUNCE). */
+  announce = false;
   speedMbps = 25_000;
   promiscuous = true;
   allMulticast = false;
@@ -118,14 +126,16 @@ export class VirtioCard implements VfioDevice {
       vectors: 10,
       rssKeyBytes: 40,
       legacyOnly: false,
+      deviceId: options.legacyOnly === true ? 0x1000 : 0x1041,
       refusesFeatures: false,
       hangsInReset: false,
+      startsAnnouncing: false,
       ...options,
     };
     this.address = options.address ?? '0000:05:00.0';
     this.backend = options.backend ?? 'group';
     this.mac = this.options.mac;
-    this.#config = makeConfigSpace(this.options.legacyOnly);
+    this.#config = makeConfigSpace(this.options.deviceId, this.options.legacyOnly);
     this.#region(PciRegion.CONFIG, 256, (offset, bytes) => this.#config.slice(offset, offset + bytes));
     this.#region(
       PciRegion.BAR4,
@@ -200,6 +210,13 @@ export class VirtioCard implements VfioDevice {
     this.#configurationChanged();
   }
 
+  /** The machine has moved: the network is to be told. */
+  askToAnnounce(): void {
+    if (!this.accepted.has(F.GUEST_ANNOUNCE)) throw new Error('GUEST_ANNOUNCE was not accepted');
+    this.announce = true;
+    this.#configurationChanged();
+  }
+
   /** 2.1.2: the card cannot go on. */
   breakDown(): void {
     this.needsReset = true;
@@ -241,6 +258,7 @@ export class VirtioCard implements VfioDevice {
     else if (kind === 0 && code === 1 && isSwitch) this.allMulticast = data[0] === 1;
     else if (kind === 1 && code === 1 && data.length === 6) this.mac = Uint8Array.from(data);
     else if (kind === 4 && code === 0 && data.length === 2) this.activePairs = view.getUint16(0, true);
+    else if (kind === 3 && code === 0 && data.length === 0 && this.announce) this.announce = false;
     else if (kind === 4 && code === 1 && this.accepted.has(F.RSS)) this.#setRss(view);
     else if (kind === 1 && code === 0) {
       const unicast = view.getUint32(0, true);
@@ -291,6 +309,7 @@ export class VirtioCard implements VfioDevice {
     this.status = 0;
     this.accepted = new Set();
     this.needsReset = false;
+    this.announce = false;
     this.promiscuous = true;
     this.allMulticast = false;
     this.groups = [];
@@ -400,6 +419,7 @@ export class VirtioCard implements VfioDevice {
       this.complain(`status ${value} after ${this.status}`);
     }
     this.status = value;
+    if (value === order[3]) this.announce = this.options.startsAnnouncing;
     if (value === order[2]) {
       const known = [...this.accepted].every((bit) => this.options.features.includes(bit));
       if (!known) this.complain('a feature was accepted that was not offered');
@@ -445,7 +465,7 @@ export class VirtioCard implements VfioDevice {
     this.onConfigRead(offset);
     const view = new DataView(new ArrayBuffer(DEVICE.sizeBytes));
     for (const [i, byte] of this.mac.entries()) view.setUint8(i, byte);
-    view.setUint16(6, Number(this.linkUp), true);
+    view.setUint16(6, Number(this.linkUp) | (this.announce ? 2 : 0), true);
     view.setUint16(8, this.options.pairs, true);
     view.setUint16(10, this.options.mtu, true);
     view.setUint32(12, this.speedMbps, true);
