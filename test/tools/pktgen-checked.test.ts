@@ -94,7 +94,8 @@ checked('--pacing filler: fillers are counted by themselves, by sender, cable an
 
 checked('--pacing hardware: the card spaces the frames', async () => {
   await withCable({}, async () => {
-    const args = ['--rx', PORT_B, '--count', '3000', '--rate', '50k', '--pacing', 'hardware'];
+    // As many as the receiver's ring has room for: the card goes on while this process waits for a processor.
+    const args = ['--rx', PORT_B, '--count', '400', '--rate', '50k', '--pacing', 'hardware'];
     const result = await barewire(['pktgen', PORT_A, ...args, '--expect-no-loss']);
     assert.is(result.status, 0, result.stderr);
     assert.ok(
