@@ -311,7 +311,7 @@ export const faults: readonly Fault[] = [
   {
     name: 'a filter table that a reset leaves undefined is forgotten',
     file: 'ixgbe/filters.js',
-    find: 'clear(reg.ftqf, reg.FIVE_TUPLE_FILTERS);',
+    find: 'await clear(reg.ftqf, reg.FIVE_TUPLE_FILTERS);',
     replace: '',
     tests: BRING_UP,
   },
