@@ -38,7 +38,7 @@ export class StatsReport {
         this.#rows(`queue pair ${pair}`, countersOf(counted), seconds, shown);
     }
     if (registers === undefined) print('the hardware counts nothing by itself');
-    else this.#rows(driver === 'xdp' ? 'xdp_statistics' : 'registers', registers, seconds, shown);
+    else this.#rows('registers', registers, seconds, shown);
     this.#beforeS = timeS;
   }
 

@@ -10,7 +10,7 @@ import { join } from 'node:path';
 import type { Command } from 'commander';
 import { every, systemClock } from '../../src/clock.js';
 import type { NetDevice } from '../../src/driver/device.js';
-import { open } from '../../src/driver/registry.js';
+import { isSharedInterface, open } from '../../src/driver/registry.js';
 import { NicError, type NicErrorCode } from '../../src/errors.js';
 import { deviceAddress, PORT_FORMS, pageSizeFor, sysfsRoot } from '../addresses.js';
 import { durationMs } from '../option-values.js';
@@ -46,8 +46,7 @@ export function register(program: Command): void {
 
 async function run(port: string, options: Options): Promise<void> {
   const owner = (await runningPorts()).find(({ ports }) => ports.includes(port));
-  const shared = /^xdp:([^/]+)/.exec(port);
-  if (owner === undefined && shared === null) {
+  if (owner === undefined && !isSharedInterface(port)) {
     await listen(port, options);
     return;
   }
@@ -59,7 +58,7 @@ async function run(port: string, options: Options): Promise<void> {
   const stop = stopOnSignals();
   try {
     await (owner === undefined
-      ? watchInterface(port, shared![1]!, options, stop)
+      ? watchInterface(port, options, stop)
       : watchOwner(port, owner, options, stop));
   } finally {
     stop.dispose();
@@ -108,7 +107,9 @@ async function watchOwner(port: string, owner: RunningPorts, options: Options, s
 }
 
 /** The kernel's counters of an interface that nobody here has: `Documentation/networking/statistics.rst`. */
-async function watchInterface(port: string, name: string, options: Options, stop: Stop): Promise<void> {
+async function watchInterface(port: string, options: Options, stop: Stop): Promise<void> {
+  // scheme:NAME or scheme:NAME/QUEUE
+  const [name = ''] = port.slice(port.indexOf(':') + 1).split('/');
   const folder = join(sysfsRoot(), 'class/net', name, 'statistics');
   const report = new StatsReport(options.json ?? false, 'the kernel');
   let shown = 0;

@@ -2,6 +2,7 @@
  * Receive filters of the 82599 family: tables that are undefined after a reset, and the filter control register, which may
  * change only while the receiver is off (82599 datasheet 4.6.7, 8.2.3.7).
  */
+import { nextTurn } from '../../clock.js';
 import { MULTICAST_WORDS } from '../intel/filters.js';
 import type { RegisterFile } from '../register-file.js';
 import * as reg from './registers.js';
@@ -12,22 +13,27 @@ const HALT_TIMEOUT_MS = 1000;
  * Writes every filter table that a reset leaves undefined (4.6.7, first list): a filter that nobody set must not match.
  * ASSUMED: MPSAR(0) names pool 0 for the station's address and nothing else matters, as there are no pools without
  * virtualization; the text gives no value for that case. Confirmed by TinyNF's driver, which runs on hardware so.
+ *
+ * These are a thousand accesses, which a device behind a socket answers one by one: the event loop has its turn in between.
+ * @throws the reason of `registers.signal`
  */
-export function clearFilterTables(registers: RegisterFile): void {
-  const clear = (register: (index: number) => number, count: number, first = 0): void => {
+export async function clearFilterTables(registers: RegisterFile): Promise<void> {
+  const clear = async (register: (index: number) => number, count: number, first = 0): Promise<void> => {
     for (let i = first; i < count; i++) registers.write(register(i), 0);
+    await nextTurn();
+    registers.signal?.throwIfAborted();
   };
   // Address 0 is the station's, from the EEPROM; the others are not valid.
-  clear(reg.rah, reg.RECEIVE_ADDRESSES, 1);
+  await clear(reg.rah, reg.RECEIVE_ADDRESSES, 1);
   registers.write(reg.mpsar(0), 1);
-  clear(reg.mpsar, 2 * reg.RECEIVE_ADDRESSES, 1);
-  clear(reg.mta, MULTICAST_WORDS);
-  clear(reg.vfta, reg.VLAN_WORDS);
-  clear(reg.pfuta, MULTICAST_WORDS);
-  clear(reg.pfvlvf, reg.POOLS);
-  clear(reg.pfvlvfb, 2 * reg.POOLS);
+  await clear(reg.mpsar, 2 * reg.RECEIVE_ADDRESSES, 1);
+  await clear(reg.mta, MULTICAST_WORDS);
+  await clear(reg.vfta, reg.VLAN_WORDS);
+  await clear(reg.pfuta, MULTICAST_WORDS);
+  await clear(reg.pfvlvf, reg.POOLS);
+  await clear(reg.pfvlvfb, 2 * reg.POOLS);
   // Queue Enable, bit 31, is undefined as well: a five-tuple filter that is on by chance would take frames away.
-  clear(reg.ftqf, reg.FIVE_TUPLE_FILTERS);
+  await clear(reg.ftqf, reg.FIVE_TUPLE_FILTERS);
 }
 
 /**

@@ -114,11 +114,15 @@ export interface ReceiveOptions {
 }
 
 /** 4.6.7, all but turning queues and receiver on. */
-export function setUpReceive(registers: RegisterFile, rings: RingMemory, options: ReceiveOptions): void {
+export async function setUpReceive(
+  registers: RegisterFile,
+  rings: RingMemory,
+  options: ReceiveOptions,
+): Promise<void> {
   registers.set(reg.CTRL_EXT, reg.CTRL_EXT_NS_DIS | reg.CTRL_EXT_DRV_LOAD);
   // Without Address Valid the unicast filter would not know its own address.
   registers.set(reg.rah(0), reg.RAH_AV);
-  clearFilterTables(registers);
+  await clearFilterTables(registers);
   registers.write(reg.MCSTCTRL, reg.MCSTCTRL_MFE);
   registers.clear(reg.VLNCTRL, reg.VLNCTRL_VFE);
   setUpReceiveBuffer(registers, options.packetBufferKib);

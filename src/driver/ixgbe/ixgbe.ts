@@ -91,8 +91,8 @@ class IxgbeDevice extends IntelDevice {
     return init.readMac(this.registers);
   }
 
-  protected async setUpReceive(): Promise<void> {
-    init.setUpReceive(this.registers, this.rings, {
+  protected setUpReceive(): Promise<void> {
+    return init.setUpReceive(this.registers, this.rings, {
       packetBufferKib: this.#packetBufferKib,
       bufferSizeBytes: this.pool.bufferSizeBytes,
       maxFrameBytes: this.maxFrameBytes,
