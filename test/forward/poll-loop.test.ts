@@ -377,6 +377,7 @@ class LosableDevice {
 }
 
 const GONE = new NicError('DEVICE_GONE', 'planted');
+const MANY_POLLS = 10_000_000;
 
 for (const asleep of [false, true]) {
   const where = asleep ? 'asleep' : 'busy';
@@ -387,6 +388,7 @@ for (const asleep of [false, true]) {
     b.queue.onWait = () => setImmediate(() => b.lose(GONE));
     const poll = (): number => {
       if (!asleep && ++polls === 1000) b.lose(GONE);
+      if (polls > MANY_POLLS) throw new Error('nobody told the loop');
       return asleep ? 0 : 1;
     };
     const error = await expectRejection(
@@ -417,6 +419,7 @@ for (const asleep of [false, true]) {
           polls++;
           if (!asleep && polls === 1000) b.lose(GONE);
           if (told.length > 0 && ++pollsAfter === 5000 && !asleep) a.lose(last);
+          if (polls > MANY_POLLS) throw new Error('nobody told the loop');
           return asleep ? 0 : 1;
         },
         {
@@ -499,6 +502,7 @@ loop('onGone: what it throws, and what is no list of devices, ends the loop', as
     let polls = 0;
     const poll = (): number => {
       if (++polls === 10) a.lose(GONE);
+      if (polls > MANY_POLLS) throw new Error('nobody told the loop');
       return 1;
     };
     return pollLoop(poll, { signal, devices: [a], onGone });

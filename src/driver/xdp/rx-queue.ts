@@ -93,8 +93,9 @@ export class XdpRxQueue implements RxQueue {
     const { length } = packetArray(bufs);
     if (this.#closed !== undefined) throw this.#closed;
     const limit = max !== undefined && max < length ? max : length;
-    const { words, producer, consumer } = this.#rx;
-    const ready = (words[producer]! - this.#consumed) >>> 0;
+    const { words, producer, consumer, entries } = this.#rx;
+    let consumed = this.#consumed;
+    const ready = (words[producer]! - consumed) >>> 0;
     if (ready === 0) {
       if (this.#busyPoll) this.#call();
       else this.#wakeFill();
@@ -103,21 +104,61 @@ export class XdpRxQueue implements RxQueue {
     }
     // A producer that is out of range means entries that were there before: each is checked.
     const looks = ready < this.size ? ready : this.size;
+    // All in locals: read anew for each packet, fields of the class cost more than half of the loop.
     const { pool, counters } = this;
+    const { free, freeLevel, lengths, bufferShift, headroomBytes } = pool;
+    const { words: fillWords, entries: fillEntries } = this.#fill;
+    const armed = this.#armed;
+    const mask = this.#mask;
+    const maxFrameBytes = this.#maxFrameBytes;
+    const shiftedMask = this.#shiftedMask;
+    const shift = this.#shift;
+    const fillOffset = this.#fillOffset;
+    let freeCount = freeLevel[0]!;
+    let produced = this.#produced;
     let received = 0;
     let bytes = 0;
     for (let looked = 0; looked < looks && received < limit; looked++) {
-      const next = this.#free();
-      if (next < 0) {
+      if (freeCount === 0) {
         counters[NO_BUFFER]! += 1;
         break;
       }
-      const buffer = this.#take(next);
-      if (buffer < 0) continue;
-      bytes += pool.lengths[buffer]!;
+      const at = entries + ((consumed & mask) << 2);
+      consumed = (consumed + 1) | 0;
+      // In unaligned mode the high 16 bits are an offset to the rest.
+      const high = words[at + 1]!;
+      const place = (words[at]! >>> 0) + (high >>> 16) - headroomBytes;
+      const buffer = place >>> bufferShift;
+      const start = (buffer << bufferShift) >>> 0;
+      const moved = (buffer & shiftedMask) === 0 ? shift : 0;
+      const lengthBytes = words[at + 2]! >>> 0;
+      const isOurs = (high & 0xffff) === 0 && place === start + moved && armed[buffer] === 1;
+      if (!isOurs || lengthBytes === 0 || lengthBytes > maxFrameBytes) {
+        freeLevel[0] = freeCount;
+        this.#produced = produced;
+        this.#refuse(isOurs ? buffer : -1, lengthBytes);
+        freeCount = freeLevel[0];
+        produced = this.#produced;
+        continue;
+      }
+      if (moved !== 0) pool.frames.copyWithin(start, place, place + lengthBytes);
+      armed[buffer] = 0;
+      lengths[buffer] = lengthBytes;
+      bytes += lengthBytes;
       bufs[received++] = buffer;
+      // Another in its place: as `#arm`.
+      const next = free[--freeCount]!;
+      const to = fillEntries + ((produced & mask) << 1);
+      const nextStart = next << bufferShift;
+      fillWords[to] = (next & shiftedMask) === 0 ? nextStart : nextStart + fillOffset;
+      fillWords[to + 1] = 0;
+      armed[next] = 1;
+      produced = (produced + 1) | 0;
     }
-    words[consumer] = this.#consumed;
+    freeLevel[0] = freeCount;
+    this.#produced = produced;
+    this.#consumed = consumed;
+    words[consumer] = consumed;
     this.#publish();
     pool.owners?.taken(bufs, received);
     counters[PACKETS]! += received;
@@ -150,46 +191,24 @@ export class XdpRxQueue implements RxQueue {
     this.#wait.close(why);
   }
 
-  /** Takes the next entry and gives the kernel `next` for its buffer. The frame's buffer, or -1 where there is no good one. */
-  #take(next: number): number {
-    const { words, entries } = this.#rx;
-    const { pool, counters } = this;
-    const { bufferShift } = pool;
-    const at = entries + ((this.#consumed & this.#mask) << 2);
-    this.#consumed = (this.#consumed + 1) | 0;
-    // In unaligned mode the high 16 bits are an offset to the rest.
-    const high = words[at + 1]!;
-    const place = (words[at]! >>> 0) + (high >>> 16) - pool.headroomBytes;
-    const buffer = place >>> bufferShift;
-    const start = (buffer << bufferShift) >>> 0;
-    const shift = (buffer & this.#shiftedMask) === 0 ? this.#shift : 0;
-    if ((high & 0xffff) !== 0 || place !== start + shift || this.#armed[buffer] !== 1) {
-      counters[DAMAGED]! += 1;
-      this.#replaceDoubtful(next);
-      return -1;
-    }
-    const lengthBytes = words[at + 2]! >>> 0;
-    if (lengthBytes === 0 || lengthBytes > this.#maxFrameBytes) {
-      counters[lengthBytes === 0 ? DAMAGED : TOO_LONG]! += 1;
-      this.#arm(buffer);
-      pool.free[pool.freeCount++] = next;
-      return -1;
-    }
-    if (shift !== 0) pool.frames.copyWithin(start, place, place + lengthBytes);
-    this.#armed[buffer] = 0;
-    pool.lengths[buffer] = lengthBytes;
-    this.#arm(next);
-    return buffer;
+  /**
+   * Counts an entry that holds no good frame, and gives the kernel a buffer for it.
+   * @param buffer -1 where the entry names none that the kernel has
+   */
+  #refuse(buffer: number, lengthBytes: number): void {
+    const { counters } = this;
+    counters[buffer < 0 || lengthBytes === 0 ? DAMAGED : TOO_LONG]! += 1;
+    if (buffer < 0) this.#replaceDoubtful();
+    else this.#arm(buffer);
   }
 
   /**
    * The kernel named a buffer that it does not have. Which one it is done with nobody knows: all stay its own until the
    * end, and it gets another, as often as the ring has entries. The fill ring may be full by then, so that is asked.
    */
-  #replaceDoubtful(next: number): void {
+  #replaceDoubtful(): void {
     const waiting = (this.#produced - this.#fill.words[this.#fill.consumer]!) >>> 0;
-    if (this.#doubtful++ < this.size && waiting < this.size) this.#arm(next);
-    else this.pool.free[this.pool.freeCount++] = next;
+    if (this.#doubtful++ < this.size && waiting < this.size) this.#arm(this.#free());
   }
 
   /** A free buffer, -1 where there is none. */
