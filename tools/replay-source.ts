@@ -208,7 +208,7 @@ export class ReplaySource {
     pool.frames.set(bytes.subarray(offsetBytes, offsetBytes + frame.lengthBytes), start);
     const lengthBytes = this.#rewriter.rewrite(pool.frames, start, frame.lengthBytes);
     const sizeBytes = Math.max(lengthBytes, MIN_FRAME_BYTES);
-    pool.frames.fill(0, start + lengthBytes, start + sizeBytes);
+    for (let i = start + lengthBytes; i < start + sizeBytes; i++) pool.frames[i] = 0;
     pool.lengths[packet] = sizeBytes;
     const slot = this.#put % AHEAD;
     this.packets[slot] = packet;

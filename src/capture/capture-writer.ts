@@ -8,7 +8,7 @@
  * - The header is written at once, frames when the buffer is full and at least once a second; to a pipe at the next
  *   turn of the event loop.
  * - Packed with gzip, what is written at a time is a member of its own: what is there can be read at any time. Packing
- *   happens in `write` when 128 KiB have gathered, and once a second, also to a pipe.
+ *   happens in `write` when 64 KiB have gathered, and once a second, also to a pipe.
  * - A disk that is full (or fails) ends the recording: one error that names the file goes to `onError`, and the file is
  *   cut after its last whole record, or member.
  * - A pipe without a reader takes nothing and holds up nobody; a reader that comes gets a header and all frames from

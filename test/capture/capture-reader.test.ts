@@ -72,6 +72,27 @@ reading('reading on early loses nothing', async () => {
   await reader.close();
 });
 
+reading('a file can be read on at once; what is packed or comes by a stream must be waited for', async () => {
+  const whole = pcapFile(Array.from({ length: 2000 }, (_, i) => ({ bytes: someFrame(1000, i) })));
+  const plain = await CaptureReader.open(file('now.pcap', whole.subarray(0, whole.length - 500)));
+  let count = 0;
+  do {
+    while (plain.next()) assert.equal(plain.memory[plain.frame.offsetBytes], someFrame(1, count++)[0]);
+  } while (plain.fillNow());
+  assert.equal([count, plain.ended, plain.fillNow()], [1999, true, false]);
+  assert.match(plain.damage?.message ?? '', /ends inside/);
+  await plain.close();
+  for (const from of [file('now.pcap.gz', gzipSync(whole)), inPieces(whole, [5000])]) {
+    const reader = await CaptureReader.open(from);
+    while (reader.next());
+    assert.is(reader.fillNow(), undefined);
+    const filling = reader.fill();
+    assert.is(reader.fillNow(), undefined, 'it is under way');
+    assert.ok(await filling);
+    await reader.close();
+  }
+});
+
 reading('an iteration that is left closes the file', async () => {
   const reader = await CaptureReader.open(file('left.pcap', pcapFile(RECORDS)));
   for await (const frame of reader) {

@@ -333,6 +333,10 @@ replay('more frames than are read ahead, and a file whose rounds have none to se
   const { sent } = await run(many, { burst: true });
   assert.is(sent.length, 5000);
   for (const [i, { bytes }] of sent.entries()) assert.equal(bytes, someFrame(60 + (i % 9), i));
+  // Each round is read by a reader of its own, that has been opened before.
+  const rounds = await run(many, { burst: true, loop: 3 });
+  assert.equal([rounds.sent.length, rounds.report.frames], [15_000, 15_000]);
+  assert.ok(rounds.sent.every(({ bytes }, i) => bytes[0] === someFrame(1, i % 5000)[0]));
   const none = await run(pcapFile([{ bytes: someFrame(60) }]), { loop: 1e9, filter: 'tcp' });
   assert.equal([none.sent.length, none.report.frames], [0, 1]);
   assert.match(none.error?.message ?? '', /has no frame to send of 1; left out 1 by the filter$/);

@@ -3,13 +3,14 @@
  * text2pcap write is replayed into an emulated port and captured at the other end of its cable; what is written is read
  * by tshark, capinfos and tcpdump. The comparisons are tcpdump's, so that neither reader nor writer judges itself.
  */
+import { randomBytes } from 'node:crypto';
 import { existsSync, mkdirSync, mkdtempSync, readFileSync, rmSync, statSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { delimiter, join } from 'node:path';
 import { gzipSync } from 'node:zlib';
 import * as assert from 'uvu/assert';
 import { CaptureReader } from '../../../src/capture/capture-reader.js';
-import { interfaceBlock, packetBlock, sectionHeader } from '../../capture/make-capture.js';
+import { interfaceBlock, packetBlock, pcapFile, sectionHeader } from '../../capture/make-capture.js';
 import { attempt, type Background, run, sh, start, waitFor } from '../processes.js';
 import { suite } from '../suite.js';
 import { hostPrograms } from '../vm.js';
@@ -54,7 +55,12 @@ function readByAll(path: string): { capinfos: string; tshark: string[] } {
     assert.equal([status, complaints], [0, ''], `${program} on ${path}`);
     return stdout;
   };
-  quiet('tcpdump', '-nn', '-r', path);
+  if (!path.endsWith('.gz')) quiet('tcpdump', '-nn', '-r', path);
+  else {
+    // tshark and capinfos unpack by themselves.
+    quiet('gzip', '-t', path);
+    quiet('bash', '-euo', 'pipefail', '-c', `gzip -dc ${path} | tcpdump -nn -r -`);
+  }
   const tshark = quiet(
     'tshark',
     '-r',
@@ -153,6 +159,8 @@ captures('what is written, cut or whole, as pcap or pcapng, is read without a no
   for (const [name, ...args] of [
     ['whole.pcapng'],
     ['whole.pcap'],
+    ['whole.pcapng.gz'],
+    ['cut.pcap.gz', '-s', '64'],
     ['cut.pcapng', '-s', '64'],
     ['cut.pcap', '-s', '64', '--filter', FILTER],
   ] as const) {
@@ -212,12 +220,18 @@ captures('a forwarder writes to standard output, and prints its table beside it'
 });
 
 captures('kill -9 leaves a file that is read; a full disk leaves whole blocks and one message', async () => {
-  const killed = await startCapture(file('killed.pcapng'));
-  replay(file('dumpcap.pcapng'), '--burst');
-  await waitFor('frames to be in the file', () => statSync(file('killed.pcapng')).size > 5000);
-  await killed.stop('SIGKILL');
-  assert.is(readByAll(file('killed.pcapng')).tshark.length, 20);
+  for (const name of ['killed.pcapng', 'killed.pcapng.gz']) {
+    const killed = await startCapture(file(name));
+    replay(file('dumpcap.pcapng'), '--burst');
+    // Without -f gzip would not take the other one.
+    const lines = `{ gzip -dcf ${file(name)} | tcpdump -nn -r - 2> /dev/null || true; } | wc -l`;
+    await waitFor('all frames to be in the file', () => Number(sh(lines)) === 20);
+    await killed.stop('SIGKILL');
+    assert.is(readByAll(file(name)).tshark.length, 20);
+  }
 
+  const noise = Array.from({ length: 60 }, () => ({ bytes: randomBytes(1000) }));
+  writeFileSync(file('noise.pcap'), pcapFile(noise));
   mkdirSync(file('full'));
   run('mount', ['-t', 'tmpfs', '-o', 'size=16k', 'tmpfs', file('full')]);
   try {
@@ -227,6 +241,13 @@ captures('kill -9 leaves a file that is read; a full disk leaves whole blocks an
     assert.is(status, 1);
     assert.match(stderr, /^captured 60 of 60 frames; .*\nbarewire: .*ENOSPC.*\n$/);
     assert.ok(readByAll(file('full/it.pcapng')).tshark.length > 5);
+    rmSync(file('full/it.pcapng'));
+    // Noise cannot be packed: a member of it is larger than the disk.
+    const packed = await startCapture(file('full/it.pcapng.gz'));
+    replay(file('noise.pcap'), '--burst');
+    assert.is((await packed.ended).status, 1);
+    assert.match(packed.stderr, /\nbarewire: .*the recording ends after 0 frames: ENOSPC.*\n$/);
+    assert.match(readByAll(file('full/it.pcapng.gz')).capinfos, /Number of packets: +0/);
   } finally {
     run('umount', [file('full')]);
   }
