@@ -77,7 +77,13 @@ export class Generator implements Traffic {
     const sumOf = (value: (schedule: Schedule) => number): number =>
       sender.flows.reduce((sum, { schedule }) => sum + value(schedule), 0);
     if (sumOf(({ requestedPps }) => requestedPps) === Number.POSITIVE_INFINITY) return undefined;
+    const [{ pacing }] = sender.flows as [(typeof sender.flows)[number]];
+    const { txRate } = device.capabilities;
     return () => ({
+      ...(pacing === 'software' ? {} : { pacing }),
+      ...(pacing === 'hardware' && txRate !== undefined
+        ? { hardwarePps: sender.flows[0]!.hardwarePps ?? 0, divisorStep: txRate.divisorStep }
+        : {}),
       requestedPps: sumOf(({ requestedPps }) => requestedPps),
       leftOutNoRoom: sumOf(({ leftOutNoRoom }) => leftOutNoRoom),
       leftOutLate: sumOf(({ leftOutLate }) => leftOutLate),

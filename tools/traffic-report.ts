@@ -268,13 +268,9 @@ function remarks(port: PortSummary, hasLink: boolean): string[] {
 }
 
 /** `rate: asked for 1.000k/s, kept`, or what stood against it: a line for each reason. */
-function paceLines({
-  requestedPps,
-  leftOutNoRoom,
-  leftOutLate,
-  longestPauseMs,
-  catchUpMs,
-}: PaceReport): string[] {
+function paceLines(pace: PaceReport): string[] {
+  const { requestedPps, leftOutNoRoom, leftOutLate, longestPauseMs, catchUpMs } = pace;
+  if (pace.pacing === 'hardware') return hardwareLines(pace);
   const asked = `rate: asked for ${scaled(requestedPps).trim()}/s`;
   const missed = [
     ...(leftOutNoRoom > 0 ? [`  ${leftOutNoRoom} send times passed while the ring was full`] : []),
@@ -285,6 +281,13 @@ function paceLines({
   return missed.length === 0
     ? [`${asked}, never more than ${catchUpMs} ms late`]
     : [`${asked}, not reached:`, ...missed];
+}
+
+function hardwareLines({ requestedPps, hardwarePps = 0, divisorStep = 1 }: PaceReport): string[] {
+  return [
+    `rate: asked for ${scaled(requestedPps).trim()}/s, spaced by the hardware at ${scaled(hardwarePps).trim()}/s`,
+    `  its rates are the line's speed over multiples of 1/${Math.round(1 / divisorStep)}`,
+  ];
 }
 
 function spanCells({ rxPps, txPps }: PortSummary): string[] {

@@ -139,6 +139,14 @@ export interface DeviceLimits {
   readonly headroomBytes?: number;
 }
 
+/** How the hardware can hold a transmit queue to a rate. */
+export interface TxRateLimits {
+  /** The slowest rate, as a part of the line's speed. */
+  readonly leastShare: number;
+  /** The line's speed is divided by a multiple of this: the rates that there are. */
+  readonly divisorStep: number;
+}
+
 /** What the driver of a device offers besides moving frames. */
 export interface DeviceCapabilities {
   /** `rxMetadata`: checksums, tags and hashes of received packets. */
@@ -147,6 +155,8 @@ export interface DeviceCapabilities {
   readonly vlanStrip: boolean;
   /** What `sendOffloaded` does: bits of `TxFlag`; 0 where there is no `sendOffloaded`. */
   readonly txOffloads: number;
+  /** `TxQueue.setRate`; absent where there is none. */
+  readonly txRate?: TxRateLimits;
   /** Received packets have a time stamp in the metadata. */
   readonly rxTimes: boolean;
   /** The device sleeps until a packet interrupts; else idle waits look once a millisecond. */
@@ -214,6 +224,16 @@ export interface TxQueue {
    * slower. Undefined where the driver does not offer it.
    */
   sendOffloaded?(bufs: Uint32Array, count: number, start?: number): number;
+  /**
+   * Holds the queue to a rate from its next frame on: the hardware leaves so much time between the beginnings of two frames as the
+   * first of them takes at that rate, however fast `send` is. What counts is a frame with its FCS, without preamble and gap. The
+   * hardware keeps the ratio to the line's speed: call it again when that has changed. Absent where the hardware cannot.
+   * @param bitsPerS 0 for as fast as the line takes them
+   * @returns the rate that it is now: the nearest that the hardware has (`capabilities.txRate`); 0 where there is none
+   * @throws NicError `BAD_OPTION` for what is no rate, more than the line's speed or too slow; `NO_LINK` while the line has no speed;
+   *   `CLOSED` after its device was closed
+   */
+  setRate?(bitsPerS: number): number;
   /** Gives buffers whose transmission is complete back to the pool. `send` does so by itself. */
   reclaim(): void;
   /** As of `RxQueue`. */

@@ -32,6 +32,11 @@ export const TxFlag = {
   TCP_CHECKSUM: 1 << 2,
   /** Compute the UDP checksum; its field must hold the sum of the pseudo header, not inverted. */
   UDP_CHECKSUM: 1 << 3,
+  /**
+   * The frame ends in an FCS of its own, its last four bytes, right or wrong: the hardware adds none and does not pad, so the frame
+   * has 64 bytes at least. By itself only: other flags would change bytes that the FCS is about.
+   */
+  OWN_FCS: 1 << 5,
   /** Cut the payload into segments of `segmentBytes[i]`. */
   SEGMENT: 1 << 4,
 } as const;

@@ -5,7 +5,8 @@
 import type { NetStats } from '../driver/device.js';
 import { type FlowCheck, MAX_FLOWS, type TrafficChecker } from './checker.js';
 import type { HistogramSummary, Octave } from './histogram.js';
-import type { SendingFlow, TrafficSender } from './sender.js';
+import type { FlowSender } from './sender.js';
+import type { Pacing, SendingFlow } from './sending-flow.js';
 
 /** Where frames were lost. All are counts of frames; the sum of them is what was sent and not received. */
 export interface Losses {
@@ -32,6 +33,10 @@ export interface FlowReport {
   /** How often the rate was changed; `requestedPps` is the last one. Absent where it was not. */
   readonly rateChanges?: number;
   readonly achievedPps?: number;
+  /** What spaced the frames, where that was not this process. */
+  readonly pacing?: Exclude<Pacing, 'software'>;
+  /** The rate that the hardware was set to: the nearest to `requestedPps` that it has. */
+  readonly hardwarePps?: number;
   /** How far the gaps between frames were from what was asked for. */
   readonly gapErrors?: HistogramSummary & { readonly octaves: readonly Octave[] };
   /** Send times left out since the ring or the pool had no room, and since the sender came too late. */
@@ -72,7 +77,7 @@ export type Counted = Readonly<NetStats>;
 
 export interface AccountParts {
   /** Their frames have different flow numbers. */
-  readonly senders?: readonly TrafficSender[];
+  readonly senders?: readonly FlowSender[];
   readonly checker?: TrafficChecker;
   /** Counters of the sending ports since the run began, summed. */
   readonly tx?: Counted;
@@ -169,7 +174,9 @@ function flowReport(
             ? { requestedPps: sending.schedule.requestedPps }
             : {}),
           ...(sending.schedule.rateChanges > 0 ? { rateChanges: sending.schedule.rateChanges } : {}),
-          achievedPps: sending.achievedPps,
+          ...(sending.achievedPps === undefined ? {} : { achievedPps: sending.achievedPps }),
+          ...(sending.pacing === 'software' ? {} : { pacing: sending.pacing }),
+          ...(sending.hardwarePps === undefined ? {} : { hardwarePps: sending.hardwarePps }),
           ...(gapErrors === undefined
             ? {}
             : { gapErrors: { ...gapErrors, octaves: sending.gapErrors.octaves() } }),

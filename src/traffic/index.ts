@@ -50,5 +50,6 @@ export {
 export { type PhaseReport, RunningFlow, TrafficRun } from './run.js';
 export { DEFAULT_CATCH_UP_MS, Schedule } from './schedule.js';
 export { defineTraffic, portsOf, type ScriptFlow, type TrafficPhase, type TrafficScript } from './script.js';
-export { type SenderOptions, SendingFlow, TrafficSender } from './sender.js';
+export { type FlowSender, type SenderOptions, TrafficSender } from './sender.js';
+export { PACINGS, type Pacing, SendingFlow } from './sending-flow.js';
 export { Trial, type TrialOptions, type TrialPort } from './trial.js';

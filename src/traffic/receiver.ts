@@ -9,7 +9,7 @@ import { PacketView } from '../packet/packet-view.js';
 import { parse } from '../packet/parse.js';
 import type { TrafficChecker } from './checker.js';
 import type { TrafficObserver } from './observer.js';
-import type { TrafficSender } from './sender.js';
+import type { FlowSender } from './sender.js';
 
 const BATCH = 64;
 
@@ -33,7 +33,7 @@ export interface ForeignFrame {
 export interface ReceiverOptions {
   readonly checker?: TrafficChecker;
   /** Those that send out of the same pool: their buffers are overwritten by what comes. */
-  readonly senders?: readonly TrafficSender[];
+  readonly senders?: readonly FlowSender[];
   /** Called for each frame that is no test frame of the checker's; without a checker for every frame. */
   readonly onFrame?: (frame: ForeignFrame) => void;
   readonly observer?: TrafficObserver;
@@ -48,7 +48,7 @@ export class TrafficReceiver {
   replies = 0;
   repliesDropped = 0;
   readonly #checker: TrafficChecker | undefined;
-  readonly #senders: readonly TrafficSender[];
+  readonly #senders: readonly FlowSender[];
   readonly #onFrame: ((frame: ForeignFrame) => void) | undefined;
   readonly #observer: TrafficObserver | undefined;
   readonly #clock: Clock;

@@ -14,7 +14,7 @@ import {
   type TrafficPhase,
   type TrafficScript,
 } from './script.js';
-import type { SendingFlow } from './sender.js';
+import type { SendingFlow } from './sending-flow.js';
 import { Trial, type TrialOptions } from './trial.js';
 
 export interface PhaseReport {
@@ -70,7 +70,7 @@ export class RunningFlow {
 
   /** Goes on at another rate. @throws NicError `BAD_OPTION` */
   setRate(rate: RateSpec): void {
-    this.#flow.schedule.setRate(parseRate(rate), this.#clock.nowNs());
+    this.#flow.setRate(parseRate(rate), this.#clock.nowNs());
   }
 
   /** Sends no more of it. */

@@ -27,7 +27,9 @@ export class Schedule {
   /** How often another rate was asked for since the start. */
   rateChanges = 0;
   readonly #flow: CheckedFlow;
-  readonly #count: number;
+  /** The hardware spaces the frames: they are due at any time, as many as the rate allows until the end. */
+  readonly #isHardware: boolean;
+  #count: number;
   readonly #lineBitsPerS: number;
   readonly #averageBytes: number;
   #unit: 'packets' | 'wire-bits' | 'frame-bits' = 'packets';
@@ -43,10 +45,12 @@ export class Schedule {
   /**
    * @param lineBitsPerS for percent; 0 where not known
    * @param averageBytes of the flow's frames without FCS
+   * @param isHardware whether the hardware spaces the frames: then they are due at once, and a duration is a count
    * @throws NicError `BAD_OPTION`
    */
-  constructor(flow: CheckedFlow, lineBitsPerS: number, averageBytes: number) {
+  constructor(flow: CheckedFlow, lineBitsPerS: number, averageBytes: number, isHardware = false) {
     this.#flow = flow;
+    this.#isHardware = isHardware;
     this.#count = flow.count;
     this.#lineBitsPerS = lineBitsPerS;
     this.#averageBytes = averageBytes;
@@ -62,6 +66,15 @@ export class Schedule {
     this.#originNs = nowNs + this.#flow.startDelayMs * 1e6;
     this.#endNs = this.#originNs + this.#flow.durationMs * 1e6;
     this.dueNs = this.#originNs;
+    if (this.#isHardware) this.#countUntilEnd(this.#originNs);
+  }
+
+  /** As many frames more as are due before the end at the rate. */
+  #countUntilEnd(nowNs: number): void {
+    const leftNs = this.#endNs - nowNs;
+    const left = Math.max(0, Math.ceil((leftNs * this.requestedPps) / 1e9 - 1e-6));
+    this.#count = Math.min(this.#flow.count, this.sent + left);
+    if (this.sent >= this.#count) this.dueNs = Number.POSITIVE_INFINITY;
   }
 
   #useRate(given: Rate): void {
@@ -69,7 +82,7 @@ export class Schedule {
     this.#unit = rate.unit === 'percent' ? 'packets' : rate.unit;
     this.#nsPerUnit = 1e9 / rate.value;
     this.requestedPps = packetsPerSecond(rate, this.#averageBytes);
-    this.unlimited = false;
+    this.unlimited = this.#isHardware;
   }
 
   /**
@@ -81,6 +94,10 @@ export class Schedule {
     this.#useRate(rate);
     this.rateChanges++;
     if (this.ended) return;
+    if (this.#isHardware) {
+      this.#countUntilEnd(nowNs);
+      return;
+    }
     const leftNs = dueNs - nowNs;
     const isBegun = this.sent > 0 && leftNs > 0;
     this.#originNs = isBegun ? nowNs + (leftNs * before) / this.requestedPps : dueNs;
@@ -143,7 +160,7 @@ export class Schedule {
    */
   look(nowNs: number, catchUpNs: number, wasFull: boolean): void {
     // With a rate the last frame is the last that is due before the end, however late it is sent.
-    if (this.unlimited && nowNs >= this.#endNs) this.dueNs = Number.POSITIVE_INFINITY;
+    if (this.unlimited && nowNs >= this.#endNs && !this.#isHardware) this.dueNs = Number.POSITIVE_INFINITY;
     const lateNs = nowNs - this.dueNs;
     if (!(lateNs > catchUpNs) || this.unlimited) return;
     // Whole send times, so that the others stay where they were.

@@ -6,12 +6,13 @@ import { type Clock, sharedOffsetNs } from '../clock.js';
 import type { NetDevice } from '../driver/device.js';
 import { NicError } from '../errors.js';
 import { integerOption } from '../options.js';
-import { type CheckedFlow, checkFlow, type FlowOptions } from './flow.js';
+import { checkFlow, type FlowOptions } from './flow.js';
 import { FCS_BYTES } from './frame-size.js';
-import { FrameWriter, MAX_BATCH } from './frame-writer.js';
-import { Histogram } from './histogram.js';
+import { MAX_BATCH } from './frame-writer.js';
+import { HardwarePacing } from './hardware-pacing.js';
 import type { TrafficObserver } from './observer.js';
-import { DEFAULT_CATCH_UP_MS, Schedule } from './schedule.js';
+import { DEFAULT_CATCH_UP_MS } from './schedule.js';
+import { SendingFlow } from './sending-flow.js';
 
 export interface SenderOptions {
   readonly clock: Clock;
@@ -23,7 +24,29 @@ export interface SenderOptions {
   readonly lineBitsPerS?: number;
   /** Number of the first flow, where several senders have one checker. Default 0. */
   readonly firstFlow?: number;
+  /** What spaces the frames: default `software`. */
+  readonly pacing?: 'software' | 'hardware';
   readonly observer?: TrafficObserver;
+}
+
+/** What sends flows on a port, whatever spaces their frames. */
+export interface FlowSender {
+  readonly device: NetDevice;
+  readonly flows: readonly SendingFlow[];
+  /** Frames that were sent to fill gaps, and their bytes with FCS. */
+  readonly fillers: number;
+  readonly fillerBytes: number;
+  /** Longest time between two looks at the schedules while there was room. */
+  readonly longestPauseNs: number;
+  /** Whether all flows have sent what they had to send. */
+  readonly done: boolean;
+  /** Whether nothing more is to be done: frames that the hardware spaces have left its ring. */
+  readonly drained: boolean;
+  start(): void;
+  /** Sends nothing more. */
+  stop(): void;
+  poll(): number;
+  forget(bufs: Uint32Array, count: number): void;
 }
 
 const BATCH = { min: 1, max: MAX_BATCH } as const;
@@ -51,58 +74,9 @@ function nextDue(flows: readonly SendingFlow[], nowNs: number): number {
 const ownPlaces = new Int32Array(MAX_BATCH);
 const ownLengths = new Uint16Array(MAX_BATCH);
 
-/** A flow under way, and what it did. */
-export class SendingFlow {
-  readonly options: CheckedFlow;
-  readonly index: number;
-  readonly writer: FrameWriter;
-  readonly schedule: Schedule;
-  /** Frames that the ring took. */
-  taken = 0;
-  takenBytes = 0;
-  firstNs = -1;
-  lastNs = -1;
-  /** Differences between the gaps that were asked for and those that came about. */
-  readonly gapErrors = new Histogram();
-  #lastDueNs = Number.NaN;
-  #leftOutSeen = 0;
-
-  constructor(options: CheckedFlow, index: number, sourceMac: Uint8Array, lineBitsPerS: number) {
-    this.options = options;
-    this.index = index;
-    this.writer = new FrameWriter(options, index, sourceMac);
-    this.schedule = new Schedule(options, lineBitsPerS, this.writer.averageBytes);
-  }
-
-  /** Frames a second between the first and the last; 0 for less than two. */
-  get achievedPps(): number {
-    const ns = this.lastNs - this.firstNs;
-    return this.taken > 1 && ns > 0 ? ((this.taken - 1) * 1e9) / ns : 0;
-  }
-
-  /** Notes frames that the ring took together. @param dueNs when each was due, from `first` on */
-  note(frames: number, bytes: number, nowNs: number, dueNs: Float64Array, first: number): void {
-    this.taken += frames;
-    this.takenBytes += bytes;
-    if (!this.schedule.unlimited) this.#noteGaps(frames, nowNs, dueNs, first);
-    if (this.firstNs < 0) this.firstNs = nowNs;
-    this.lastNs = nowNs;
-  }
-
-  #noteGaps(frames: number, nowNs: number, dueNs: Float64Array, first: number): void {
-    const { gapErrors } = this;
-    // A gap with send times left out in it was not asked for.
-    const leftOut = this.schedule.leftOutLate + this.schedule.leftOutNoRoom;
-    if (this.firstNs >= 0 && leftOut === this.#leftOutSeen)
-      gapErrors.record(Math.abs(nowNs - this.lastNs - (dueNs[first]! - this.#lastDueNs)));
-    const last = first + frames - 1;
-    for (let i = first; i < last; i++) gapErrors.record(Math.abs(dueNs[i + 1]! - dueNs[i]!));
-    this.#leftOutSeen = leftOut;
-    this.#lastDueNs = dueNs[last]!;
-  }
-}
-
-export class TrafficSender {
+export class TrafficSender implements FlowSender {
+  readonly fillers = 0;
+  readonly fillerBytes = 0;
   readonly device: NetDevice;
   readonly flows: readonly SendingFlow[];
   /** Polls at which the ring was full: the line, or the card, is the limit. */
@@ -113,6 +87,7 @@ export class TrafficSender {
   readonly #queue: NetDevice['txQueues'][number];
   readonly #clock: Clock;
   readonly #observer: TrafficObserver | undefined;
+  readonly #hardware: HardwarePacing | undefined;
   readonly #catchUpNs: number;
   readonly #offsetNs: number;
   readonly #bufs: Uint32Array;
@@ -145,11 +120,13 @@ export class TrafficSender {
     this.#offsetNs = sharedOffsetNs(options.clock);
     integerOption('The number of flows', flows.length, { min: 1, max: MAX_FLOWS_PER_SENDER });
     const lineBitsPerS = options.lineBitsPerS ?? device.linkState().speedMbps * 1e6;
-    const first = options.firstFlow ?? 0;
+    const { firstFlow: first = 0, pacing = 'software' } = options;
     this.flows = flows.map(
-      (flow, i) => new SendingFlow(checkFlow(flow, first + i), first + i, device.mac, lineBitsPerS),
+      (flow, i) => new SendingFlow(checkFlow(flow, first + i), first + i, device.mac, lineBitsPerS, pacing),
     );
     for (const { writer, options: flow } of this.flows) checkLength(device, flow.name, writer.maxBytes);
+    if (pacing === 'hardware')
+      this.#hardware = new HardwarePacing(device, this.flows, lineBitsPerS, this.#clock);
     this.#bufs = new Uint32Array(batch);
     this.#flowOf = new Uint16Array(batch);
     this.#lengthOf = new Uint16Array(batch);
@@ -169,6 +146,14 @@ export class TrafficSender {
 
   /** Whether all flows have sent what they had to send. */
   get done(): boolean {
+    return this.#hasGiven && this.drained;
+  }
+
+  get drained(): boolean {
+    return this.#hardware?.drained ?? true;
+  }
+
+  get #hasGiven(): boolean {
     if (this.#waiting > 0) return false;
     for (const { schedule } of this.flows) if (!schedule.ended) return false;
     return true;
@@ -185,6 +170,7 @@ export class TrafficSender {
   /** Writes and sends what is due; returns how many frames the ring took. */
   poll(): number {
     if (!this.#started) this.start();
+    if (this.#hardware !== undefined && this.#hasGiven) this.#hardware.look();
     if (this.#ended) return 0;
     this.polls++;
     const nowNs = this.#clock.nowNs();

@@ -5,13 +5,14 @@
  */
 import { type Clock, clockOption, systemClock } from '../clock.js';
 import type { NetDevice, NetStats } from '../driver/device.js';
-import { badOption, millisecondsOption } from '../options.js';
+import { badOption, choiceOption, millisecondsOption } from '../options.js';
 import { accountOf, type TrafficAccount } from './account.js';
 import { MAX_FLOWS, TrafficChecker } from './checker.js';
 import type { FlowOptions } from './flow.js';
 import type { TrafficObserver } from './observer.js';
 import { type ForeignFrame, TrafficReceiver } from './receiver.js';
-import { type SendingFlow, TrafficSender } from './sender.js';
+import { type FlowSender, TrafficSender } from './sender.js';
+import { PACINGS, type Pacing, type SendingFlow } from './sending-flow.js';
 
 /** What a trial does with a port. Every port is received from, so that its ring does not fill up. */
 export interface TrialPort {
@@ -31,6 +32,11 @@ export interface TrialOptions {
   readonly catchUpMs?: number;
   /** Bits a second, for rates in percent; by default what each link says. */
   readonly lineBitsPerS?: number;
+  /**
+   * What spaces the frames: this process by default. `hardware`: the rate of a queue, where the device has one
+   * (`capabilities.txRate`), for one flow a port with even gaps.
+   */
+  readonly pacing?: Pacing;
   /** Nothing is under way when nothing has come for so long, in milliseconds. Default 200. */
   readonly settleMs?: number;
   /** Sender and receiver have one clock: latencies are told. Default true. */
@@ -51,7 +57,7 @@ const RING_MS = 500;
 const LOOK_NS = 1e6;
 
 export class Trial {
-  readonly senders: readonly TrafficSender[];
+  readonly senders: readonly FlowSender[];
   /** Undefined where no port is checked. */
   readonly checker: TrafficChecker | undefined;
   readonly #ports: readonly TrialPort[];
@@ -76,6 +82,7 @@ export class Trial {
     this.#ports = ports;
     this.#settleNs = millisecondsOption('settleMs', options.settleMs ?? SETTLE_MS) * 1e6;
     const { batch, catchUpMs, lineBitsPerS, sharedClock = true, onFrame, observer } = options;
+    const pacing = choiceOption('pacing', options.pacing ?? 'software', PACINGS);
     const first = options.firstFlow ?? 0;
     let next = first;
     const senders = ports.map(({ device, flows = [] }) => {
@@ -85,6 +92,7 @@ export class Trial {
       return new TrafficSender(device, flows, {
         clock,
         firstFlow,
+        pacing,
         ...(observer === undefined ? {} : { observer }),
         ...(batch === undefined ? {} : { batch }),
         ...(catchUpMs === undefined ? {} : { catchUpMs }),
@@ -143,7 +151,11 @@ export class Trial {
     for (const sender of this.senders) sender.stop();
     this.#state = 'settling';
     this.#settlingSinceNs = this.#clock.nowNs();
-    if (this.checker === undefined || this.senders.length === 0) this.#end();
+    if (this.senders.length === 0 || (this.checker === undefined && this.#isDrained)) this.#end();
+  }
+
+  get #isDrained(): boolean {
+    return this.senders.every(({ drained }) => drained);
   }
 
   #hasSent(): boolean {
@@ -153,6 +165,14 @@ export class Trial {
 
   #lookForEnd(): void {
     const nowNs = this.#clock.nowNs();
+    if (!this.#isDrained) {
+      this.#quietSinceNs = nowNs;
+      return;
+    }
+    if (this.checker === undefined) {
+      this.#end();
+      return;
+    }
     // Frames of somebody else may go on for ever.
     let frames = 0;
     for (let i = 0; i < this.#receivers.length; i++) frames += this.#receivers[i]!.testFrames;

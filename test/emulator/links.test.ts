@@ -93,6 +93,41 @@ cables('carries both ways with delay and at its rate', () => {
   assert.is(b.frames.length, 5);
 });
 
+cables('a frame with a wrong FCS keeps its place and its time', () => {
+  const clock = new ManualClock();
+  const cable = new Cable({ clock, rateBitsPerSecond: 1e9, damage: 1 });
+  const [a, b] = [new Recorder(), new Recorder()];
+  connect(a, cable.a);
+  connect(cable.b, b);
+  const memory = memoryOf(frame(BROADCAST, 101));
+  cable.a.damaged(101);
+  cable.a.deliver(memory, 0, 101);
+  cable.a.damaged(101);
+  clock.advanceNs(1001);
+  cable.poll(64);
+  assert.is(b.damagedCount, 1);
+  clock.advanceNs(1000);
+  cable.poll(64);
+  assert.is(b.damagedCount, 2);
+  assert.is(cable.counters('ab').damaged, 1, 'what the cable did');
+  clock.advanceNs(1000);
+  cable.poll(64);
+  assert.is(b.damagedCount, 3);
+  assert.equal([cable.counters('ab').wrongFcs, cable.counters('ab').carried], [2, 0]);
+});
+
+cables('a device halfway takes no frame with a wrong FCS', () => {
+  const clock = new ManualClock();
+  const cable = new Cable({ clock, bottleneckBitsPerSecond: 1e9 });
+  const b = new Recorder();
+  connect(cable.b, b);
+  cable.a.damaged(101);
+  clock.advanceNs(1e6);
+  assert.is(cable.poll(64), 0);
+  assert.is(b.damagedCount, 0);
+  assert.is(cable.counters('ab').wrongFcs, 1);
+});
+
 cables('loses and damages the share it is told, the same for the same seed', () => {
   const run = (seed: number): string => {
     const cable = new Cable({ clock: new ManualClock(), loss: 0.1, damage: 0.05, seed });

@@ -4,6 +4,7 @@ import type { NetDevice, OpenOptions } from '../../src/driver/device.js';
 import { ixgbe } from '../../src/driver/ixgbe/ixgbe.js';
 import { IxgbeModel } from '../../src/emulator/ixgbe/ixgbe-model.js';
 import { type Connection, connect } from '../../src/emulator/link.js';
+import type { Cable } from '../../src/emulator/links/cable.js';
 import type { ModelOptions } from '../../src/emulator/model.js';
 import { PacketPool } from '../../src/hugepage/packet-pool.js';
 import { LocalDevice, LocalMapper } from './local-device.js';
@@ -19,6 +20,8 @@ export interface RigOptions {
   readonly open?: OpenOptions;
   readonly deviceId?: number;
   readonly flowControl?: boolean;
+  /** Between the two. Default: none, memory to memory. */
+  readonly cable?: Cable;
   /** What the device went through before this driver. */
   readonly beforeOpen?: (vfio: LocalDevice) => void;
 }
@@ -57,10 +60,13 @@ export class IxgbeRig {
         new IxgbeModel({ name: `nic${i}`, deviceId, mac, mappable: false, strict: true, ...options.model }),
     );
     const [modelA, modelB] = models as [IxgbeModel, IxgbeModel];
-    const link = connect(modelA, modelB, { flowControl: options.flowControl ?? true });
+    const { cable, flowControl = true } = options;
+    const link = connect(modelA, cable?.a ?? modelB, { flowControl });
+    if (cable !== undefined) connect(cable.b, modelB, { flowControl });
     // The models' share of the waits of bring-up.
     const ticker = setInterval(() => {
       for (const model of models) model.poll(64);
+      cable?.poll(256);
     }, 1);
     // Above 4 GiB, so that a forgotten high word of an address matters.
     const mapper = new LocalMapper([{ first: 1n << 32n, last: (1n << 39n) - 1n }]);

@@ -19,6 +19,8 @@ export interface RigOptions {
   readonly metadata?: RxMetadataBits;
   /** Legacy descriptors in the transmit ring. Default false. */
   readonly legacy?: boolean;
+  /** What `sendOffloaded` does, by default what all families do. */
+  readonly offloads?: number;
 }
 
 export class QueueRig {
@@ -45,6 +47,7 @@ export class QueueRig {
       errorMask = RX_ERROR_RXE,
       metadata,
       legacy = false,
+      offloads,
     } = options;
     this.pool = new PacketPool({ buffers, bufferSizeBytes, headroomBytes, pageSize: '4K', debug });
     this.pool.attach(this.mapper);
@@ -67,7 +70,13 @@ export class QueueRig {
       errorMask,
       metadata,
     });
-    this.tx = new IntelTxQueue({ ring: this.txRing, tail: this.txDevice.tail, pool, legacy });
+    this.tx = new IntelTxQueue({
+      ring: this.txRing,
+      tail: this.txDevice.tail,
+      pool,
+      legacy,
+      ...(offloads === undefined ? {} : { offloads }),
+    });
     this.rx.start();
   }
 

@@ -315,7 +315,8 @@ export class TxRingDevice {
     assert.is(command & RESERVED_2, 0, `${at}: reserved and MAC fields`);
     assert.is((command >>> DTYP_SHIFT) & DTYP_MASK, DTYP_DATA, `${at}: DTYP`);
     const always = DCMD_EOP | DCMD_IFCS | DCMD_DEXT | (reports ? DCMD_RS : 0);
-    assert.is((command >>> DCMD_SHIFT) & ~DCMD_VLE, always, `${at}: DCMD`);
+    const ownFcs = ((command >>> DCMD_SHIFT) & DCMD_IFCS) === 0;
+    assert.is((command >>> DCMD_SHIFT) & ~DCMD_VLE, ownFcs ? always & ~DCMD_IFCS : always, `${at}: DCMD`);
     assert.is(status & BELOW_PAYLEN & ~(CC | POPTS_IXSM | POPTS_TXSM), 0, `${at}: STA, IDX, POPTS`);
     assert.is(status >>> PAYLEN_SHIFT, length, `${at}: PAYLEN is DTALEN`);
     assert.ok(
@@ -323,7 +324,8 @@ export class TxRingDevice {
       `${at}: ${length} bytes`,
     );
     const start = buffer * this.#map.bufferBytes + this.#map.headroomBytes;
-    const offload = this.#offloadOf((command >>> DCMD_SHIFT) & DCMD_VLE, status, at);
+    const asked = this.#offloadOf((command >>> DCMD_SHIFT) & DCMD_VLE, status, at);
+    const offload = ownFcs ? { ...asked, ownFcs } : asked;
     this.sent.push({ buffer, bytes: this.#map.memory.slice(start, start + length), offload });
   }
 

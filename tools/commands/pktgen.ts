@@ -2,9 +2,9 @@
  * `barewire pktgen PORT`: sends frames from prefilled buffers, at full speed or at a rate; with `--rx` checks what arrives at
  * another port, and accounts for each frame; with `--script` does what a module says.
  */
-import type { Command } from 'commander';
+import { type Command, Option } from 'commander';
 import { NicError } from '../../src/errors.js';
-import { portsOf, type TrafficScript, writeDryRun } from '../../src/traffic/index.js';
+import { PACINGS, type Pacing, portsOf, type TrafficScript, writeDryRun } from '../../src/traffic/index.js';
 import { collectAddress, deviceAddress, PORT_FORMS } from '../addresses.js';
 import { addFlowOptions, type FlowArguments, flowOf } from '../flow-options.js';
 import { Generator } from '../generator.js';
@@ -31,6 +31,7 @@ interface Options extends FlowArguments, InterfaceOptions, CopyOptions {
   readonly expectNoLoss?: true;
   readonly catchUp?: number;
   readonly lineRate?: number;
+  readonly pacing?: Pacing;
   readonly dryRun?: string;
   readonly junit?: string;
   readonly report?: string;
@@ -58,6 +59,12 @@ export function register(program: Command): void {
       '--line-rate <bits>',
       "speed of the line for rates in percent, such as 1G (default: the link's)",
       rate,
+    )
+    .addOption(
+      new Option(
+        '--pacing <how>',
+        'what spaces the frames: this process, or the rate of a queue where the card has one (82599); see docs/traffic.md (default: software)',
+      ).choices(PACINGS),
     )
     .option(
       '--dry-run <file>',
@@ -112,12 +119,21 @@ async function run(ports: readonly string[], options: Options, command: Command)
   const { rate } = options;
   if (options.catchUp !== undefined && (rate ?? options.burstGap) === undefined)
     throw refused('--catch-up is for frames that are due at a time', 'Leave it out, or give --rate.');
+  checkPacing(options);
   if (options.lineRate !== undefined && rate?.endsWith('%') !== true)
     throw refused('--line-rate is for a rate in percent', 'Leave it out, or give --rate such as 50%.');
   const flow = flowOf(options, options.timeStamps === true || rx !== undefined);
   const addresses = rx === undefined || rx === port ? [port] : [port, rx];
   const checked = rx === undefined ? [] : [addresses.length - 1];
   await generate(addresses, new Set(checked), { flows: [flow], checked }, options);
+}
+
+function checkPacing({ pacing, rate, burstGap, catchUp }: Options): void {
+  if (pacing === undefined || pacing === 'software') return;
+  if ((rate ?? burstGap) === undefined)
+    throw refused(`--pacing ${pacing} is for frames that are due at a time`, 'Leave it out, or give --rate.');
+  if (pacing === 'hardware' && catchUp !== undefined)
+    throw refused('--catch-up does nothing with --pacing hardware', 'Leave one of them out.');
 }
 
 async function runScript(
@@ -131,6 +147,7 @@ async function runScript(
     'batch',
     'catchUp',
     'lineRate',
+    'pacing',
     'settle',
     'expectNoLoss',
     'mtu',
@@ -200,6 +217,7 @@ async function generate(
             ...(options.settle === undefined ? {} : { settleMs: options.settle }),
             ...(options.catchUp === undefined ? {} : { catchUpMs: options.catchUp }),
             ...(options.lineRate === undefined ? {} : { lineBitsPerS: options.lineRate }),
+            ...(options.pacing === undefined ? {} : { pacing: options.pacing }),
           },
           clock,
         );
@@ -219,6 +237,7 @@ function dryRun(path: string, ports: readonly string[], options: Options): void 
     '--settle': options.settle,
     '--expect-no-loss': options.expectNoLoss,
     '--catch-up': options.catchUp,
+    '--pacing': options.pacing,
     '--mtu': options.mtu,
     '--ring': options.ring,
     '--junit': options.junit,

@@ -2,6 +2,7 @@
  * Driver for the Intel 82576 gigabit controller (igb family).
  * Source: Intel 82576EB Gigabit Ethernet Controller Datasheet, revision 2.63.
  */
+import { TxFlag } from '../../hugepage/packet-metadata.js';
 import type { VfioDevice } from '../../vfio/types.js';
 import type { DeviceId, Driver, LinkState, OpenOptions } from '../device.js';
 import { ClearingCounters } from '../intel/counters.js';
@@ -21,7 +22,7 @@ const family: IntelFamily = {
   driver: 'igb',
   // RSS spreads over 8 queues at most (7.1.1.7). Jumbo frames of 9.5 KB, FCS included (1.5, "Jumbo Frames").
   limits: intelLimits({ maxQueuePairs: 8, maxFrameBytes: 9728 - 4 }),
-  capabilities: intelCapabilities(false),
+  capabilities: intelCapabilities(false, TxFlag.OWN_FCS),
   rxErrorMask: RX_ERROR_MASK,
   registers: {
     status: reg.STATUS,

@@ -72,6 +72,14 @@ export interface IntelFamily {
    * @param wantedBytes what `mtu` asks for; undefined for what is possible @throws NicError `BAD_OPTION`
    */
   readonly longestFrame?: (address: string, pool: PacketPool, wantedBytes: number | undefined) => number;
+  /** `TxQueue.setRate`, where the hardware has it. @param link read where the line's speed matters */
+  readonly setRate?: (
+    registers: RegisterFile,
+    queue: number,
+    bitsPerS: number,
+    link: () => LinkState,
+    address: string,
+  ) => number;
   /** Legacy descriptors in the transmit ring; without it advanced ones. */
   readonly legacyTransmit?: boolean;
   readonly counters: (registers: RegisterFile, queuePairs: number) => CounterSource;
@@ -86,12 +94,15 @@ export function intelLimits(hardware: Pick<DeviceLimits, 'maxQueuePairs' | 'maxF
   return { rxRing: RING, txRing: RING, minFrameBytes: TX_MIN_FRAME_BYTES, ...hardware };
 }
 
-/** @param offloads whether the driver offers what advanced descriptors tell and can be told */
-export function intelCapabilities(offloads: boolean): DeviceCapabilities {
+/**
+ * @param offloads whether the driver offers what advanced descriptors tell and can be told
+ * @param more bits of `TxFlag` that the hardware does as well
+ */
+export function intelCapabilities(offloads: boolean, more = 0): DeviceCapabilities {
   return {
     rxMetadata: offloads,
     vlanStrip: offloads,
-    txOffloads: TX_OFFLOADS,
+    txOffloads: TX_OFFLOADS | more,
     rxTimes: false,
     interrupts: true,
   };
@@ -313,7 +324,7 @@ export abstract class IntelDevice extends BaseDevice {
   #makeQueues(): void {
     const { pool, rings, registers, maxFrameBytes, settings } = this;
     const { rxErrorMask: errorMask } = this.#family;
-    const { legacyTransmit: legacy = false } = this.#family;
+    const { legacyTransmit: legacy = false, setRate } = this.#family;
     const { rxTail, txTail } = this.#family.registers;
     const metadata = settings.rxMetadata ? this.#family.metadata : undefined;
     const mask = this.#queueMask();
@@ -348,6 +359,9 @@ export abstract class IntelDevice extends BaseDevice {
           maxFrameBytes,
           address: this.address,
           legacy,
+          offloads: this.capabilities.txOffloads,
+          setRate:
+            setRate && ((bitsPerS) => setRate(registers, q, bitsPerS, () => this.linkState(), this.address)),
         }),
       );
     }

@@ -29,6 +29,8 @@ export interface RxTicket extends RingTicket {
 export interface TxTicket extends RingTicket {
   /** Legacy descriptors. */
   readonly legacy: boolean;
+  /** What `sendOffloaded` does. */
+  readonly offloads: number;
 }
 
 /** The state of a ring that is at work. */

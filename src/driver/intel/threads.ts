@@ -21,12 +21,13 @@ export const intelThreads: ThreadFamily = {
   },
   attachTx(data, { pool }) {
     const ticket = data as TxTicket;
-    const { maxFrameBytes, legacy, state, counters } = ticket;
+    const { maxFrameBytes, legacy, offloads, state, counters } = ticket;
     return new IntelTxQueue({
       ...viewRing(ticket),
       pool,
       maxFrameBytes,
       legacy,
+      offloads,
       attached: { state, counters },
     });
   },

@@ -47,9 +47,13 @@ import {
 import { inPipe, type RingShare } from './ring-share.js';
 import { makeReclaim, makeSend, type TxLoop } from './tx-loop.js';
 
-/** What `sendOffloaded` does: bits of `TxFlag`. */
+/** What `sendOffloaded` does for all families of advanced descriptors: bits of `TxFlag`. Some do `TxFlag.OWN_FCS` as well. */
 export const TX_OFFLOADS: number =
   TxFlag.VLAN | TxFlag.IP_CHECKSUM | TxFlag.TCP_CHECKSUM | TxFlag.UDP_CHECKSUM;
+
+/** A frame with an FCS of its own has to be a whole one: nothing is padded behind it. */
+const MIN_OWN_FCS_BYTES = 64;
+const FCS_BYTES = 4;
 
 const { NEXT, CLEAN, REPORT, GONE, PACKETS, BYTES, ERRORS } = LAYOUT;
 const GROUP_MASK = GROUP - 1;
@@ -75,6 +79,10 @@ export interface IntelTxQueueOptions {
   readonly maxFrameBytes?: number;
   /** Legacy descriptors, which have no offloads; default: advanced ones. */
   readonly legacy?: boolean;
+  /** What `sendOffloaded` does: bits of `TxFlag`. Default `TX_OFFLOADS`. */
+  readonly offloads?: number;
+  /** Sets the queue's rate, where the hardware has one: `TxQueue.setRate`. */
+  readonly setRate?: ((bitsPerS: number) => number) | undefined;
   /** Of the device, for messages. */
   readonly address?: string;
   /** The ring is at work already: another thread brought it up. By default it is new. */
@@ -86,10 +94,13 @@ export class IntelTxQueue implements AttachedTxQueue {
   readonly pool: PacketPool;
   readonly #address: string;
   readonly #legacy: boolean;
+  readonly #offloads: number;
   /** A function of its own for each queue: see instantiate.ts. */
   send: TxQueue['send'];
   /** Absent where the descriptors have no offloads. */
   readonly sendOffloaded?: (bufs: Uint32Array, count: number, start?: number) => number;
+  /** Absent where the hardware has no rate. */
+  readonly setRate?: (bitsPerS: number) => number;
   readonly #send: TxQueue['send'];
   readonly #usualSend: TxQueue['send'];
   /** Shared with the thread that the queue was handed to. */
@@ -117,6 +128,7 @@ export class IntelTxQueue implements AttachedTxQueue {
     this.pool = pool;
     this.#address = options.address ?? 'a device';
     this.#legacy = legacy;
+    this.#offloads = options.offloads ?? TX_OFFLOADS;
     this.#reports = Int32Array.from({ length: this.size / GROUP }, (_, group) => group * GROUP + GROUP_MASK);
     const rings = {
       ring,
@@ -162,6 +174,12 @@ export class IntelTxQueue implements AttachedTxQueue {
       reclaim: () => this.reclaim(),
     });
     this.#send = instantiate(makeSend, LAYOUT, this.#loop);
+    const { setRate } = options;
+    if (setRate !== undefined)
+      this.setRate = (bitsPerS) => {
+        if (this.#closed !== undefined) throw this.#closed;
+        return setRate(bitsPerS);
+      };
     if (!legacy) this.sendOffloaded = (bufs, count, start) => this.#sendOffloaded(bufs, count, start);
     const { owners } = pool;
     this.#usualSend = owners === undefined ? this.#send : this.#unusual.checked(owners, this.#send);
@@ -219,8 +237,13 @@ export class IntelTxQueue implements AttachedTxQueue {
     const length = pool.lengths[buffer]!;
     const flags = pool.metadata.txFlags[buffer]!;
     // An index outside the pool has no length, and undefined compares false.
-    if (!(length >= minBytes && length - minBytes <= spanBytes) || (flags & ~TX_OFFLOADS) !== 0) {
+    if (!(length >= minBytes && length - minBytes <= spanBytes) || (flags & ~this.#offloads) !== 0) {
       this.#unusual.refuse(buffer);
+      return;
+    }
+    if ((flags & TxFlag.OWN_FCS) !== 0) {
+      if (flags === TxFlag.OWN_FCS && length >= MIN_OWN_FCS_BYTES) this.#queueWithFcs(buffer, length);
+      else this.#unusual.refuse(buffer);
       return;
     }
     let command = length;
@@ -244,6 +267,21 @@ export class IntelTxQueue implements AttachedTxQueue {
     state[NEXT] = (slot + 1) & mask;
     this.#counters[PACKETS]! += 1;
     this.#counters[BYTES]! += length;
+  }
+
+  /** A frame that ends in its own FCS: one descriptor without IFCS (82599 datasheet 7.2.3.2.4, 82576 datasheet 7.2.2.3). */
+  #queueWithFcs(buffer: number, length: number): void {
+    const { ring, slots, state, mask, iovaLow, iovaHigh, commands } = this.#loop;
+    const slot = state[NEXT]!;
+    const word = slot << DESCRIPTOR_WORD_SHIFT;
+    ring[word] = (iovaLow + (buffer << this.pool.bufferShift)) | 0;
+    ring[word + 1] = iovaHigh;
+    ring[word + TX_COMMAND_WORD] = (commands[slot]! & ~TX_IFCS) | length;
+    ring[word + TX_STATUS_WORD] = length << TX_PAYLEN_SHIFT;
+    slots[slot] = buffer;
+    state[NEXT] = (slot + 1) & mask;
+    this.#counters[PACKETS]! += 1;
+    this.#counters[BYTES]! += length - FCS_BYTES;
   }
 
   /**
@@ -400,6 +438,7 @@ export class IntelTxQueue implements AttachedTxQueue {
       tail: doorbellAddress(tail),
       maxFrameBytes: minBytes + spanBytes,
       legacy: this.#legacy,
+      offloads: this.#offloads,
     };
     this.#elsewhere = elsewhere;
     this.#counters = elsewhere.counters;

@@ -22,6 +22,7 @@ const QUEUE_TIMEOUT_MS = 1000;
 const TRANSACTIONS_TIMEOUT_MS = 100;
 const FCS_BYTES = 4;
 const VLAN_BYTES = 4;
+const LONGEST_STANDARD_BYTES = 1514;
 const KIB = 1024;
 /** PTHRESH 36, HTHRESH 8, WTHRESH 0: not every descriptor asks for a write-back (8.2.3.9.10). */
 const TX_THRESHOLDS = 36 | (8 << 8);
@@ -179,9 +180,16 @@ export function setUpTransmit(registers: RegisterFile, rings: RingMemory, maxFra
   }
   registers.write(reg.DTXMXSZRQ, reg.DTXMXSZRQ_NO_DCB);
   registers.clear(reg.RTTDCS, reg.RTTDCS_ARBDIS);
+  registers.write(
+    reg.RTTBCNRM,
+    maxFrameBytes > LONGEST_STANDARD_BYTES ? reg.RTTBCNRM_JUMBO : reg.RTTBCNRM_STANDARD,
+  );
   for (const [q, ring] of rings.tx.entries()) {
     rings.assign(registers, reg.tdbal(q), ring);
     registers.write(reg.txdctl(q), TX_THRESHOLDS);
+    // The text does not say what a reset leaves of rates: a queue must not keep somebody else's.
+    registers.write(reg.RTTDQSEL, q);
+    registers.write(reg.RTTBCNRC, 0);
   }
   registers.set(reg.DMATXCTL, reg.DMATXCTL_TE);
 }

@@ -2,6 +2,7 @@
  * Driver for the Intel 82599 10 GbE controller, its card X520, and X540 (ixgbe family).
  * Source: Intel 82599 10 GbE Controller Datasheet, revision 3.4.
  */
+import { TxFlag } from '../../hugepage/packet-metadata.js';
 import { ConfigSpace } from '../../pci/config-space.js';
 import { PciRegion, type VfioDevice } from '../../vfio/types.js';
 import type { DeviceId, Driver, LinkState, OpenOptions } from '../device.js';
@@ -12,6 +13,7 @@ import { intelThreads } from '../intel/threads.js';
 import { changeFilterControl } from './filters.js';
 import * as init from './init.js';
 import { linkState, type Media, startLink } from './link.js';
+import { RATE_LIMITS, setQueueRate } from './rate.js';
 import * as reg from './registers.js';
 import { counterMap } from './stats.js';
 
@@ -22,7 +24,8 @@ const family: IntelFamily = {
   driver: 'ixgbe',
   // RSS spreads over 16 queues at most (7.1.2.8). Frames of 15.5 KB, FCS included (1.3, "Jumbo Frames").
   limits: intelLimits({ maxQueuePairs: 16, maxFrameBytes: 15_872 - 4 }),
-  capabilities: intelCapabilities(true),
+  capabilities: { ...intelCapabilities(true, TxFlag.OWN_FCS), txRate: RATE_LIMITS },
+  setRate: setQueueRate,
   rxErrorMask: RX_ERROR_MASK,
   registers: {
     status: reg.STATUS,

@@ -181,6 +181,17 @@ export const txpbthresh = (buffer: number): number => 0x0_4950 + 4 * buffer;
 /** DCB Transmit Descriptor Plane Control, RW (8.2.3.10.2). ARBDIS stops the arbiter while sizes change. */
 export const RTTDCS = 0x0_4900;
 export const RTTDCS_ARBDIS = 1 << 6;
+/** Which queue RTTBCNRC is about, RW (8.2.3.10). */
+export const RTTDQSEL = 0x0_4904;
+/** Transmit Rate-Scheduler Memory Window, RW (8.2.3.10): how much lateness is made up for, in KiB of frames. */
+export const RTTBCNRM = 0x0_4980;
+/** Of frames up to 1518 bytes, and of longer ones. */
+export const RTTBCNRM_STANDARD = 0x04;
+export const RTTBCNRM_JUMBO = 0x14;
+/** Transmit Rate-Scheduler Config of the queue in RTTDQSEL, RW (8.2.3.10): RF_INT 23:14, RF_DEC 13:0; 0 is no rate. */
+export const RTTBCNRC = 0x0_4984;
+export const RTTBCNRC_RF_SHIFT = 14;
+export const RTTBCNRC_RS_ENA = (1 << 31) >>> 0;
 
 // MAC (8.2.3.22)
 /** Highlander Control 0, RW (8.2.3.22.8). */

@@ -140,6 +140,7 @@ export class IxgbeModel extends NicModel implements DeviceModel {
       this.#interrupts,
       this.violations,
       this.#flow,
+      clock,
     );
     this.#receiver.filters.reset(this.mac);
     this.#hookControl();
@@ -147,7 +148,7 @@ export class IxgbeModel extends NicModel implements DeviceModel {
 
   get resting(): boolean {
     // Clients that were not asked whether they know the model's ways may ring doorbells that nobody hears.
-    return !this.#mapsForAll && this.#interrupts.awaited;
+    return !this.#mapsForAll && this.#interrupts.awaited && !this.#transmitter.waiting;
   }
 
   /** What answers on the management buses: an X540's PHY, the module in an SFP cage, or nothing. */

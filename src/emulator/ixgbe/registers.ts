@@ -36,6 +36,9 @@ export const MAXFRS = 0x04268;
 export const AUTOC = 0x042a0;
 export const LINKS = 0x042a4;
 export const RTTDCS = 0x04900;
+export const RTTDQSEL = 0x04904;
+export const RTTBCNRM = 0x04980;
+export const RTTBCNRC = 0x04984;
 export const FCTTV = 0x03200;
 export const FCRTL = 0x03220;
 export const FCRTH = 0x03260;
@@ -403,14 +406,15 @@ export const REGISTERS: readonly RegisterBlock[] = [
   // 8.2.3.10 DCB
   // BDPM and BPBFSM.
   block('RTTDCS', RTTDCS, 'RW', '8.2.3.10.2', { reset: 0x00c00000 }),
-  block('RTTDQSEL', 0x04904, 'RW', '8.2.3.10'),
+  block('RTTDQSEL', RTTDQSEL, 'RW', '8.2.3.10', { reserved: ~0x7f }),
   block('RTTDT1C', 0x04908, 'RW', '8.2.3.10'),
   block('RTTDT1S', 0x0490c, 'RO', '8.2.3.10'),
   block('RTTDT2C', 0x04910, 'RW', '8.2.3.10', { count: 8 }),
   block('RTTDT2S', 0x04930, 'RO', '8.2.3.10', { count: 8 }),
-  block('RTTBCNRM', 0x04980, 'RW', '8.2.3.10'),
-  block('RTTBCNRC', 0x04984, 'RW', '8.2.3.10'),
-  block('RTTBCNRS', 0x0498c, 'RW', '8.2.3.10'),
+  block('RTTBCNRM', RTTBCNRM, 'RW', '8.2.3.10', { reserved: ~0x7ff }),
+  block('RTTBCNRC', RTTBCNRC, 'RW', '8.2.3.10', { reserved: 0x7f << 24 }),
+  block('RTTBCNRS', 0x04988, 'RW', '8.2.3.10'),
+  block('RTTBCNRD', 0x0498c, 'RW', '8.2.3.10'),
   block('RTTDTECC', 0x04990, 'RW', '8.2.3.10'),
   block('RTTQCNTG', 0x04a90, 'RW', '8.2.3.10'),
   block('RTTQCNCR', 0x08b00, 'RW', '8.2.3.10'),

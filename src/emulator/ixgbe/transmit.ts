@@ -4,6 +4,7 @@
  * A frame in one buffer that asks for no offload, the usual case of a forwarder, is handed to the link where it lies.
  * All others are gathered first. A frame is looked at only when all its descriptors are before the tail.
  */
+import type { Clock } from '../../clock.js';
 import type { DeviceHost } from '../../vfio/user/served-device.js';
 import { DmaChannel, iovaOf } from '../device/dma.js';
 import type { RegisterFile } from '../device/register-file.js';
@@ -13,6 +14,7 @@ import { crc32 } from './checksum.js';
 import type { FlowControl } from './flow-control.js';
 import { CAUSE, type Interrupts } from './interrupts.js';
 import { insertLegacyChecksum, insertVlan, Offload } from './offload.js';
+import { RateScheduler } from './rate-scheduler.js';
 import {
   DMATXCTL,
   DMATXCTL_TE,
@@ -72,6 +74,9 @@ export class Transmitter {
   readonly #burst: TxBurst;
   readonly #offload = new Offload();
   readonly #flow: FlowControl;
+  readonly #rates: RateScheduler;
+  /** A queue's rate holds frames back. */
+  #waiting = false;
   #gather: FrameMemory = frameMemory(MAX_FRAME_BYTES + 512);
   #nextQueue = 0;
   #host: DeviceHost | undefined;
@@ -93,8 +98,10 @@ export class Transmitter {
     interrupts: Interrupts,
     violations: Violations,
     flow: FlowControl,
+    clock: Clock,
   ) {
     this.#flow = flow;
+    this.#rates = new RateScheduler(registers, clock, QUEUE_COUNT);
     flow.onPause = () => {
       this.#room = 0;
     };
@@ -134,6 +141,7 @@ export class Transmitter {
       if ((value & QUEUE_ENABLE) !== 0 && (registers.peek(DMATXCTL) & DMATXCTL_TE) === 0) {
         violations.report(`TXDCTL(${index})`, '4.6.8', 'queue enabled before DMATXCTL.TE was set');
       }
+      this.#rates.restart(index);
       this.#queues.sync(this.#queues.all[index]!);
     });
     registers.hook('TDT', undefined, (value, index) => {
@@ -178,14 +186,27 @@ export class Transmitter {
 
   reset(): void {
     this.#queues.disableAll();
+    this.#rates.reset();
+    this.#waiting = false;
     this.configure();
+  }
+
+  /** Frames wait for their time, at the rate of their queue: polls are needed though nothing comes. */
+  get waiting(): boolean {
+    return this.#waiting;
   }
 
   /** Sends up to `budget` frames, a share from each queue in turn. @returns frames sent */
   poll(budget: number): number {
     this.#queues.notice();
     const host = this.#host;
-    if (!this.#sending || host === undefined || this.#flow.paused()) return 0;
+    this.#waiting = false;
+    if (!this.#sending || host === undefined) return 0;
+    this.#rates.begin();
+    if (this.#flow.paused()) {
+      this.#holdAll();
+      return 0;
+    }
     this.#rings.begin(host);
     this.#buffers.begin(host);
     this.#headWriteBack.begin(host);
@@ -198,12 +219,38 @@ export class Transmitter {
       const queue = active[(this.#nextQueue + n) % queueCount]!;
       sent += this.#sendFrom(queue, Math.ceil((budget - sent) / (queueCount - n)));
     }
+    if (this.#room <= 0) this.#holdAll();
     if (queueCount > 0) this.#nextQueue = (this.#nextQueue + 1) % queueCount;
     if (sent > 0) out?.flush();
     return sent;
   }
 
+  /** Nothing may be sent: queues with a rate lose their time. */
+  #holdAll(): void {
+    for (const { index } of this.#queues.active) if (this.#rates.limits(index)) this.#rates.held(index);
+  }
+
   #sendFrom(queue: TxQueue, budget: number): number {
+    if (this.#rates.limits(queue.index)) return this.#sendAtRate(queue, budget);
+    return this.#sendGiven(queue, budget);
+  }
+
+  /** Sends frames of a queue with a rate whose times have come. */
+  #sendAtRate(queue: TxQueue, budget: number): number {
+    const rates = this.#rates;
+    const { index } = queue;
+    let sent = 0;
+    while (sent < budget && rates.isDue(index)) {
+      const frames = this.#sendGiven(queue, 1);
+      if (frames === 0) break;
+      sent += frames;
+    }
+    if (queue.given() === 0) rates.emptied(index);
+    else if (!rates.isDue(index)) this.#waiting = true;
+    return sent;
+  }
+
+  #sendGiven(queue: TxQueue, budget: number): number {
     let pending = queue.given();
     let sent = 0;
     const registerWords = this.#registers.words;
@@ -251,6 +298,7 @@ export class Transmitter {
     const burst = this.#burst;
     // A pause may begin with any frame.
     const most = this.#flow.obeys ? 1 : limit;
+    if (this.#rates.limits(queue.index)) return 0;
     const longest = Math.min(this.#longestFrame, MAX_FRAME_BYTES);
     const count = burst.gather(queue, most, MIN_FRAME_BYTES, longest);
     if (count === 0) return 0;
@@ -505,8 +553,7 @@ export class Transmitter {
       (bytes[dataBytes + 1]! << 8) |
       (bytes[dataBytes + 2]! << 16) |
       (bytes[dataBytes + 3]! << 24);
-    if (stored === crc32(bytes, 0, dataBytes)) this.#emit(queue, this.#gather, 0, dataBytes);
-    else this.#out?.damaged(dataBytes);
+    this.#emit(queue, this.#gather, 0, dataBytes, stored === crc32(bytes, 0, dataBytes));
   }
 
   /** Pads to 64 octets with FCS where HLREG0.TXPADEN says so. Frames start at the beginning of their memory. */
@@ -519,13 +566,18 @@ export class Transmitter {
     }
   }
 
-  #emit(queue: TxQueue, memory: FrameMemory, offset: number, length: number): void {
+  /**
+   * ASSUMED: a frame whose FCS software got wrong counts as sent like any other: the MAC does not look at an FCS that it did not
+   * make. MoonGen counts its frames in software for that reason.
+   */
+  #emit(queue: TxQueue, memory: FrameMemory, offset: number, length: number, fcsIsRight = true): void {
     const out = this.#out;
+    const octets = length + FCS_BYTES;
+    if (this.#rates.limits(queue.index)) this.#rates.sent(queue.index, octets);
     // With the link down the MAC discards frames and counts nothing.
     if (out === undefined) return;
     this.#room--;
     const counters = this.#counters;
-    const octets = length + FCS_BYTES;
     const set = this.#statistics.txSet[queue.index]!;
     counters[C.TPT]!++;
     counters[C.QPTC + set]!++;
@@ -539,7 +591,8 @@ export class Transmitter {
     if ((first & 1) !== 0) this.#countGroup(memory.bytes, offset);
     counters[C.TXDGPC]!++;
     counters[C.TXDGBC]! += octets;
-    out.deliver(memory, offset, length);
+    if (fcsIsRight) out.deliver(memory, offset, length);
+    else out.damaged(length);
   }
 
   #countGroup(bytes: Uint8Array, offset: number): void {

@@ -67,6 +67,8 @@ export interface LaneCounters {
   readonly dropped: number;
   /** Lost because the buffer was full: the sender did not ask for room. */
   readonly overflowed: number;
+  /** Sent with a wrong FCS: passed on as they are, in their place and time. A device halfway drops them. */
+  readonly wrongFcs: number;
   /** Still on the way. */
   readonly underWay: number;
 }
@@ -82,7 +84,9 @@ const AHEAD_NS = 20_000;
 /** How long a frame that is to be overtaken waits for another. */
 const REORDER_HOLD_NS = 1e6;
 /** What is to happen to a frame under way. */
-const FATE = { ARRIVES: 0, DAMAGED: 1, TWICE: 2, OVERTAKEN: 3 } as const;
+const FATE = { ARRIVES: 0, DAMAGED: 1, TWICE: 2, OVERTAKEN: 3, CAME_DAMAGED: 4 } as const;
+/** In the place of a frame with a wrong FCS, of which nothing but the length matters. */
+const NOTHING = frameMemory(MAX_FRAME_BYTES);
 
 export class Cable implements Pollable {
   /** The ends: what is delivered at one comes out at the other. */
@@ -132,6 +136,7 @@ class Lane {
     reordered: 0,
     dropped: 0,
     overflowed: 0,
+    wrongFcs: 0,
   };
   readonly #queue = new FrameQueue();
   readonly #arrivalNs = new Float64Array(MAX_FRAMES);
@@ -201,6 +206,23 @@ class Lane {
     return true;
   }
 
+  /** A frame that comes with a wrong FCS: it is as bad as can be, so no fault is added to it. */
+  sendDamaged(lengthBytes: number): void {
+    this.counters.wrongFcs++;
+    const startNs = Math.max(this.nowNs, this.#lineFreeNs);
+    const endNs = startNs + (lengthBytes + OVERHEAD_OCTETS) * this.#nsPerOctet;
+    const slot = this.#queue.nextSlot;
+    if (this.#slowNsPerOctet === 0) {
+      if (!this.#queue.push(NOTHING, 0, Math.min(lengthBytes, MAX_FRAME_BYTES))) {
+        this.counters.overflowed++;
+        return;
+      }
+      this.#arrivalNs[slot] = endNs + this.#delayNs;
+      this.#fates[slot] = FATE.CAME_DAMAGED;
+    }
+    this.#lineFreeNs = endNs;
+  }
+
   /** Asks for no random number where a fault is impossible: the others come as they would without it. */
   #chooseFate(): number {
     if (this.#damage > 0 && this.#random() < this.#damage) return FATE.DAMAGED;
@@ -240,6 +262,10 @@ class Lane {
   /** Delivers the frame at the front, or does to it what is to happen. */
   #arrive(out: Port | undefined, fate: number, nowNs: number): void {
     const { memory, frontOffset, frontLength } = this.#queue;
+    if (fate === FATE.CAME_DAMAGED) {
+      out?.damaged(frontLength);
+      return;
+    }
     if (fate === FATE.DAMAGED) {
       this.counters.damaged++;
       out?.damaged(frontLength);
@@ -287,7 +313,7 @@ class End implements Port {
   }
 
   damaged(lengthBytes: number): void {
-    this.#outgoing.out?.damaged(lengthBytes);
+    this.#outgoing.sendDamaged(lengthBytes);
   }
 
   flush(): void {}

@@ -3,6 +3,7 @@ import fc from 'fast-check';
 import { suite } from 'uvu';
 import * as assert from 'uvu/assert';
 import { LAYOUT } from '../../../src/driver/intel/descriptors.js';
+import { TX_OFFLOADS } from '../../../src/driver/intel/tx-queue.js';
 import { RxFlag, TxFlag } from '../../../src/hugepage/packet-metadata.js';
 import { CLOSED } from '../../support/closed.js';
 import { QueueRig, withRig } from '../../support/queue-rig.js';
@@ -274,5 +275,50 @@ sending(
     assert.ok(tx.sendOffloaded!(bufs, bufs.length - taken, taken) > 0);
   }),
 );
+
+const OWN_FCS: Wish = { flags: TxFlag.OWN_FCS, vlan: 0, headers: [0, 0] };
+
+sending(
+  'a frame with an FCS of its own gets no other, in any slot of a group',
+  withRig({ txSize: 64, offloads: TX_OFFLOADS | TxFlag.OWN_FCS }, (rig) => {
+    const { tx, txDevice } = rig;
+    let sent = 0;
+    for (let i = 0; i < 100; i++) {
+      const bufs = prepare(rig, [OWN_FCS, PLAIN]);
+      rig.pool.lengths[bufs[0]!] = 64 + i;
+      assert.is(tx.sendOffloaded!(bufs, bufs.length), 2);
+      txDevice.transmit();
+      tx.reclaim();
+      const [own, plain] = txDevice.sent.slice(-2);
+      assert.equal([own!.offload, own!.bytes.length], [{ ownFcs: true }, 64 + i]);
+      assert.equal(plain!.offload, {});
+      sent += 60 + i + 60;
+    }
+    assert.is(tx.counters[LAYOUT.PACKETS], 200);
+    assert.is(tx.counters[LAYOUT.BYTES], sent, 'without FCS');
+  }),
+);
+
+for (const [name, wish, length, offloads] of [
+  ['too short to be a whole frame', OWN_FCS, 63, TX_OFFLOADS | TxFlag.OWN_FCS],
+  [
+    'with a tag to be put in',
+    { ...OWN_FCS, flags: TxFlag.OWN_FCS | TxFlag.VLAN },
+    64,
+    TX_OFFLOADS | TxFlag.OWN_FCS,
+  ],
+  ['on hardware that makes every FCS', OWN_FCS, 64, TX_OFFLOADS],
+] as const) {
+  sending(
+    `an FCS of its own ${name}: dropped and counted`,
+    withRig({ offloads }, (rig) => {
+      const bufs = prepare(rig, [wish]);
+      rig.pool.lengths[bufs[0]!] = length;
+      assert.is(rig.tx.sendOffloaded!(bufs, 1), 1);
+      assert.is(rig.tx.counters[LAYOUT.ERRORS], 1);
+      assert.equal(rig.txDevice.tail.writes, []);
+    }),
+  );
+}
 
 sending.run();
