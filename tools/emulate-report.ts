@@ -90,12 +90,19 @@ function laneText({
   reordered,
   dropped,
   overflowed,
+  wrongFcs,
   underWay,
 }: LaneCounters): string {
   const counts = `carried ${carried}, lost ${lost}, damaged ${damaged}, overflowed ${overflowed}`;
   return [
     counts,
-    ...withoutZeros({ duplicated, reordered, 'dropped halfway': dropped, 'under way': underWay }),
+    ...withoutZeros({
+      duplicated,
+      reordered,
+      'dropped halfway': dropped,
+      'sent with a wrong FCS': wrongFcs,
+      'under way': underWay,
+    }),
   ].join(', ');
 }
 

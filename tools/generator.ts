@@ -3,6 +3,7 @@ import type { Clock } from '../src/clock.js';
 import type { NetDevice } from '../src/driver/device.js';
 import {
   DEFAULT_CATCH_UP_MS,
+  type FlowSender,
   type Schedule,
   type TrafficAccount,
   TrafficRun,
@@ -40,6 +41,8 @@ export class Generator implements Traffic {
   readonly #clock: Clock;
   readonly #options: GeneratorOptions;
   readonly #phases: number;
+  /** Of phases that have ended. */
+  readonly #endedSenders: FlowSender[] = [];
 
   /** @throws NicError for a script that cannot be run on these ports */
   constructor(devices: readonly NetDevice[], script: TrafficScript, options: GeneratorOptions, clock: Clock) {
@@ -66,8 +69,24 @@ export class Generator implements Traffic {
     this.wakeOn = isSink ? devices : [];
     this.report = devices.map((device): ReportPort => {
       const pace = this.#paceOf(device);
-      return { device, dropped: () => 0, ...(pace === undefined ? {} : { pace }) };
+      return {
+        device,
+        dropped: () => 0,
+        ...(pace === undefined ? {} : { pace }),
+        ...(options.pacing === 'filler' ? { fillers: () => this.#fillersOf(device) } : {}),
+      };
     });
+  }
+
+  /** What filled gaps on a port, in all phases so far. */
+  #fillersOf(device: NetDevice): { frames: number; bytes: number } {
+    const sum = { frames: 0, bytes: 0 };
+    for (const sender of [...this.#endedSenders, ...this.trafficRun.trial.senders]) {
+      if (sender.device !== device) continue;
+      sum.frames += sender.fillers;
+      sum.bytes += sender.fillerBytes;
+    }
+    return sum;
   }
 
   /** How the rate of all flows of a port together was kept; undefined where one goes as fast as it can, or rates change. */
@@ -103,7 +122,10 @@ export class Generator implements Traffic {
   }
 
   poll(): number {
-    return this.trafficRun.poll();
+    const { trial } = this.trafficRun;
+    const moved = this.trafficRun.poll();
+    if (trial !== this.trafficRun.trial) this.#endedSenders.push(...trial.senders);
+    return moved;
   }
 
   /** Sends nothing more, and waits until what is under way has come or is lost. */

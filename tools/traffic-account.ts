@@ -36,7 +36,7 @@ export function printAccount(account: TrafficAccount, json: boolean, phase?: str
 }
 
 export function accountLines(account: TrafficAccount): string[] {
-  const { flows, notNumbered, unknown = 0 } = account;
+  const { flows, notNumbered, fillers, unknown = 0 } = account;
   const times = flows.flatMap(timeLines);
   return [
     ...table('flow', COUNT_COLUMNS, flows, countCells),
@@ -46,6 +46,7 @@ export function accountLines(account: TrafficAccount): string[] {
       ? []
       : [`${notNumbered} frames have no number, so only ports can count them`]),
     ...sumLines(account),
+    ...(fillers === undefined ? [] : [`fillers ${fillers}: wrong FCS, dropped by the receiver's hardware`]),
     ...flows.flatMap(({ flow, stale = 0 }) =>
       stale === 0 ? [] : [`${flow}: ${stale} came too late to tell whether they came before`],
     ),

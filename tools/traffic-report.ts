@@ -17,6 +17,8 @@ const OVERHEAD_BYTES = FCS_BYTES + 8 + 12;
 /** What a command knows of a port besides the device's counters. */
 export interface ReportPort {
   readonly device: Pick<NetDevice, 'address' | 'stats' | 'linkState'>;
+  /** Frames that fill gaps, and their bytes with FCS: on the wire, but not sent. */
+  readonly fillers?: () => { readonly frames: number; readonly bytes: number };
   /** Packets that the command itself dropped on their way out of this port. */
   readonly dropped: () => number;
   /** How a rate that was asked for was kept. */
@@ -42,6 +44,9 @@ export interface PortRates {
 export type PortTotals = {
   readonly address: string;
   readonly dropped: number;
+  /** Frames that filled gaps, and their bytes with FCS; not in what was sent. Absent where nothing is filled. */
+  readonly fillers?: number;
+  readonly fillerBytes?: number;
   /** Seconds since the start at which a device that no longer answers was asked the last time. */
   readonly asOfS?: number;
 } & Readonly<NetStats>;
@@ -192,8 +197,14 @@ export class TrafficReport {
 }
 
 /** @throws NicError `DEVICE_GONE` */
-function readCounters({ device, dropped }: ReportPort): PortTotals {
-  return { address: device.address, dropped: dropped(), ...device.stats() };
+function readCounters({ device, dropped, fillers }: ReportPort): PortTotals {
+  const filled = fillers?.();
+  return {
+    address: device.address,
+    dropped: dropped(),
+    ...(filled === undefined ? {} : { fillers: filled.frames, fillerBytes: filled.bytes }),
+    ...device.stats(),
+  };
 }
 
 export function portRates(before: PortTotals, now: PortTotals, seconds: number): PortRates {
@@ -228,20 +239,22 @@ function errors(port: PortTotals): number {
 }
 
 /** Packets on the wire, where the device counts them; else those that it was given and has reported. */
-function sentOf({ txPackets, txInRing = 0, wireTxPackets }: PortTotals): number {
-  return wireTxPackets ?? txPackets - txInRing;
+function sentOf({ txPackets, txInRing = 0, wireTxPackets, fillers = 0 }: PortTotals): number {
+  // Fillers in the ring make it a little less for a moment.
+  return Math.max(0, (wireTxPackets ?? txPackets - txInRing) - fillers);
 }
 
 /** Bytes of those on the wire, FCS included. */
 function sentBytesOf(port: PortTotals): number {
+  const { fillers = 0, fillerBytes = 0 } = port;
   return port.wireTxPackets === undefined || port.wireTxBytes === undefined
-    ? port.txBytes + sentOf(port) * FCS_BYTES
-    : port.wireTxBytes;
+    ? port.txBytes + (sentOf(port) + fillers) * FCS_BYTES - fillerBytes
+    : Math.max(0, port.wireTxBytes - fillerBytes);
 }
 
 function unsentOf(port: PortTotals): number | undefined {
   if (port.wireTxPackets === undefined && port.txInRing === undefined) return undefined;
-  return Math.max(0, port.txPackets - sentOf(port));
+  return Math.max(0, port.txPackets - (port.fillers ?? 0) - sentOf(port));
 }
 
 /** What the numbers of a port do not tell by themselves. */
@@ -271,6 +284,7 @@ function remarks(port: PortSummary, hasLink: boolean): string[] {
 function paceLines(pace: PaceReport): string[] {
   const { requestedPps, leftOutNoRoom, leftOutLate, longestPauseMs, catchUpMs } = pace;
   if (pace.pacing === 'hardware') return hardwareLines(pace);
+  if (pace.pacing === 'filler') return fillerLines(pace);
   const asked = `rate: asked for ${scaled(requestedPps).trim()}/s`;
   const missed = [
     ...(leftOutNoRoom > 0 ? [`  ${leftOutNoRoom} send times passed while the ring was full`] : []),
@@ -281,6 +295,17 @@ function paceLines(pace: PaceReport): string[] {
   return missed.length === 0
     ? [`${asked}, never more than ${catchUpMs} ms late`]
     : [`${asked}, not reached:`, ...missed];
+}
+
+function fillerLines({ requestedPps, leftOutNoRoom, leftOutLate, longestPauseMs }: PaceReport): string[] {
+  const leftOut = leftOutNoRoom + leftOutLate;
+  return [
+    `rate: asked for ${scaled(requestedPps).trim()}/s, spaced by fillers`,
+    ...(longestPauseMs > 0
+      ? [`  the line stood still for up to ${longestPauseMs} ms: the ring was empty`]
+      : []),
+    ...(leftOut > 0 ? [`  ${leftOut} send times passed while the line was full or stood still`] : []),
+  ];
 }
 
 function hardwareLines({ requestedPps, hardwarePps = 0, divisorStep = 1 }: PaceReport): string[] {

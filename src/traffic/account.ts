@@ -62,6 +62,8 @@ export interface TrafficAccount {
   readonly received?: number;
   readonly duplicated?: number;
   readonly lost?: number;
+  /** Frames with a wrong FCS that were sent to fill gaps: not part of `sent`, and no losses. */
+  readonly fillers?: number;
   /** Frames that were no test frames of these flows. */
   readonly unknown?: number;
   readonly losses?: Losses;
@@ -94,15 +96,19 @@ export function accountOf(parts: AccountParts): TrafficAccount {
   for (const flow of sending) indices.add(flow.index);
   checker?.flows.forEach((_, i) => void indices.add(i));
   const flows = [...indices].sort((a, b) => a - b).map((index) => flowReport(index, sending, checker));
-  const base = { flows, precision: precisionOf(checker !== undefined) };
+  const base = { flows, precision: precisionOf(sending, checker !== undefined) };
   const totals = {
     ...(sending.length === 0 ? {} : sentOf(sending)),
+    ...(sending.some(({ pacing }) => pacing === 'filler')
+      ? { fillers: sum(senders, (sender) => sender.fillers) }
+      : {}),
     ...(checker === undefined ? {} : receivedOf(checker)),
   };
   if (sending.length === 0 || checker === undefined) return { ...base, ...totals };
   const numbered = sum(sending, (flow) => (flow.writer.numbered ? flow.taken : 0));
-  const given = sum(sending, ({ taken }) => taken) + otherFramesSent;
-  const losses = lossesOf(numbered, given, checker, tx, rx);
+  const fillers = sum(senders, (sender) => sender.fillers);
+  const given = sum(sending, ({ taken }) => taken) + otherFramesSent + fillers;
+  const losses = lossesOf(numbered, given, fillers, checker, tx, rx);
   const lost = numbered - checker.received;
   const complete = lost === 0 && losses.unexplained === 0 && totals.duplicated === 0;
   return { ...base, ...totals, lost, losses, complete };
@@ -123,10 +129,13 @@ function receivedOf(checker: TrafficChecker) {
 /**
  * Names the losses. Where the hardware has no counters of the wire, what they would tell is unexplained.
  * @param numbered frames that can be accounted for @param given all that the sending ports were given
+ * @param fillers of these, those that have to arrive damaged. One that is lost hides a frame that was damaged: both are missing, and
+ *   are told as lost on the way.
  */
 function lossesOf(
   numbered: number,
   given: number,
+  fillers: number,
   checker: TrafficChecker,
   tx: Counted | undefined,
   rx: Counted | undefined,
@@ -135,7 +144,8 @@ function lossesOf(
   const atReceiverRing = rx?.rxMissed ?? 0;
   const atReceiverDriver = (rx?.rxTooLong ?? 0) + (rx?.rxDamaged ?? 0);
   const damagedPayloads = sum(present, ({ damagedNew }) => damagedNew) + checker.damagedFields;
-  const damaged = (rx?.rxErrors ?? 0) + damagedPayloads;
+  const wireErrors = Math.max(0, (rx?.rxErrors ?? 0) - fillers);
+  const damaged = wireErrors + damagedPayloads;
   const atSender = tx?.wireTxPackets === undefined ? 0 : given - tx.wireTxPackets;
   let onTheWay = 0;
   if (tx?.wireTxPackets !== undefined && rx?.wireRxPackets !== undefined) {
@@ -146,7 +156,7 @@ function lossesOf(
         present,
         ({ numbers, damaged: all, damagedNew }) => numbers.duplicated + numbers.stale + all - damagedNew,
       );
-    const seen = rx.wireRxPackets + (rx.rxErrors ?? 0) - others;
+    const seen = rx.wireRxPackets + wireErrors - others;
     onTheWay = tx.wireTxPackets - (given - numbered) - seen;
   }
   const missing = numbered - checker.received;
@@ -214,9 +224,15 @@ function checkedPart(check: FlowCheck | undefined, sent: number | undefined) {
   };
 }
 
-function precisionOf(hasArrivals: boolean): string {
-  const stamps = 'frames are stamped when their batch is written, to about 1 us';
-  return hasArrivals ? `${stamps}; arrivals when their batch is taken from the ring` : stamps;
+function precisionOf(flows: readonly SendingFlow[], hasArrivals: boolean): string {
+  const isPacedBy = (how: Pacing): boolean => flows.some(({ pacing }) => pacing === how);
+  return [
+    isPacedBy('filler')
+      ? 'frames are stamped with the time of their place on the line'
+      : 'frames are stamped when their batch is written, to about 1 us',
+    ...(isPacedBy('hardware') ? ["latencies include the wait for the hardware in the sender's ring"] : []),
+    ...(hasArrivals ? ['arrivals when their batch is taken from the ring'] : []),
+  ].join('; ');
 }
 
 function sum<T>(list: readonly T[], count: (element: T) => number): number {

@@ -12,7 +12,7 @@ import { MAX_BATCH } from './frame-writer.js';
 import { HardwarePacing } from './hardware-pacing.js';
 import type { TrafficObserver } from './observer.js';
 import { DEFAULT_CATCH_UP_MS } from './schedule.js';
-import { SendingFlow } from './sending-flow.js';
+import { type Pacing, SendingFlow } from './sending-flow.js';
 
 export interface SenderOptions {
   readonly clock: Clock;
@@ -53,7 +53,7 @@ const BATCH = { min: 1, max: MAX_BATCH } as const;
 const MAX_FLOWS_PER_SENDER = 256;
 
 /** The flow whose frame is due first, by now; -1 where none is. Of flows without a rate the one that has sent least. */
-function nextDue(flows: readonly SendingFlow[], nowNs: number): number {
+export function nextDue(flows: readonly SendingFlow[], nowNs: number): number {
   let best = -1;
   for (let i = 0; i < flows.length; i++) {
     const { schedule } = flows[i]!;
@@ -115,16 +115,12 @@ export class TrafficSender implements FlowSender {
     this.#clock = options.clock;
     this.#observer = options.observer;
     this.#queue = device.txQueues[0];
-    const batch = integerOption('batch', options.batch ?? 32, BATCH);
+    const batch = batchOf(options);
     this.#catchUpNs = (options.catchUpMs ?? DEFAULT_CATCH_UP_MS) * 1e6;
     this.#offsetNs = sharedOffsetNs(options.clock);
-    integerOption('The number of flows', flows.length, { min: 1, max: MAX_FLOWS_PER_SENDER });
     const lineBitsPerS = options.lineBitsPerS ?? device.linkState().speedMbps * 1e6;
     const { firstFlow: first = 0, pacing = 'software' } = options;
-    this.flows = flows.map(
-      (flow, i) => new SendingFlow(checkFlow(flow, first + i), first + i, device.mac, lineBitsPerS, pacing),
-    );
-    for (const { writer, options: flow } of this.flows) checkLength(device, flow.name, writer.maxBytes);
+    this.flows = sendingFlows(device, flows, lineBitsPerS, first, pacing);
     if (pacing === 'hardware')
       this.#hardware = new HardwarePacing(device, this.flows, lineBitsPerS, this.#clock);
     this.#bufs = new Uint32Array(batch);
@@ -324,6 +320,28 @@ export class TrafficSender implements FlowSender {
     }
     pool.release(all, count);
   }
+}
+
+/** @throws NicError `BAD_OPTION` */
+export function batchOf({ batch }: SenderOptions): number {
+  return integerOption('batch', batch ?? 32, BATCH);
+}
+
+/** @throws NicError `BAD_OPTION`, `BAD_ADDRESS` for flows that cannot be, or not on this port */
+export function sendingFlows(
+  device: NetDevice,
+  flows: readonly FlowOptions[],
+  lineBitsPerS: number,
+  first: number,
+  pacing: Pacing,
+): SendingFlow[] {
+  integerOption('The number of flows', flows.length, { min: 1, max: MAX_FLOWS_PER_SENDER });
+  return flows.map((options, i) => {
+    const flow = checkFlow(options, first + i);
+    const sending = new SendingFlow(flow, first + i, device.mac, lineBitsPerS, pacing);
+    checkLength(device, flow.name, sending.writer.maxBytes);
+    return sending;
+  });
 }
 
 /** @throws NicError `BAD_OPTION` where the port cannot send so long a frame */

@@ -6,10 +6,10 @@ import { Histogram } from './histogram.js';
 import type { Rate } from './rate.js';
 import { Schedule } from './schedule.js';
 
-/** What spaces the frames of a flow: this process, or the hardware's rate of a queue. */
-export type Pacing = 'software' | 'hardware';
+/** What spaces the frames of a flow: this process, the hardware's rate of a queue, or frames that fill the gaps. */
+export type Pacing = 'software' | 'hardware' | 'filler';
 
-export const PACINGS = ['software', 'hardware'] as const satisfies readonly Pacing[];
+export const PACINGS = ['software', 'hardware', 'filler'] as const satisfies readonly Pacing[];
 
 export class SendingFlow {
   readonly options: CheckedFlow;

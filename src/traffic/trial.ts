@@ -8,6 +8,7 @@ import type { NetDevice, NetStats } from '../driver/device.js';
 import { badOption, choiceOption, millisecondsOption } from '../options.js';
 import { accountOf, type TrafficAccount } from './account.js';
 import { MAX_FLOWS, TrafficChecker } from './checker.js';
+import { FillerSender } from './filler-sender.js';
 import type { FlowOptions } from './flow.js';
 import type { TrafficObserver } from './observer.js';
 import { type ForeignFrame, TrafficReceiver } from './receiver.js';
@@ -30,11 +31,12 @@ export interface TrialOptions {
   readonly batch?: number;
   /** How late frames may be and still be sent, in milliseconds. Default 10. */
   readonly catchUpMs?: number;
-  /** Bits a second, for rates in percent; by default what each link says. */
+  /** Bits a second, for rates in percent and for fillers; by default what each link says. */
   readonly lineBitsPerS?: number;
   /**
    * What spaces the frames: this process by default. `hardware`: the rate of a queue, where the device has one
-   * (`capabilities.txRate`), for one flow a port with even gaps.
+   * (`capabilities.txRate`), for one flow a port with even gaps. `filler`: frames with a wrong FCS between them, which the receiver's
+   * hardware drops, where the device sends such (`TxFlag.OWN_FCS`) and knows its line's speed.
    */
   readonly pacing?: Pacing;
   /** Nothing is under way when nothing has come for so long, in milliseconds. Default 200. */
@@ -89,15 +91,17 @@ export class Trial {
       if (flows.length === 0) return undefined;
       const firstFlow = next;
       next += flows.length;
-      return new TrafficSender(device, flows, {
+      const made = {
         clock,
         firstFlow,
-        pacing,
         ...(observer === undefined ? {} : { observer }),
         ...(batch === undefined ? {} : { batch }),
         ...(catchUpMs === undefined ? {} : { catchUpMs }),
         ...(lineBitsPerS === undefined ? {} : { lineBitsPerS }),
-      });
+      };
+      return pacing === 'filler'
+        ? new FillerSender(device, flows, made)
+        : new TrafficSender(device, flows, { ...made, pacing });
     });
     if (next > MAX_FLOWS)
       throw badOption('The number of flows', next, `at most ${MAX_FLOWS} in all, with firstFlow`);

@@ -136,6 +136,8 @@ export interface Offload {
   readonly l4Checksum?: 'tcp' | 'udp';
   readonly macBytes?: number;
   readonly ipBytes?: number;
+  /** The frame ends in its own FCS. */
+  readonly ownFcs?: boolean;
 }
 
 export interface SentFrame {

@@ -60,7 +60,13 @@ checked.after(() => rmSync(folder, { recursive: true, force: true }));
 
 /** Two ports with a cable between them, while `body` runs. */
 async function withCable(
-  faults: { loss?: number; damage?: number; duplicate?: number; reorder?: number },
+  faults: {
+    loss?: number;
+    damage?: number;
+    duplicate?: number;
+    reorder?: number;
+    rateBitsPerSecond?: number;
+  },
   body: (counters: () => Promise<Record<string, number>>) => Promise<void>,
 ): Promise<void> {
   await using emulator = await startEmulator({
@@ -69,6 +75,49 @@ async function withCable(
   });
   await body(async () => ({ ...(await emulator.report()).links[0]!.cable!.ab }));
 }
+
+checked('--pacing filler: fillers are counted by themselves, by sender, cable and receiver', async () => {
+  await withCable({ rateBitsPerSecond: 100e6 }, async (counters) => {
+    const pacing = ['--pacing', 'filler', '--line-rate', '100M'];
+    const args = ['--rx', PORT_B, '--count', '300', '--rate', '1k', ...pacing, '--expect-no-loss', '--json'];
+    const result = await barewire(['pktgen', PORT_A, ...args]);
+    assert.is(result.status, 0, result.stderr);
+    const account = accountOf(result);
+    assert.equal([account.sent, account.received, account.complete], [300, 300, true]);
+    assert.ok(account.fillers > 300, `${account.fillers}`);
+    assert.is((await counters()).wrongFcs, account.fillers);
+    const [from, to] = JSON.parse(result.lines.at(-2)!).ports;
+    assert.equal([from.fillers, from.wireTxPackets], [account.fillers, account.fillers + 300]);
+    assert.equal([to.rxErrors, to.rxPackets], [account.fillers, 300]);
+  });
+});
+
+checked('--pacing hardware: the card spaces the frames', async () => {
+  await withCable({}, async () => {
+    const args = [
+      '--rx',
+      PORT_B,
+      '--ring',
+      '4096',
+      '--count',
+      '3000',
+      '--rate',
+      '50k',
+      '--pacing',
+      'hardware',
+    ];
+    const result = await barewire(['pktgen', PORT_A, ...args, '--expect-no-loss']);
+    assert.is(result.status, 0, result.stderr);
+    assert.ok(
+      result.lines.includes('port 0: rate: asked for 50.00k/s, spaced by the hardware at 50.00k/s'),
+      result.lines.join('\n'),
+    );
+    assert.equal(
+      result.lines.filter((line) => line.length >= 80),
+      [],
+    );
+  });
+});
 
 checked('--capture has what each port sent and received, by interface', async () => {
   const path = join(folder, 'both.pcapng');

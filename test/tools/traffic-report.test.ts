@@ -3,6 +3,7 @@ import * as assert from 'uvu/assert';
 import { every, ManualClock } from '../../src/clock.js';
 import type { NetStats } from '../../src/driver/device.js';
 import { NicError } from '../../src/errors.js';
+import type { PaceReport } from '../../tools/pace.js';
 import { type PortTotals, portRates, scaled, TrafficReport } from '../../tools/traffic-report.js';
 import { captureLines } from '../support/capture.js';
 
@@ -318,7 +319,7 @@ report('how a rate was kept', async () => {
     longestPauseMs: 3.5,
     catchUpMs: 10,
   };
-  const run = async (more: Partial<typeof pace>, json: boolean): Promise<string[]> => {
+  const run = async (more: Partial<PaceReport>, json: boolean): Promise<string[]> => {
     const given = { ...reported, pace: () => ({ ...pace, ...more }) };
     const lines = await captureLines(() => new TrafficReport([given], json, new ManualClock()).final());
     return lines.slice(-3);
@@ -329,8 +330,36 @@ report('how a rate was kept', async () => {
     'port 0:   7 send times passed while the ring was full',
     'port 0:   9 in pauses of this process of up to 3000 ms',
   ]);
+  assert.equal(
+    (await run({ pacing: 'hardware', hardwarePps: 249_998, divisorStep: 1 / 16_384 }, false)).slice(1),
+    [
+      'port 0: rate: asked for 250.0k/s, spaced by the hardware at 250.0k/s',
+      "port 0:   its rates are the line's speed over multiples of 1/16384",
+    ],
+  );
+  assert.is(
+    (await run({ pacing: 'filler', longestPauseMs: 0 }, false)).at(-1),
+    'port 0: rate: asked for 250.0k/s, spaced by fillers',
+  );
+  assert.equal(await run({ pacing: 'filler', leftOutLate: 3, leftOutNoRoom: 4 }, false), [
+    'port 0: rate: asked for 250.0k/s, spaced by fillers',
+    'port 0:   the line stood still for up to 3.5 ms: the ring was empty',
+    'port 0:   7 send times passed while the line was full or stood still',
+  ]);
   const [json] = await run({ leftOutLate: 9 }, true);
   assert.equal(JSON.parse(json!).ports[0].pace, { ...pace, leftOutLate: 9 });
+});
+
+report('fillers are on the wire, and not sent', async () => {
+  const { report: reported, state } = port();
+  const wire = { txPackets: 30, txBytes: 30 * 60 + 10, wireTxPackets: 30, wireTxBytes: 30 * 64 + 10 };
+  state.stats = { ...NOTHING, ...wire };
+  const given = { ...reported, fillers: () => ({ frames: 10, bytes: 650 }) };
+  const lines = await captureLines(() => new TrafficReport([given], true, new ManualClock()).final());
+  const [totals] = JSON.parse(lines.at(-1)!).ports;
+  assert.equal([totals.fillers, totals.unsent, totals.txPackets], [10, 0, 30]);
+  const text = await captureLines(() => new TrafficReport([given], false, new ManualClock()).final());
+  assert.match(text.find((line) => line.startsWith('0 '))!, /^0 +0 +20 +0 +0/);
 });
 
 report('numbers of any size in four digits', () => {

@@ -62,6 +62,15 @@ for (const [args, message] of [
   [['pktgen', A, '--seed', '5', '--src-port', '1-9'], '--seed is for what is drawn at random'],
   [['pktgen', A, '--catch-up', '1'], '--catch-up is for frames that are due at a time'],
   [['pktgen', A, '--line-rate', '1G', '--rate', '5k'], '--line-rate is for a rate in percent'],
+  [['pktgen', A, '--pacing', 'hardware'], '--pacing hardware is for frames that are due at a time'],
+  [
+    ['pktgen', A, '--pacing', 'hardware', '--rate', '1M', '--catch-up', '1'],
+    '--catch-up does nothing with --pacing hardware',
+  ],
+  [
+    ['pktgen', '--dry-run', '/tmp/x.pcap', '--pacing', 'filler', '--count', '1'],
+    '--pacing does nothing with',
+  ],
   [['pktgen', A, '--force'], '--force is for files that are written'],
   [['pktgen', A, '--dry-run', '/tmp/x.pcap', '--count', '1'], 'PORT does nothing with --dry-run'],
   [['pktgen', '--dry-run', '/tmp/x.pcap'], 'a dry run without an end'],

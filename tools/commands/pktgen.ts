@@ -57,13 +57,13 @@ export function register(program: Command): void {
     .option('--catch-up <time>', 'a pause longer than this is not made up for (default: 10ms)', durationMs)
     .option(
       '--line-rate <bits>',
-      "speed of the line for rates in percent, such as 1G (default: the link's)",
+      "speed of the line for rates in percent and for fillers, such as 1G (default: the link's)",
       rate,
     )
     .addOption(
       new Option(
         '--pacing <how>',
-        'what spaces the frames: this process, or the rate of a queue where the card has one (82599); see docs/traffic.md (default: software)',
+        'what spaces the frames: this process, the rate of a queue where the card has one (82599), or frames of wrong FCS in the gaps (82576, 82599); see docs/traffic.md (default: software)',
       ).choices(PACINGS),
     )
     .option(
@@ -120,8 +120,11 @@ async function run(ports: readonly string[], options: Options, command: Command)
   if (options.catchUp !== undefined && (rate ?? options.burstGap) === undefined)
     throw refused('--catch-up is for frames that are due at a time', 'Leave it out, or give --rate.');
   checkPacing(options);
-  if (options.lineRate !== undefined && rate?.endsWith('%') !== true)
-    throw refused('--line-rate is for a rate in percent', 'Leave it out, or give --rate such as 50%.');
+  if (options.lineRate !== undefined && rate?.endsWith('%') !== true && options.pacing !== 'filler')
+    throw refused(
+      '--line-rate is for a rate in percent, and for --pacing filler',
+      'Leave it out, or give --rate such as 50%.',
+    );
   const flow = flowOf(options, options.timeStamps === true || rx !== undefined);
   const addresses = rx === undefined || rx === port ? [port] : [port, rx];
   const checked = rx === undefined ? [] : [addresses.length - 1];

@@ -4,6 +4,7 @@
  * The Internet checksum does not care about byte order as long as it is the same everywhere, so sums are taken over
  * little-endian 16-bit words, as memory has them, and only what is stored in a header is in network order.
  */
+import { crc32 as zlibCrc32 } from 'node:zlib';
 import type { FrameMemory } from '../link.js';
 
 /**
@@ -69,7 +70,6 @@ const TWO_32 = 4294967296;
 /** Below this the loop over halves is faster: headers. */
 const FEW_WORDS = 16;
 
-const CRC32_TABLE = crcTable(0xedb88320);
 const CRC32C_TABLE = crcTable(0x82f63b78);
 
 function crcTable(polynomial: number): Int32Array {
@@ -91,7 +91,7 @@ function crc(table: Int32Array, bytes: Uint8Array, offset: number, lengthBytes: 
 
 /** Frame check sequence (IEEE 802.3, 3.2.9) as the signed word to append, least significant byte first. */
 export function crc32(bytes: Uint8Array, offset: number, lengthBytes: number): number {
-  return crc(CRC32_TABLE, bytes, offset, lengthBytes);
+  return zlibCrc32(bytes.subarray(offset, offset + lengthBytes)) | 0;
 }
 
 /** Checksum of SCTP packets (RFC 9260, appendix A), as the signed word to store least significant byte first. */
