@@ -42,6 +42,7 @@ function facts(family: Family): void {
         assert.ok(min <= usual && usual <= max);
       assert.ok(limits.minFrameBytes < nic.maxFrameBytes && nic.maxFrameBytes <= limits.maxFrameBytes);
       assert.is(capabilities.txOffloads !== 0, nic.txQueues[0].sendOffloaded !== undefined);
+      assert.is(capabilities.txRate !== undefined, nic.txQueues[0].setRate !== undefined);
     }),
   );
 
