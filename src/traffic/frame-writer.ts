@@ -21,6 +21,8 @@ export class FrameWriter {
   readonly maxBytes: number;
   /** Whether all frames have one length, which is `maxBytes`. */
   readonly hasOneLength: boolean;
+  /** Whether all frames are the same: once in its buffer, a frame needs nothing. */
+  readonly isConstant: boolean;
   /** Whether frames carry numbers. */
   readonly numbered: boolean;
   readonly #t: FrameTemplate;
@@ -37,8 +39,6 @@ export class FrameWriter {
   /** Where checksums lie that differ from frame to frame; -1 where there is none. */
   readonly #ipChecksumAt: number;
   readonly #l4ChecksumAt: number;
-  /** All frames are the template. */
-  readonly #isConstant: boolean;
 
   /**
    * @param index of the flow, which its frames carry: 0 to 65,535
@@ -67,7 +67,7 @@ export class FrameWriter {
     const hasL4Fields = this.numbered || fields.some(({ inL4 }) => inL4);
     this.#ipChecksumAt = hasIpFields ? template.ipChecksumAt : -1;
     this.#l4ChecksumAt = hasL4Fields ? template.l4ChecksumAt : -1;
-    this.#isConstant = this.hasOneLength && fields.length === 0 && !this.numbered;
+    this.isConstant = this.hasOneLength && fields.length === 0 && !this.numbered;
     // The sums are without what is stamped, the flow included.
     if (this.numbered) stampTestFields(bytes, testAt, 0, 0, index, 0, template.versionByte);
     if (this.hasOneLength && template.l4ChecksumAt >= 0)
@@ -101,7 +101,7 @@ export class FrameWriter {
     sequence: number,
     time: number,
   ): void {
-    if (this.#isConstant) return;
+    if (this.isConstant) return;
     this.#startSums(lengths, count);
     const fields = this.#fields;
     for (let i = 0; i < fields.length; i++) fields[i]!.write(bytes, places, count, ipSums, l4Sums);

@@ -97,6 +97,8 @@ export class TrafficSender implements FlowSender {
   readonly #dueOf: Float64Array;
   /** By buffer: one more than the flow whose template is in it; 0 where that is not known. */
   readonly #prepared: Uint16Array;
+  /** Length of every frame, where there is one flow and all its frames have one; else 0. */
+  readonly #onlyLength: number;
   /** By flow: frames that were written before the batch. */
   readonly #sentBefore: Float64Array;
   #waiting = 0;
@@ -129,6 +131,9 @@ export class TrafficSender implements FlowSender {
     this.#dueOf = new Float64Array(batch);
     this.#sentBefore = new Float64Array(flows.length);
     this.#prepared = new Uint16Array(device.pool.capacity);
+    const [only] = this.flows as [SendingFlow];
+    this.#onlyLength = flows.length === 1 && only.writer.hasOneLength ? only.writer.maxBytes : 0;
+    this.#lengthOf.fill(this.#onlyLength);
     this.#prefill();
   }
 
@@ -235,16 +240,16 @@ export class TrafficSender implements FlowSender {
   #chooseOfOne(nowNs: number, room: number): number {
     const { writer, schedule } = this.flows[0]!;
     if (!writer.hasOneLength) return this.#choose(nowNs, room);
-    const count = schedule.take(nowNs, room, writer.maxBytes, this.#dueOf);
-    const lengthOf = this.#lengthOf;
-    const lengthBytes = writer.maxBytes;
-    for (let i = 0; i < count; i++) lengthOf[i] = lengthBytes;
-    return count;
+    return schedule.take(nowNs, room, writer.maxBytes, this.#dueOf);
   }
 
   /** Writes the first `count` frames of the batch, of the only flow. */
   #writeOnly(count: number, time: number): void {
     const { writer } = this.flows[0]!;
+    if (writer.isConstant) {
+      this.#prepareOnly(count);
+      return;
+    }
     const { frames, bufferShift, lengths } = this.device.pool;
     const bufs = this.#bufs;
     const lengthOf = this.#lengthOf;
@@ -261,6 +266,22 @@ export class TrafficSender implements FlowSender {
       places[i] = at;
     }
     writer.write(frames, places, lengthOf, count, this.#sentBefore[0]!, time);
+  }
+
+  /** Of a flow whose frames are all the same: looks whether the buffers have it. */
+  #prepareOnly(count: number): void {
+    const { writer } = this.flows[0]!;
+    const { frames, bufferShift, lengths } = this.device.pool;
+    const bufs = this.#bufs;
+    const prepared = this.#prepared;
+    const lengthBytes = this.#onlyLength;
+    for (let i = 0; i < count; i++) {
+      const buffer = bufs[i]!;
+      lengths[buffer] = lengthBytes;
+      if (prepared[buffer] === 1) continue;
+      writer.prepare(frames, buffer << bufferShift);
+      prepared[buffer] = 1;
+    }
   }
 
   /** Writes the frames of one flow among the first `count` of the batch. */
@@ -292,6 +313,11 @@ export class TrafficSender implements FlowSender {
 
   /** Notes the first frames of the batch with their flows, those of one flow that follow each other together. */
   #note(sent: number, nowNs: number): void {
+    const onlyLength = this.#onlyLength;
+    if (onlyLength > 0) {
+      this.flows[0]!.note(sent, sent * onlyLength, nowNs, this.#dueOf, 0);
+      return;
+    }
     const flowOf = this.#flowOf;
     const lengthOf = this.#lengthOf;
     for (let i = 0; i < sent; ) {

@@ -190,6 +190,7 @@ receiving('a cable says what is still on its way', () => {
     reordered: 0,
     dropped: 0,
     overflowed: 0,
+    wrongFcs: 0,
     underWay: 0,
   });
 });
