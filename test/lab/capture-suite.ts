@@ -75,7 +75,7 @@ export function runCaptureSuite(): void {
       if (Date.now() > deadline) throw new Error(`the capture does not begin: ${command.stderr}`);
       await sleep(50);
     }
-    const tcpdump = await Capture.start('k0', { netns: 'A' });
+    const tcpdump = await Capture.start('k0', { netns: 'A', snapBytes: 2048 });
     const { last } = sendFrames();
     await waitForFrame(path, last);
     await waitForFrame(tcpdump.path, last);

@@ -18,12 +18,19 @@ export class Capture {
     this.path = path;
   }
 
-  /** Starts to capture on an interface; resolves when it listens. The filter is tcpdump's. */
-  static async start(name: string, options: { netns?: string; filter?: string } = {}): Promise<Capture> {
+  /**
+   * Starts to capture on an interface; resolves when it listens. The filter is tcpdump's.
+   * @param options.snapBytes longest frame. By default tcpdump takes any, and has room for about eight that come at once
+   */
+  static async start(
+    name: string,
+    options: { netns?: string; filter?: string; snapBytes?: number } = {},
+  ): Promise<Capture> {
     const path = `${mkdtempSync('/tmp/capture-')}/frames.pcap`;
     // Without -Z, tcpdump becomes a user that this system may not have.
     const args = ['-i', name, '-n', '-U', '-Z', 'root', '--immediate-mode', '-w', path];
-    const { netns, filter } = options;
+    const { netns, filter, snapBytes } = options;
+    if (snapBytes !== undefined) args.push('-s', String(snapBytes));
     const tcpdump = start('tcpdump', filter ? [...args, filter] : args, netns ? { netns } : {});
     await tcpdump.waitForOutput(/listening on/);
     return new Capture(tcpdump, path);
