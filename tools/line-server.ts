@@ -11,7 +11,7 @@ const BACKLOG = 8;
 /** Longest line that is taken: a filter. */
 export const MAX_LINE_BYTES = 32_768;
 /** How long either side waits for the other's line. */
-export const LINE_TIMEOUT_MS = 2000;
+export const LINE_TIMEOUT_MS = 5000;
 
 /** What was asked for, a JSON object. Throws what is wrong with it. */
 export type AnswerLine = (socket: Socket, request: Readonly<Record<string, unknown>>) => void;

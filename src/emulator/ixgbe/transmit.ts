@@ -14,7 +14,7 @@ import { crc32 } from './checksum.js';
 import type { FlowControl } from './flow-control.js';
 import { CAUSE, type Interrupts } from './interrupts.js';
 import { insertLegacyChecksum, insertVlan, Offload } from './offload.js';
-import { RateScheduler } from './rate-scheduler.js';
+import { QueueRates } from './queue-rates.js';
 import {
   DMATXCTL,
   DMATXCTL_TE,
@@ -74,7 +74,7 @@ export class Transmitter {
   readonly #burst: TxBurst;
   readonly #offload = new Offload();
   readonly #flow: FlowControl;
-  readonly #rates: RateScheduler;
+  readonly #rates: QueueRates;
   /** A queue's rate holds frames back. */
   #waiting = false;
   #gather: FrameMemory = frameMemory(MAX_FRAME_BYTES + 512);
@@ -101,7 +101,7 @@ export class Transmitter {
     clock: Clock,
   ) {
     this.#flow = flow;
-    this.#rates = new RateScheduler(registers, clock, QUEUE_COUNT);
+    this.#rates = new QueueRates(registers, clock, QUEUE_COUNT);
     flow.onPause = () => {
       this.#room = 0;
     };

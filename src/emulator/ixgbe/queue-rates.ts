@@ -21,7 +21,7 @@ const FACTOR_MASK = 0xffffff;
 const FACTOR_ONE = 1 << 14;
 const MMW_SIZE_MASK = 0x7ff;
 
-export class RateScheduler {
+export class QueueRates {
   /** Time of the poll that is going on; stands still while no queue has a rate. */
   nowNs = 0;
   readonly #registers: RegisterFile;
