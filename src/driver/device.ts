@@ -35,6 +35,12 @@ export interface OpenOptions {
   readonly mtu?: number;
   /** Receive every frame, not only those addressed to this MAC. Default false. */
   readonly promiscuous?: boolean;
+  /**
+   * Least time between two interrupts of a receive queue, in whole microseconds, rounded up to what the register counts in. A
+   * packet that comes earlier waits so long for its interrupt; one that comes after a pause does not. What is possible:
+   * `NetDevice.limits`. Default: no limit.
+   */
+  readonly interruptIntervalUs?: number;
   /** Own pool only: see `PacketPoolOptions`. Default: enough to fill every ring and 1024 more. */
   readonly buffers?: number;
   /** Own pool only: how many devices like this one are going to use it. Default 1. */
@@ -153,6 +159,8 @@ export interface DeviceLimits {
   readonly maxFrameBytes: number;
   /** Bytes in front of each frame that hold a header of the device's: the pool must have that much headroom. Default 0. */
   readonly headroomBytes?: number;
+  /** `interruptIntervalUs`; absent where interrupts cannot be held back. */
+  readonly interruptIntervalUs?: IntegerRange;
 }
 
 /** How the hardware can hold a transmit queue to a rate. */
