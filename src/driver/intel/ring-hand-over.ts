@@ -29,13 +29,10 @@ export interface RxTicket extends RingTicket {
 export interface TxTicket extends RingTicket {
   /** Legacy descriptors. */
   readonly legacy: boolean;
-<<<<<<< HEAD
   /** What `sendOffloaded` does. */
   readonly offloads: number;
-=======
   /** See `IntelTxQueueOptions`. */
   readonly mayRest: boolean;
->>>>>>> d155012 (waits: interrupts held back by interruptIntervalUs; what is sent while an emulated device rests is heard, by forwarders, pipes and threads too)
 }
 
 /** The state of a ring that is at work. */

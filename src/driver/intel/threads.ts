@@ -21,21 +21,14 @@ export const intelThreads: ThreadFamily = {
   },
   attachTx(data, { pool, interrupt }) {
     const ticket = data as TxTicket;
-<<<<<<< HEAD
-    const { maxFrameBytes, legacy, offloads, state, counters } = ticket;
-=======
-    const { maxFrameBytes, legacy, mayRest, state, counters } = ticket;
->>>>>>> d155012 (waits: interrupts held back by interruptIntervalUs; what is sent while an emulated device rests is heard, by forwarders, pipes and threads too)
+    const { maxFrameBytes, legacy, offloads, mayRest, state, counters } = ticket;
     return new IntelTxQueue({
       ...viewRing(ticket),
       pool,
       maxFrameBytes,
       legacy,
-<<<<<<< HEAD
       offloads,
-=======
       mayRest,
->>>>>>> d155012 (waits: interrupts held back by interruptIntervalUs; what is sent while an emulated device rests is heard, by forwarders, pipes and threads too)
       attached: { state, counters },
       announce: interrupt.arm,
     });
