@@ -6,6 +6,7 @@ import type { PageSize } from '../hugepage/dma-region.js';
 import type { PacketPool } from '../hugepage/packet-pool.js';
 import type { IntegerRange } from '../options.js';
 import type { VfioDevice } from '../vfio/types.js';
+import type { PacketCursor } from './packet-cursor.js';
 import type { LinkedQueues, LinkOptions } from './queue-link.js';
 import type { HandedOver, HandOver, ThreadFamily } from './queue-share.js';
 
@@ -218,6 +219,11 @@ export interface RxQueue {
    * @throws NicError `BAD_OPTION` where `options.path` insists on one that is not possible
    */
   link?(tx: TxQueue, options: LinkOptions): LinkedQueues | undefined;
+  /**
+   * A cursor of its own that is faster than `receive` and `send`; undefined where it has none for these two. Applications call
+   * `openCursor`.
+   */
+  cursor?(tx: TxQueue): PacketCursor | undefined;
   /** True while another thread has the queue: see `shareWithThread`. */
   readonly elsewhere?: boolean;
   /**

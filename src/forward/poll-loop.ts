@@ -75,6 +75,12 @@ const KNOWN = [
   'sharesCpu',
   'clock',
 ] as const;
+const IDLE_AFTER_MS = 20;
+const BURST_NS = 1e6;
+/** Errors that say that a device is gone. */
+const GONE: readonly NicErrorCode[] = ['DEVICE_GONE', 'PEER_GONE', 'PROTOCOL'];
+/** How often a sleeper polls once: a poll may do something by the clock. Packets interrupt. */
+const LOOK_MS = 1000;
 const MAX_POLLS = 1 << 16;
 /** Where a burst ends when nothing moves: one that does not may take so many, and short ones say nothing about its length. */
 const MAX_POLLS_UNTIL_IDLE = 1 << 12;
