@@ -3,6 +3,7 @@
  * Factories for `instantiate`: they use nothing of this module but types.
  */
 import type { RxQueue, TxQueue } from '../src/driver/device.js';
+import type { PacketCursor } from '../src/driver/packet-cursor.js';
 import type { PacketHook } from '../src/driver/queue-link.js';
 import type { PacketPool } from '../src/hugepage/packet-pool.js';
 
@@ -71,5 +72,52 @@ export function makeLookingApplication(
     const sent = tx.send(bufs, kept);
     if (sent < kept) pool.release(bufs, kept - sent, sent);
     return received;
+  };
+}
+
+/** Touch by a cursor: packets one at a time, a batch at a time. */
+export function makeCursorApplication(cursor: PacketCursor, pool: PacketPool, batch: number): () => number {
+  const { next, push, flush } = cursor;
+  const { frames, bufferShift } = pool;
+  return function poll(): number {
+    let count = 0;
+    for (; count < batch; count++) {
+      const packet = next();
+      if (packet < 0) break;
+      const start = packet << bufferShift;
+      frames[start] = frames[start]!;
+      if (!push()) break;
+    }
+    flush();
+    return count;
+  };
+}
+
+/** The same with the look. */
+export function makeLookingCursorApplication(
+  cursor: PacketCursor,
+  pool: PacketPool,
+  batch: number,
+  blocked: typeof BLOCKED,
+): () => number {
+  const { TYPE, ADDRESS, PORT } = blocked;
+  const { next, push, drop, flush } = cursor;
+  const { frames, bufferShift } = pool;
+  const view = new DataView(frames.buffer, frames.byteOffset, frames.byteLength);
+  return function poll(): number {
+    let count = 0;
+    for (; count < batch; count++) {
+      const packet = next();
+      if (packet < 0) break;
+      const at = packet << bufferShift;
+      const differs =
+        (view.getUint16(at + 12) ^ TYPE) |
+        (view.getInt32(at + 30) ^ ADDRESS) |
+        (view.getUint16(at + 36) ^ PORT);
+      if (differs === 0) drop();
+      else if (!push()) break;
+    }
+    flush();
+    return count;
   };
 }

@@ -4,16 +4,24 @@
  */
 
 import type { RxQueue, TxQueue } from '../src/driver/device.js';
-import { instantiate } from '../src/driver/instantiate.js';
+import { instantiate, specialize } from '../src/driver/instantiate.js';
 import { RingMemory } from '../src/driver/intel/rings.js';
 import { IntelRxQueue } from '../src/driver/intel/rx-queue.js';
 import { IntelTxQueue } from '../src/driver/intel/tx-queue.js';
 import { NicError } from '../src/errors.js';
+import { openCursor } from '../src/forward/cursor.js';
 import { connectQueues } from '../src/forward/forwarder.js';
 import { DmaRegion } from '../src/hugepage/dma-region.js';
 import { PacketPool } from '../src/hugepage/packet-pool.js';
 import type { DmaBacking, DmaMapper } from '../src/vfio/types.js';
-import { BLOCKED, makeApplication, makeLook, makeLookingApplication } from './applications.js';
+import {
+  BLOCKED,
+  makeApplication,
+  makeCursorApplication,
+  makeLook,
+  makeLookingApplication,
+  makeLookingCursorApplication,
+} from './applications.js';
 import { native, type Pointer } from './native.js';
 import { timedPolls } from './timed-polls.js';
 
@@ -272,7 +280,15 @@ function shuffle(free: Int32Array): void {
   }
 }
 
-export type DriverPath = 'queues' | 'general' | 'pipe' | 'queues-look' | 'general-look' | 'pipe-look';
+export type DriverPath =
+  | 'queues'
+  | 'cursor'
+  | 'general'
+  | 'pipe'
+  | 'queues-look'
+  | 'cursor-look'
+  | 'general-look'
+  | 'pipe-look';
 
 /** The driver's queues, connected both ways by an application's own loop or by one of the two paths. */
 export class DriverSubject implements Subject {
@@ -291,6 +307,12 @@ export class DriverSubject implements Subject {
       }
       if (path === 'queues-look') {
         return { poll: instantiate(makeLookingApplication, BLOCKED, rx, tx, pool, new Uint32Array(batch)) };
+      }
+      if (path === 'cursor')
+        return { poll: specialize(makeCursorApplication, openCursor(rx, tx), pool, batch) };
+      if (path === 'cursor-look') {
+        const cursor = openCursor(rx, tx);
+        return { poll: specialize(makeLookingCursorApplication, cursor, pool, batch, BLOCKED) };
       }
       if (path === 'general' || path === 'pipe') return connectQueues(rx, tx, { batch, touch: true, path });
       return connectQueues(rx, tx, { batch, onPacket, path: path === 'pipe-look' ? 'pipe' : 'general' });
@@ -385,6 +407,8 @@ export const SUBJECTS = {
   'c-pipe': (batch, place) => pipeBench(batch, place, false),
   /** `receive` and `send` of the queues, as an application calls them. */
   queues: (batch, place) => driverBench(batch, place, 'queues'),
+  /** The same by a cursor. */
+  cursor: (batch, place) => driverBench(batch, place, 'cursor'),
   /** `Forwarder`: buffers go through the pool. */
   general: (batch, place) => driverBench(batch, place, 'general'),
   /** `Pipe`: rings share their buffers. */
@@ -393,6 +417,7 @@ export const SUBJECTS = {
   'c-look': (batch, place) => ixyBench(batch, place, BUFFER_BYTES, true),
   'c-pipe-look': (batch, place) => pipeBench(batch, place, true),
   'queues-look': (batch, place) => driverBench(batch, place, 'queues-look'),
+  'cursor-look': (batch, place) => driverBench(batch, place, 'cursor-look'),
   /** `onPacket` on the general path. */
   'general-look': (batch, place) => driverBench(batch, place, 'general-look'),
   /** `onPacket` in the pipe. */

@@ -73,11 +73,13 @@ const HEADINGS: Readonly<Record<SubjectName, string>> = {
   'c-spread': 'spread in C',
   'c-pipe': 'pipe in C',
   queues: 'receive+send',
+  cursor: 'cursor',
   general: 'Forwarder',
   pipe: 'Pipe',
   'c-look': 'C, look',
   'c-pipe-look': 'C pipe, look',
   'queues-look': 'r+s, look',
+  'cursor-look': 'cursor, look',
   'general-look': 'Forwarder, hook',
   'pipe-look': 'Pipe, hook',
 };

@@ -33,12 +33,14 @@ export type {
   TxQueue,
   WaitOptions,
 } from './driver/device.js';
+export { specialize } from './driver/instantiate.js';
 export {
   PacketChannel,
   type PacketChannelOptions,
   type PacketInput,
   type PacketOutput,
 } from './driver/packet-channel.js';
+export type { PacketCursor } from './driver/packet-cursor.js';
 export type { LinkedQueues, LinkOptions, LinkPath, PacketHook } from './driver/queue-link.js';
 export type {
   AttachContext,
@@ -61,8 +63,9 @@ export {
 export { shareWithThread, type ThreadShare, type ThreadShareOptions } from './driver/thread-share.js';
 export type { ThreadTicket } from './driver/thread-ticket.js';
 export { NicError, type NicErrorCode } from './errors.js';
+export { openCursor } from './forward/cursor.js';
 export { connectQueues, type Forwarder, type ForwardOptions } from './forward/forwarder.js';
-export { type LoopDevice, type PollLoopOptions, pollLoop } from './forward/poll-loop.js';
+export { type LoopDevice, type PollLoopOptions, type PollPolicy, pollLoop } from './forward/poll-loop.js';
 export { onHugepageWarning, type PageSize } from './hugepage/dma-region.js';
 export { type PacketMetadata, RxFlag, TxFlag } from './hugepage/packet-metadata.js';
 export { PacketPool, type PacketPoolOptions } from './hugepage/packet-pool.js';

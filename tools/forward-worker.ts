@@ -3,7 +3,7 @@ import { isMainThread, parentPort, workerData } from 'node:worker_threads';
 import { attachThread } from '../src/driver/attached-thread.js';
 import type { ThreadTicket } from '../src/driver/thread-ticket.js';
 import { NicError, type NicErrorCode } from '../src/errors.js';
-import { pollLoop } from '../src/forward/poll-loop.js';
+import { type PollPolicy, pollLoop } from '../src/forward/poll-loop.js';
 import { connectPorts, droppedBy, emptyRings, type ForwardSettings, loadHook } from './forward-queues.js';
 
 /** Plain data. */
@@ -12,6 +12,7 @@ export interface ForwardTask {
   /** Numbers of the queues that the ticket has of each port. */
   readonly queues: readonly number[];
   readonly settings: ForwardSettings;
+  readonly policy: PollPolicy;
   readonly sharesCpu: boolean;
   /** Element 0 and 1: packets dropped on their way to the first and the second port. Shared. */
   readonly dropped: Float64Array;
@@ -28,7 +29,7 @@ export type FromForwarder =
     };
 
 async function forward(task: ForwardTask): Promise<void> {
-  const { queues, settings, dropped, sharesCpu } = task;
+  const { queues, settings, dropped, policy, sharesCpu } = task;
   const port = parentPort!;
   const tell = (message: FromForwarder): void => port.postMessage(message);
   const stop = new AbortController();
@@ -54,7 +55,7 @@ async function forward(task: ForwardTask): Promise<void> {
       }
       return moved;
     };
-    await pollLoop(poll, { signal: stop.signal, queues: thread.rxQueues, sharesCpu });
+    await pollLoop(poll, { signal: stop.signal, queues: thread.rxQueues, policy, sharesCpu });
     emptyRings(poll);
   } catch (error) {
     if (!stop.signal.aborted) tell(failure(error));

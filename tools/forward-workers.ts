@@ -4,6 +4,7 @@ import { Worker } from 'node:worker_threads';
 import type { NetDevice } from '../src/driver/device.js';
 import { shareWithThread } from '../src/driver/thread-share.js';
 import { NicError } from '../src/errors.js';
+import type { PollPolicy } from '../src/forward/poll-loop.js';
 import type { ForwardSettings } from './forward-queues.js';
 import type { ForwardTask, FromForwarder } from './forward-worker.js';
 
@@ -32,11 +33,12 @@ export class ForwardWorkers {
     ports: readonly [NetDevice, NetDevice],
     count: number,
     settings: ForwardSettings,
+    policy: PollPolicy,
   ): Promise<{ readonly workers: ForwardWorkers; readonly path: string }> {
     const workers = new ForwardWorkers();
     try {
       const started: Promise<string>[] = [];
-      for (let i = 0; i < count; i++) started.push(workers.#startOne(ports, i, count, settings));
+      for (let i = 0; i < count; i++) started.push(workers.#startOne(ports, i, count, settings, policy));
       const [path] = await Promise.race([Promise.all(started), workers.failed]);
       return { workers, path: path! };
     } catch (error) {
@@ -50,6 +52,7 @@ export class ForwardWorkers {
     index: number,
     count: number,
     settings: ForwardSettings,
+    policy: PollPolicy,
   ): Promise<string> {
     const queues = ports[0].rxQueues.flatMap((_, q) => (q % count === index ? [q] : []));
     const pool = ports[0].pool;
@@ -65,6 +68,7 @@ export class ForwardWorkers {
       forwardTicket: share.ticket,
       queues,
       settings,
+      policy,
       // The emulator needs a CPU as well.
       sharesCpu: isUser && availableParallelism() <= count,
       dropped,

@@ -4,7 +4,7 @@
  */
 import { type Clock, every, systemClock } from '../src/clock.js';
 import type { NetDevice } from '../src/driver/device.js';
-import { type LoopDevice, pollLoop, sharesCpu } from '../src/forward/poll-loop.js';
+import { type LoopDevice, type PollPolicy, pollLoop, sharesCpu } from '../src/forward/poll-loop.js';
 import { warn } from './output.js';
 import { serveStats } from './stats-server.js';
 import { type Stop, stopOnSignals } from './stop-signals.js';
@@ -33,6 +33,8 @@ export interface Traffic {
   readonly settling?: boolean;
   /** Whose packets end an idle sleep; empty where the poll must go on. */
   readonly wakeOn: readonly NetDevice[];
+  /** When it sleeps; without it as `pollLoop` does by default. */
+  readonly policy?: PollPolicy;
   /** Takes the place of polling, where other threads poll: runs until the signal is aborted. */
   run?(signal: AbortSignal): Promise<void>;
   /** What the table and the totals are about; empty where there are none. */
@@ -148,7 +150,14 @@ async function run(
         lose(device as NetDevice, error);
         return wakeOn;
       };
-      await pollLoop(poll, { signal: polling.signal, devices: wakeOn, onGone, sharesCpu: oneCpu, clock });
+      await pollLoop(poll, {
+        signal: polling.signal,
+        devices: wakeOn,
+        onGone,
+        ...(traffic.policy === undefined ? {} : { policy: traffic.policy }),
+        sharesCpu: oneCpu,
+        clock,
+      });
       traffic.afterPolling?.();
     }
   } catch (error) {

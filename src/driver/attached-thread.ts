@@ -47,7 +47,7 @@ export class AttachedThread {
       families[i]!.attachRx(data, { pool, interrupt: this.#interruptOf(i) }),
     );
     const tx = ticket.tx.map(({ data }, i) =>
-      families[rx.length + i]!.attachTx(data, { pool, interrupt: NO_INTERRUPT }),
+      families[rx.length + i]!.attachTx(data, { pool, interrupt: this.#interruptOf(rx.length + i) }),
     );
     this.rxQueues = rx;
     this.txQueues = tx;
@@ -122,7 +122,6 @@ export class AttachedThread {
   }
 }
 
-const NO_INTERRUPT = { arm: () => {}, disarm: () => {} };
 const CLOSED_HINT = 'Stop polling before the device is closed, or open it again.';
 const GONE_HINT = 'Close it, and open it again when it is back.';
 

@@ -6,6 +6,7 @@ import type { PageSize } from '../hugepage/dma-region.js';
 import type { PacketPool } from '../hugepage/packet-pool.js';
 import type { IntegerRange } from '../options.js';
 import type { VfioDevice } from '../vfio/types.js';
+import type { PacketCursor } from './packet-cursor.js';
 import type { LinkedQueues, LinkOptions } from './queue-link.js';
 import type { HandedOver, HandOver, ThreadFamily } from './queue-share.js';
 
@@ -35,6 +36,12 @@ export interface OpenOptions {
   readonly mtu?: number;
   /** Receive every frame, not only those addressed to this MAC. Default false. */
   readonly promiscuous?: boolean;
+  /**
+   * Least time between two interrupts of a receive queue, in whole microseconds, rounded up to what the register counts in. A
+   * packet that comes earlier waits so long for its interrupt; one that comes after a pause does not. What is possible:
+   * `NetDevice.limits`. Default: no limit.
+   */
+  readonly interruptIntervalUs?: number;
   /** Own pool only: see `PacketPoolOptions`. Default: enough to fill every ring and 1024 more. */
   readonly buffers?: number;
   /** Own pool only: how many devices like this one are going to use it. Default 1. */
@@ -153,6 +160,8 @@ export interface DeviceLimits {
   readonly maxFrameBytes: number;
   /** Bytes in front of each frame that hold a header of the device's: the pool must have that much headroom. Default 0. */
   readonly headroomBytes?: number;
+  /** `interruptIntervalUs`; absent where interrupts cannot be held back. */
+  readonly interruptIntervalUs?: IntegerRange;
 }
 
 /** How the hardware can hold a transmit queue to a rate. */
@@ -210,6 +219,11 @@ export interface RxQueue {
    * @throws NicError `BAD_OPTION` where `options.path` insists on one that is not possible
    */
   link?(tx: TxQueue, options: LinkOptions): LinkedQueues | undefined;
+  /**
+   * A cursor of its own that is faster than `receive` and `send`; undefined where it has none for these two. Applications call
+   * `openCursor`.
+   */
+  cursor?(tx: TxQueue): PacketCursor | undefined;
   /** True while another thread has the queue: see `shareWithThread`. */
   readonly elsewhere?: boolean;
   /**

@@ -15,6 +15,7 @@
  */
 import { runInThisContext } from 'node:vm';
 import createDebug from 'debug';
+import { functionOption } from '../options.js';
 import { foreignNames } from './foreign-names.js';
 
 const debug = createDebug('barewire:driver');
@@ -37,6 +38,24 @@ export function instantiate<Layout, Parameters extends readonly unknown[], Resul
   ...parameters: Parameters
 ): Result {
   return another(factory)(layout, ...parameters);
+}
+
+/**
+ * Calls a factory of an application's packet loop so that the engine compiles the loop for just these queues: with all that the
+ * factory was given as constants, and with the cursor's methods inlined. Each call after the first one runs a copy of the factory,
+ * made from its source text; so the factory uses nothing of its module but types, and gets all else as parameters. Where no copy can
+ * run, the loops share their code: slower, never broken.
+ * @returns what the factory returns
+ * @throws NicError `BAD_OPTION` where it is no function; what the factory throws
+ * @example
+ * const makeCounter = (bufs: Uint32Array) => () => bufs.length;
+ * const count = specialize(makeCounter, new Uint32Array(32));
+ */
+export function specialize<Parameters extends readonly unknown[], Result>(
+  factory: (...parameters: Parameters) => Result,
+  ...parameters: Parameters
+): Result {
+  return another(functionOption('The first parameter of specialize', factory))(...parameters);
 }
 
 /** A factory to be called once: the given one, or a copy of it; the given one again where no copy can run. */

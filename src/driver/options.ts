@@ -28,6 +28,7 @@ const KNOWN = [
   'symmetricRss',
   'mtu',
   'promiscuous',
+  'interruptIntervalUs',
   'buffers',
   'buffersForDevices',
   'bufferSizeBytes',
@@ -72,6 +73,8 @@ export interface DeviceSettings {
   readonly promiscuous: boolean;
   readonly rxMetadata: boolean;
   readonly vlanStrip: boolean;
+  /** Least time between two interrupts of a receive queue; 0: no limit. */
+  readonly interruptIntervalUs: number;
   readonly pageSize: PageSize;
   /** Longest frame without FCS. */
   readonly maxFrameBytes: number;
@@ -138,6 +141,7 @@ export function deviceSettings(
   integerOption('rxRingSize', rxRingSize, rxRing);
   integerOption('txRingSize', txRingSize, txRing);
   integerOption('queuePairs', queuePairs, { min: 1, max: limits.maxQueuePairs });
+  const interruptIntervalUs = intervalOption(address, options, limits);
   const wanted = wantedFrame(options, limits);
   const pool = options.pool ?? ownPool(options, limits, queuePairs * (rxRingSize + txRingSize), wanted);
   try {
@@ -155,6 +159,7 @@ export function deviceSettings(
     promiscuous: options.promiscuous ?? false,
     rxMetadata: options.rxMetadata ?? false,
     vlanStrip: options.vlanStrip ?? false,
+    interruptIntervalUs,
     pageSize: options.pageSize ?? 'auto',
     maxFrameBytes: wanted ?? Math.min(pool.maxFrameBytes, limits.maxFrameBytes),
     pool,
@@ -195,6 +200,16 @@ function macBytes(mac: unknown): Uint8Array | undefined {
 
 function describeMac(mac: unknown): string {
   return mac instanceof Uint8Array ? `[${mac.subarray(0, 2 * MAC_BYTES).join(', ')}]` : describeValue(mac);
+}
+
+function intervalOption(address: string, { interruptIntervalUs }: OpenOptions, limits: DeviceLimits): number {
+  if (interruptIntervalUs === undefined) return 0;
+  if (limits.interruptIntervalUs !== undefined)
+    return integerOption('interruptIntervalUs', interruptIntervalUs, limits.interruptIntervalUs);
+  throw new NicError('BAD_OPTION', `${address} cannot hold interrupts back`, {
+    path: address,
+    hint: 'Leave interruptIntervalUs out; limits of supportedDevices() and of devices tell who offers it.',
+  });
 }
 
 /** The longest frame that `mtu` asks for; undefined where it is not given. */

@@ -66,7 +66,7 @@ export class PacketWait {
   wake(): void {
     if (this.#waiters.size === 0) return;
     if (this.#options.pending()) this.#finishAll(true);
-    else this.#arm();
+    else this.#armAndLook();
   }
 
   /** Ends every wait, now and from now on, with an error. A later one takes its place: what was gone is closed then. */
@@ -81,8 +81,13 @@ export class PacketWait {
       return;
     }
     // Armed already for another who waits: the interrupt is for all.
-    if (this.#waiters.size === 1) this.#arm();
-    // A packet that came between the last poll and the unmasking may have raised no interrupt.
+    if (this.#waiters.size === 1) this.#armAndLook();
+    else if (this.#options.pending()) this.#finishAll(true);
+  }
+
+  /** A packet that came between the last look and the unmasking may have raised no interrupt. */
+  #armAndLook(): void {
+    this.#arm();
     if (this.#options.pending()) this.#finishAll(true);
   }
 

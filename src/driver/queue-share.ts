@@ -19,6 +19,8 @@ export interface HandedOver {
   readonly data: unknown;
   /** Waits for packets, for the other thread: interrupts come to the thread that opened the device. Receive only. */
   readonly wait?: (options: WaitOptions) => Promise<boolean>;
+  /** The other thread has sent something while the device rested, and did not hear of it: tells it. Transmit only. */
+  readonly announced?: () => void;
   /** Calls back when the device begins to close (which waits for what the listener returns), has closed, or is gone. */
   onEnd(listener: QueueEndListener): void;
 }
@@ -50,7 +52,7 @@ export interface AttachedTxQueue extends TxQueue, AttachedQueue {}
 export interface AttachContext {
   /** The thread's slice of the pool. */
   readonly pool: PacketPool;
-  /** Asks the thread that opened the device for an interrupt, and takes that back. */
+  /** Asks the thread that opened the device for an interrupt, and takes that back. Transmit: `arm` has it call `announced`. */
   readonly interrupt: { readonly arm: () => void; readonly disarm: () => void };
 }
 

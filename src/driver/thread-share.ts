@@ -63,6 +63,8 @@ export class ThreadShare {
   readonly #open = new Set<number>();
   /** The receive queues' waits for the thread. */
   readonly #waits: (((options: WaitOptions) => Promise<boolean>) | undefined)[] = [];
+  /** Of transmit queues. */
+  readonly #announced: (readonly [number, () => void])[] = [];
   readonly #aborts: (AbortController | undefined)[] = [];
   readonly #endListening: () => void;
   #finished = false;
@@ -120,7 +122,9 @@ export class ThreadShare {
   #handOver(queue: RxQueue | TxQueue, number: number): QueueTicket {
     const slice = this.#slice;
     // There: `checkShare` has asked.
-    const { family, address, data, wait, onEnd } = queue.handOver!({ own: (buffers) => slice.own(buffers) });
+    const handed = queue.handOver!({ own: (buffers) => slice.own(buffers) });
+    const { family, address, data, wait, announced, onEnd } = handed;
+    if (announced !== undefined) this.#announced.push([number, announced]);
     this.#open.add(number);
     this.#waits[number] = wait;
     onEnd((end) => this.#ended(number, end));
@@ -150,6 +154,9 @@ export class ThreadShare {
     if (Atomics.load(this.#words, WORD.STATE) === STATE.LEFT) {
       this.#finish();
       return;
+    }
+    for (const [number, announced] of this.#announced) {
+      if (Atomics.exchange(this.#words, queueWord(number, QUEUE_WORD.ARM), 0) !== 0) announced();
     }
     for (const [number, wait] of this.#waits.entries()) {
       if (wait === undefined) continue;

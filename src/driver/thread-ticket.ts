@@ -9,7 +9,7 @@ import type { PoolTicket } from '../hugepage/pool-slices.js';
 export const WORD = { STATE: 0, TO_OPENER: 1, TO_THREAD: 2, LEAVE: 3, QUEUES: 8 } as const;
 /** Values of STATE: nobody has attached; a thread has; it has left everything; the share was closed. */
 export const STATE = { NEW: 0, ATTACHED: 1, LEFT: 2, CLOSED: 3 } as const;
-/** Words of each queue, receive queues first: the thread wants an interrupt; why it has to leave; it has left. */
+/** Words of each queue, receive queues first: the thread wants an interrupt, or has sent to a device that rests; why it has to leave; it has left. */
 export const QUEUE_WORD = { ARM: 0, END: 1, LEFT: 2 } as const;
 export const QUEUE_WORDS = 4;
 /** Values of END. */

@@ -15,12 +15,12 @@ export interface DeviceModel extends ServedDevice, Port, Pollable {
   /** Frames that came from the wire while no driver received, where the model counts them. */
   readonly unheard?: number;
   /**
-   * True where nothing can happen before an access or a frame: the driver sleeps until it is interrupted, and makes an access
-   * when it wakes up. A doorbell in mapped memory is none, so a driver that rings one while it waits for interrupts makes one
-   * in addition. Models without it are polled all the time.
+   * True where nothing can happen before a register is written or a frame comes: the driver sleeps until it is interrupted, and
+   * writes a register when it wakes up. A doorbell in mapped memory is not heard, so a driver that rings one while it waits for
+   * interrupts writes a register in addition. Models without it are polled all the time.
    */
   readonly resting?: boolean;
-  /** Called when the client accessed a register: there may be work before the next poll is due. */
+  /** Called when the client wrote a register: there may be work before the next poll is due. */
   onAccess: (() => void) | undefined;
   /** The hardware's statistics by name, not cleared by this; zeros are left out. For reports. */
   counters(): Readonly<Record<string, number>>;

@@ -9,6 +9,7 @@ import { type LinkedQueues, type LinkPath, type PacketHook, refuseNested } from 
 import { NicError } from '../errors.js';
 import { booleanOption, choiceOption, functionOption, integerOption, knownOptions } from '../options.js';
 import { makeGeneral } from './general-loop.js';
+import { checkSamePool } from './same-pool.js';
 
 export interface ForwardOptions {
   /** Most packets moved by one `poll`, 1 to 4096. Default 32. */
@@ -53,15 +54,7 @@ export class Forwarder {
     choiceOption('path', path, PATHS);
     if (onPacket !== undefined) functionOption('onPacket', onPacket);
     const { pool } = rx;
-    if (tx.pool !== pool) {
-      throw new NicError(
-        'BAD_OPTION',
-        'The two queues have different pools: a buffer of one is not in the other',
-        {
-          hint: 'Open the second device with the pool of the first: open(address, { pool: a.pool }).',
-        },
-      );
-    }
+    checkSamePool(rx, tx);
     this.rx = rx;
     this.tx = tx;
     this.#bufs = new Uint32Array(batch);

@@ -1,14 +1,14 @@
 /**
  * Runs a polling function without starving the event loop. Polling goes in bursts of about a millisecond; between
  * bursts timers, signals and sockets get their turn. When nothing has come for a while the loop sleeps until a device
- * interrupts.
+ * interrupts; how long that while is, the policy says.
  *
  * Where a device is served by another process that needs the same CPU (vfio-user on a machine with one), a burst ends
  * when nothing moves, and the other process gets the CPU.
  *
  * A device that is gone ends the loop, or leaves it: `onGone`.
  */
-import { type Clock, clockOption, nextTurn, systemClock } from '../clock.js';
+import { type Clock, clockOption, every, nextTurn, systemClock } from '../clock.js';
 import type { NetDevice, RxQueue } from '../driver/device.js';
 import { waitForAny } from '../driver/packet-wait.js';
 import { queuesHere } from '../driver/queue-share.js';
@@ -18,6 +18,7 @@ import {
   arrayOption,
   badOption,
   booleanOption,
+  choiceOption,
   describeValue,
   functionOption,
   knownOptions,
@@ -27,6 +28,15 @@ import {
 
 /** What the loop needs of a device. */
 export type LoopDevice = Pick<NetDevice, 'rxQueues' | 'vfio'> & Partial<Pick<NetDevice, 'onGone'>>;
+
+/**
+ * What an idle loop does. `latency`: it polls on and never sleeps; a core is busy, and a packet is found at once. `balanced`:
+ * it sleeps when nothing has come for a while (`idleAfterMs`). `power`: it sleeps as soon as there is nothing to do, so that a
+ * core rests between packets, and each packet after a pause waits for the thread to wake up.
+ */
+export type PollPolicy = (typeof POLL_POLICIES)[number];
+
+export const POLL_POLICIES = ['latency', 'balanced', 'power'] as const;
 
 export interface PollLoopOptions {
   /** Ends the loop. */
@@ -41,7 +51,9 @@ export interface PollLoopOptions {
   readonly onGone?: (device: LoopDevice, error: Error) => readonly LoopDevice[];
   /** Whose packets end a sleep: some queues of devices. */
   readonly queues?: readonly Pick<RxQueue, 'wait'>[];
-  /** Time without work before the first sleep, in milliseconds. Default 20. */
+  /** When it sleeps. Default `balanced`; without devices and queues `latency` is the only one. */
+  readonly policy?: PollPolicy;
+  /** With `balanced`: time without work before the first sleep, in milliseconds. Default 20. */
   readonly idleAfterMs?: number;
   /**
    * Whether another process, which serves the devices, needs this process's CPU: then it gets it whenever nothing moves,
@@ -53,14 +65,25 @@ export interface PollLoopOptions {
   readonly clock?: Clock;
 }
 
-const KNOWN = ['signal', 'devices', 'onGone', 'queues', 'idleAfterMs', 'sharesCpu', 'clock'] as const;
+const KNOWN = [
+  'signal',
+  'devices',
+  'onGone',
+  'queues',
+  'policy',
+  'idleAfterMs',
+  'sharesCpu',
+  'clock',
+] as const;
 const IDLE_AFTER_MS = 20;
 const BURST_NS = 1e6;
 /** Errors that say that a device is gone. */
 const GONE: readonly NicErrorCode[] = ['DEVICE_GONE', 'PEER_GONE', 'PROTOCOL'];
-/** Longest sleep. Packets interrupt it; what has no interrupt is looked at by its own wait. */
-const SLEEP_MS = 1000;
+/** How often a sleeper polls once: a poll may do something by the clock. Packets interrupt. */
+const LOOK_MS = 1000;
 const MAX_POLLS = 1 << 16;
+/** Where a burst ends when nothing moves: one that does not may take so many, and short ones say nothing about its length. */
+const MAX_POLLS_UNTIL_IDLE = 1 << 12;
 
 /**
  * Calls `poll` over and over until the signal is aborted. Resolves when it is; rejects where `poll` throws, where a device
@@ -78,29 +101,37 @@ export async function pollLoop(poll: () => number, options: PollLoopOptions): Pr
   const devices = arrayOption('devices', options.devices ?? []);
   const onGone = options.onGone === undefined ? undefined : functionOption('onGone', options.onGone);
   const queues = arrayOption('queues', options.queues ?? []).map(queueOf);
-  const idleAfterNs = millisecondsOption('idleAfterMs', options.idleAfterMs ?? IDLE_AFTER_MS) * 1e6;
   const shares = booleanOption('sharesCpu', options.sharesCpu ?? sharesCpu(devices));
+  const idleAfterNs = millisecondsOption('idleAfterMs', options.idleAfterMs ?? IDLE_AFTER_MS) * 1e6;
   let polls = 64;
   let lastWorkNs = clock.nowNs();
   using members = new Members(devices, onGone);
+  const policy = policyOf(options, queues.length + members.queues.length > 0);
+  // True where one poll without work is enough to sleep on.
+  let looksOnce = policy === 'power';
   while (!signal.aborted) {
     members.throwIfEnded();
     const { losses } = members;
     try {
       const startNs = clock.nowNs();
-      const work = shares ? burstUntilIdle(poll, polls) : burst(poll, polls);
+      const untilIdle = shares || looksOnce;
+      const most = untilIdle ? MAX_POLLS_UNTIL_IDLE : MAX_POLLS;
+      const work = untilIdle ? burstUntilIdle(poll, Math.min(polls, most)) : burst(poll, polls);
       if (!(Number.isFinite(work) && work >= 0)) throw noCount(poll, 'the sum of a burst is', work);
       const nowNs = clock.nowNs();
       // The clock is read once a burst, not once a poll: aim the next burst at its length.
-      if (nowNs - startNs < BURST_NS / 2 && polls < MAX_POLLS) polls *= 2;
+      if (nowNs - startNs < BURST_NS / 2 && polls < most) polls *= 2;
       else if (nowNs - startNs > BURST_NS * 2 && polls > 1) polls >>= 1;
       if (work > 0) lastWorkNs = nowNs;
       const sleepers = members.queues.length === 0 ? queues : [...queues, ...members.queues];
-      if (sleepers.length > 0 && nowNs - lastWorkNs > idleAfterNs) {
-        const woken = await sleepOn(sleepers, signal, clock);
-        // After a packet there is the full time to find more; after a mere timeout one burst decides.
+      const isIdle = policy === 'power' ? work === 0 : nowNs - lastWorkNs > idleAfterNs;
+      if (isIdle && policy !== 'latency' && sleepers.length > 0) {
+        const woken = await sleepOn(sleepers, poll, signal, clock);
+        // After a packet there is the full time to find more; where a wait has ended by its time one poll decides.
         if (woken) lastWorkNs = clock.nowNs();
+        looksOnce = policy === 'power' || !woken;
       } else {
+        looksOnce = policy === 'power';
         // After a full burst too: by then the other process has something to do.
         if (shares) giveWay();
         await nextTurn();
@@ -180,6 +211,23 @@ export function sharesCpu(devices: readonly Pick<NetDevice, 'vfio'>[]): boolean 
   return hasOneCpu() && devices.some(({ vfio }) => vfio?.backend === 'vfio-user');
 }
 
+/** @throws NicError `BAD_OPTION` for what would do nothing */
+function policyOf({ policy, idleAfterMs }: PollLoopOptions, canSleep: boolean): PollPolicy {
+  if (policy === undefined) return canSleep ? 'balanced' : 'latency';
+  choiceOption('policy', policy, POLL_POLICIES);
+  if (policy !== 'latency' && !canSleep) {
+    throw new NicError('BAD_OPTION', `A loop without devices and queues cannot have the policy ${policy}`, {
+      hint: 'Give the devices or queues whose packets are to end a sleep, or leave the policy out.',
+    });
+  }
+  if (policy !== 'balanced' && idleAfterMs !== undefined) {
+    throw new NicError('BAD_OPTION', `idleAfterMs does nothing with the policy ${policy}`, {
+      hint: 'Leave it out, or take the policy balanced.',
+    });
+  }
+  return policy;
+}
+
 function queuesOf(device: Pick<NetDevice, 'rxQueues'>): readonly RxQueue[] {
   if (Array.isArray((device as Partial<NetDevice> | undefined)?.rxQueues)) return queuesHere(device.rxQueues);
   throw badOption('An element of devices', device, 'devices that open() returned');
@@ -190,23 +238,37 @@ function queueOf(queue: Pick<RxQueue, 'wait'>): Pick<RxQueue, 'wait'> {
   throw badOption('An element of queues', queue, 'receive queues of devices that open() returned');
 }
 
-/** True where a packet has come, false after a while of the clock's time and when the loop is to end. */
+/**
+ * True where a packet has come, false where a queue has ended the wait by itself and when the loop is to end. The interrupts stay
+ * unmasked meanwhile: masking and unmasking them at each look would wake up an emulator.
+ */
 async function sleepOn(
   queues: readonly Pick<RxQueue, 'wait'>[],
+  poll: () => number,
   signal: AbortSignal,
   clock: Clock,
 ): Promise<boolean> {
   const end = new AbortController();
   const wakeUp = (): void => end.abort();
-  const cancel = clock.after(SLEEP_MS, wakeUp);
+  let found = false;
+  let failure: { readonly error: unknown } | undefined;
+  const endLooks = every(clock, LOOK_MS, () => {
+    try {
+      found = firstOf(poll) > 0;
+    } catch (error) {
+      failure = { error };
+    }
+    if (found || failure !== undefined) wakeUp();
+  });
   signal.addEventListener('abort', wakeUp, { once: true });
   try {
     return await waitForAny(queues, { signal: end.signal });
   } catch (error) {
-    if (error === end.signal.reason) return false;
+    if (failure !== undefined) throw failure.error;
+    if (error === end.signal.reason) return found;
     throw error;
   } finally {
-    cancel();
+    endLooks();
     signal.removeEventListener('abort', wakeUp);
   }
 }

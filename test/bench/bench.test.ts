@@ -29,11 +29,13 @@ const ALL = [
   'c-spread',
   'c-pipe',
   'queues',
+  'cursor',
   'general',
   'pipe',
   'c-look',
   'c-pipe-look',
   'queues-look',
+  'cursor-look',
   'general-look',
   'pipe-look',
 ];
@@ -50,7 +52,7 @@ compiled('measures every forwarder and writes the result', () => {
     const { status, stdout, stderr } = bench('--json', file, '--packets', '1000000');
     assert.is(status, 0, stderr);
     const headings =
-      'ixy in C|spread in C|pipe in C|receive+send|Forwarder|Pipe|C, look|C pipe, look|r+s, look|Forwarder, hook|Pipe, hook';
+      'ixy in C|spread in C|pipe in C|receive+send|cursor|Forwarder|Pipe|C, look|C pipe, look|r+s, look|cursor, look|Forwarder, hook|Pipe, hook';
     assert.match(stdout.replace(/ +/g, ' '), `batch ${headings.replaceAll('|', ' ')}`);
     const result = JSON.parse(readFileSync(file, 'utf8')) as BenchResult;
     assert.is(result.schema, 1);

@@ -295,6 +295,22 @@ function rest(family: Family): void {
       await refuses(family, { only: 'udp prot 9' }, /wrong at character 5/);
   });
 
+  test('interrupts are held back as long as the limits tell, and where they cannot be it is refused', async () => {
+    const { limits } = await limitsOf(family);
+    const range = limits.interruptIntervalUs;
+    if (range === undefined) {
+      await refuses(family, { interruptIntervalUs: 100 }, /cannot hold interrupts back$/);
+      return;
+    }
+    const { min, max } = range;
+    for (const interruptIntervalUs of [min, max]) {
+      await withOwnPool(family, { interruptIntervalUs }, () => {});
+    }
+    for (const wrong of [0, min - 1, max + 1, 10.5, Number.NaN, '100', null]) {
+      await refuses(family, { interruptIntervalUs: wrong }, /^interruptIntervalUs is /);
+    }
+  });
+
   test('mtu: 22 bytes more are the longest frame; an own pool has buffers for it', async () => {
     await withOwnPool(family, { mtu: 1500 }, (nic) => {
       assert.is(nic.maxFrameBytes, family.longestFrame?.(2048, 1500) ?? 1522);

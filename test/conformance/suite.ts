@@ -3,6 +3,7 @@
  * describes itself (`Family` in `rig.ts`) and has a `<family>.test.ts` of one line.
  */
 import { onHugepageWarning } from '../../src/hugepage/dma-region.js';
+import { cursors } from './cursor.js';
 import { frames } from './frames.js';
 import { life } from './life.js';
 import { options } from './options.js';
@@ -18,6 +19,7 @@ export function conformance(family: Family): void {
   receiving(family);
   sending(family);
   both(family);
+  cursors(family);
   waits(family);
   frames(family);
   life(family);

@@ -1,7 +1,8 @@
 import { suite } from 'uvu';
 import * as assert from 'uvu/assert';
-import { instantiate } from '../../src/driver/instantiate.js';
+import { instantiate, specialize } from '../../src/driver/instantiate.js';
 import { DIST, runScript } from '../support/child.js';
+import { expectError } from '../support/expect-error.js';
 
 const copies = suite('instantiate');
 
@@ -39,6 +40,24 @@ copies('the original first, then copies, which are strict as modules are', () =>
     made.map(({ self }) => self),
     [undefined, undefined, undefined],
   );
+});
+
+copies('specialize: the original first, then copies, with any parameters', () => {
+  const stacks: string[] = [];
+  function makeSum(note: () => void, a: number, b: number): () => number {
+    return function sum() {
+      note();
+      return a + b;
+    };
+  }
+  const note = (): void => void stacks.push(String(new Error('made').stack));
+  assert.equal([specialize(makeSum, note, 1, 2)(), specialize(makeSum, note, 3, 4)()], [3, 7]);
+  assert.equal(
+    stacks.map((stack) => stack.includes('copy:makeSum')),
+    [false, true],
+  );
+  const { message } = expectError('BAD_OPTION', () => specialize(undefined as never));
+  assert.is(message, 'The first parameter of specialize is undefined');
 });
 
 copies('a factory that uses its module shares its code, and works', () => {

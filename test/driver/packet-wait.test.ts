@@ -93,6 +93,23 @@ waits(
   },
 );
 
+for (const [when, arming] of [
+  ['the wait begins', 1],
+  ['an interrupt left over from before is unmasked again', 2],
+] as const) {
+  waits(`a packet that comes while ${when}, and interrupts nobody, is found`, async () => {
+    const { state, wait } = made({
+      onArm: () => {
+        if (state.armed === arming) state.packets = true;
+      },
+    });
+    const waiting = wait.wait(LONG);
+    if (arming === 2) wait.wake();
+    assert.is(await waiting, true);
+    assert.equal([state.armed, state.disarmed], [arming, 1]);
+  });
+}
+
 waits('the time of a wait that was ended does not end the next', async () => {
   const { wait, arrive } = made();
   const first = wait.wait({ timeoutMs: 5 });

@@ -132,32 +132,55 @@ loop('sleeps when nothing comes, and polls again when a device wakes it', async 
 });
 
 loop(
-  'a sleep ends by the clock that it was given, and one burst without work then begins another',
+  'a sleeper looks once a second of the clock that it was given, in one wait; what it finds ends it',
   async () => {
     const stop = new AbortController();
     const clock = new ManualClock();
     const queue = new SleepyQueue();
-    const sleepsNs: number[] = [];
+    const looksNs: number[] = [];
+    let asleepNs: number | undefined;
     queue.onWait = (end) => {
-      if (queue.waits > 3) return stop.abort();
-      const startNs = clock.nowNs();
-      end!.addEventListener('abort', () => sleepsNs.push(clock.nowNs() - startNs));
-      // Only the clock can end it: its time passes in a turn of its own.
+      asleepNs = clock.nowNs();
+      end!.addEventListener('abort', () => {
+        asleepNs = undefined;
+      });
+      // Only the clock can end it.
       setImmediate(() => clock.advanceNs(1e10));
     };
     let polls = 0;
     await pollLoop(
       () => {
-        if (queue.waits === 0) clock.advanceNs(1e3);
         polls++;
-        return 0;
+        if (asleepNs === undefined) {
+          if (looksNs.length > 0) stop.abort();
+          clock.advanceNs(1e4);
+          return 0;
+        }
+        looksNs.push(clock.nowNs() - asleepNs);
+        return looksNs.length === 4 ? 7 : 0;
       },
       { signal: stop.signal, queues: [queue], idleAfterMs: 1, clock },
     );
-    assert.ok(polls > 1000, 'it polled while the clock moved by 1 ms');
-    assert.equal(sleepsNs, [1e9, 1e9, 1e9]);
+    assert.ok(polls > 100, 'it polled while the clock moved by 1 ms');
+    assert.equal(looksNs, [1e9, 2e9, 3e9, 4e9]);
+    assert.is(queue.waits, 1);
   },
 );
+
+loop('a poll that throws at such a look ends the loop with its error', async () => {
+  const clock = new ManualClock();
+  const queue = new SleepyQueue();
+  queue.onWait = () => setImmediate(() => clock.advanceNs(1e9));
+  const looping = pollLoop(
+    () => {
+      if (queue.waits > 0) throw new Error('planted');
+      return 0;
+    },
+    { signal: new AbortController().signal, queues: [queue], policy: 'power', clock },
+  );
+  const error = await looping.catch((caught: unknown) => caught);
+  assert.is((error as Error).message, 'planted');
+});
 
 loop('does not sleep while there is work', async () => {
   const stop = new AbortController();
@@ -166,6 +189,85 @@ loop('does not sleep while there is work', async () => {
   await pollLoop(() => 1, { signal: stop.signal, queues: [device], idleAfterMs: 5 });
   assert.is(device.waits, 0);
 });
+
+loop('policy latency: polls on and never sleeps', async () => {
+  const stop = new AbortController();
+  const queue = new SleepyQueue();
+  const clock = new ManualClock();
+  let polls = 0;
+  await pollLoop(
+    () => {
+      clock.advanceNs(1e6);
+      if (++polls === 5000) stop.abort();
+      return 0;
+    },
+    { signal: stop.signal, queues: [queue], policy: 'latency', clock },
+  );
+  assert.is(queue.waits, 0);
+});
+
+loop(
+  'policy power: sleeps at the first poll without work, also where a wait has ended by itself',
+  async () => {
+    const stop = new AbortController();
+    const queue = new SleepyQueue();
+    const clock = new ManualClock();
+    /** What each poll finds. */
+    const found = [0, 32, 32, 7, 0, 0];
+    const pollsAtSleep: number[] = [];
+    let polls = 0;
+    queue.onWait = () => {
+      pollsAtSleep.push(polls);
+      if (queue.waits > 3) {
+        stop.abort();
+        return queue.wake(false);
+      }
+      setImmediate(() => queue.wake(queue.waits !== 2));
+    };
+    await pollLoop(() => found[polls++] ?? 0, {
+      signal: stop.signal,
+      queues: [queue],
+      policy: 'power',
+      clock,
+    });
+    // What is found is taken; the poll behind it that finds nothing ends the burst, and one more decides.
+    assert.equal(pollsAtSleep, [1, 6, 7, 8]);
+  },
+);
+
+loop(
+  'policy balanced is the default: sleeps after 20 ms; where a wait ends by itself one poll decides',
+  async () => {
+    for (const policy of [undefined, 'balanced'] as const) {
+      const stop = new AbortController();
+      const queue = new SleepyQueue();
+      const clock = new ManualClock();
+      const pollsAtSleep: number[] = [];
+      let polls = 0;
+      queue.onWait = () => {
+        pollsAtSleep.push(polls);
+        if (queue.waits > 3) {
+          stop.abort();
+          return queue.wake(false);
+        }
+        setImmediate(() => queue.wake(false));
+      };
+      await pollLoop(
+        () => {
+          polls++;
+          if (queue.waits === 0) clock.advanceNs(1e5);
+          return 0;
+        },
+        { signal: stop.signal, queues: [queue], clock, ...(policy === undefined ? {} : { policy }) },
+      );
+      assert.ok(pollsAtSleep[0]! > 200, 'it polled for 20 ms of the clock');
+      assert.equal(
+        pollsAtSleep.map((count) => count - pollsAtSleep[0]!),
+        [0, 1, 2, 3],
+      );
+    }
+  },
+);
 
 const TURNS = 50;
 
@@ -305,6 +407,14 @@ for (const [what, options, message] of [
   ['a clock that is none', { clock: { nowNs: () => 0 } }, /^clock is an Object$/],
   ['no flag', { sharesCpu: 1 }, /^sharesCpu is 1$/],
   ['no function', { onGone: true }, /^onGone is true$/],
+  ['a policy that is none', { policy: 'fast' }, /^policy is "fast" \(a string\)$/],
+  ['a policy of sleep without anything to wake it', { policy: 'power' }, /without devices and queues/],
+  ['the same, named though it is the default', { policy: 'balanced' }, /without devices and queues/],
+  [
+    'a time that does nothing',
+    { policy: 'latency', idleAfterMs: 5 },
+    /^idleAfterMs does nothing with the policy latency$/,
+  ],
 ] as const) {
   loop(`options are refused: ${what}`, async () => {
     let polls = 0;

@@ -22,6 +22,8 @@ export interface RigOptions {
   readonly flowControl?: boolean;
   /** Between the two. Default: none, memory to memory. */
   readonly cable?: Cable;
+  /** Checks of the pool. Default true. */
+  readonly debug?: boolean;
   /** What the device went through before this driver. */
   readonly beforeOpen?: (vfio: LocalDevice) => void;
 }
@@ -74,7 +76,7 @@ export class IxgbeRig {
       buffers: BUFFERS,
       bufferSizeBytes: options.bufferSizeBytes ?? 2048,
       pageSize: '4K',
-      debug: true,
+      debug: options.debug ?? true,
     });
     const openOne = async (model: IxgbeModel, name: string): Promise<Side> => {
       const vfio = new LocalDevice(model, name, mapper);

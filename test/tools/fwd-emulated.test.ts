@@ -200,6 +200,34 @@ emulated('a hook that throws in a worker ends the command with its error', async
   })();
 });
 
+for (const args of [
+  ['--policy', 'power', '--interrupt-interval', '200', '--rate', '2000'],
+  ['--policy', 'power', '--interrupt-interval', '200', '--rate', '2000', '--workers', '2'],
+  ['--policy', 'latency'],
+]) {
+  emulated(
+    `${args.join(' ')}: all that was sent arrives`,
+    withRun(args, async (run) => {
+      await run.line('"rates"');
+      run.process.kill('SIGINT');
+      assert.is(await run.ended, 0, run.stderr());
+      checkTotals(run);
+    }),
+  );
+}
+
+for (const [args, says] of [
+  [['--policy', 'latency', '--interrupt-interval', '200'], '--policy latency'],
+  [['--interrupt-interval', '2000'], 'interruptIntervalUs is 2000'],
+] as const) {
+  emulated(`${args.join(' ')}: used wrongly`, async () => {
+    await withRun(args, async (run) => {
+      assert.is(await run.ended, 2);
+      assert.match(run.stderr(), says);
+    })();
+  });
+}
+
 emulated('more workers than queue pairs: used wrongly', async () => {
   await withRun(['--workers', '3', '--queues', '2'], async (run) => {
     assert.is(await run.ended, 2);

@@ -5,6 +5,7 @@ import { open, sharedPoolOptions } from '../../src/driver/registry.js';
 import { until } from '../../src/driver/until.js';
 import { NicError } from '../../src/errors.js';
 import type { Forwarder } from '../../src/forward/forwarder.js';
+import { POLL_POLICIES, type PollPolicy } from '../../src/forward/poll-loop.js';
 import type { PacketPool } from '../../src/hugepage/packet-pool.js';
 import { collectAddress, PORT_FORMS, pageSizeFor } from '../addresses.js';
 import { EmulatedPorts, type PortTraffic, trafficLine } from '../emulated-ports.js';
@@ -47,6 +48,8 @@ interface Options extends TapOptions, InterfaceOptions {
   readonly mtu?: number;
   readonly path: 'auto' | 'pipe' | 'general';
   readonly mode: ForwardMode;
+  readonly policy: PollPolicy;
+  readonly interruptInterval?: number;
   readonly rate?: number;
   readonly size?: number;
   readonly duration?: number;
@@ -89,6 +92,19 @@ export function register(program: Command): void {
         .choices(FORWARD_MODES)
         .default('io'),
     )
+    .addOption(
+      new Option(
+        '--policy <policy>',
+        'when nothing comes, latency: poll on; balanced: sleep after 20 ms; power: sleep at once',
+      )
+        .choices(POLL_POLICIES)
+        .default('balanced'),
+    )
+    .option(
+      '--interrupt-interval <us>',
+      'least time between two interrupts of a queue (default: none)',
+      positiveInteger,
+    )
     .option('--rate <pps>', 'emulated ports: frames per second into each (default: all they take)', rate)
     .option(
       '--size <bytes>',
@@ -113,6 +129,11 @@ export function register(program: Command): void {
 async function run(ports: readonly string[], options: Options): Promise<void> {
   const { workers } = options;
   checkTap(options);
+  if (options.policy === 'latency' && options.interruptInterval !== undefined) {
+    throw new NicError('BAD_OPTION', '--interrupt-interval does nothing with --policy latency', {
+      hint: 'Leave it out: who never sleeps is never interrupted.',
+    });
+  }
   if (workers !== undefined && workers > queuesOf(options)) {
     throw new NicError('BAD_OPTION', `${workers} workers for ${options.queues} queue pairs`, {
       hint: 'Give each worker a queue pair of its own at least: --queues.',
@@ -209,7 +230,7 @@ async function forward(
   options: Options,
   stop?: Stop,
 ): Promise<void> {
-  const { ring, mtu } = options;
+  const { ring, mtu, interruptInterval } = options;
   const makeHook = await loadHook(hookUrl(options));
   const ofInterface = interfaceOptions(addresses, options);
   const optionsOf = (address: string): OpenOptions => ({
@@ -226,6 +247,7 @@ async function forward(
         : { pool }),
       pageSize: pageSizeFor(addresses),
       ...(ring === undefined ? {} : { rxRingSize: ring, txRingSize: ring }),
+      ...(interruptInterval === undefined ? {} : { interruptIntervalUs: interruptInterval }),
       queuePairs: queuesOf(options),
       // Both directions of a flow meet in one thread.
       symmetricRss: true,
@@ -275,17 +297,18 @@ interface Run {
 
 async function forwardBothWays(ports: readonly NetDevice[], run: Run): Promise<Traffic> {
   const { emulated, options, tap, mirror } = run;
-  const { batch, touch = false, path, mode } = options;
+  const { batch, touch = false, path, mode, policy } = options;
   const settings: ForwardSettings = { batch, touch, path, mode, onPacket: hookUrl(options) };
   const made =
     options.workers === undefined
       ? forwardHere(ports, settings, run.makeHook, tap)
-      : await forwardInWorkers(ports as readonly [NetDevice, NetDevice], options.workers, settings);
+      : await forwardInWorkers(ports as readonly [NetDevice, NetDevice], options.workers, settings, policy);
   for (const line of pathLines(made.paths, options.json === true)) print(line);
   emulated?.resume();
   let traffic: readonly PortTraffic[] = [];
   return {
     ...made.traffic,
+    policy,
     report: [
       ...ports.map((device, port) => ({
         device,
@@ -423,8 +446,9 @@ async function forwardInWorkers(
   ports: readonly [NetDevice, NetDevice],
   count: number,
   settings: ForwardSettings,
+  policy: PollPolicy,
 ): Promise<Made> {
-  const { workers, path } = await ForwardWorkers.start(ports, count, settings);
+  const { workers, path } = await ForwardWorkers.start(ports, count, settings, policy);
   return {
     paths: [path],
     dropped: (port) => workers.dropped(port as 0 | 1),

@@ -13,7 +13,7 @@ import { gigabitFilters, linkState, readMac } from '../intel/gigabit.js';
 import { IntelDevice, type IntelFamily, intelCapabilities, intelLimits } from '../intel/intel-device.js';
 import { intelThreads } from '../intel/threads.js';
 import * as init from './init.js';
-import { queueInterrupts, sharedInterrupt } from './interrupts.js';
+import { INTERVAL_US, queueInterrupts, sharedInterrupt } from './interrupts.js';
 import { startLink } from './link.js';
 import { checkedReceiveBuffers, withBuffersFor } from './receive-buffers.js';
 import * as reg from './registers.js';
@@ -23,7 +23,11 @@ import { counterMap } from './stats.js';
 const RX_ERROR_MASK = 0x9700_0000 | 0;
 
 // Two receive queues with RSS (7.1.11). Frames of 9234 bytes, FCS included, as Linux has it for this device.
-const limits = intelLimits({ maxQueuePairs: 2, maxFrameBytes: 9234 - 4 });
+const limits = intelLimits({
+  maxQueuePairs: 2,
+  maxFrameBytes: 9234 - 4,
+  interruptIntervalUs: INTERVAL_US,
+});
 
 const family: IntelFamily = {
   driver: 'e1000e',

@@ -5,6 +5,13 @@
 import type { QueueInterrupts, SharedInterrupt } from '../intel/interrupts.js';
 import * as reg from './registers.js';
 
+/** The longest is 16.7 ms. */
+export const INTERVAL_US = { min: 1, max: Math.floor((reg.ITR_MAX * reg.ITR_UNIT_NS) / 1000) } as const;
+
+function intervals(us: number): number {
+  return Math.ceil((us * 1000) / reg.ITR_UNIT_NS);
+}
+
 /** MSI-X: queue q's cause is routed to vector q. EIAC acknowledges it when it fires, and IAM masks it. */
 export const queueInterrupts: QueueInterrupts = {
   route(registers, queuePairs) {
@@ -23,6 +30,9 @@ export const queueInterrupts: QueueInterrupts = {
   },
   arm: (registers, queue) => registers.write(reg.IMS, reg.causeRx(queue)),
   disarm: (registers, queue) => registers.write(reg.IMC, reg.causeRx(queue)),
+  throttle(registers, queuePairs, intervalUs) {
+    for (let q = 0; q < queuePairs; q++) registers.write(reg.eitr(q), intervals(intervalUs));
+  },
 };
 
 const CAUSES = reg.CAUSE_RXT0 | reg.CAUSE_RXO | reg.CAUSE_RXDMT0;
@@ -35,4 +45,5 @@ export const sharedInterrupt: SharedInterrupt = {
   arm: (registers) => registers.write(reg.IMS, CAUSES),
   disarm: (registers) => registers.write(reg.IMC, CAUSES),
   acknowledge: (registers) => registers.write(reg.ICR, CAUSES),
+  throttle: (registers, _queuePairs, intervalUs) => registers.write(reg.ITR, intervals(intervalUs)),
 };

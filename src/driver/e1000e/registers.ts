@@ -32,7 +32,11 @@ export const GCR2_0 = 1 << 0;
 // Interrupts (10.2.4)
 /** Interrupt Cause, RC and writing 1 clears (10.2.4.1). */
 export const ICR = 0x00c0;
-/** Extended Interrupt Throttling, RW: one a vector, in 256 ns; 0 is none. */
+/** Interrupt Throttling, RW (10.2.4.2): least interval between two interrupts, in 256 ns; 0 is none. */
+export const ITR = 0x00c4;
+export const ITR_MAX = 0xffff;
+export const ITR_UNIT_NS = 256;
+/** Extended Interrupt Throttling, RW: the same for each vector of MSI-X. */
 export const eitr = (vector: number): number => 0x00e8 + 4 * vector;
 /** Interrupt Mask Set/Read, RW (10.2.4.4). Writing 0 masks nothing: use IMC. */
 export const IMS = 0x00d0;

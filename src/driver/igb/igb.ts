@@ -21,7 +21,11 @@ const RX_ERROR_MASK = 0x9700_0000 | 0;
 const family: IntelFamily = {
   driver: 'igb',
   // RSS spreads over 8 queues at most (7.1.1.7). Jumbo frames of 9.5 KB, FCS included (1.5, "Jumbo Frames").
-  limits: intelLimits({ maxQueuePairs: 8, maxFrameBytes: 9728 - 4 }),
+  limits: intelLimits({
+    maxQueuePairs: 8,
+    maxFrameBytes: 9728 - 4,
+    interruptIntervalUs: { min: 1, max: reg.EITR_MAX },
+  }),
   capabilities: intelCapabilities(false, TxFlag.OWN_FCS),
   rxErrorMask: RX_ERROR_MASK,
   registers: {
@@ -42,6 +46,7 @@ const family: IntelFamily = {
     eimc: reg.EIMC,
     ivar: reg.ivar,
     ivarRxShift: reg.ivarRxShift,
+    throttling: { eitr: reg.eitr, value: (us) => us << reg.EITR_SHIFT },
   }),
   counters: (registers, queuePairs) => new ClearingCounters(registers, counterMap(queuePairs)),
 };

@@ -34,6 +34,10 @@ export const EICR = 0x1580;
 /** Interrupt Cause, RC (8.8.9), and Interrupt Mask Clear, WO (8.8.12). */
 export const ICR = 0x1500;
 export const IMC = 0x150c;
+/** Interrupt Throttle, RW (8.8), vectors 0 to 24: the least interval in bits 14:2, in microseconds. */
+export const eitr = (vector: number): number => 0x1680 + 4 * vector;
+export const EITR_SHIFT = 2;
+export const EITR_MAX = 0x1fff;
 /** General Purpose Interrupt Enable, RW (8.8.14). */
 export const GPIE = 0x1514;
 export const GPIE_NSICR = 1 << 0;

@@ -119,6 +119,8 @@ export const LAYOUT = Object.freeze({
   REPORT: 2,
   /** Transmit: 1 from the queue's end on. */
   GONE: 3,
+  /** Transmit, in a ring that another thread has: 1 while the device rests. */
+  RESTS: 4,
   /** Receive: what a good frame's status is under the mask, `DD | EOP`; HOLD leaves every packet to the long way. */
   GOOD: 2,
   HOLD: -1,

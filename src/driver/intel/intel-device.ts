@@ -91,7 +91,9 @@ export interface IntelFamily {
 }
 
 /** What all families of advanced descriptors are limited to. */
-export function intelLimits(hardware: Pick<DeviceLimits, 'maxQueuePairs' | 'maxFrameBytes'>): DeviceLimits {
+export function intelLimits(
+  hardware: Pick<DeviceLimits, 'maxQueuePairs' | 'maxFrameBytes' | 'interruptIntervalUs'>,
+): DeviceLimits {
   return { rxRing: RING, txRing: RING, minFrameBytes: TX_MIN_FRAME_BYTES, ...hardware };
 }
 
@@ -351,8 +353,9 @@ export abstract class IntelDevice extends BaseDevice {
           metadata,
           interrupt: mask && {
             arm: () => {
-              mask.arm(q);
+              // First: what is sent from the unmasking on is told.
               this.#announceSends(true);
+              mask.arm(q);
             },
             disarm: () => {
               mask.disarm(q);
@@ -373,6 +376,7 @@ export abstract class IntelDevice extends BaseDevice {
           offloads: this.capabilities.txOffloads,
           setRate:
             setRate && ((bitsPerS) => setRate(registers, q, bitsPerS, () => this.linkState(), this.address)),
+          mayRest: this.#mayRest,
         }),
       );
     }
@@ -380,12 +384,15 @@ export abstract class IntelDevice extends BaseDevice {
 
   /**
    * An emulator that serves us does not look at mapped doorbells while we wait for interrupts; what is sent meanwhile is
-   * announced by an access that it hears. When a wait ends, masking the interrupt is one.
+   * announced by a write that it hears. When a wait ends, masking the interrupt is one.
    */
+  get #mayRest(): boolean {
+    return this.vfio.backend === 'vfio-user' && this.#family.interrupts.announce !== undefined;
+  }
+
   #announceSends(on: boolean): void {
-    if (this.vfio.backend !== 'vfio-user') return;
-    const { status } = this.#family.registers;
-    const announce = on ? () => void this.registers.readTrapped(status) : undefined;
+    if (!this.#mayRest) return;
+    const announce = on ? () => this.#family.interrupts.announce!(this.registers) : undefined;
     for (const queue of this.#txQueues) queue.announceSends(announce);
   }
 
@@ -447,19 +454,31 @@ export abstract class IntelDevice extends BaseDevice {
     if (this.#hasVectors) {
       this.#interrupts = new Interrupts(this.vfio, this.queuePairs);
       interrupts.route(this.registers, this.queuePairs);
+      this.#throttle(interrupts);
       for (const [q, queue] of this.#rxQueues.entries()) {
         this.#interrupts.onInterrupt(q, () => queue.interrupted());
       }
     } else if (sharedInterrupt !== undefined && this.#hasMsi) {
       this.#interrupts = new Interrupts(this.vfio, 1, { index: PciIrq.MSI });
       sharedInterrupt.route(this.registers, this.queuePairs);
+      this.#throttle(sharedInterrupt);
       this.#interrupts.onInterrupt(0, () => {
         sharedInterrupt.acknowledge(this.registers);
         for (const queue of this.#rxQueues) queue.interrupted();
       });
+    } else if (this.settings.interruptIntervalUs > 0) {
+      throw new NicError('BAD_OPTION', `${this.address} has too few interrupt vectors to interrupt at all`, {
+        path: this.address,
+        hint: 'Leave interruptIntervalUs out, or open fewer queue pairs.',
+      });
     } else {
       debug('%s: too few interrupt vectors, %d needed: idle waits poll', this.address, this.queuePairs);
     }
+  }
+
+  #throttle(interrupts: QueueInterrupts): void {
+    const { interruptIntervalUs } = this.settings;
+    if (interruptIntervalUs > 0) interrupts.throttle?.(this.registers, this.queuePairs, interruptIntervalUs);
   }
 
   get #filters(): FilterRegisters {

@@ -12,6 +12,10 @@ export interface QueueInterrupts {
   readonly arm: (registers: RegisterFile, queue: number) => void;
   /** Masks it. */
   readonly disarm: (registers: RegisterFile, queue: number) => void;
+  /** Writes what changes nothing: an emulator that rests hears it. Absent where no emulator of the family rests. */
+  readonly announce?: (registers: RegisterFile) => void;
+  /** Has at least so many microseconds pass between two interrupts of a queue. Absent where `limits` say so. */
+  readonly throttle?: (registers: RegisterFile, queuePairs: number, intervalUs: number) => void;
 }
 
 /** One interrupt for all queues, for devices or machines that have no vector for each. */
@@ -52,6 +56,8 @@ export interface ExtendedInterruptRegisters {
   readonly eimc: number;
   readonly ivar: (queue: number) => number;
   readonly ivarRxShift: (queue: number) => number;
+  /** Interrupt throttling of a vector: its register, and the value for so many microseconds. */
+  readonly throttling?: { readonly eitr: (vector: number) => number; readonly value: (us: number) => number };
 }
 
 const IVAR_VALID = 1 << 7;
@@ -59,6 +65,7 @@ const IVAR_ENTRY_MASK = 0xff;
 
 /** One bit a vector in EIMS, EIMC, EIAC and EIAM. The hardware acknowledges and masks when it fires. */
 export function extendedInterrupts(reg: ExtendedInterruptRegisters): QueueInterrupts {
+  const { throttling } = reg;
   return {
     route(registers, queuePairs) {
       const vectors = (1 << queuePairs) - 1;
@@ -73,5 +80,13 @@ export function extendedInterrupts(reg: ExtendedInterruptRegisters): QueueInterr
     },
     arm: (registers, queue) => registers.write(reg.eims, 1 << queue),
     disarm: (registers, queue) => registers.write(reg.eimc, 1 << queue),
+    // Unmasks nothing.
+    announce: (registers) => registers.write(reg.eims, 0),
+    ...(throttling && {
+      throttle(registers, queuePairs, intervalUs) {
+        for (let q = 0; q < queuePairs; q++)
+          registers.write(throttling.eitr(q), throttling.value(intervalUs));
+      },
+    }),
   };
 }

@@ -20,7 +20,16 @@ export function linkQueues(rx: IntelRxQueue, tx: TxQueue, options: LinkOptions):
     });
   }
   if (!(tx instanceof IntelTxQueue)) return undefined;
-  if (options.path !== 'general' && obstacle === undefined) return new Pipe(rx, tx, options);
+  if (options.path !== 'general' && obstacle === undefined) {
+    const pipe = new Pipe(rx, tx, options);
+    return {
+      path: 'pipe',
+      poll: tx.heard(pipe.poll),
+      get dropped() {
+        return pipe.dropped;
+      },
+    };
+  }
   const { plainLoop: rxLoop } = rx;
   const { plainLoop: txLoop } = tx;
   if (rxLoop === undefined || txLoop === undefined) return undefined;
@@ -39,5 +48,5 @@ export function linkQueues(rx: IntelRxQueue, tx: TxQueue, options: LinkOptions):
     onPacket === null
       ? instantiate(makeForward, LAYOUT, { ...loop, touch })
       : instantiate(makeHooked, LAYOUT, { ...loop, onPacket, dropped, throwNested: refuseNested });
-  return { path: 'general', poll, dropped: 0 };
+  return { path: 'general', poll: tx.heard(poll), dropped: 0 };
 }

@@ -10,7 +10,7 @@
 import type { NicError } from '../../errors.js';
 import type { BufferOwners } from '../../hugepage/buffer-owners.js';
 import { instantiate, STATE_LENGTH } from '../instantiate.js';
-import { type LinkedQueues, type LinkOptions, type PacketHook, refuseNested } from '../queue-link.js';
+import { type LinkOptions, type PacketHook, refuseNested } from '../queue-link.js';
 import {
   GROUP,
   LAYOUT,
@@ -33,7 +33,7 @@ import type { IntelTxQueue } from './tx-queue.js';
 
 const { NEXT, CLEAN, SKIPPING, CLOSED, PACKETS, BYTES, ERRORS } = LAYOUT;
 
-export class Pipe implements RingShare, LinkedQueues {
+export class Pipe implements RingShare {
   readonly path = 'pipe';
   /** A function of its own for each pipe: see instantiate.ts. */
   readonly poll: () => number;

@@ -31,6 +31,8 @@ export interface TxTicket extends RingTicket {
   readonly legacy: boolean;
   /** What `sendOffloaded` does. */
   readonly offloads: number;
+  /** See `IntelTxQueueOptions`. */
+  readonly mayRest: boolean;
 }
 
 /** The state of a ring that is at work. */

@@ -10,10 +10,12 @@ import { RxFlag } from '../../hugepage/packet-metadata.js';
 import { type PacketPool, packetArray } from '../../hugepage/packet-pool.js';
 import type { RxQueue, TxQueue, WaitOptions } from '../device.js';
 import { instantiate, STATE_LENGTH } from '../instantiate.js';
+import type { PacketCursor } from '../packet-cursor.js';
 import { PacketWait } from '../packet-wait.js';
 import { type LinkedQueues, type LinkOptions, refuseNested } from '../queue-link.js';
 import { type AttachedRxQueue, type HandedOver, type HandOver, inOtherThread } from '../queue-share.js';
 import type { Doorbell } from '../register-file.js';
+import { cursorOver } from './cursor.js';
 import {
   DESCRIPTOR_WORD_SHIFT,
   LAYOUT,
@@ -251,6 +253,58 @@ export class IntelRxQueue implements AttachedRxQueue {
     return linkQueues(this, tx, options);
   }
 
+  cursor(tx: TxQueue): PacketCursor | undefined {
+    return cursorOver(this, tx);
+  }
+
+  /** The packet that the next slot holds: -1 where it holds no good one. @throws NicError `CLOSED`, `OWNERSHIP` */
+  shown(): number {
+    this.#assertUsable();
+    const { ring, slots, state, testMask } = this.#loop;
+    const slot = state[NEXT]!;
+    const status = ring[(slot << DESCRIPTOR_WORD_SHIFT) + RX_STATUS_WORD]!;
+    return (status & testMask) === state[GOOD] ? slots[slot]! : -1;
+  }
+
+  /**
+   * Drops what holds no good frame in front of the next packet, and shows that; -1 where there is none yet.
+   * @throws NicError `CLOSED`, `OWNERSHIP`
+   */
+  nextGood(): number {
+    this.#assertUsable();
+    const { ring, tail, slots, state, lengths, mask, testMask, maxBytes } = this.#loop;
+    const first = state[NEXT]!;
+    let packet = -1;
+    let slot = first;
+    // A device that fills slots that it does not own never ends.
+    for (let dropped = 0; dropped < this.size; dropped++) {
+      const word = slot << DESCRIPTOR_WORD_SHIFT;
+      const status = ring[word + RX_STATUS_WORD]!;
+      if ((status & RX_DD) === 0) break;
+      const length = ring[word + RX_LENGTH_WORD]! & 0xffff;
+      if ((status & testMask) === state[GOOD] && length > 0 && length <= maxBytes) {
+        packet = slots[slot]!;
+        lengths[packet] = length;
+        break;
+      }
+      this.#drop(slot, status, length);
+      slot = (slot + 1) & mask;
+    }
+    if (slot !== first) {
+      state[NEXT] = slot;
+      tail[0] = (slot - 1) & mask;
+    }
+    return packet;
+  }
+
+  /** @throws NicError `CLOSED`, `OWNERSHIP` where the ring is not this queue's to work on */
+  #assertUsable(): void {
+    if (this.#closed !== undefined) throw this.#closed;
+    if (this.#pipe !== undefined) inPipe();
+    if (this.#elsewhere !== undefined) inOtherThread();
+    if (this.#loop.state[GOOD] === BUSY) refuseNested();
+  }
+
   /** True where a pipe has no slot left to receive into: no interrupt tells when there is one again. */
   get blocked(): boolean {
     return this.#pipe?.blocked ?? false;
@@ -258,7 +312,9 @@ export class IntelRxQueue implements AttachedRxQueue {
 
   /** What forwarders work on; undefined where packets need more than the plain loop. */
   get plainLoop(): RxLoop | undefined {
-    return this.#metadata === undefined && this.pool.owners === undefined ? this.#loop : undefined;
+    if (this.#metadata !== undefined || this.pool.owners !== undefined) return undefined;
+    // The state is that of the thread that has the ring.
+    return this.#elsewhere === undefined ? this.#loop : undefined;
   }
 
   /** What stands against lending the ring to a pipe; undefined where nothing does. */
@@ -334,10 +390,7 @@ export class IntelRxQueue implements AttachedRxQueue {
    * in `bufs`.
    */
   #receiveRest(bufs: Uint32Array, max: number, before: number): number {
-    if (this.#closed !== undefined) throw this.#closed;
-    if (this.#pipe !== undefined) inPipe();
-    if (this.#elsewhere !== undefined) inOtherThread();
-    if (this.#loop.state[GOOD] === BUSY) refuseNested();
+    this.#assertUsable();
     const { ring, tail, slots, state, lengths, mask, testMask, maxBytes } = this.#loop;
     const { free } = this.pool;
     let limit = max;

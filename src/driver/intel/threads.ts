@@ -19,16 +19,18 @@ export const intelThreads: ThreadFamily = {
       attached: { slots, state, counters },
     });
   },
-  attachTx(data, { pool }) {
+  attachTx(data, { pool, interrupt }) {
     const ticket = data as TxTicket;
-    const { maxFrameBytes, legacy, offloads, state, counters } = ticket;
+    const { maxFrameBytes, legacy, offloads, mayRest, state, counters } = ticket;
     return new IntelTxQueue({
       ...viewRing(ticket),
       pool,
       maxFrameBytes,
       legacy,
       offloads,
+      mayRest,
       attached: { state, counters },
+      announce: interrupt.arm,
     });
   },
 };

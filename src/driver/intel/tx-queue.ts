@@ -55,7 +55,7 @@ export const TX_OFFLOADS: number =
 const MIN_OWN_FCS_BYTES = 64;
 const FCS_BYTES = 4;
 
-const { NEXT, CLEAN, REPORT, GONE, PACKETS, BYTES, ERRORS } = LAYOUT;
+const { NEXT, CLEAN, REPORT, GONE, RESTS, PACKETS, BYTES, ERRORS } = LAYOUT;
 const GROUP_MASK = GROUP - 1;
 const GROUP_SHIFT = Math.log2(GROUP);
 /** In `slots`: a context descriptor, which has no buffer. */
@@ -85,8 +85,12 @@ export interface IntelTxQueueOptions {
   readonly setRate?: ((bitsPerS: number) => number) | undefined;
   /** Of the device, for messages. */
   readonly address?: string;
+  /** The device may rest, and not look at its doorbells then: see `announceSends`. Default false. */
+  readonly mayRest?: boolean;
   /** The ring is at work already: another thread brought it up. By default it is new. */
   readonly attached?: AttachedRing;
+  /** Of such a ring: has that thread tell a device that rests of what was sent. */
+  readonly announce?: () => void;
 }
 
 export class IntelTxQueue implements AttachedTxQueue {
@@ -102,7 +106,6 @@ export class IntelTxQueue implements AttachedTxQueue {
   /** Absent where the hardware has no rate. */
   readonly setRate?: (bitsPerS: number) => number;
   readonly #send: TxQueue['send'];
-  readonly #usualSend: TxQueue['send'];
   /** Shared with the thread that the queue was handed to. */
   #counters: Float64Array;
   readonly #loop: TxLoop;
@@ -114,6 +117,10 @@ export class IntelTxQueue implements AttachedTxQueue {
   /** Word 0 of the context that the hardware holds, and word 2. */
   #context = NO_CONTEXT;
   #contextType = 0;
+  readonly #mayRest: boolean;
+  /** While the device rests. */
+  #announce: (() => void) | undefined;
+  readonly #announceThere: (() => void) | undefined;
   /** True from the first context descriptor on. */
   #usesContexts = false;
   #pipe: RingShare | undefined;
@@ -129,6 +136,8 @@ export class IntelTxQueue implements AttachedTxQueue {
     this.#address = options.address ?? 'a device';
     this.#legacy = legacy;
     this.#offloads = options.offloads ?? TX_OFFLOADS;
+    this.#mayRest = options.mayRest ?? false;
+    this.#announceThere = options.announce;
     this.#reports = Int32Array.from({ length: this.size / GROUP }, (_, group) => group * GROUP + GROUP_MASK);
     const rings = {
       ring,
@@ -180,27 +189,50 @@ export class IntelTxQueue implements AttachedTxQueue {
         if (this.#closed !== undefined) throw this.#closed;
         return setRate(bitsPerS);
       };
-    if (!legacy) this.sendOffloaded = (bufs, count, start) => this.#sendOffloaded(bufs, count, start);
+    if (!legacy)
+      this.sendOffloaded = this.#heardSend((bufs, count, start) => this.#sendOffloaded(bufs, count, start));
     const { owners } = pool;
-    this.#usualSend = owners === undefined ? this.#send : this.#unusual.checked(owners, this.#send);
-    this.send = this.#usualSend;
+    this.send = this.#heardSend(
+      owners === undefined ? this.#send : this.#unusual.checked(owners, this.#send),
+    );
   }
 
   /**
-   * Has `send` call `announce` after each batch, until it is called with undefined: for a device that rests and does not look at
-   * doorbells. A loop that was compiled with `send` keeps the usual one, and pays nothing.
+   * Has `announce` called after each batch that is sent, until it is called with undefined: for a device that rests and does not
+   * look at doorbells.
    */
   announceSends(announce: (() => void) | undefined): void {
-    if (this.#pipe !== undefined || this.#closed !== undefined || this.#elsewhere !== undefined) return;
-    const send = this.#usualSend;
-    this.send =
-      announce === undefined
-        ? send
-        : (bufs, count, start) => {
-            const taken = send(bufs, count, start);
-            announce();
-            return taken;
-          };
+    this.#announce = announce;
+    if (this.#elsewhere !== undefined)
+      Atomics.store(this.#elsewhere.state, RESTS, announce === undefined ? 0 : 1);
+  }
+
+  /** Something was sent. */
+  #tell(): void {
+    // The locked operation is the fence between the doorbell and this look: the other thread sets the word, and then has the device
+    // look at its doorbells once more.
+    if (this.#announceThere === undefined) this.#announce?.();
+    else if (Atomics.add(this.#loop.state, RESTS, 0) !== 0) this.#announceThere();
+  }
+
+  /** What rings the doorbell by itself, made so that a device that rests hears of it. Devices that never do pay nothing. */
+  heard(ring: () => number): () => number {
+    if (!this.#mayRest) return ring;
+    return () => {
+      const moved = ring();
+      if (moved > 0) this.#tell();
+      return moved;
+    };
+  }
+
+  /** `heard`, for `send`. */
+  #heardSend(send: TxQueue['send']): TxQueue['send'] {
+    if (!this.#mayRest) return send;
+    return (bufs, count, start) => {
+      const taken = send(bufs, count, start);
+      if (taken > 0) this.#tell();
+      return taken;
+    };
   }
 
   /** What was counted so far; elements as in LAYOUT. */
@@ -439,8 +471,10 @@ export class IntelTxQueue implements AttachedTxQueue {
       maxFrameBytes: minBytes + spanBytes,
       legacy: this.#legacy,
       offloads: this.#offloads,
+      mayRest: this.#mayRest,
     };
     this.#elsewhere = elsewhere;
+    if (this.#announce !== undefined) Atomics.store(elsewhere.state, RESTS, 1);
     this.#counters = elsewhere.counters;
     this.send = inOtherThread;
     // A caller may have kept the old `send`: it finds a full ring.
@@ -449,6 +483,7 @@ export class IntelTxQueue implements AttachedTxQueue {
       family: 'intel',
       address: this.#address,
       data,
+      announced: () => this.#announce?.(),
       onEnd: (listener) => elsewhere.onEnd(listener),
     };
   }

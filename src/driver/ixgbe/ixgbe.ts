@@ -23,7 +23,11 @@ const RX_ERROR_MASK = 0x3b00_0000;
 const family: IntelFamily = {
   driver: 'ixgbe',
   // RSS spreads over 16 queues at most (7.1.2.8). Frames of 15.5 KB, FCS included (1.3, "Jumbo Frames").
-  limits: intelLimits({ maxQueuePairs: 16, maxFrameBytes: 15_872 - 4 }),
+  limits: intelLimits({
+    maxQueuePairs: 16,
+    maxFrameBytes: 15_872 - 4,
+    interruptIntervalUs: { min: 1, max: reg.EITR_MAX * reg.EITR_UNIT_US },
+  }),
   capabilities: { ...intelCapabilities(true, TxFlag.OWN_FCS), txRate: RATE_LIMITS },
   setRate: setQueueRate,
   rxErrorMask: RX_ERROR_MASK,
@@ -51,6 +55,10 @@ const family: IntelFamily = {
     eimc: reg.EIMC,
     ivar: reg.ivar,
     ivarRxShift: reg.ivarRxShift,
+    throttling: {
+      eitr: reg.eitr,
+      value: (us) => Math.ceil(us / reg.EITR_UNIT_US) << reg.EITR_SHIFT,
+    },
   }),
   counters: (registers) => new ClearingCounters(registers, counterMap),
   // IPE 31, L4E 30 (7.1.6.2).

@@ -47,6 +47,11 @@ export const GCR_EXT_BUFFERS_CLEAR = 1 << 30;
 export const EICR = 0x0_0800;
 /** Extended Interrupt Auto Clear, RW (8.2.3.5.5). */
 export const EIAC = 0x0_0810;
+/** Extended Interrupt Throttle, RW (8.2.3.5.12), vectors 0 to 23: the least interval in bits 11:3, in 2 us. */
+export const eitr = (vector: number): number => 0x0_0820 + 4 * vector;
+export const EITR_SHIFT = 3;
+export const EITR_MAX = 0x1ff;
+export const EITR_UNIT_US = 2;
 /** Extended Interrupt Mask Set/Read, RW (8.2.3.5.3). Writing 0 masks nothing: use EIMC. */
 export const EIMS = 0x0_0880;
 /** Extended Interrupt Mask Clear, WO (8.2.3.5.4). */

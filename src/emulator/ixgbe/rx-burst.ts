@@ -3,16 +3,16 @@
  * buffer each, with advanced descriptors. What it does for a frame is what `Receiver.deliver` does, check by check; a frame
  * about which anything is different is left to that.
  *
- * Three loops: over the descriptors that the driver gave, over the frames, which are copied and summed in one go, and over
- * the descriptors again, because the driver looks at them from another core meanwhile. Headers are read as 32-bit words,
- * whose first byte is the lowest.
+ * Three loops: over the descriptors that the driver gave, over the frames, of which short ones are copied and summed in one go,
+ * and over the descriptors again, because the driver looks at them from another core meanwhile. Headers are read as 32-bit
+ * words, whose first byte is the lowest.
  */
 
 import { swap16 } from '../../packet/bytes.js';
 import { type DmaChannel, TWO_32 } from '../device/dma.js';
 import type { RegisterFile } from '../device/register-file.js';
-import { type FrameBurst, MAX_BURST } from '../link.js';
-import { foldSum } from './checksum.js';
+import { copyBytes, type FrameBurst, MAX_BURST } from '../link.js';
+import { addSum, foldSum } from './checksum.js';
 import { CAST, type Filters } from './filters.js';
 import type { Interrupts } from './interrupts.js';
 import { type MacErrors, MIN_OCTETS } from './mac-errors.js';
@@ -31,11 +31,17 @@ const IPV4_PLAIN = 0x450008;
 const FRAGMENT_MASK = 0xff3f;
 const L3_AT = 14;
 const IP_BYTES = 20;
+const L4_AT = L3_AT + IP_BYTES;
 /** The first whole word behind the IP header; the half before it is the source port. */
 const L4_WORD = 9;
 const CHECKSUM_WORD = 10;
 const PROTOCOL_TCP = 6;
 const PROTOCOL_UDP = 17;
+/**
+ * Up to this length one loop that copies and sums is faster than a copy and then a sum (on Node 20 169 against 182 ns with 300 bytes,
+ * but 715 against 432 ns with 1514).
+ */
+const FUSED_BYTES = 384;
 /** Offsets in a memory are kept as 32-bit integers. */
 const MAX_OFFSET = 0x7fff0000;
 const STATUS = DD | EOP | IPCS | L4CS;
@@ -176,6 +182,13 @@ export class RxBurst {
       }
       if (cast === CAST.REJECTED || this.#filters.inexact) break;
       const t = targets[n]!;
+      const pseudo = addresses + (protocol << 8) + swap16(l4Bytes);
+      if (lengthBytes > FUSED_BYTES) {
+        // One after the other, each by the fastest loop there is for it.
+        copyBytes(burst.memory, s * 4, this.#writer.buffers.memory, t * 4, lengthBytes);
+        if (addSum(burst.memory, s * 4 + L4_AT, l4Bytes, pseudo) !== 0xffff) break;
+        continue;
+      }
       target[t] = w0;
       target[t + 1] = w1;
       target[t + 2] = source[s + 2]!;
@@ -204,7 +217,6 @@ export class RxBurst {
       }
       for (let i = l4End; i < wordCount; i++) target[t + i] = source[s + i]!;
       const lower = (sum - (upper << 16)) >>> 0;
-      const pseudo = addresses + (protocol << 8) + swap16(l4Bytes);
       if (foldSum(foldSum(lower) + foldSum(upper) + (w8 >>> 16) + pseudo) !== 0xffff) break;
       if ((lengthBytes & 3) !== 0) this.#copyLast(burst, first + n, (t + wordCount) * 4);
     }

@@ -331,6 +331,29 @@ interrupts(
   ),
 );
 
+for (const [kind, vectors, register] of [
+  ['MSI-X: EITR of each vector', {}, 0xec],
+  ['MSI: ITR', { vectors: 0, msiVectors: 1 }, 0xc4],
+] as const) {
+  interrupts(
+    `held back, in 256 ns, rounded up: ${kind}`,
+    withNic(
+      (_, { model }) => assert.is(model.get(register), Math.ceil(100_000 / 256)),
+      { queuePairs: 2, interruptIntervalUs: 100 },
+      vectors,
+    ),
+  );
+}
+
+interrupts('held back, and there is no interrupt: refused', async () => {
+  const error = await expectRejection(
+    'BAD_OPTION',
+    bench({ vectors: 0 }).open({ interruptIntervalUs: 100 }),
+    /too few interrupt vectors/,
+  );
+  assert.match(error.hint!, /interruptIntervalUs/);
+});
+
 interrupts(
   'without any a wait looks',
   withNic(

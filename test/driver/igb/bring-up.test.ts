@@ -246,4 +246,14 @@ values('MSI-X: each receive queue has its vector, masked when it fires', async (
   await nic.close();
 });
 
+values('interrupts held back: each vector has the interval in microseconds', async () => {
+  const { model, nic } = await opened({ queuePairs: 2, interruptIntervalUs: 125 });
+  // 8.8: EITR n at 0x1680 + 4 n, the interval in bits 14:2.
+  assert.equal(
+    [0, 1, 2].map((vector) => model.get(0x1680 + 4 * vector)),
+    [500, 500, 0],
+  );
+  await nic.close();
+});
+
 values.run();

@@ -11,9 +11,9 @@ const BOTH = 920;
 const RESERVE = 1.2;
 
 /** Bytes of bytecode of the largest function of this name. */
-function sizeOf(name: string): number {
+function sizeOf(name: string, path: 'queues' | 'cursor' = 'queues'): number {
   const flags = ['--no-warnings', '--print-bytecode', `--print-bytecode-filter=${name}`];
-  const { status, stdout, stderr } = runNode([...flags, '--expose-gc', SCRIPT, 'driver', 'queues', '64']);
+  const { status, stdout, stderr } = runNode([...flags, '--expose-gc', SCRIPT, 'driver', path, '64']);
   assert.is(status, 0, stderr);
   const sizes = [...stdout.matchAll(/^Bytecode length: (\d+)$/gm)].map(([, size]) => Number(size));
   assert.ok(sizes.length > 0, `V8 printed the bytecode of ${name}`);
@@ -29,6 +29,13 @@ bytecode('receive and send fit into one caller, whichever the engine takes first
   const larger = Math.max(receive, send);
   const smaller = Math.min(receive, send);
   assert.ok(smaller + RESERVE * larger <= BOTH, `receive ${receive}, send ${send}`);
+});
+
+bytecode('what a cursor does for each packet that is sent, and once a batch, fits into one caller', () => {
+  const sizes = ['next', 'push', 'flush'].map((name) => sizeOf(name, 'cursor'));
+  assert.ok(Math.max(...sizes) < EACH, sizes.join());
+  const sum = sizes.reduce((all, size) => all + size, 0);
+  assert.ok(sum + (RESERVE - 1) * Math.max(...sizes) <= BOTH, sizes.join());
 });
 
 bytecode.run();

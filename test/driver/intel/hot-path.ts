@@ -7,9 +7,12 @@
  */
 import { PerformanceObserver } from 'node:perf_hooks';
 import { setImmediate } from 'node:timers/promises';
+import { specialize } from '../../../src/driver/instantiate.js';
 import { LAYOUT } from '../../../src/driver/intel/descriptors.js';
 import { IntelRxQueue } from '../../../src/driver/intel/rx-queue.js';
 import { IntelTxQueue } from '../../../src/driver/intel/tx-queue.js';
+import type { PacketCursor } from '../../../src/driver/packet-cursor.js';
+import { openCursor } from '../../../src/forward/cursor.js';
 import { connectQueues } from '../../../src/forward/forwarder.js';
 import { TxFlag } from '../../../src/hugepage/packet-metadata.js';
 import { PacketPool } from '../../../src/hugepage/packet-pool.js';
@@ -82,12 +85,37 @@ function look(packet: number, lengthBytes: number): number {
   return (seen++ & 15) === 0 ? 0 : lengthBytes;
 }
 
+/** An application's loop with all that a cursor has but `take`. */
+function makeLoop(
+  { next, push, drop, flush }: PacketCursor,
+  frames: Uint8Array,
+  shift: number,
+  batch: number,
+): () => number {
+  let count = 0;
+  return function poll(): number {
+    let moved = 0;
+    for (; moved < batch; moved++) {
+      const packet = next();
+      if (packet < 0) break;
+      frames[packet << shift]! ^= 1;
+      if ((count++ & 15) === 0) drop();
+      else if (!push()) break;
+    }
+    flush();
+    return moved;
+  };
+}
+
 /** The paths. */
 function connect(): { poll(): number } {
   if (path === 'forwarder') return connectQueues(rx, tx, { path: 'general', touch: true });
   if (path === 'pipe') return connectQueues(rx, tx, { path: 'pipe', touch: true });
   if (path === 'general-hook') return connectQueues(rx, tx, { path: 'general', onPacket: look });
   if (path === 'hook') return connectQueues(rx, tx, { path: 'pipe', onPacket: look });
+  if (path === 'cursor') {
+    return { poll: specialize(makeLoop, openCursor(rx, tx), pool.frames, pool.bufferShift, BATCH) };
+  }
   return { poll: path === 'queues' ? forwardPlain : forwardOffloaded };
 }
 

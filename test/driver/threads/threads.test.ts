@@ -6,9 +6,13 @@ import type { OpenOptions } from '../../../src/driver/device.js';
 import { PacketChannel } from '../../../src/driver/packet-channel.js';
 import { shareWithThread, type ThreadShareOptions } from '../../../src/driver/thread-share.js';
 import type { NicError } from '../../../src/errors.js';
+import { PciRegion } from '../../../src/vfio/types.js';
 import { until } from '../../support/hang.js';
 import { randomEnds } from './random-ends.js';
 import { type Part, Stage } from './stage.js';
+
+/** Interrupt mask of the 82599 (datasheet 8.2.3.5.3). */
+const EIMS = 0x880;
 
 function staged(body: (stage: Stage) => Promise<void>, options?: OpenOptions, count?: number) {
   return async () => {
@@ -60,6 +64,53 @@ traffic(
       assert.ok(links.length > 0);
     },
     { queuePairs: 2 },
+  ),
+);
+
+traffic(
+  'what a thread sends while the device rests, the device is told of, and only then',
+  staged(
+    async ({ a }) => {
+      const share = shareWithThread({ txQueues: [a.txQueues[0]], buffers: 64 });
+      const thread = attachThread(share.ticket);
+      const [queue] = thread.txQueues;
+      const bar = a.vfio!.region(PciRegion.BAR0);
+      const { write32 } = bar;
+      let told = 0;
+      bar.write32 = (offset, value) => {
+        if (offset === EIMS && value === 0) told++;
+        write32.call(bar, offset, value);
+      };
+      const bufs = new Uint32Array(2);
+      const send = (): number => {
+        assert.is(thread.pool.allocate(bufs, 2), 2);
+        for (const packet of bufs) thread.pool.lengths[packet] = 60;
+        return queue!.send(bufs, 2);
+      };
+      const stop = new AbortController();
+      await until(
+        () => a.rxQueues[0].receive(bufs) > 0,
+        () => 'the only packet',
+      );
+      a.pool.release(bufs, 1);
+      const waiting = a.rxQueues[0].wait({ signal: stop.signal }).catch((error: unknown) => error);
+      assert.is(send(), 2);
+      await until(
+        () => told === 1 && a.stats().wireTxPackets === 2,
+        () => `told ${told} times`,
+      );
+      stop.abort();
+      assert.is(await waiting, stop.signal.reason);
+      assert.is(send(), 2);
+      await until(
+        () => a.stats().wireTxPackets === 4,
+        () => 'the others',
+      );
+      assert.is(told, 1);
+      thread.close();
+    },
+    {},
+    1,
   ),
 );
 
