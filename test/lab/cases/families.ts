@@ -24,8 +24,18 @@ const [SPLIT, SPLIT_2, PACKED, PACKED_2, E1000E, E1000E_2, IGB, TRANSITIONAL] = 
 const PAIRS: readonly Pair[] = [
   { name: 'split and split', ports: [SPLIT, SPLIT_2], backend: 'cdev' },
   { name: 'split and packed', ports: [SPLIT, PACKED], backend: 'group' },
-  { name: 'packed and packed', ports: [PACKED_2, PACKED], backend: 'cdev' },
-  { name: 'split and e1000e', ports: [SPLIT, E1000E], backend: 'cdev' },
+  {
+    name: 'packed and packed, in a worker thread',
+    ports: [PACKED_2, PACKED],
+    backend: 'cdev',
+    args: ['--workers', '1'],
+  },
+  {
+    name: 'split and e1000e, in a worker thread',
+    ports: [SPLIT, E1000E],
+    backend: 'cdev',
+    args: ['--workers', '1'],
+  },
   { name: 'packed and e1000e', ports: [PACKED, E1000E], backend: 'group' },
   { name: 'packed and igb', ports: [PACKED, IGB], backend: 'group' },
   { name: 'split and igb', ports: [SPLIT, IGB], backend: 'group' },
