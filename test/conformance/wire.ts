@@ -38,7 +38,7 @@ const BURST = 32;
 const FCS_BYTES = 4;
 const SOON_MS = 60_000;
 const QUIET_MS = 150;
-const OPENINGS = 100;
+const OPENINGS = 20;
 
 const isOurs = (frame: Uint8Array): boolean => frame[12] === ETHERTYPE[0] && frame[13] === ETHERTYPE[1];
 
@@ -436,7 +436,7 @@ export function wireConformance(port: WirePort): void {
     const pool = new PacketPool({ buffers: 2048 });
     for (let round = 0; round < OPENINGS; round++) {
       const nic = await port.open({ pool, rxRingSize: 64, txRingSize: 64 });
-      if (round % 10 === 0) {
+      if (round % 5 === 0) {
         await nic.waitForLink({ timeoutMs: SOON_MS });
         const bench = new Bench(nic, pool, station);
         await station.collect(Number.POSITIVE_INFINITY, isOurs, 0);
