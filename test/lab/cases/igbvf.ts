@@ -191,19 +191,16 @@ async function joinFunctions(): Promise<() => Promise<void>> {
 }
 
 runFamilyPair({
-  ...{ name: 'igbvf', from: virtual(0), to: virtual(1), backend: 'cdev', toMac: MAC_1, join: joinFunctions },
+  ...{ name: 'igbvf', backend: 'cdev', toMac: MAC_1, join: joinFunctions },
+  devices: () => [virtual(0), virtual(1)],
 });
 
-runWireSuites(
-  [
-    {
-      ...{ address: virtual(0), driver: 'igbvf', device: "a virtual function of QEMU's 82576" },
-      ...{ station: 'k0v10', netns: 'A', hasWireCounters: true, stationMaxBytes: 1514 },
-    },
-  ],
-  () => {},
-  () => {},
-);
+runWireSuites(() => [
+  {
+    ...{ address: virtual(0), driver: 'igbvf', device: "a virtual function of QEMU's 82576" },
+    ...{ station: 'k0v10', netns: 'A', hasWireCounters: true, stationMaxBytes: 1514 },
+  },
+]);
 
 const resets = suite('a port that is reset');
 let fwd: Background | undefined;
