@@ -90,13 +90,15 @@ export function runFamilyPair({ name, devices, backend, env, toMac, join }: Fami
 /**
  * The conformance on a wire, through both of the kernel's interfaces.
  * @param ports called when the tests run; brings the stations up, too
+ * @param tearDown called behind them
  */
-export function runWireSuites(ports: () => readonly LabPort[]): void {
+export function runWireSuites(ports: () => readonly LabPort[], tearDown = () => {}): void {
   const conformance = suite('conformance on a wire');
   let found: readonly LabPort[] = [];
   conformance.before(() => {
     found = ports();
   });
+  conformance.after(tearDown);
   for (const backend of ['group', 'cdev'] as const) {
     conformance(`through ${backend}`, () => {
       const log = kernelLog();
