@@ -1,7 +1,9 @@
 /** How a queue is handed to another thread: what families and `thread-share.ts` agree on. */
 import { NicError } from '../errors.js';
 import type { PacketPool } from '../hugepage/packet-pool.js';
+import { addressOf } from '../syscalls/memory.js';
 import type { RxQueue, TxQueue, WaitOptions } from './device.js';
+import type { Doorbell } from './register-file.js';
 
 /** What a queue that is handed over is told. */
 export interface HandOver {
@@ -77,4 +79,49 @@ export function queuesHere<Queue extends { readonly elsewhere?: boolean }>(
 ): readonly Queue[] {
   const here = queues.filter(({ elsewhere }) => elsewhere !== true);
   return here.length > 0 ? here : queues;
+}
+
+/** A queue that another thread has, seen from the thread that opened its device. */
+export class QueueElsewhere {
+  #listener: QueueEndListener | undefined;
+
+  onEnd(listener: QueueEndListener): void {
+    this.#listener = listener;
+  }
+
+  tell(end: QueueEnd): Promise<void> | undefined {
+    return this.#listener?.(end);
+  }
+}
+
+/** A copy in memory that both threads see. */
+export function sharedWords(words: Int32Array): Int32Array {
+  const shared = new Int32Array(new SharedArrayBuffer(words.byteLength));
+  shared.set(words);
+  return shared;
+}
+
+/** A copy in memory that both threads see. */
+export function sharedCounters(counters: Float64Array): Float64Array {
+  const shared = new Float64Array(new SharedArrayBuffer(counters.byteLength));
+  shared.set(counters);
+  return shared;
+}
+
+export function noHandOver(why: string): NicError {
+  return new NicError('BAD_OPTION', `The queue cannot be handed to another thread: ${why}`, {
+    hint: 'Hand queues over before anything else is done with them.',
+  });
+}
+
+/** Virtual address of a doorbell. @throws NicError `BAD_OPTION` where the register is not mapped */
+export function doorbellAddress(doorbell: Doorbell): bigint {
+  if (doorbell instanceof Uint32Array || doorbell instanceof Uint16Array) {
+    return addressOf(new Uint8Array(doorbell.buffer, doorbell.byteOffset, doorbell.byteLength));
+  }
+  throw new NicError(
+    'BAD_OPTION',
+    "The queue cannot be handed to another thread: its device's registers are not mapped",
+    { hint: 'Each doorbell is a message then, which one thread sends. Emulated ports: leave --trap out.' },
+  );
 }

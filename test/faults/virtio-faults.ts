@@ -6,6 +6,7 @@ const PACKED = ['virtio', '^packed-rings\\.test\\.js$'] as const;
 const BRING_UP = ['virtio', '^bring-up\\.test\\.js$'] as const;
 const OFFLOADS = ['virtio', '^offloads\\.test\\.js$'] as const;
 const ANNOUNCE = ['virtio', '^announce\\.test\\.js$'] as const;
+const THREADS = ['virtio', '^threads\\.test\\.js$'] as const;
 const FORWARD = ['virtio', '^forward\\.test\\.js$'] as const;
 
 export const virtioFaults: readonly Fault[] = [
@@ -310,5 +311,33 @@ export const virtioFaults: readonly Fault[] = [
     find: ' || this.#isAnnouncing',
     replace: '',
     tests: ANNOUNCE,
+  },
+  {
+    name: 'virtio: buffers of a ring that another thread has come back twice',
+    file: 'virtio/rx-queue.js',
+    find: 'if (this.#elsewhere === undefined)\n            for',
+    replace: 'for',
+    tests: THREADS,
+  },
+  {
+    name: 'virtio: an interrupt for another thread is wanted where the ring once was',
+    file: 'virtio/rx-queue.js',
+    find: 'this.#ring = makeRing(this.#memory, this.#parts);',
+    replace: '',
+    tests: THREADS,
+  },
+  {
+    name: 'virtio: another thread notifies without the position',
+    file: 'virtio/hand-over.js',
+    find: 'notifiesData ? new Uint32Array(bell) : new Uint16Array(bell)',
+    replace: 'new Uint16Array(bell)',
+    tests: THREADS,
+  },
+  {
+    name: 'virtio: what another thread has sent is gone for drain',
+    file: 'virtio/tx-queue.js',
+    find: ': this.#ring.unused(this.#elsewhere.state);',
+    replace: ': 0;',
+    tests: THREADS,
   },
 ];

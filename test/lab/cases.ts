@@ -42,7 +42,7 @@ export const CASES: readonly LabCase[] = [
       'virtio,disable-legacy=off,iommu_platform=off,ats=off',
     ],
     monitor: true,
-    timeoutS: 1500,
+    timeoutS: 1800,
   },
   {
     name: 'virtio-iommu',

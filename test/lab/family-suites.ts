@@ -16,8 +16,8 @@ const SEQUENCE_OFFSET = 46;
 
 export interface FamilyPair {
   readonly name: string;
-  readonly from: string;
-  readonly to: string;
+  /** Addresses of the sender and the receiver, which may not be there before the tests run. */
+  readonly devices: () => readonly [string, string];
   readonly backend: 'group' | 'cdev';
   readonly env?: Readonly<Record<string, string>>;
   /** Address that the second device takes frames to. */
@@ -27,7 +27,7 @@ export interface FamilyPair {
 }
 
 /** Both devices on one wire, in two processes and in one. */
-export function runFamilyPair({ name, from, to, backend, env, toMac, join }: FamilyPair): void {
+export function runFamilyPair({ name, devices, backend, env, toMac, join }: FamilyPair): void {
   const pair = suite(`${name}: two devices on one wire, through ${backend}`);
   let part: (() => Promise<void>) | undefined;
   let log = '';
@@ -41,6 +41,7 @@ export function runFamilyPair({ name, from, to, backend, env, toMac, join }: Fam
   });
 
   pair(`capture has the ${FRAMES} frames of pktgen in another process, in order`, async () => {
+    const [from, to] = devices();
     const file = '/tmp/captured.pcap';
     rmSync(file, { force: true });
     const both = { env: { BAREWIRE_VFIO: backend, ...env } };
@@ -76,7 +77,7 @@ export function runFamilyPair({ name, from, to, backend, env, toMac, join }: Fam
   pair(`${MILLION} numbered frames: none lost, none twice`, async () => {
     // What the test itself opens goes the way of its environment.
     Object.assign(process.env, { BAREWIRE_VFIO: backend, ...env });
-    await assertAllArrive(from, to, MILLION);
+    await assertAllArrive(...devices(), MILLION);
   });
 
   pair('no fault of the IOMMU', () => {
@@ -86,15 +87,22 @@ export function runFamilyPair({ name, from, to, backend, env, toMac, join }: Fam
   pair.run();
 }
 
-/** The conformance on a wire, through both of the kernel's interfaces. */
-export function runWireSuites(ports: readonly LabPort[], setUp: () => void, tearDown: () => void): void {
+/**
+ * The conformance on a wire, through both of the kernel's interfaces.
+ * @param ports called when the tests run; brings the stations up, too
+ * @param tearDown called behind them
+ */
+export function runWireSuites(ports: () => readonly LabPort[], tearDown = () => {}): void {
   const conformance = suite('conformance on a wire');
-  conformance.before(setUp);
+  let found: readonly LabPort[] = [];
+  conformance.before(() => {
+    found = ports();
+  });
   conformance.after(tearDown);
   for (const backend of ['group', 'cdev'] as const) {
     conformance(`through ${backend}`, () => {
       const log = kernelLog();
-      const { output, totals } = runWirePorts(backend, ports);
+      const { output, totals } = runWirePorts(backend, found);
       process.stdout.write(output.replaceAll(/^ *(Total|Passed|Skipped|Duration): .*$/gm, ''));
       assert.ok(totals !== undefined && totals.passed > 0 && totals.failed === 0, JSON.stringify(totals));
       note(`${totals.passed} cases`);

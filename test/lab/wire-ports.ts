@@ -33,7 +33,7 @@ export function runWirePorts(
   const args = ['--enable-source-maps', import.meta.filename, backend, JSON.stringify(ports)];
   const { stdout, stderr } = attempt(process.execPath, args, {
     env: { BAREWIRE_VFIO: backend },
-    timeoutMs: 600_000,
+    timeoutMs: 1_200_000,
   });
   return { output: stdout + stderr, totals: parseTotals(stdout) };
 }

@@ -1,8 +1,6 @@
 /** What another thread needs to drive a ring of this process, and how it comes there: addresses, sizes, shared state. */
-import { NicError } from '../../errors.js';
 import { addressOf, viewMemory } from '../../syscalls/memory.js';
-import type { QueueEnd, QueueEndListener } from '../queue-share.js';
-import type { Doorbell } from '../register-file.js';
+import { QueueElsewhere, sharedCounters, sharedWords } from '../queue-share.js';
 import { DESCRIPTOR_BYTES } from './descriptors.js';
 import type { RxMetadataBits } from './rx-queue.js';
 
@@ -43,11 +41,10 @@ export interface AttachedRing {
 }
 
 /** A ring that another thread has, seen from the thread that opened its device. */
-export class RingHandOver {
+export class RingHandOver extends QueueElsewhere {
   readonly state: Int32Array;
   readonly counters: Float64Array;
   readonly ticket: Omit<RingTicket, 'tail' | 'maxFrameBytes'>;
-  #listener: QueueEndListener | undefined;
 
   /** Copies state and counters to memory that both threads see. */
   constructor(loop: {
@@ -55,11 +52,10 @@ export class RingHandOver {
     readonly state: Int32Array;
     readonly counters: Float64Array;
   }) {
+    super();
     const { ring, state, counters } = loop;
-    this.state = new Int32Array(new SharedArrayBuffer(state.byteLength));
-    this.state.set(state);
-    this.counters = new Float64Array(new SharedArrayBuffer(counters.byteLength));
-    this.counters.set(counters);
+    this.state = sharedWords(state);
+    this.counters = sharedCounters(counters);
     this.ticket = {
       ring: addressOf(new Uint8Array(ring.buffer, ring.byteOffset, ring.byteLength)),
       size: ring.byteLength / DESCRIPTOR_BYTES,
@@ -67,32 +63,6 @@ export class RingHandOver {
       counters: this.counters,
     };
   }
-
-  onEnd(listener: QueueEndListener): void {
-    this.#listener = listener;
-  }
-
-  tell(end: QueueEnd): Promise<void> | undefined {
-    return this.#listener?.(end);
-  }
-}
-
-export function noHandOver(why: string): NicError {
-  return new NicError('BAD_OPTION', `The queue cannot be handed to another thread: ${why}`, {
-    hint: 'Hand queues over before anything else is done with them.',
-  });
-}
-
-/** @throws NicError `BAD_OPTION` where the register is not mapped */
-export function doorbellAddress(tail: Doorbell): bigint {
-  if (tail instanceof Uint32Array) {
-    return addressOf(new Uint8Array(tail.buffer, tail.byteOffset, tail.byteLength));
-  }
-  throw new NicError(
-    'BAD_OPTION',
-    "The queue cannot be handed to another thread: its device's registers are not mapped",
-    { hint: 'Each doorbell is a message then, which one thread sends. Emulated ports: leave --trap out.' },
-  );
 }
 
 /** Views over the ring and its tail register. */

@@ -13,7 +13,14 @@ import { instantiate, STATE_LENGTH } from '../instantiate.js';
 import type { PacketCursor } from '../packet-cursor.js';
 import { PacketWait } from '../packet-wait.js';
 import { type LinkedQueues, type LinkOptions, refuseNested } from '../queue-link.js';
-import { type AttachedRxQueue, type HandedOver, type HandOver, inOtherThread } from '../queue-share.js';
+import {
+  type AttachedRxQueue,
+  doorbellAddress,
+  type HandedOver,
+  type HandOver,
+  inOtherThread,
+  noHandOver,
+} from '../queue-share.js';
 import type { Doorbell } from '../register-file.js';
 import { cursorOver } from './cursor.js';
 import {
@@ -30,13 +37,7 @@ import {
 } from './descriptors.js';
 import { linkQueues } from './link-queues.js';
 import { countsOf, newCounters } from './queue-counters.js';
-import {
-  type AttachedRing,
-  doorbellAddress,
-  noHandOver,
-  RingHandOver,
-  type RxTicket,
-} from './ring-hand-over.js';
+import { type AttachedRing, RingHandOver, type RxTicket } from './ring-hand-over.js';
 import { inPipe, type RingShare } from './ring-share.js';
 import { makeReceive, type RxLoop } from './rx-loop.js';
 

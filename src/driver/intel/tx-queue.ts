@@ -10,7 +10,14 @@ import { TxFlag } from '../../hugepage/packet-metadata.js';
 import { checkRange, type PacketPool, packetArray } from '../../hugepage/packet-pool.js';
 import type { TxQueue } from '../device.js';
 import { instantiate, STATE_LENGTH } from '../instantiate.js';
-import { type AttachedTxQueue, type HandedOver, type HandOver, inOtherThread } from '../queue-share.js';
+import {
+  type AttachedTxQueue,
+  doorbellAddress,
+  type HandedOver,
+  type HandOver,
+  inOtherThread,
+  noHandOver,
+} from '../queue-share.js';
 import type { Doorbell } from '../register-file.js';
 import { UnusualSends } from '../unusual-sends.js';
 import {
@@ -37,13 +44,7 @@ import {
   TX_VLE,
 } from './descriptors.js';
 import { countsOf, newCounters } from './queue-counters.js';
-import {
-  type AttachedRing,
-  doorbellAddress,
-  noHandOver,
-  RingHandOver,
-  type TxTicket,
-} from './ring-hand-over.js';
+import { type AttachedRing, RingHandOver, type TxTicket } from './ring-hand-over.js';
 import { inPipe, type RingShare } from './ring-share.js';
 import { makeReclaim, makeSend, type TxLoop } from './tx-loop.js';
 

@@ -68,6 +68,20 @@ export class PackedTxRing implements TxRing {
     notify[0] = queue | (((place | (wrap << EVENT_WRAP_SHIFT)) & dataMask) << DATA_SHIFT);
   }
 
+  /** Used places follow each other from where the thread has reclaimed up to. */
+  unused(state: Int32Array): number {
+    const { size } = this.#parts;
+    let [place, lap] = [state[NEXT]!, state[USED_LAP]!];
+    const isSameLap = (lap === PACKED_BOTH) === (state[AVAIL_LAP] === PACKED_AVAIL);
+    let count = state[AVAIL]! - place + (isSameLap ? 0 : size);
+    for (; count > 0; count--) {
+      if ((this.#ring.descriptors[(place << WORD_SHIFT) + FLAGS]! & PACKED_BOTH) !== lap) break;
+      place = place + 1 === size ? 0 : place + 1;
+      if (place === 0) lap ^= PACKED_BOTH;
+    }
+    return count;
+  }
+
   seal(): void {
     const { state } = this.#parts;
     this.#ring.descriptors[(state[NEXT]! << WORD_SHIFT) + FLAGS] = 0;

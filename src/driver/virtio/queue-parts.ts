@@ -106,6 +106,8 @@ export interface TxRing {
   put(buffer: number, lengthBytes: number): void;
   /** Shows the device what was put, and tells it if it wants to be told. */
   publish(): void;
+  /** Packets that the device has not used, where another thread drives the ring with this state. */
+  unused(state: Int32Array): number;
   /** Makes `send` ask `reclaim` before anything else and find no room, also one that was kept from before. */
   seal(): void;
 }

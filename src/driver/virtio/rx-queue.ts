@@ -12,7 +12,16 @@ import type { RxQueue, TxQueue, WaitOptions } from '../device.js';
 import { STATE_LENGTH } from '../instantiate.js';
 import { PacketWait } from '../packet-wait.js';
 import type { LinkedQueues, LinkOptions } from '../queue-link.js';
+import {
+  type AttachedRxQueue,
+  doorbellAddress,
+  type HandedOver,
+  type HandOver,
+  inOtherThread,
+  noHandOver,
+} from '../queue-share.js';
 import type { Doorbell } from '../register-file.js';
+import { type AttachedRing, type RxTicket, VirtqueueElsewhere } from './hand-over.js';
 import { LAYOUT, newState, type Ring } from './layout.js';
 import { linkQueues } from './link-queues.js';
 import { takeHeaders } from './offloads.js';
@@ -31,7 +40,14 @@ export interface VirtioRxQueueOptions {
   readonly eventIdx: boolean;
   readonly pool: PacketPool;
   readonly maxFrameBytes: number;
-  readonly hasInterrupt: boolean;
+  /** The queue has a vector. Without, waits look once a millisecond. */
+  readonly hasInterrupt?: boolean;
+  /** In a thread that the queue was handed to: asks the opener's for an interrupt, and takes that back. */
+  readonly interrupt?: { readonly arm: () => void; readonly disarm: () => void };
+  /** In a thread that the queue was handed to: the ring at work. */
+  readonly attached?: AttachedRing;
+  /** Of the device, for messages. */
+  readonly address?: string;
   /** Whether MRG_RXBUF was accepted. */
   readonly merges: boolean;
   /** Headers are read into the pool's metadata, and checksums completed. */
@@ -40,23 +56,25 @@ export interface VirtioRxQueueOptions {
   readonly onLie: (what: string) => void;
 }
 
-const { SKIP, PACKETS, BYTES, NO_BUFFER, TOO_LONG, DAMAGED, IDX_MASK } = LAYOUT;
+const { NEXT, SKIP, PACKETS, BYTES, NO_BUFFER, TOO_LONG, DAMAGED, IDX_MASK } = LAYOUT;
 
-export class VirtioRxQueue implements RxQueue {
+export class VirtioRxQueue implements AttachedRxQueue {
   readonly size: number;
   readonly pool: PacketPool;
   /** Elements as in LAYOUT. */
-  readonly counters = new Float64Array(STATE_LENGTH);
+  counters: Float64Array;
   /** A function of its own for each queue: see instantiate.ts. */
-  readonly receive: RxQueue['receive'];
-  readonly #parts: RxParts;
+  receive: RxQueue['receive'];
+  readonly #address: string;
+  #parts: RxParts;
   readonly #memory: Ring;
-  readonly #ring: RxRing;
+  #ring: RxRing;
   readonly #wait: PacketWait;
   readonly #onLie: (what: string) => void;
   readonly #merges: boolean;
   readonly #metadata: boolean;
   #isBroken = false;
+  #elsewhere: VirtqueueElsewhere | undefined;
   #closed: NicError | undefined;
 
   /**
@@ -64,13 +82,15 @@ export class VirtioRxQueue implements RxQueue {
    * @throws NicError `BAD_OPTION` where it has fewer: another device took them since the options were checked
    */
   constructor(options: VirtioRxQueueOptions) {
-    const { ring, pool, maxFrameBytes, hasInterrupt } = options;
+    const { ring, pool, maxFrameBytes, hasInterrupt = false, interrupt, attached } = options;
     const { size } = ring;
     this.size = size;
     this.pool = pool;
+    this.#address = options.address ?? 'a device';
+    this.counters = attached?.counters ?? new Float64Array(STATE_LENGTH);
     this.#onLie = options.onLie;
     this.#merges = options.merges;
-    if (pool.freeCount < size) {
+    if (attached === undefined && pool.freeCount < size) {
       throw new NicError(
         'BAD_OPTION',
         `A receive ring needs ${size} buffers and the pool has ${pool.freeCount} free`,
@@ -83,9 +103,9 @@ export class VirtioRxQueue implements RxQueue {
       queue: options.queue,
       dataMask: options.notifiesData ? IDX_MASK : 0,
       eventIdx: options.eventIdx,
-      slots: Int32Array.from({ length: size }, () => pool.free[--pool.freeCount]!),
+      slots: attached?.slots ?? Int32Array.from({ length: size }, () => pool.free[--pool.freeCount]!),
       calls: new Int32Array(size),
-      state: newState(),
+      state: attached?.state ?? newState(),
       counters: this.counters,
       free: pool.free,
       freeLevel: pool.freeLevel,
@@ -98,13 +118,12 @@ export class VirtioRxQueue implements RxQueue {
       receiveRest: (bufs, limit, received) => this.#receiveRest(bufs, limit, received),
       check: packetArray,
     };
-    this.#ring =
-      ring.kind === 'split' ? new SplitRxRing(ring, this.#parts) : new PackedRxRing(ring, this.#parts);
-    this.#ring.fill();
+    this.#ring = makeRing(ring, this.#parts);
+    if (attached === undefined) this.#ring.fill();
     this.#wait = new PacketWait({
       pending: () => this.pending,
-      arm: hasInterrupt ? () => this.#ring.setInterrupts(true) : undefined,
-      disarm: hasInterrupt ? () => this.#ring.setInterrupts(false) : undefined,
+      arm: hasInterrupt ? () => this.#ring.setInterrupts(true) : interrupt?.arm,
+      disarm: hasInterrupt ? () => this.#ring.setInterrupts(false) : interrupt?.disarm,
     });
     this.#metadata = options.metadata;
     const receive = options.metadata ? this.#withHeaders(this.#ring.receive) : this.#ring.receive;
@@ -141,6 +160,7 @@ export class VirtioRxQueue implements RxQueue {
   }
 
   wait(options: WaitOptions = {}): Promise<boolean> {
+    if (this.#elsewhere !== undefined && this.#closed === undefined) inOtherThread();
     return this.#wait.wait(options);
   }
 
@@ -162,6 +182,72 @@ export class VirtioRxQueue implements RxQueue {
   /** No interrupt will come. Ends all waits, also those to come, with this error. */
   end(why: Error): void {
     this.#wait.close(why);
+    this.#elsewhere?.tell('gone');
+  }
+
+  get elsewhere(): boolean {
+    return this.#elsewhere !== undefined;
+  }
+
+  checkHandOver(): void {
+    const obstacle = this.#obstacle;
+    if (obstacle !== undefined) throw noHandOver(obstacle);
+    doorbellAddress(this.#parts.notify);
+  }
+
+  handOver(to: HandOver): HandedOver {
+    this.checkHandOver();
+    const parts = this.#parts;
+    const elsewhere = new VirtqueueElsewhere(this.#memory, parts, parts.maxBytes);
+    const data: RxTicket = {
+      ...elsewhere.ticket,
+      slots: Int32Array.from(parts.slots),
+      merges: this.#merges,
+      metadata: this.#metadata,
+    };
+    to.own(parts.slots);
+    this.#elsewhere = elsewhere;
+    // A caller may have kept the old `receive`: with something to skip it leaves every packet to `#receiveRest`, which throws.
+    parts.state[SKIP] = 1;
+    // `pending` and interrupts look where the other thread is.
+    this.#parts = { ...parts, state: elsewhere.state };
+    this.#ring = makeRing(this.#memory, this.#parts);
+    this.counters = elsewhere.counters;
+    this.receive = inOtherThread;
+    return {
+      family: 'virtio',
+      address: this.#address,
+      data,
+      wait: (options) => this.#wait.wait(options),
+      onEnd: (listener) => elsewhere.onEnd(listener),
+    };
+  }
+
+  /** The device begins to close: a thread that has the queue is asked to leave it. Resolves when it has, or hangs. */
+  beginClose(): Promise<void> | undefined {
+    return this.#elsewhere?.tell('closing');
+  }
+
+  /** Lets go of a ring that another thread's device goes on with: it is not written to, and its buffers stay there. */
+  leave(why: NicError): void {
+    if (this.#closed !== undefined) return;
+    this.#closed = why;
+    this.receive = () => {
+      throw why;
+    };
+    // Whoever kept the old `receive`, and forwarders with loops of their own, go the long way with every packet.
+    this.#parts.state[SKIP] = 1;
+    this.#wait.close(why);
+  }
+
+  /** What stands against leaving the ring to another thread. */
+  get #obstacle(): string | undefined {
+    if (this.#elsewhere !== undefined) return 'the receive queue was handed to another thread';
+    if (this.#closed !== undefined) return 'the receive queue is closed';
+    const { state } = this.#parts;
+    if (state[NEXT] !== 0 || this.counters.some((count) => count > 0))
+      return 'packets have been received already';
+    return undefined;
   }
 
   /**
@@ -171,9 +257,12 @@ export class VirtioRxQueue implements RxQueue {
   close(why: NicError): void {
     if (this.#closed !== undefined) return;
     this.#closed = why;
-    for (const buffer of this.#parts.slots) this.pool.free[this.pool.freeCount++] = buffer;
+    // The buffers of a ring that another thread has are in its slice of the pool.
+    if (this.#elsewhere === undefined)
+      for (const buffer of this.#parts.slots) this.pool.free[this.pool.freeCount++] = buffer;
     this.sealRing();
     this.#wait.close(why);
+    this.#elsewhere?.tell('closed');
   }
 
   /**
@@ -190,6 +279,7 @@ export class VirtioRxQueue implements RxQueue {
    */
   #receiveRest(bufs: Uint32Array, limit: number, before: number): number {
     if (this.#closed !== undefined) throw this.#closed;
+    if (this.#elsewhere !== undefined) return inOtherThread();
     const { slots, state, size, lengths, maxBytes } = this.#parts;
     const { pool, counters } = this;
     const ring = this.#ring;
@@ -255,4 +345,8 @@ export class VirtioRxQueue implements RxQueue {
     this.counters[DAMAGED]! += 1;
     this.#onLie(`receive queue ${this.#parts.queue}: it used what it did not have`);
   }
+}
+
+function makeRing(ring: Ring, parts: RxParts): RxRing {
+  return ring.kind === 'split' ? new SplitRxRing(ring, parts) : new PackedRxRing(ring, parts);
 }

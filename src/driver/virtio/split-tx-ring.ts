@@ -59,6 +59,10 @@ export class SplitTxRing implements TxRing {
     if (isWanted) notify[0] = queue | ((filled & dataMask) << DATA_SHIFT);
   }
 
+  unused(_state: Int32Array): number {
+    return (this.#ring.avail[IDX_HALF]! - this.#ring.usedHalves[IDX_HALF]!) & IDX_MASK;
+  }
+
   seal(): void {
     this.#ring.usedHalves[IDX_HALF] = 0;
     this.#parts.state[NEXT] = 1;

@@ -7,8 +7,17 @@ import type { NicError } from '../../errors.js';
 import { checkRange, type PacketPool, packetArray } from '../../hugepage/packet-pool.js';
 import type { TxQueue } from '../device.js';
 import { STATE_LENGTH } from '../instantiate.js';
+import {
+  type AttachedTxQueue,
+  doorbellAddress,
+  type HandedOver,
+  type HandOver,
+  inOtherThread,
+  noHandOver,
+} from '../queue-share.js';
 import type { Doorbell } from '../register-file.js';
 import { UnusualSends } from '../unusual-sends.js';
+import { type AttachedRing, type TxTicket, VirtqueueElsewhere } from './hand-over.js';
 import { LAYOUT, newState, type Ring } from './layout.js';
 import { writeHeader } from './offloads.js';
 import { PackedTxRing } from './packed-tx-ring.js';
@@ -29,19 +38,23 @@ export interface VirtioTxQueueOptions {
   readonly maxFrameBytes: number;
   /** Whether CSUM was accepted. */
   readonly offloads: boolean;
+  /** In a thread that the queue was handed to: the ring at work. */
+  readonly attached?: AttachedRing;
+  /** Of the device, for messages. */
+  readonly address?: string;
   /** The device did what no device may. */
   readonly onLie: (what: string) => void;
 }
 
-const { FREE, ERRORS, IDX_MASK } = LAYOUT;
+const { AVAIL, FREE, ERRORS, IDX_MASK } = LAYOUT;
 
-export class VirtioTxQueue implements TxQueue {
+export class VirtioTxQueue implements AttachedTxQueue {
   readonly size: number;
   readonly pool: PacketPool;
   /** Elements as in LAYOUT. */
-  readonly counters = new Float64Array(STATE_LENGTH);
+  counters: Float64Array;
   /** A function of its own for each queue: see instantiate.ts. */
-  readonly send: TxQueue['send'];
+  send: TxQueue['send'];
   /** Absent where the device has no offloads. */
   readonly sendOffloaded?: (bufs: Uint32Array, count: number, start?: number) => number;
   readonly #parts: TxParts;
@@ -49,13 +62,17 @@ export class VirtioTxQueue implements TxQueue {
   readonly #ring: TxRing;
   readonly #unusual: UnusualSends;
   readonly #onLie: (what: string) => void;
+  readonly #address: string;
+  #elsewhere: VirtqueueElsewhere | undefined;
   #closed: NicError | undefined;
 
   constructor(options: VirtioTxQueueOptions) {
-    const { ring, pool, minFrameBytes, maxFrameBytes } = options;
+    const { ring, pool, minFrameBytes, maxFrameBytes, attached } = options;
     const { size } = ring;
     this.size = size;
     this.pool = pool;
+    this.#address = options.address ?? 'a device';
+    this.counters = attached?.counters ?? new Float64Array(STATE_LENGTH);
     this.#onLie = options.onLie;
     this.#memory = ring;
     this.#parts = {
@@ -64,7 +81,7 @@ export class VirtioTxQueue implements TxQueue {
       dataMask: options.notifiesData ? IDX_MASK : 0,
       eventIdx: options.eventIdx,
       slots: new Int32Array(size).fill(-1),
-      state: newState(),
+      state: attached?.state ?? newState(),
       counters: this.counters,
       words: new Int32Array(pool.memory.buffer, pool.memory.byteOffset, pool.memory.length >>> 2),
       headerWord: (pool.headroomBytes - NET_HEADER_BYTES) >>> 2,
@@ -104,6 +121,7 @@ export class VirtioTxQueue implements TxQueue {
 
   #sendOffloaded(bufs: Uint32Array, count: number, start = 0): number {
     if (this.#closed !== undefined) throw this.#closed;
+    if (this.#elsewhere !== undefined) return inOtherThread();
     checkRange(bufs, count, start);
     this.reclaim();
     const { pool } = this;
@@ -131,11 +149,72 @@ export class VirtioTxQueue implements TxQueue {
 
   /** Packets that the device has not reported. */
   get inFlight(): number {
-    return this.size - this.#parts.state[FREE]!;
+    return this.#elsewhere === undefined
+      ? this.size - this.#parts.state[FREE]!
+      : this.#ring.unused(this.#elsewhere.state);
+  }
+
+  get elsewhere(): boolean {
+    return this.#elsewhere !== undefined;
+  }
+
+  checkHandOver(): void {
+    const obstacle = this.#obstacle;
+    if (obstacle !== undefined) throw noHandOver(obstacle);
+    doorbellAddress(this.#parts.notify);
+  }
+
+  handOver(_to: HandOver): HandedOver {
+    this.checkHandOver();
+    const parts = this.#parts;
+    const { minBytes, spanBytes, state } = parts;
+    const elsewhere = new VirtqueueElsewhere(this.#memory, parts, minBytes + spanBytes);
+    const data: TxTicket = {
+      ...elsewhere.ticket,
+      minFrameBytes: minBytes,
+      offloads: this.sendOffloaded !== undefined,
+    };
+    this.#elsewhere = elsewhere;
+    this.counters = elsewhere.counters;
+    this.send = inOtherThread;
+    // A caller may have kept the old `send`: it finds a full ring.
+    state[FREE] = 0;
+    return {
+      family: 'virtio',
+      address: this.#address,
+      data,
+      onEnd: (listener) => elsewhere.onEnd(listener),
+    };
+  }
+
+  /** The device begins to close: a thread that has the queue is asked to leave it. Resolves when it has, or hangs. */
+  beginClose(): Promise<void> | undefined {
+    return this.#elsewhere?.tell('closing');
+  }
+
+  /** Lets go of a ring that another thread's device goes on with: it is not written to, and its buffers stay there. */
+  leave(why: NicError): void {
+    if (this.#closed !== undefined) return;
+    this.#closed = why;
+    this.send = () => {
+      throw why;
+    };
+    // Whoever kept the old `send`, and forwarders with loops of their own: all find a full ring.
+    this.#parts.state[FREE] = 0;
+  }
+
+  /** What stands against leaving the ring to another thread. */
+  get #obstacle(): string | undefined {
+    if (this.#elsewhere !== undefined) return 'the transmit queue was handed to another thread';
+    if (this.#closed !== undefined) return 'the transmit queue is closed';
+    if (this.#parts.state[AVAIL] !== 0 || this.counters.some((count) => count > 0))
+      return 'packets have been sent already';
+    return undefined;
   }
 
   reclaim(): void {
     if (this.#closed !== undefined) throw this.#closed;
+    if (this.#elsewhere !== undefined) inOtherThread();
     const { owners, free } = this.pool;
     const before = this.pool.freeCount;
     this.#ring.reclaim();
@@ -153,12 +232,14 @@ export class VirtioTxQueue implements TxQueue {
   close(why: NicError): void {
     if (this.#closed !== undefined) return;
     this.#closed = why;
+    // The buffers of a ring that another thread has are in its slice of the pool; here no descriptor has one.
     for (const buffer of this.#parts.slots) {
       if (buffer < 0) continue;
       this.pool.owners?.returned(buffer);
       this.pool.free[this.pool.freeCount++] = buffer;
     }
     this.sealRing();
+    this.#elsewhere?.tell('closed');
   }
 
   /**

@@ -36,6 +36,7 @@ import { CAPABILITIES, LIMITS, type Offer, readOffer } from './offer.js';
 import * as reg from './registers.js';
 import { VirtioRxQueue } from './rx-queue.js';
 import { rssConfig } from './steering.js';
+import { virtioThreads } from './threads.js';
 import { Transport } from './transport.js';
 import { VirtioTxQueue } from './tx-queue.js';
 
@@ -219,23 +220,30 @@ export class VirtioNet extends BaseDevice {
   /** A device has no counters of its wire: what it has used has left. */
   protected isDrained(): boolean {
     this.#assertWorks();
-    for (const queue of this.#txQueues) queue.reclaim();
+    for (const queue of this.#txQueues) if (!queue.elsewhere) queue.reclaim();
     return this.#txQueues.every((queue) => queue.inFlight === 0);
   }
 
   protected async shutDown(): Promise<void> {
+    const queues = [...this.#rxQueues, ...this.#txQueues];
     await shutDownDevice(
       {
         vfio: this.vfio,
         interrupts: this.#interrupts,
-        queues: [...this.#rxQueues, ...this.#txQueues],
+        queues,
         rings: this.#rings.region,
         pool: this.pool,
         attached: this.#attached,
         ownsPool: this.#settings.ownsPool,
         why: this.closedError(),
       },
-      (attempt) => attempt('reset', () => this.#transport.reset()),
+      async (attempt) => {
+        // Threads that have queues of this device leave them while the rings are still there.
+        await attempt('queues of other threads', async () => {
+          await Promise.all(queues.map((queue) => queue.beginClose()));
+        });
+        await attempt('reset', () => this.#transport.reset());
+      },
     );
   }
 
@@ -259,6 +267,7 @@ export class VirtioNet extends BaseDevice {
       const receiver = new VirtioRxQueue({
         ...{ ring: rxRing, queue: rx, notify: rxNotify, pool, maxFrameBytes, hasInterrupt, merges, onLie },
         ...accepted,
+        address: this.address,
         metadata: this.#settings.rxMetadata,
       });
       this.#rxQueues.push(receiver);
@@ -268,6 +277,7 @@ export class VirtioNet extends BaseDevice {
         new VirtioTxQueue({
           ...{ ring: txRing, queue: tx, notify, pool, minFrameBytes, maxFrameBytes, onLie },
           ...accepted,
+          address: this.address,
           offloads: this.capabilities.txOffloads !== 0,
         }),
       );
@@ -431,6 +441,7 @@ export const virtio: Driver = {
   ids: IDS,
   limits: LIMITS,
   capabilities: CAPABILITIES,
+  threads: virtioThreads,
   async open(vfio, id, options) {
     // Before the device is touched: the rest is checked when it has said what it can do.
     checkOpenOptions(options);

@@ -193,19 +193,22 @@ bringUp('without RSS the device is told of several pairs, and steers by itself',
   });
 });
 
-bringUp('queues stay in their thread: handing them over is refused, with a reason', async () => {
-  await withCard({}, {}, (card, nic) => {
-    const error = expectError(
-      'BAD_OPTION',
-      () => shareWithThread({ rxQueues: [nic.rxQueues[0]], txQueues: [nic.txQueues[0]] }),
-      /does not hand queues to other threads/,
-    );
-    assert.ok(error.hint);
-    // Nothing has changed.
-    assert.ok(card.arrive(frame(6)));
-    assert.equal(received(nic), [6]);
-  });
-});
+bringUp(
+  'doorbells that are not mapped: handing queues to another thread is refused, with a reason',
+  async () => {
+    await withCard({}, {}, (card, nic) => {
+      const error = expectError(
+        'BAD_OPTION',
+        () => shareWithThread({ rxQueues: [nic.rxQueues[0]], txQueues: [nic.txQueues[0]] }),
+        /registers are not mapped/,
+      );
+      assert.ok(error.hint);
+      // Nothing has changed.
+      assert.ok(card.arrive(frame(6)));
+      assert.equal(received(nic), [6]);
+    });
+  },
+);
 
 bringUp.run();
 

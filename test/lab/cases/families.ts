@@ -24,8 +24,18 @@ const [SPLIT, SPLIT_2, PACKED, PACKED_2, E1000E, E1000E_2, IGB, TRANSITIONAL] = 
 const PAIRS: readonly Pair[] = [
   { name: 'split and split', ports: [SPLIT, SPLIT_2], backend: 'cdev' },
   { name: 'split and packed', ports: [SPLIT, PACKED], backend: 'group' },
-  { name: 'packed and packed', ports: [PACKED_2, PACKED], backend: 'cdev' },
-  { name: 'split and e1000e', ports: [SPLIT, E1000E], backend: 'cdev' },
+  {
+    name: 'packed and packed, in a worker thread',
+    ports: [PACKED_2, PACKED],
+    backend: 'cdev',
+    args: ['--workers', '1'],
+  },
+  {
+    name: 'split and e1000e, in a worker thread',
+    ports: [SPLIT, E1000E],
+    backend: 'cdev',
+    args: ['--workers', '1'],
+  },
   { name: 'packed and e1000e', ports: [PACKED, E1000E], backend: 'group' },
   { name: 'packed and igb', ports: [PACKED, IGB], backend: 'group' },
   { name: 'split and igb', ports: [SPLIT, IGB], backend: 'group' },
@@ -77,7 +87,8 @@ for (const [name, a, b, backend] of [
   ['e1000e', E1000E, E1000E_2, 'cdev'],
 ] as const) {
   runFamilyPair({
-    ...{ name, from: NICS[a]!, to: NICS[b]!, backend, env: PACKED_RINGS, toMac: dutMac(b) },
+    ...{ name, backend, env: PACKED_RINGS, toMac: dutMac(b) },
+    devices: () => [NICS[a]!, NICS[b]!],
     join: () => joinWires(a, b),
   });
 }
@@ -117,20 +128,15 @@ const wirePorts = [
   ['igb', "QEMU's 82576", IGB, true],
 ] as const;
 
-runWireSuites(
-  wirePorts.map(
-    ([driver, device, index, hasWireCounters]): LabPort => ({
-      ...{ address: NICS[index]!, driver, device, station: `k${index}`, hasWireCounters },
+runWireSuites(() =>
+  wirePorts.map(([driver, device, index, hasWireCounters]): LabPort => {
+    const [name, station] = [interfaceByMac(peerMac(index))!, `k${index}`];
+    run('ip', ['link', 'set', name, 'down']);
+    run('ip', ['link', 'set', name, 'name', station]);
+    raiseStation(station, LONG_MTU);
+    return {
+      ...{ address: NICS[index]!, driver, device, station, hasWireCounters },
       ...{ packed: index === PACKED, cable: `u${index}`, stationMaxBytes: LONG_MTU + 14 },
-    }),
-  ),
-  () => {
-    for (const [, , index] of wirePorts) {
-      const name = interfaceByMac(peerMac(index))!;
-      run('ip', ['link', 'set', name, 'down']);
-      run('ip', ['link', 'set', name, 'name', `k${index}`]);
-      raiseStation(`k${index}`, LONG_MTU);
-    }
-  },
-  () => {},
+    };
+  }),
 );

@@ -61,6 +61,8 @@ export interface CardOptions {
   readonly refusesFeatures?: boolean;
   /** The driver is asked to announce itself as soon as it is there. */
   readonly startsAnnouncing?: boolean;
+  /** The page of doorbells is mapped, and the card looks there by itself, now and then and at `kick`. */
+  readonly mapped?: boolean;
   /** A reset does not end. */
   readonly hangsInReset?: boolean;
   /** `vfio.address`. */
@@ -73,6 +75,8 @@ const DRIVER = 2;
 const DRIVER_OK = 4;
 const FEATURES_OK = 8;
 const NO_VECTOR = 0xffff;
+/** In a mapped doorbell that nobody has written to. */
+const QUIET = 0xffff_ffff;
 /** Hashes over TCP and addresses; none over UDP. */
 const RSS_TYPES = 0x1b;
 
@@ -109,6 +113,8 @@ export class VirtioCard implements VfioDevice {
   configVector = NO_VECTOR;
   readonly goneListeners = new GoneListeners();
   readonly #regions = new Map<number, Region>();
+  readonly #doorbells = new Uint32Array(NOTIFY.sizeBytes / 4).fill(QUIET);
+  #looking: NodeJS.Timeout | undefined;
   queues: CardQueue[] = [];
   #featureSelect = 0;
   #acceptSelect = 0;
@@ -130,6 +136,7 @@ export class VirtioCard implements VfioDevice {
       refusesFeatures: false,
       hangsInReset: false,
       startsAnnouncing: false,
+      mapped: false,
       ...options,
     };
     this.address = options.address ?? '0000:05:00.0';
@@ -147,6 +154,18 @@ export class VirtioCard implements VfioDevice {
       this.#readDevice(offset - DEVICE.offset, bytes),
     );
     this.#makeQueues();
+    if (this.options.mapped) this.#looking = setInterval(() => this.kick(), 1).unref();
+  }
+
+  /** Looks at mapped doorbells. */
+  kick(): void {
+    for (const queue of this.queues) {
+      const at = (queue.number * NOTIFY.multiplier) / 4;
+      const value = Atomics.exchange(this.#doorbells, at, QUIET);
+      if (value === QUIET) continue;
+      const hasData = this.accepted.has(F.NOTIFICATION_DATA);
+      this.#notified(4 * at, hasData ? value : value & 0xffff, hasData ? 4 : 2);
+    }
   }
 
   // What VFIO asks.
@@ -187,6 +206,7 @@ export class VirtioCard implements VfioDevice {
   }
 
   close(): void {
+    clearInterval(this.#looking);
     this.closed = true;
     this.busMaster = false;
     this.goneListeners.clear();
@@ -227,6 +247,7 @@ export class VirtioCard implements VfioDevice {
   arrive(frame: Uint8Array, pair = 0): boolean {
     if ((this.status & DRIVER_OK) === 0 || this.gone) return false;
     if (pair >= this.activePairs) throw new Error(`pair ${pair} is not in use`);
+    this.kick();
     if (!this.#accepts(frame)) return true;
     return this.queues[2 * pair]!.receive(frame);
   }
@@ -234,6 +255,7 @@ export class VirtioCard implements VfioDevice {
   /** Sends what the driver has notified. */
   transmit(): Uint8Array[] {
     if ((this.status & DRIVER_OK) === 0 || this.gone || !this.linkUp) return [];
+    this.kick();
     return this.queues.flatMap((queue) => (queue.number % 2 === 1 ? queue.transmit() : []));
   }
 
@@ -352,7 +374,9 @@ export class VirtioCard implements VfioDevice {
       },
     };
     const properties = { index, name, sizeBytes, readable: true, writable: true };
-    this.#regions.set(index, new Region(properties, access, []));
+    const window = { offset: NOTIFY.offset, buffer: this.#doorbells.buffer };
+    const isMapped = this.options.mapped && index === NOTIFY.bar;
+    this.#regions.set(index, new Region(properties, access, isMapped ? [window] : []));
   }
 
   #readBar4(at: number, bytes: number): number {
