@@ -135,8 +135,11 @@ export class FillerSender implements FlowSender {
     const sent = this.#queue.sendOffloaded!(this.#bufs, waiting);
     if (sent > 0) this.#note(sent);
     if (sent > 0 && sent < waiting) {
-      for (const list of [this.#bufs, this.#flowOf, this.#lengthOf, this.#dueOf, this.#wireNsOf])
-        list.copyWithin(0, sent, waiting);
+      this.#bufs.copyWithin(0, sent, waiting);
+      this.#flowOf.copyWithin(0, sent, waiting);
+      this.#lengthOf.copyWithin(0, sent, waiting);
+      this.#dueOf.copyWithin(0, sent, waiting);
+      this.#wireNsOf.copyWithin(0, sent, waiting);
     }
     this.#waiting = waiting - sent;
     return sent;
