@@ -7,6 +7,7 @@ import { join } from 'node:path';
 import { suite } from 'uvu';
 import * as assert from 'uvu/assert';
 import { systemClock } from '../../src/clock.js';
+import type { NetStats } from '../../src/driver/device.js';
 import { open } from '../../src/driver/registry.js';
 import { startEmulator } from '../../src/emulator/index.js';
 import { askCounters, runningPorts } from '../../tools/stats-client.js';
@@ -211,6 +212,21 @@ stats('the second time rates stand beside the sums, and zeros share lines', asyn
     .join(' ')
     .match(/REG/g);
   assert.is(zeros?.length, 80);
+});
+
+stats('what is told in words is no counter', async () => {
+  const told = { rxPackets: 5, interfaceMode: 'copy', interfaceProgram: 'native' } as NetStats;
+  const port: PortCounters = {
+    ...{ address: 'xdp:p0', driver: 'xdp', model: 'veth, copy mode', timeS: 1, stats: told, queues: [] },
+    link: { up: true, speedMbps: 0, fullDuplex: true },
+  };
+  const report = new StatsReport(false, 'process 1');
+  const lines = await captureLines(() => {
+    report.show(port, 0);
+    report.show({ ...port, timeS: 2 }, 1);
+  });
+  assert.not.match(lines.join('\n'), /NaN|native/);
+  assert.is(lines.filter((line) => line.startsWith('  rxPackets')).length, 2);
 });
 
 stats.run();
