@@ -27,6 +27,13 @@ function print({ what, sizeBytes, frames, cpuNsPerFrame, busyNsPerFrame, lost }:
 const seconds = Number(process.argv[2] ?? 2);
 if (!(seconds >= 1)) throw new Error(`seconds must be a number from 1 on, not ${process.argv[2]}`);
 const folder = memoryFolder();
+// It holds hundreds of megabytes of memory.
+for (const signal of ['SIGINT', 'SIGTERM', 'SIGHUP'] as const) {
+  process.once(signal, () => {
+    removeFolder(folder);
+    process.exit(1);
+  });
+}
 try {
   console.log('in this process, ns per frame');
   for (const { what, sizeBytes, nsPerFrame } of await measureOwn(folder))
