@@ -8,7 +8,7 @@ const HELD = 32;
 
 /**
  * A cursor over a receive and a transmit queue of one pool, of whichever families. Where both are of one family that has it, it
- * works on the rings themselves: about as fast as a loop in C where the loop is made by `specialize`.
+ * works on the rings themselves: about as fast as `onPacket` where the loop is made by `specialize`.
  * @throws NicError `BAD_OPTION` where the pools differ
  * @example
  * function makeLoop({ next, push, drop, flush }: ReturnType<typeof openCursor>, pool: PacketPool) {
