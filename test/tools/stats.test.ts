@@ -10,7 +10,7 @@ import { systemClock } from '../../src/clock.js';
 import type { NetStats } from '../../src/driver/device.js';
 import { open } from '../../src/driver/registry.js';
 import { startEmulator } from '../../src/emulator/index.js';
-import { askCounters, runningPorts } from '../../tools/stats-client.js';
+import { askCounters, type RunningPorts, runningPorts } from '../../tools/stats-client.js';
 import { StatsReport } from '../../tools/stats-report.js';
 import { type PortCounters, readPort, serveStats } from '../../tools/stats-server.js';
 import { captureLines } from '../support/capture.js';
@@ -101,15 +101,21 @@ stats('a running sink and a running sender are asked while frames pass', async (
   const [a, b] = sockets.map((path) => `vfio-user:${path}`);
   const sink = start(context, ['sink', b!, '--json']);
   const sinkEnds = outcome(sink);
-  const sender = start(context, ['pktgen', a!, '--json', '--rate', '200']);
-  const senderEnds = outcome(sender);
+  let sender: ChildProcess | undefined;
   try {
+    // What is sent before the sink has its port is lost.
+    let owner: RunningPorts | undefined;
+    while (owner === undefined) {
+      assert.is(sink.exitCode, null, 'the sink runs');
+      owner = (await runningPorts()).find(({ ports }) => ports.includes(b!));
+      await new Promise((resolve) => setTimeout(resolve, 20));
+    }
+    sender = start(context, ['pktgen', a!, '--json', '--rate', '200']);
+    const senderEnds = outcome(sender);
     let counted: PortCounters | undefined;
     while ((counted?.registers?.GPRC ?? 0) < 20) {
-      assert.is(sink.exitCode, null, 'the sink runs');
       assert.is(sender.exitCode, null, 'the sender runs');
-      const owner = (await runningPorts()).find(({ ports }) => ports.includes(b!));
-      if (owner !== undefined) counted = await askCounters(owner, b!);
+      counted = await askCounters(owner, b!);
       await new Promise((resolve) => setTimeout(resolve, 20));
     }
     const { GPRC, PRC64, GORC } = counted!.registers!;
@@ -141,7 +147,6 @@ stats('a running sink and a running sender are asked while frames pass', async (
 
     sender.kill('SIGINT');
     const { wireTxPackets } = told(await senderEnds, 'totals').ports[0];
-    const owner = (await runningPorts()).find(({ ports }) => ports.includes(b!))!;
     while ((await askCounters(owner, b!)).stats.rxPackets < wireTxPackets)
       await new Promise((resolve) => setTimeout(resolve, 20));
     sink.kill('SIGINT');
@@ -149,7 +154,7 @@ stats('a running sink and a running sender are asked while frames pass', async (
     assert.is(ended.status, 0);
     assert.is(told(ended, 'account').received, wireTxPackets, 'asking took no frame from anybody');
   } finally {
-    for (const child of [sender, sink]) if (child.exitCode === null) child.kill('SIGKILL');
+    for (const child of [sender, sink]) if (child?.exitCode === null) child.kill('SIGKILL');
   }
   assert.equal(
     readdirSync(context.folder).filter((name) => name.startsWith('barewire-')),
