@@ -8,7 +8,7 @@ import { type CapturedFrame, CaptureReader } from '../../src/capture/capture-rea
 import { nicAddress } from './guest.js';
 import { PacketSocket } from './packet-socket.js';
 import { Capture } from './pcap.js';
-import { run, sleep, start } from './processes.js';
+import { run, sleep, start, waitFor } from './processes.js';
 import { suite } from './suite.js';
 import { BAREWIRE, isTestFrame, note, testFrame } from './wire.js';
 
@@ -70,20 +70,20 @@ export function runCaptureSuite(): void {
   capture('what is in the file is what tcpdump saw at the peer, frame for frame', async () => {
     const path = `${mkdtempSync('/tmp/barewire-')}/it.pcapng.gz`;
     const command = start(process.execPath, [BAREWIRE, 'capture', nicAddress(0), '-w', path]);
-    const deadline = Date.now() + WAIT_MS;
-    while (!existsSync(path) || statSync(path).size === 0) {
-      if (Date.now() > deadline) throw new Error(`the capture does not begin: ${command.stderr}`);
-      await sleep(50);
-    }
+    await waitFor('the beginning of the capture', () => existsSync(path) && statSync(path).size > 0);
     const tcpdump = await Capture.start('k0', { netns: 'A', snapBytes: 2048 });
     const { last } = sendFrames();
     await waitForFrame(path, last);
     await waitForFrame(tcpdump.path, last);
+    const theirs = await tcpdump.stop();
     const { status, stderr } = await command.stop('SIGINT');
     assert.is(status, 0, stderr);
-    assert.match(stderr, /^captured (\d+) of \1 frames; lost by the port 0, damaged 0, not written 0\n$/);
+    assert.match(
+      stderr,
+      /^captured (\d+) of \1 frames; lost by the port 0, damaged 0, not written 0\n$/,
+      `said: ${stderr}`,
+    );
     const ours = await framesSoFar(path);
-    const theirs = await tcpdump.stop();
     const [wanted, written] = [between(theirs), between(ours)];
     assert.ok(wanted.length > last, `${wanted.length} frames`);
     assert.equal(written, wanted);
