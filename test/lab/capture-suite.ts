@@ -14,6 +14,7 @@ import { BAREWIRE, isTestFrame, note, testFrame } from './wire.js';
 
 /** A MAC fills shorter frames up to this, behind where tcpdump looks. */
 const MIN_FRAME_BYTES = 60;
+const ETHERTYPE_ARP = 0x0806;
 const WAIT_MS = 120_000;
 
 /** What a capture has so far, while it is being written. */
@@ -78,12 +79,14 @@ export function runCaptureSuite(): void {
     const theirs = await tcpdump.stop();
     const { status, stderr } = await command.stop('SIGINT');
     assert.is(status, 0, stderr);
-    assert.match(
-      stderr,
-      /^captured (\d+) of \1 frames; lost by the port 0, damaged 0, not written 0\n$/,
-      `said: ${stderr}`,
-    );
     const ours = await framesSoFar(path);
+    const [, received, damaged] =
+      /^captured (\d+) of \1 frames; lost by the port 0, damaged (\d), not written 0\n$/.exec(stderr) ?? [];
+    assert.is(Number(received), ours.length, stderr);
+    // QEMU delivers frames that no MAC has filled up to the shortest, and counts them in RUC; the kernel asks three times, also
+    // between the capture's end and its port's.
+    const short = ours.filter(({ bytes }) => Buffer.from(bytes).readUInt16BE(12) === ETHERTYPE_ARP).length;
+    assert.ok(Number(damaged) >= short && Number(damaged) <= 3, stderr);
     const [wanted, written] = [between(theirs), between(ours)];
     assert.ok(wanted.length > last, `${wanted.length} frames`);
     assert.equal(written, wanted);
