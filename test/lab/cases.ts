@@ -19,6 +19,26 @@ export interface LabCase extends Omit<VmOptions, 'command' | 'onOutput'> {
   readonly shares?: boolean;
 }
 
+const IGBVF: LabCase = { name: 'igbvf', nics: ['igb'], timeoutS: 900 };
+
+const FAMILIES: LabCase = {
+  name: 'families',
+  nics: [
+    ...['virtio', 'virtio', 'virtio,packed=on', 'virtio,packed=on', 'e1000e', 'e1000e', 'igb'],
+    'virtio,disable-legacy=off,iommu_platform=off,ats=off',
+  ],
+  monitor: true,
+  timeoutS: 1800,
+};
+
+/** The case with each port's conformance through both of the kernel's interfaces: what docs/conformance.md has in all. */
+const throughBoth = (labCase: LabCase): LabCase => ({
+  ...labCase,
+  name: `${labCase.name}-both`,
+  command: `BAREWIRE_WIRE=both exec node --enable-source-maps dist/test/lab/cases/${labCase.name}.js`,
+  optIn: true,
+});
+
 export const CASES: readonly LabCase[] = [
   { name: 'qemu-server', onHost: true, qemu: 'server', optIn: true },
   { name: 'selftest', onHost: true, timeoutS: 480 },
@@ -34,16 +54,10 @@ export const CASES: readonly LabCase[] = [
   { name: 'boot', nics: ['igb', 'igb'] },
   { name: 'vfio', nics: ['igb', 'igb'] },
   { name: 'fwd', nics: ['igb', 'igb'], timeoutS: 1800 },
-  { name: 'igbvf', nics: ['igb'], timeoutS: 900 },
-  {
-    name: 'families',
-    nics: [
-      ...['virtio', 'virtio', 'virtio,packed=on', 'virtio,packed=on', 'e1000e', 'e1000e', 'igb'],
-      'virtio,disable-legacy=off,iommu_platform=off,ats=off',
-    ],
-    monitor: true,
-    timeoutS: 1800,
-  },
+  IGBVF,
+  throughBoth(IGBVF),
+  FAMILIES,
+  throughBoth(FAMILIES),
   {
     name: 'virtio-iommu',
     nics: ['virtio', 'virtio,packed=on', 'e1000e', 'igb'],

@@ -13,6 +13,8 @@ import { parseTotals, type Totals } from './totals.js';
 
 export interface LabPort {
   readonly address: string;
+  /** The one of the kernel's interfaces that it is run through usually: both take long, and differ only in src/vfio/. */
+  readonly usually: 'group' | 'cdev';
   readonly driver: string;
   readonly device: string;
   /** The station's interface, perhaps in a namespace. */

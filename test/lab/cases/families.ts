@@ -122,20 +122,20 @@ virtio('refuses a transitional device whose DMA goes past the IOMMU', async () =
 virtio.run();
 
 const wirePorts = [
-  ['virtio', "QEMU's virtio-net, split rings", SPLIT, false],
-  ['virtio', "QEMU's virtio-net, packed rings", PACKED, false],
-  ['e1000e', "QEMU's 82574L", E1000E, true],
-  ['igb', "QEMU's 82576", IGB, true],
+  ['virtio', "QEMU's virtio-net, split rings", SPLIT, false, 'group'],
+  ['virtio', "QEMU's virtio-net, packed rings", PACKED, false, 'cdev'],
+  ['e1000e', "QEMU's 82574L", E1000E, true, 'cdev'],
+  ['igb', "QEMU's 82576", IGB, true, 'group'],
 ] as const;
 
 runWireSuites(() =>
-  wirePorts.map(([driver, device, index, hasWireCounters]): LabPort => {
+  wirePorts.map(([driver, device, index, hasWireCounters, usually]): LabPort => {
     const [name, station] = [interfaceByMac(peerMac(index))!, `k${index}`];
     run('ip', ['link', 'set', name, 'down']);
     run('ip', ['link', 'set', name, 'name', station]);
     raiseStation(station, LONG_MTU);
     return {
-      ...{ address: NICS[index]!, driver, device, station, hasWireCounters },
+      ...{ address: NICS[index]!, usually, driver, device, station, hasWireCounters },
       ...{ packed: index === PACKED, cable: `u${index}`, stationMaxBytes: LONG_MTU + 14 },
     };
   }),

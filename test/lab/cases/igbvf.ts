@@ -202,7 +202,7 @@ runWireSuites(
     return [
       {
         ...{ address: virtual(0), driver: 'igbvf', device: "a virtual function of QEMU's 82576" },
-        ...{ station: 'k0', netns: 'P', hasWireCounters: true, stationMaxBytes: 1514 },
+        ...{ usually: 'cdev', station: 'k0', netns: 'P', hasWireCounters: true, stationMaxBytes: 1514 },
       },
     ];
   },
