@@ -297,7 +297,8 @@ for (const sharesCpu of [true, false]) {
     await runner.run();
     runner.close();
     const switches = voluntarySwitches() - before;
-    assert.is(switches >= polls - 1, sharesCpu, `${switches} times in ${polls} polls`);
+    // Now and then the system takes the CPU away first.
+    assert.is(switches > polls / 2, sharesCpu, `${switches} times in ${polls} polls`);
   });
 }
 

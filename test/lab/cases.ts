@@ -28,7 +28,7 @@ const FAMILIES: LabCase = {
     'virtio,disable-legacy=off,iommu_platform=off,ats=off',
   ],
   monitor: true,
-  timeoutS: 1800,
+  timeoutS: 1200,
 };
 
 /** The case with each port's conformance through both of the kernel's interfaces: what docs/conformance.md has in all. */

@@ -130,11 +130,13 @@ async function boot(names: string, options: VmOptions): Promise<VmResult> {
 type CaseEnd = Pick<VmResult, 'status' | 'stdout' | 'stderr' | 'durationS'>;
 
 /** The report of a case in a machine. After the last one of the machine its folder goes, unless somebody has to look at it. */
-function report(end: CaseEnd, { outDir, console }: VmResult, isLast = true): CaseReport {
+function report(end: CaseEnd, { outDir, console, wakings }: VmResult, isLast = true): CaseReport {
   const results = join(outDir, 'conformance');
   if (isLast && existsSync(results)) cpSync(results, CONFORMANCE, { recursive: true });
   const { totals, problem } = judge(end.status, end.stdout);
   let text = end.stdout + end.stderr;
+  if (isLast && wakings > 0)
+    text += `lab: ${wakings} times a processor of the machine was woken that QEMU had let sleep on\n`;
   if (problem) text += `lab: ${problem}\nConsole:\n${console}\n`;
   if (totals.failed > 0) text += `lab: the guest's /out was ${outDir}\n`;
   else if (isLast) rmSync(outDir, { recursive: true });

@@ -1,7 +1,7 @@
 /**
  * Boots a lab machine, runs a command in it and says how that went.
  */
-import { spawn, spawnSync } from 'node:child_process';
+import { type ChildProcessByStdio, spawn, spawnSync } from 'node:child_process';
 import {
   chmodSync,
   closeSync,
@@ -17,6 +17,7 @@ import {
   writeFileSync,
 } from 'node:fs';
 import { join, resolve } from 'node:path';
+import type { Readable, Writable } from 'node:stream';
 import { ipxeArguments, type MachineOptions, ONES_ROM, qemuArguments } from './qemu.js';
 
 /** Root of the work tree; this file runs as dist/test/lab/vm.js. */
@@ -57,6 +58,8 @@ export interface VmResult {
   readonly console: string;
   /** The machine died of a fault of QEMU, see {@link diedOfStaleCode}. */
   readonly staleCode: boolean;
+  /** How often a processor was woken that QEMU had let sleep on, see {@link Waker}. */
+  readonly wakings: number;
   readonly durationS: number;
 }
 
@@ -124,12 +127,14 @@ export async function runVm(options: VmOptions): Promise<VmResult> {
         follow(join(outDir, 'stderr'), 'stderr', options.onOutput),
       ]
     : [];
+  const waker = new Waker(join(outDir, 'console'));
   const start = performance.now();
   const exit = await runQemu(
     join(stages[`qemu${qemu}`]!, 'qemu'),
     args,
     join(outDir, 'qemu.log'),
     options.timeoutS ?? DEFAULT_TIMEOUT_S,
+    waker,
   );
   for (const stop of followers) stop();
 
@@ -140,6 +145,7 @@ export async function runVm(options: VmOptions): Promise<VmResult> {
     outDir,
     console: consoleTail(outDir),
     staleCode: diedOfStaleCode(read(join(outDir, 'console'))),
+    wakings: waker.wakings,
     durationS: (performance.now() - start) / 1000,
   };
 }
@@ -204,19 +210,25 @@ export async function runIpxe(nic: string, script: string, timeoutS: number): Pr
 
 /**
  * Runs QEMU until it ends, and resolves to its exit code (null after a signal). The kernel kills it when this process
- * dies, however that happens: so no machine outlives the harness.
+ * dies, however that happens: so no machine outlives the harness. Its monitor (QMP) is its standard input and output.
  */
 function runQemu(
   qemu: string,
   args: string[],
   log: string,
   timeoutS: number,
+  waker?: Waker,
 ): Promise<number | null | 'timeout'> {
-  const output = openSync(log, 'w');
-  const child = spawn('setpriv', ['--pdeathsig', 'KILL', qemu, ...args], {
-    stdio: ['ignore', output, output],
+  const errors = openSync(log, 'w');
+  const child = spawn('setpriv', ['--pdeathsig', 'KILL', qemu, ...args, '-qmp', 'stdio'], {
+    stdio: ['pipe', 'pipe', errors],
   });
-  closeSync(output);
+  closeSync(errors);
+  const { stdin, stdout } = child as ChildProcessByStdio<Writable, Readable, null>;
+  // Nobody needs to know that it has ended: the end is what is waited for.
+  stdin.on('error', () => {});
+  stdout.resume();
+  const stopWaking = waker?.start(stdin);
   return new Promise((resolve, reject) => {
     let timedOut = false;
     const timer = setTimeout(() => {
@@ -226,10 +238,45 @@ function runQemu(
     child.once('error', reject);
     child.once('exit', (code) => {
       clearTimeout(timer);
+      stopWaking?.();
       resolve(timedOut ? 'timeout' : code);
     });
   });
 }
+
+/**
+ * Wakes processors that QEMU has let sleep on. Where the host is busy, an emulated processor that waits for an interrupt now and then
+ * misses the one that came as it fell asleep, and is asked by nobody again: the guest's kernel then says that it stalls.
+ * Halting and resuming the machine makes each processor look.
+ */
+class Waker {
+  wakings = 0;
+  readonly #console: string;
+  #seen = 0;
+
+  /** @param console the guest's, a file */
+  constructor(console: string) {
+    this.#console = console;
+  }
+
+  /** Watches the console, and gives commands to QEMU's monitor. Returns what ends that. */
+  start(monitor: Writable): () => void {
+    const say = (command: string) => monitor.write(`${JSON.stringify({ execute: command })}\n`);
+    say('qmp_capabilities');
+    const timer = setInterval(() => {
+      const stalls = read(this.#console).match(STALL)?.length ?? 0;
+      if (stalls <= this.#seen) return;
+      this.#seen = stalls;
+      this.wakings++;
+      say('stop');
+      say('cont');
+    }, WATCH_MS);
+    return () => clearInterval(timer);
+  }
+}
+
+const WATCH_MS = 1000;
+const STALL = /rcu: INFO: rcu_\w+ (?:self-)?detected stall/g;
 
 /**
  * The command's exit status, if the file and the exit code of QEMU agree. The isa-debug-exit device turns the seven bits
