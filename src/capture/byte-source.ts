@@ -1,7 +1,7 @@
 /** Where the bytes of a capture come from: a file, a stream, or what gzip or zstd make of either. */
 import { readSync } from 'node:fs';
 import type { FileHandle } from 'node:fs/promises';
-import { Readable, type Transform } from 'node:stream';
+import type { Transform } from 'node:stream';
 import * as zlib from 'node:zlib';
 import type { Packing } from './identify.js';
 
@@ -104,14 +104,18 @@ export function unpackerOf(packing: Packing): Transform | undefined {
   return createZstdDecompress?.(UNPACKER_OPTIONS);
 }
 
+/** Packed bytes that are unpacked at a time: a thousand times as much, at most, comes of them. */
+const PACKED_BYTES = 16_384;
+
 /**
- * Unpacks gzip or zstd. What comes before a fault in the packed data is all handed over, then `read` throws. Reading a
- * Transform as an async iterator would drop what it holds when it fails; so pieces are taken as they are made, and the
- * stream makes one at a time.
+ * Unpacks gzip or zstd. What comes before a fault in the packed data is all handed over, then `read` throws. A Transform drops what
+ * it holds when it fails; so it flows all the time, which leaves nothing in it, and gets its next bytes when all that
+ * came of those before has been read.
  */
 export class UnpackSource implements ByteSource {
   readonly #source: ByteSource;
   readonly #unpacker: Transform;
+  readonly #packed = new Uint8Array(PACKED_BYTES);
   #pieces: Uint8Array[] = [];
   #ended = false;
   #error: unknown;
@@ -121,35 +125,24 @@ export class UnpackSource implements ByteSource {
   constructor(source: ByteSource, unpacker: Transform) {
     this.#source = source;
     this.#unpacker = unpacker;
-    const changed = (): void => this.#wake?.();
-    const failed = (error: unknown): void => {
-      this.#error ??= error;
-      changed();
-    };
-    this.#unpacker.on('data', (piece: Uint8Array) => {
-      this.#unpacker.pause();
-      this.#pieces.push(piece);
-      changed();
-    });
-    this.#unpacker.on('end', () => {
+    unpacker.on('data', (piece: Uint8Array) => this.#pieces.push(piece));
+    unpacker.on('end', () => {
       this.#ended = true;
-      changed();
+      this.#wake?.();
     });
-    this.#unpacker.on('error', failed);
-    const packed = Readable.from(piecesOf(source));
-    packed.on('error', failed);
-    packed.pipe(this.#unpacker);
+    unpacker.on('error', (error) => {
+      this.#error ??= error;
+      this.#wake?.();
+    });
+    // Where others close it while it works.
+    unpacker.on('close', () => this.#wake?.());
   }
 
   async read(into: Uint8Array): Promise<number> {
     while (this.#pieces.length === 0) {
       if (this.#error !== undefined) throw this.#error;
-      if (this.#ended) return 0;
-      const changed = new Promise<void>((resolve) => {
-        this.#wake = resolve;
-      });
-      this.#unpacker.resume();
-      await changed;
+      if (this.#ended || this.#unpacker.destroyed) return 0;
+      await this.#feed();
     }
     const piece = this.#pieces[0]!;
     const taken = piece.subarray(0, into.length);
@@ -159,19 +152,20 @@ export class UnpackSource implements ByteSource {
     return taken.length;
   }
 
+  /** Unpacks the next bytes, or finds that there are none. */
+  async #feed(): Promise<void> {
+    const count = await this.#source.read(this.#packed);
+    await new Promise<void>((resolve) => {
+      this.#wake = resolve;
+      if (count === 0) this.#unpacker.end();
+      else this.#unpacker.write(this.#packed.subarray(0, count), () => resolve());
+    });
+  }
+
   readNow(): undefined {}
 
   async close(): Promise<void> {
     this.#unpacker.destroy();
     await this.#source.close();
-  }
-}
-
-async function* piecesOf(source: ByteSource): AsyncGenerator<Uint8Array> {
-  for (;;) {
-    const piece = new Uint8Array(CHUNK_BYTES);
-    const count = await source.read(piece);
-    if (count === 0) return;
-    yield piece.subarray(0, count);
   }
 }
