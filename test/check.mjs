@@ -1,8 +1,7 @@
 /**
  * All that has to hold before a change goes in: lint, build, unit tests, planted faults, lab. Prints what each part prints and how
  * long it took, once more what failed, and as its last line the sum of all tests: `N passed, N failed`. Plain JavaScript, because the
- * build is one of the parts. While the unit tests run, the lab downloads what it needs; the planted faults have the time that a
- * machine of the lab leaves, and are printed behind it.
+ * build is one of the parts. While the unit tests run, the lab downloads what it needs.
  */
 import { spawn } from 'node:child_process';
 import { mkdtempSync, readFileSync, rmSync } from 'node:fs';
@@ -14,7 +13,7 @@ const LIMIT_MINUTES = {
   lint: 5,
   build: 5,
   test: 20,
-  'test:faults': 60,
+  'test:faults': 10,
   prepare: 30,
   'test:lab': 60,
   'conformance:check': 1,
@@ -36,34 +35,21 @@ for (const signal of ['SIGINT', 'SIGTERM']) {
  * Runs an npm script, passes its output on, and resolves to whether it succeeded, and its standard output. Without the
  * scripts that npm would run before it: `npm test` builds first, which has been done here.
  */
-async function npm(script, env = {}) {
+function npm(script, env = {}) {
   console.log(`\n== ${script}`);
-  const { ok, output, seconds } = await runScript(script, [], env, (text) => process.stdout.write(text));
-  console.log(`== ${script}: ${seconds} s`);
-  return { ok, output };
-}
-
-/** Runs an npm script in the time that others leave, and prints it when `others` are done. */
-async function npmBeside(script, others) {
-  const { ok, output, seconds } = await runScript(script, ['nice', '-n', '19'], {}, () => {});
-  await others;
-  console.log(`\n== ${script}\n${output}== ${script}: ${seconds} s beside the lab`);
-  return { ok, output };
-}
-
-function runScript(script, wrapper, env, print) {
   const startMs = performance.now();
-  const [program, ...args] = [...wrapper, 'npm', 'run', '--silent', '--ignore-scripts', script];
   return new Promise((resolve) => {
-    const child = start(script, program, args, env);
+    const child = start(script, 'npm', ['run', '--silent', '--ignore-scripts', script], env);
     let output = '';
-    const ended = (ok) => resolve({ ok, output, seconds: Math.round((performance.now() - startMs) / 1000) });
     child.stdout.setEncoding('utf8').on('data', (text) => {
       output += text;
-      print(text);
+      process.stdout.write(text);
     });
-    child.once('error', () => ended(false));
-    child.once('close', (status) => ended(status === 0));
+    child.once('error', () => resolve({ ok: false, output }));
+    child.once('close', (status) => {
+      console.log(`== ${script}: ${Math.round((performance.now() - startMs) / 1000)} s`);
+      resolve({ ok: status === 0, output });
+    });
   });
 }
 
@@ -123,8 +109,8 @@ async function lintAndBuild() {
   return true;
 }
 
-async function unitTests(script, run) {
-  const { ok, output } = await run;
+async function unitTests(script) {
+  const { ok, output } = await npm(script);
   // Loaded here because the build has only just made it.
   const { parseTotals, failureReports } = await import('../dist/test/lab/totals.js');
   failures.push(...failureReports(output));
@@ -149,11 +135,9 @@ async function lab() {
 
 if (await lintAndBuild()) {
   const prepared = prepareLab();
-  await unitTests('test', npm('test'));
+  for (const script of ['test', 'test:faults']) await unitTests(script);
   await prepared;
-  const inLab = lab();
-  await unitTests('test:faults', npmBeside('test:faults', inLab));
-  await inLab;
+  await lab();
   // What has run is what docs/conformance.md says.
   if (!(await npm('conformance:check')).ok) fail('docs/conformance.md does not say what was found');
 }
