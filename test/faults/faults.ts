@@ -374,7 +374,7 @@ export const faults: readonly Fault[] = [
   {
     name: 'AF_XDP: a frame in buffer 0 is not moved to its place',
     file: 'xdp/rx-queue.js',
-    find: 'if (shift !== 0)',
+    find: 'if (moved !== 0)',
     replace: 'if (false)',
     tests: XDP_QUEUES,
   },
@@ -388,7 +388,7 @@ export const faults: readonly Fault[] = [
   {
     name: 'AF_XDP: a buffer that the kernel does not have is taken from it',
     file: 'xdp/rx-queue.js',
-    find: ' || this.#armed[buffer] !== 1',
+    find: ' && armed[buffer] === 1',
     replace: '',
     tests: XDP_QUEUES,
   },
@@ -402,7 +402,7 @@ export const faults: readonly Fault[] = [
   {
     name: 'AF_XDP: a report of what was not sent is believed',
     file: 'xdp/tx-queue.js',
-    find: ' && this.#sent[buffer] > 0',
+    find: ' || !(onTheWay[buffer] > 0)',
     replace: '',
     tests: XDP_QUEUES,
   },
