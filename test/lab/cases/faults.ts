@@ -141,8 +141,8 @@ refused('what is no address, and what is given twice: wrong use', () => {
     /"not-an-interface" is not a device address/,
     /./,
   );
-  assertRefused(barewire(['fwd', u0, u0]), 2, /given twice/, /two ports/);
-  assertRefused(barewire(['fwd', u0, u0.slice(5)]), 2, /given twice/, /two ports/);
+  assertRefused(barewire(['fwd', u0, u0]), 2, /given twice/, /each port once/);
+  assertRefused(barewire(['fwd', u0, u0.slice(5)]), 2, /given twice/, /each port once/);
 });
 
 refused('an address where nothing is, and closes the port that it had opened', () => {
