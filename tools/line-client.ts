@@ -1,9 +1,33 @@
 /** Asks running commands of this user by a line of JSON: see `line-server.ts`. */
 import { connect, type Socket } from 'node:net';
-import { LINE_TIMEOUT_MS } from './line-server.js';
+import { type About, type AboutRequest, LINE_TIMEOUT_MS } from './line-server.js';
+import { type FolderKind, liveSockets } from './socket-folder.js';
 
 /** Longest answer: the counters of some ports with many queues. */
 const MAX_ANSWER_BYTES = 1 << 20;
+
+export interface RunningCommand extends About {
+  /** Of its socket. */
+  readonly path: string;
+}
+
+/** Running commands with a socket of that kind, by process. One that does not answer is left out. */
+export async function runningCommands(kind: FolderKind): Promise<RunningCommand[]> {
+  const asked = await Promise.all(liveSockets(kind).map(about));
+  return asked.filter((one) => one !== undefined).sort((a, b) => a.pid - b.pid);
+}
+
+async function about(path: string): Promise<RunningCommand | undefined> {
+  try {
+    const { pid, ports } = (await askLine(path, { ask: 'about' } satisfies AboutRequest)) as Partial<About>;
+    return typeof pid === 'number' && Array.isArray(ports)
+      ? { path, pid, ports: ports.map(String) }
+      : undefined;
+  } catch {
+    // It ended meanwhile, or it is something else.
+    return undefined;
+  }
+}
 
 /** Connects and asks; what is answered comes on the socket, errors too. */
 export function sendLine(path: string, request: object): Socket {

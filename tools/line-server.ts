@@ -1,6 +1,7 @@
 /**
  * A socket of a running command that others ask by a line of JSON: of the user's alone (mode 0600), in a folder of the runtime
- * folder. What is no request is answered by an error, and who says nothing is hung up on.
+ * folder. Each tells which ports its process has (`ask: about`); the rest is whose socket it is. What is no request is answered by an
+ * error, and who says nothing is hung up on.
  */
 import { createServer, type Server, type Socket } from 'node:net';
 import { ListeningSocket } from '../src/syscalls/listening-socket.js';
@@ -13,10 +14,23 @@ export const MAX_LINE_BYTES = 32_768;
 /** How long either side waits for the other's line. */
 export const LINE_TIMEOUT_MS = 5000;
 
-/** What was asked for, a JSON object. Throws what is wrong with it. */
+/** What is asked of every such socket. */
+export interface AboutRequest {
+  readonly ask: 'about';
+}
+
+/** What a command says of itself. */
+export interface About {
+  readonly pid: number;
+  /** Addresses of its ports. */
+  readonly ports: readonly string[];
+}
+
+/** What else was asked for, a JSON object. Throws what is wrong with it. */
 export type AnswerLine = (socket: Socket, request: Readonly<Record<string, unknown>>) => void;
 
 export class LineServer {
+  readonly #ports: readonly string[];
   readonly #answer: AnswerLine;
   readonly #folder: SocketFolder;
   readonly #socket: ListeningSocket;
@@ -27,9 +41,11 @@ export class LineServer {
 
   /**
    * Makes the socket; requests are taken from now on.
+   * @param ports addresses of the process's ports
    * @throws NicError where no socket can be made
    */
-  constructor(kind: FolderKind, name: 'tap' | 'stats', answer: AnswerLine) {
+  constructor(kind: FolderKind, name: 'tap' | 'stats', ports: readonly string[], answer: AnswerLine) {
+    this.#ports = ports;
     this.#answer = answer;
     this.#folder = makeSocketFolder(undefined, kind);
     try {
@@ -77,10 +93,15 @@ export class LineServer {
     try {
       const request: unknown = JSON.parse(line);
       if (typeof request !== 'object' || request === null) throw new Error('a request is a JSON object');
-      this.#answer(socket, request as Record<string, unknown>);
+      if ((request as Partial<AboutRequest>).ask === 'about') this.#tellAbout(socket);
+      else this.#answer(socket, request as Record<string, unknown>);
     } catch (error) {
       socket.end(`${JSON.stringify({ error: (error as Error).message })}\n`);
     }
+  }
+
+  #tellAbout(socket: Socket): void {
+    socket.end(`${JSON.stringify({ pid: process.pid, ports: this.#ports } satisfies About)}\n`);
   }
 
   /** May be called twice. Connections that are still open do not keep the process. */

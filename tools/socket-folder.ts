@@ -1,7 +1,7 @@
 /**
  * Folders for sockets in the user's runtime folder: of an emulator that was given no paths, of a forwarder that lets others
- * look, of commands that tell their ports' counters. Such a folder is locked as long as its process lives, so a later process can tell the folders of killed ones, which
- * could not remove theirs, and removes them.
+ * look, of commands that tell their ports' counters. Such a folder is locked as long as its process lives, so a later process
+ * can tell the folders of killed ones, which could not remove theirs, and removes them.
  */
 import {
   closeSync,

@@ -6,13 +6,10 @@ import { LineServer } from './line-server.js';
 
 const debug = createDebug('barewire:stats');
 
-/** What can be asked: which ports a process has, and what one of them counted. */
-export type StatsRequest = { readonly ask: 'about' } | { readonly ask: 'stats'; readonly port: string };
-
-export interface StatsAbout {
-  readonly pid: number;
-  /** Addresses of its ports. */
-  readonly ports: readonly string[];
+/** What can be asked beside what every command's socket tells (`line-server.ts`): what a port counted. */
+export interface StatsRequest {
+  readonly ask: 'stats';
+  readonly port: string;
 }
 
 /** The counters of a port, since it was opened. */
@@ -47,8 +44,9 @@ export function readPort(device: NetDevice, clock: Clock): PortCounters {
 
 /** Undefined where no socket can be made: the traffic is worth more. */
 export function serveStats(devices: readonly NetDevice[], clock: Clock): LineServer | undefined {
+  const ports = devices.map(({ address }) => address);
   try {
-    return new LineServer('run', 'stats', (socket, request) => {
+    return new LineServer('run', 'stats', ports, (socket, request) => {
       socket.end(`${JSON.stringify(answer(devices, clock, request))}\n`);
     });
   } catch (error) {
@@ -61,8 +59,7 @@ function answer(
   devices: readonly NetDevice[],
   clock: Clock,
   { ask, port }: Readonly<Record<string, unknown>>,
-): StatsAbout | PortCounters {
-  if (ask === 'about') return { pid: process.pid, ports: devices.map(({ address }) => address) };
+): PortCounters {
   const device = devices.find(({ address }) => address === port);
   if (ask !== 'stats' || device === undefined) throw new Error('nothing that is known is asked for');
   return readPort(device, clock);

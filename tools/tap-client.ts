@@ -1,31 +1,12 @@
 /** Looks into running forwarders of this user: which there are, and what they move. */
 import { NicError } from '../src/errors.js';
-import { askLine, sendLine } from './line-client.js';
+import { type RunningCommand, runningCommands, sendLine } from './line-client.js';
 import { LINE_TIMEOUT_MS } from './line-server.js';
-import { liveSockets } from './socket-folder.js';
-import type { TapAbout, TapRequest } from './tap-protocol.js';
+import type { TapRequest } from './tap-protocol.js';
 
-export interface RunningTap extends TapAbout {
-  /** Of its socket. */
-  readonly path: string;
-}
-
-/** Forwarders that let others look, by process. One that does not answer is left out. */
-export async function runningTaps(): Promise<RunningTap[]> {
-  const asked = await Promise.all(liveSockets('fwd').map(about));
-  return asked.filter((one) => one !== undefined).sort((a, b) => a.pid - b.pid);
-}
-
-async function about(path: string): Promise<RunningTap | undefined> {
-  try {
-    const { pid, ports } = (await askLine(path, { ask: 'about' } satisfies TapRequest)) as Partial<TapAbout>;
-    return typeof pid === 'number' && Array.isArray(ports)
-      ? { path, pid, ports: ports.map(String) }
-      : undefined;
-  } catch {
-    // It ended meanwhile, or it is something else.
-    return undefined;
-  }
+/** Forwarders that let others look, by process. */
+export function runningTaps(): Promise<RunningCommand[]> {
+  return runningCommands('fwd');
 }
 
 /**

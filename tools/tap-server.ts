@@ -8,7 +8,6 @@ import { type CaptureSink, CaptureWriter } from '../src/capture/capture-writer.j
 import { CaptureLook } from './capture-look.js';
 import { LineServer } from './line-server.js';
 import type { Look, Tap } from './tap.js';
-import type { TapAbout } from './tap-protocol.js';
 
 /** What may wait in a connection for a viewer to read it; behind it waits the writer's buffer. */
 const MAX_WAITING_BYTES = 1 << 18;
@@ -45,7 +44,8 @@ export class TapServer implements Look {
   /** Makes the socket; viewers are taken from now on. @throws NicError where no socket can be made */
   constructor(tap: Tap) {
     this.#tap = tap;
-    this.#server = new LineServer('fwd', 'tap', (socket, request) => this.#answer(socket, request));
+    const ports = tap.devices.map(({ address }) => address);
+    this.#server = new LineServer('fwd', 'tap', ports, (socket, request) => this.#answer(socket, request));
   }
 
   get path(): string {
@@ -53,12 +53,8 @@ export class TapServer implements Look {
   }
 
   #answer(socket: Socket, { ask, filter, snapLength }: Readonly<Record<string, unknown>>): void {
-    if (ask === 'about') {
-      const ports = this.#tap.devices.map(({ address }) => address);
-      socket.end(`${JSON.stringify({ pid: process.pid, ports } satisfies TapAbout)}\n`);
-    } else if (ask === 'frames') {
-      this.#show(socket, textOrNothing(filter), lengthOrNothing(snapLength));
-    } else throw new Error('nothing that is known is asked for');
+    if (ask !== 'frames') throw new Error('nothing that is known is asked for');
+    this.#show(socket, textOrNothing(filter), lengthOrNothing(snapLength));
   }
 
   #show(socket: Socket, filter: string | undefined, snapBytes: number | undefined): void {

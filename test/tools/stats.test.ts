@@ -10,7 +10,8 @@ import { systemClock } from '../../src/clock.js';
 import type { NetStats } from '../../src/driver/device.js';
 import { open } from '../../src/driver/registry.js';
 import { startEmulator } from '../../src/emulator/index.js';
-import { askCounters, type RunningPorts, runningPorts } from '../../tools/stats-client.js';
+import type { RunningCommand } from '../../tools/line-client.js';
+import { askCounters, runningPorts } from '../../tools/stats-client.js';
 import { StatsReport } from '../../tools/stats-report.js';
 import { type PortCounters, readPort, serveStats } from '../../tools/stats-server.js';
 import { captureLines } from '../support/capture.js';
@@ -104,7 +105,7 @@ stats('a running sink and a running sender are asked while frames pass', async (
   let sender: ChildProcess | undefined;
   try {
     // What is sent before the sink has its port is lost.
-    let owner: RunningPorts | undefined;
+    let owner: RunningCommand | undefined;
     while (owner === undefined) {
       assert.is(sink.exitCode, null, 'the sink runs');
       owner = (await runningPorts()).find(({ ports }) => ports.includes(b!));

@@ -13,9 +13,10 @@ import type { NetDevice } from '../../src/driver/device.js';
 import { isSharedInterface, open } from '../../src/driver/registry.js';
 import { NicError, type NicErrorCode } from '../../src/errors.js';
 import { deviceAddress, PORT_FORMS, pageSizeFor, sysfsRoot } from '../addresses.js';
+import type { RunningCommand } from '../line-client.js';
 import { durationMs } from '../option-values.js';
 import { warn } from '../output.js';
-import { askCounters, type RunningPorts, runningPorts } from '../stats-client.js';
+import { askCounters, runningPorts } from '../stats-client.js';
 import { StatsReport } from '../stats-report.js';
 import { readPort } from '../stats-server.js';
 import { type Stop, stopOnSignals } from '../stop-signals.js';
@@ -95,7 +96,7 @@ async function again(look: () => Promise<void>, options: Options, stop: Stop): P
   });
 }
 
-async function watchOwner(port: string, owner: RunningPorts, options: Options, stop: Stop): Promise<void> {
+async function watchOwner(port: string, owner: RunningCommand, options: Options, stop: Stop): Promise<void> {
   const report = new StatsReport(options.json ?? false, `process ${owner.pid}`);
   let asked = 0;
   try {
