@@ -81,9 +81,28 @@ export function queuesHere<Queue extends { readonly elsewhere?: boolean }>(
   return here.length > 0 ? here : queues;
 }
 
+/** The state of a ring that is at work. */
+export interface AttachedRing {
+  /** Buffers of a receive ring. */
+  readonly slots?: Int32Array;
+  readonly state: Int32Array;
+  readonly counters: Float64Array;
+}
+
 /** A queue that another thread has, seen from the thread that opened its device. */
 export class QueueElsewhere {
+  /** Both threads see these. */
+  readonly state: Int32Array;
+  readonly counters: Float64Array;
   #listener: QueueEndListener | undefined;
+
+  /** Copies state and counters to memory that both threads see. */
+  constructor({ state, counters }: AttachedRing) {
+    this.state = new Int32Array(new SharedArrayBuffer(state.byteLength));
+    this.state.set(state);
+    this.counters = new Float64Array(new SharedArrayBuffer(counters.byteLength));
+    this.counters.set(counters);
+  }
 
   onEnd(listener: QueueEndListener): void {
     this.#listener = listener;
@@ -92,20 +111,6 @@ export class QueueElsewhere {
   tell(end: QueueEnd): Promise<void> | undefined {
     return this.#listener?.(end);
   }
-}
-
-/** A copy in memory that both threads see. */
-export function sharedWords(words: Int32Array): Int32Array {
-  const shared = new Int32Array(new SharedArrayBuffer(words.byteLength));
-  shared.set(words);
-  return shared;
-}
-
-/** A copy in memory that both threads see. */
-export function sharedCounters(counters: Float64Array): Float64Array {
-  const shared = new Float64Array(new SharedArrayBuffer(counters.byteLength));
-  shared.set(counters);
-  return shared;
 }
 
 export function noHandOver(why: string): NicError {

@@ -105,8 +105,8 @@ export async function pollLoop(poll: () => number, options: PollLoopOptions): Pr
   const idleAfterNs = millisecondsOption('idleAfterMs', options.idleAfterMs ?? IDLE_AFTER_MS) * 1e6;
   let polls = 64;
   let lastWorkNs = clock.nowNs();
-  using members = new Members(devices, onGone);
-  const policy = policyOf(options, queues.length + members.queues.length > 0);
+  using members = new Members(queues, devices, onGone);
+  const policy = policyOf(options, members.sleepers.length > 0);
   // True where one poll without work is enough to sleep on.
   let looksOnce = policy === 'power';
   while (!signal.aborted) {
@@ -123,10 +123,9 @@ export async function pollLoop(poll: () => number, options: PollLoopOptions): Pr
       if (nowNs - startNs < BURST_NS / 2 && polls < most) polls *= 2;
       else if (nowNs - startNs > BURST_NS * 2 && polls > 1) polls >>= 1;
       if (work > 0) lastWorkNs = nowNs;
-      const sleepers = members.queues.length === 0 ? queues : [...queues, ...members.queues];
       const isIdle = policy === 'power' ? work === 0 : nowNs - lastWorkNs > idleAfterNs;
-      if (isIdle && policy !== 'latency' && sleepers.length > 0) {
-        const woken = await sleepOn(sleepers, poll, signal, clock);
+      if (isIdle && policy !== 'latency' && members.sleepers.length > 0) {
+        const woken = await sleepOn(members.sleepers, poll, signal, clock);
         // After a packet there is the full time to find more; where a wait has ended by its time one poll decides.
         if (woken) lastWorkNs = clock.nowNs();
         looksOnce = policy === 'power' || !woken;
@@ -144,15 +143,21 @@ export async function pollLoop(poll: () => number, options: PollLoopOptions): Pr
 
 /** The devices of a loop, and which of them are still there. */
 class Members implements Disposable {
-  /** Of those that are there. */
-  queues: readonly RxQueue[] = [];
+  /** Queues whose packets end a sleep: those that were named, and those of the devices that are there. */
+  sleepers: readonly Pick<RxQueue, 'wait'>[] = [];
   /** How many have gone. */
   losses = 0;
+  readonly #named: readonly Pick<RxQueue, 'wait'>[];
   readonly #onGone: PollLoopOptions['onGone'];
   readonly #watches = new Map<LoopDevice, () => void>();
   #end: { readonly error: unknown } | undefined;
 
-  constructor(devices: readonly LoopDevice[], onGone: PollLoopOptions['onGone']) {
+  constructor(
+    named: readonly Pick<RxQueue, 'wait'>[],
+    devices: readonly LoopDevice[],
+    onGone: PollLoopOptions['onGone'],
+  ) {
+    this.#named = named;
     this.#onGone = onGone;
     this.#follow(devices);
   }
@@ -190,7 +195,7 @@ class Members implements Disposable {
       const stop = device.onGone?.((error) => this.#lose(device, error));
       this.#watches.set(device, stop ?? (() => {}));
     }
-    this.queues = queues;
+    this.sleepers = [...this.#named, ...queues];
   }
 
   #lose(device: LoopDevice, error: Error): void {

@@ -6,13 +6,13 @@ import { type Clock, sharedOffsetNs } from '../clock.js';
 import type { NetDevice } from '../driver/device.js';
 import { NicError } from '../errors.js';
 import { TxFlag } from '../hugepage/packet-metadata.js';
-import { FillerFrame, fillerFor, LinePosition, OVERHEAD_BYTES } from './filler.js';
+import { FillerFrame, fillerFor, LinePosition } from './filler.js';
 import type { FlowOptions } from './flow.js';
 import { FCS_BYTES } from './frame-size.js';
 import type { TrafficObserver } from './observer.js';
-import { wireBits } from './rate.js';
+import { PREAMBLE_AND_GAP_BYTES, wireBits } from './rate.js';
 import { DEFAULT_CATCH_UP_MS } from './schedule.js';
-import { batchOf, type FlowSender, nextDue, type SenderOptions, sendingFlows } from './sender.js';
+import { batchOf, type FlowSender, haveEnded, nextDue, type SenderOptions, sendingFlows } from './sender.js';
 import type { SendingFlow } from './sending-flow.js';
 
 const FILLER = 0xffff;
@@ -99,12 +99,7 @@ export class FillerSender implements FlowSender {
   }
 
   get done(): boolean {
-    return this.#waiting === 0 && this.#haveEnded;
-  }
-
-  get #haveEnded(): boolean {
-    for (const { schedule } of this.flows) if (!schedule.ended) return false;
-    return true;
+    return this.#waiting === 0 && haveEnded(this.flows);
   }
 
   stop(): void {
@@ -149,7 +144,7 @@ export class FillerSender implements FlowSender {
   #fill(nowNs: number): void {
     const { flows } = this;
     const { pool } = this.device;
-    if (this.#haveEnded) return;
+    if (haveEnded(this.flows)) return;
     const line = this.#line;
     const isDry = line.ns < nowNs;
     if (isDry) {
@@ -208,7 +203,7 @@ export class FillerSender implements FlowSender {
     this.#flowOf[slot] = index;
     this.#lengthOf[slot] = length;
     this.#dueOf[slot] = dueNs;
-    this.#line.take(length + FCS_BYTES + OVERHEAD_BYTES);
+    this.#line.take(length + FCS_BYTES + PREAMBLE_AND_GAP_BYTES);
   }
 
   /** Notes the first frames and fillers of the batch, which the ring took. */

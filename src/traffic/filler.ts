@@ -4,15 +4,14 @@
  * Generator", IMC 2015, section 8).
  */
 import { crc32 } from 'node:zlib';
+import { FCS_BYTES } from './frame-size.js';
+import { PREAMBLE_AND_GAP_BYTES } from './rate.js';
 
-/** Preamble, start delimiter and inter-frame gap (IEEE 802.3, 4.4.2). */
-export const OVERHEAD_BYTES = 20;
-const FCS_BYTES = 4;
 /** Shortest and longest frame with FCS that every receiver takes for a frame. */
 const MIN_FRAME_BYTES = 64;
 const MAX_FRAME_BYTES = 1518;
 /** The shortest gap that is not none, on the wire. */
-export const MIN_FILLER_BYTES: number = MIN_FRAME_BYTES + OVERHEAD_BYTES;
+export const MIN_FILLER_BYTES: number = MIN_FRAME_BYTES + PREAMBLE_AND_GAP_BYTES;
 
 /**
  * The next filler for a gap, in bytes on the wire; 0 where none is nearer to the gap than the shortest. To be asked again for what is
@@ -78,7 +77,7 @@ export class FillerFrame {
    */
   constructor(sourceMac: Uint8Array, buffers: number, maxFrameBytes: number) {
     const longest = Math.min(MAX_FRAME_BYTES, maxFrameBytes);
-    this.longestBytes = longest + OVERHEAD_BYTES;
+    this.longestBytes = longest + PREAMBLE_AND_GAP_BYTES;
     this.#bytes = new Uint8Array(longest);
     // Bridges forward nothing to this group (IEEE 802.1Q, 8.6.3); local experimental EtherType (IEEE 802, 9.2.4).
     this.#bytes.set([0x01, 0x80, 0xc2, 0x00, 0x00, 0x0e]);
@@ -96,7 +95,7 @@ export class FillerFrame {
    * @returns its length with FCS
    */
   write(frames: Uint8Array, buffer: number, at: number, wireBytes: number): number {
-    const length = wireBytes - OVERHEAD_BYTES;
+    const length = wireBytes - PREAMBLE_AND_GAP_BYTES;
     const lastEnd = this.#lastEnds[buffer]!;
     if (lastEnd === 0) frames.set(this.#bytes, at);
     else frames.fill(0, at + lastEnd - FCS_BYTES, at + lastEnd);

@@ -20,7 +20,7 @@ export interface Rate {
 }
 
 /** Preamble, start delimiter and inter-frame gap (IEEE 802.3, 4.4.2). */
-const PREAMBLE_AND_GAP_BYTES = 20;
+export const PREAMBLE_AND_GAP_BYTES = 20;
 const SCALES: Readonly<Record<string, number>> = { '': 1, k: 1e3, K: 1e3, M: 1e6, G: 1e9 };
 
 /** Bits that a frame takes on the wire. @param frameBytes its length without FCS */

@@ -70,6 +70,12 @@ export function nextDue(flows: readonly SendingFlow[], nowNs: number): number {
   return best;
 }
 
+/** Whether all flows have given what they had to send. */
+export function haveEnded(flows: readonly SendingFlow[]): boolean {
+  for (const { schedule } of flows) if (!schedule.ended) return false;
+  return true;
+}
+
 /** Of the flow that is being written: where each frame begins, and its length. */
 const ownPlaces = new Int32Array(MAX_BATCH);
 const ownLengths = new Uint16Array(MAX_BATCH);
@@ -155,9 +161,7 @@ export class TrafficSender implements FlowSender {
   }
 
   get #hasGiven(): boolean {
-    if (this.#waiting > 0) return false;
-    for (const { schedule } of this.flows) if (!schedule.ended) return false;
-    return true;
+    return this.#waiting === 0 && haveEnded(this.flows);
   }
 
   /** Sends nothing more; frames that found no room are given up, and count as not sent. */

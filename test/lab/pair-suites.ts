@@ -1,9 +1,9 @@
 /** `barewire fwd` between any two devices of a machine, with a station of the kernel's at each end. */
 import * as assert from 'uvu/assert';
-import { dmarFaults, kernelLog, nicAddress } from './guest.js';
+import { bindDriver, dmarFaults, kernelLog, nicAddress, nicAddresses } from './guest.js';
 import { PacketSocket } from './packet-socket.js';
 import { type Background, sleep, waitFor } from './processes.js';
-import type { Stations } from './stations.js';
+import { Stations } from './stations.js';
 import { suite } from './suite.js';
 import {
   assertBalanced,
@@ -35,8 +35,20 @@ export interface Pair {
   readonly longLengths?: readonly number[];
 }
 
+/** Gives all devices under test to VFIO and runs the pairs, with stations at their wires meanwhile. */
+export async function runPairs(pairs: readonly Pair[]): Promise<void> {
+  for (const address of nicAddresses()) bindDriver(address, 'vfio-pci');
+  const stations = await Stations.start();
+  for (const pair of pairs) runPair(stations, pair);
+  const cleared = suite('the stations');
+  cleared('give their interfaces back', async () => {
+    await stations.stop();
+  });
+  cleared.run();
+}
+
 /** Starts a forwarder between two devices, and sees what it carries between the stations at their wires. */
-export function runPair(
+function runPair(
   stations: Stations,
   { name, ports: numbers, backend, args = [], longLengths = [] }: Pair,
 ): void {

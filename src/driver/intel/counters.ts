@@ -66,6 +66,8 @@ export class ClearingCounters implements CounterSource {
   readonly sums: HardwareCounters = noCounts();
   readonly #registers: RegisterFile;
   readonly #map: CounterMap;
+  /** Those that the sums do not need. */
+  readonly #others: readonly NamedCounter[];
   /** Sum of what each register gave, by offset. */
   readonly #counted = new Map<number, number>();
   #lastAllMs = Number.NEGATIVE_INFINITY;
@@ -73,6 +75,8 @@ export class ClearingCounters implements CounterSource {
   constructor(registers: RegisterFile, map: CounterMap) {
     this.#registers = registers;
     this.#map = map;
+    const inSums = sumOffsets(map);
+    this.#others = map.named.filter(({ offset }) => !inSums.has(offset));
   }
 
   read(): void {
@@ -112,11 +116,8 @@ export class ClearingCounters implements CounterSource {
     sums.wireTxBytes += this.#takeOctets(map.txOctets);
   }
 
-  /** Those that the sums do not need. */
   #readOthers(): void {
-    const inSums = sumOffsets(this.#map);
-    for (const { offset, high, trapped } of this.#map.named) {
-      if (inSums.has(offset)) continue;
+    for (const { offset, high, trapped } of this.#others) {
       if (high !== undefined)
         this.#takeOctets({ low: offset, high: high.offset, highMask: high.mask }, trapped);
       else if (trapped) this.#takeTrapped(offset);

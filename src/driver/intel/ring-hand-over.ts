@@ -1,6 +1,6 @@
 /** What another thread needs to drive a ring of this process, and how it comes there: addresses, sizes, shared state. */
 import { addressOf, viewMemory } from '../../syscalls/memory.js';
-import { QueueElsewhere, sharedCounters, sharedWords } from '../queue-share.js';
+import { type AttachedRing, QueueElsewhere } from '../queue-share.js';
 import { DESCRIPTOR_BYTES } from './descriptors.js';
 import type { RxMetadataBits } from './rx-queue.js';
 
@@ -33,29 +33,13 @@ export interface TxTicket extends RingTicket {
   readonly mayRest: boolean;
 }
 
-/** The state of a ring that is at work. */
-export interface AttachedRing {
-  readonly slots?: Int32Array;
-  readonly state: Int32Array;
-  readonly counters: Float64Array;
-}
-
 /** A ring that another thread has, seen from the thread that opened its device. */
 export class RingHandOver extends QueueElsewhere {
-  readonly state: Int32Array;
-  readonly counters: Float64Array;
   readonly ticket: Omit<RingTicket, 'tail' | 'maxFrameBytes'>;
 
-  /** Copies state and counters to memory that both threads see. */
-  constructor(loop: {
-    readonly ring: Int32Array;
-    readonly state: Int32Array;
-    readonly counters: Float64Array;
-  }) {
-    super();
-    const { ring, state, counters } = loop;
-    this.state = sharedWords(state);
-    this.counters = sharedCounters(counters);
+  constructor(loop: AttachedRing & { readonly ring: Int32Array }) {
+    super(loop);
+    const { ring } = loop;
     this.ticket = {
       ring: addressOf(new Uint8Array(ring.buffer, ring.byteOffset, ring.byteLength)),
       size: ring.byteLength / DESCRIPTOR_BYTES,

@@ -14,6 +14,7 @@ import type { PacketCursor } from '../packet-cursor.js';
 import { PacketWait } from '../packet-wait.js';
 import { type LinkedQueues, type LinkOptions, refuseNested } from '../queue-link.js';
 import {
+  type AttachedRing,
   type AttachedRxQueue,
   doorbellAddress,
   type HandedOver,
@@ -37,7 +38,7 @@ import {
 } from './descriptors.js';
 import { linkQueues } from './link-queues.js';
 import { countsOf, newCounters } from './queue-counters.js';
-import { type AttachedRing, RingHandOver, type RxTicket } from './ring-hand-over.js';
+import { RingHandOver, type RxTicket } from './ring-hand-over.js';
 import { inPipe, type RingShare } from './ring-share.js';
 import { makeReceive, type RxLoop } from './rx-loop.js';
 

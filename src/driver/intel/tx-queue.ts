@@ -11,6 +11,7 @@ import { checkRange, type PacketPool, packetArray } from '../../hugepage/packet-
 import type { TxQueue } from '../device.js';
 import { instantiate, STATE_LENGTH } from '../instantiate.js';
 import {
+  type AttachedRing,
   type AttachedTxQueue,
   doorbellAddress,
   type HandedOver,
@@ -44,7 +45,7 @@ import {
   TX_VLE,
 } from './descriptors.js';
 import { countsOf, newCounters } from './queue-counters.js';
-import { type AttachedRing, RingHandOver, type TxTicket } from './ring-hand-over.js';
+import { RingHandOver, type TxTicket } from './ring-hand-over.js';
 import { inPipe, type RingShare } from './ring-share.js';
 import { makeReclaim, makeSend, type TxLoop } from './tx-loop.js';
 

@@ -1,6 +1,6 @@
 /** What another thread needs to drive a virtqueue of this process, and how it comes there. */
 import { addressOf, viewMemory } from '../../syscalls/memory.js';
-import { doorbellAddress, QueueElsewhere, sharedCounters, sharedWords } from '../queue-share.js';
+import { doorbellAddress, QueueElsewhere } from '../queue-share.js';
 import type { Doorbell } from '../register-file.js';
 import { type Ring, viewRing } from './layout.js';
 import type { RxParts, TxParts } from './queue-parts.js';
@@ -36,24 +36,13 @@ export interface TxTicket extends RingTicket {
   readonly offloads: boolean;
 }
 
-/** The state of a ring that is at work. */
-export interface AttachedRing {
-  readonly slots?: Int32Array;
-  readonly state: Int32Array;
-  readonly counters: Float64Array;
-}
-
 /** A virtqueue that another thread has. */
 export class VirtqueueElsewhere extends QueueElsewhere {
-  readonly state: Int32Array;
-  readonly counters: Float64Array;
   readonly ticket: RingTicket;
 
   /** @throws NicError `BAD_OPTION` where the doorbell is not mapped */
   constructor(ring: Ring, parts: RxParts | TxParts, maxFrameBytes: number) {
-    super();
-    this.state = sharedWords(parts.state);
-    this.counters = sharedCounters(parts.counters);
+    super(parts);
     const { kind, size, areas } = ring;
     const { buffer } = ring.descriptors;
     this.ticket = {

@@ -13,6 +13,7 @@ import { STATE_LENGTH } from '../instantiate.js';
 import { PacketWait } from '../packet-wait.js';
 import type { LinkedQueues, LinkOptions } from '../queue-link.js';
 import {
+  type AttachedRing,
   type AttachedRxQueue,
   doorbellAddress,
   type HandedOver,
@@ -21,7 +22,7 @@ import {
   noHandOver,
 } from '../queue-share.js';
 import type { Doorbell } from '../register-file.js';
-import { type AttachedRing, type RxTicket, VirtqueueElsewhere } from './hand-over.js';
+import { type RxTicket, VirtqueueElsewhere } from './hand-over.js';
 import { LAYOUT, newState, type Ring } from './layout.js';
 import { linkQueues } from './link-queues.js';
 import { takeHeaders } from './offloads.js';

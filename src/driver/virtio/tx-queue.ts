@@ -8,6 +8,7 @@ import { checkRange, type PacketPool, packetArray } from '../../hugepage/packet-
 import type { TxQueue } from '../device.js';
 import { STATE_LENGTH } from '../instantiate.js';
 import {
+  type AttachedRing,
   type AttachedTxQueue,
   doorbellAddress,
   type HandedOver,
@@ -17,7 +18,7 @@ import {
 } from '../queue-share.js';
 import type { Doorbell } from '../register-file.js';
 import { UnusualSends } from '../unusual-sends.js';
-import { type AttachedRing, type TxTicket, VirtqueueElsewhere } from './hand-over.js';
+import { type TxTicket, VirtqueueElsewhere } from './hand-over.js';
 import { LAYOUT, newState, type Ring } from './layout.js';
 import { writeHeader } from './offloads.js';
 import { PackedTxRing } from './packed-tx-ring.js';

@@ -6,12 +6,11 @@
 import * as assert from 'uvu/assert';
 import { type NicError, open } from '../../../src/index.js';
 import { raiseStation, runFamilyPair, runWireSuites } from '../family-suites.js';
-import { bindDriver, interfaceByMac, nicAddresses } from '../guest.js';
+import { interfaceByMac, nicAddresses } from '../guest.js';
 import { Monitor } from '../monitor.js';
-import { LONG_MTU, PACKED_RINGS, type Pair, runPair } from '../pair-suites.js';
+import { LONG_MTU, PACKED_RINGS, type Pair, runPairs } from '../pair-suites.js';
 import { run, waitFor } from '../processes.js';
 import { dutMac, peerMac } from '../qemu.js';
-import { Stations } from '../stations.js';
 import { suite } from '../suite.js';
 import type { LabPort } from '../wire-ports.js';
 
@@ -55,15 +54,7 @@ const PAIRS: readonly Pair[] = [
   },
 ];
 
-for (const address of NICS) bindDriver(address, 'vfio-pci');
-const stations = await Stations.start();
-for (const pair of PAIRS) runPair(stations, pair);
-
-const cleared = suite('the stations');
-cleared('give their interfaces back', async () => {
-  await stations.stop();
-});
-cleared.run();
+await runPairs(PAIRS);
 
 let monitor: Monitor | undefined;
 

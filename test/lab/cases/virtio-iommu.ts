@@ -1,8 +1,5 @@
 /** Each family behind virtio-iommu, which Linux on machines without an Intel or AMD IOMMU has, such as those of several clouds. */
-import { bindDriver, nicAddresses } from '../guest.js';
-import { type Pair, runPair } from '../pair-suites.js';
-import { Stations } from '../stations.js';
-import { suite } from '../suite.js';
+import { type Pair, runPairs } from '../pair-suites.js';
 
 const [SPLIT, PACKED, E1000E, IGB] = [0, 1, 2, 3] as const;
 
@@ -11,12 +8,4 @@ const PAIRS: readonly Pair[] = [
   { name: 'packed and igb behind virtio-iommu', ports: [PACKED, IGB], backend: 'cdev' },
 ];
 
-for (const address of nicAddresses()) bindDriver(address, 'vfio-pci');
-const stations = await Stations.start();
-for (const pair of PAIRS) runPair(stations, pair);
-
-const cleared = suite('the stations');
-cleared('give their interfaces back', async () => {
-  await stations.stop();
-});
-cleared.run();
+await runPairs(PAIRS);
