@@ -1,8 +1,8 @@
 /**
- * Makes a machine as it was after boot, for the next case in it: no namespaces, each device under test with the kernel's own driver,
- * peers and interfaces down and without addresses. Fails where something of the case still runs.
+ * Makes a machine as it was after boot, for the next case in it: no namespaces or bridges, each device under test with the kernel's own
+ * driver, VFIO's nodes root's, peers and interfaces down and without addresses. Fails where something of the case still runs.
  */
-import { readdirSync, readFileSync, readlinkSync, writeFileSync } from 'node:fs';
+import { chownSync, existsSync, readdirSync, readFileSync, readlinkSync, writeFileSync } from 'node:fs';
 import { bindDriver, driverOf, interfaceByMac, nicAddresses, removeNamespace } from './guest.js';
 import { run, waitFor } from './processes.js';
 import { peerMac } from './qemu.js';
@@ -32,6 +32,11 @@ await waitFor('the end of what the case started', () => strangers().length === 0
 const namespaces = run('ip', ['netns', 'list']).split('\n').filter(Boolean);
 for (const line of namespaces) removeNamespace(line.split(' ')[0]!);
 
+for (const name of readdirSync('/sys/class/net')) {
+  if (existsSync(`/sys/class/net/${name}/bridge`)) run('ip', ['link', 'delete', name]);
+}
+
+for (const node of ['/dev/vfio/vfio', '/dev/iommu']) chownSync(node, 0, 0);
 for (const address of nicAddresses()) {
   if (driverOf(address)) bindDriver(address, undefined);
   writeFileSync('/sys/bus/pci/drivers_probe', address);

@@ -7,7 +7,7 @@ import * as assert from 'uvu/assert';
 import { byMachine } from './cases.js';
 import { judge, readEnds, sharedCommand } from './run-case.js';
 import { failureReports, formatTotals, parseTotals } from './totals.js';
-import { diedOfStaleCode } from './vm.js';
+import { deathOf } from './vm.js';
 
 const summary = (total: number, passed: number, skipped = 0) =>
   ` • •   (${passed} / ${total})\n\n  Total:     ${total}\n  Passed:    ${passed}\n  Skipped:   ${skipped}\n  Duration:  1.00ms\n`;
@@ -55,6 +55,22 @@ reports('name the cases of the lab that failed', () => {
   const output =
     'lab: boot: 3 passed, 0 failed in 1.0 s\nlab: fwd: 9 passed, 10 failed in 1.0 s\nlab: 12 passed, 10 failed\n';
   assert.equal(failureReports(output), ['lab: fwd: 9 passed, 10 failed in 1.0 s']);
+});
+
+reports('have what was wrong with a case that gave no result, and the end of its console', () => {
+  const log = Array.from({ length: 30 }, (_, i) => `[ ${i}.0] line`);
+  const output = ['lab: boot ...', ' • ', 'lab: QEMU was ended by a signal', 'Console:', ...log].join('\n');
+  const [problem, line] = failureReports(
+    `${output}\nlab: the guest's /out was /runs/1\nlab: boot: 0 passed, 1 failed in 1.0 s\n`,
+  );
+  assert.match(problem!, /^lab: QEMU was ended by a signal\n/);
+  assert.match(problem!, /\n\[ 29\.0\] line\nlab: the guest's \/out was \/runs\/1$/);
+  assert.ok(problem!.split('\n').length <= 16);
+  assert.is(line, 'lab: boot: 0 passed, 1 failed in 1.0 s');
+  assert.equal(failureReports('lab: exit status 3\nlab: ipxe: 0 passed, 1 failed in 1.0 s'), [
+    'lab: exit status 3',
+    'lab: ipxe: 0 passed, 1 failed in 1.0 s',
+  ]);
 });
 
 reports('are none where nothing failed', () => {
@@ -137,25 +153,40 @@ shared('are those next to each other that say so', () => {
   assert.equal(names, ['ab', 'c', 'd']);
 });
 
-const staleCode = suite('a machine that died of stale code');
+const deaths = suite('a machine that died');
+const NO_RESULT = 125;
+const HANG = 124;
 const oops = (kind: string, code: string): string =>
   `[    1.5] Oops: ${kind}: 0000 [#1] PREEMPT SMP NOPTI\n[    1.5] RIP: 0010:f+0x3d/0x1080\n[    1.5] Code: 00 48 ${code} 05 00\n`;
+const ofLog = (log: string) => deathOf(NO_RESULT, 0, 0, log) ?? '';
 
-staleCode('had a breakpoint where the code has none', () => {
-  assert.ok(diedOfStaleCode(oops('int3', '5c 24 30 e9 <4b>')));
-  assert.ok(diedOfStaleCode(`${oops('int3', '30 0f <1f>')}[    1.6] Kernel panic - not syncing`));
+deaths('of stale code had a breakpoint where the code has none', () => {
+  assert.match(ofLog(oops('int3', '5c 24 30 e9 <4b>')), 'patched away');
+  assert.match(ofLog(`${oops('int3', '30 0f <1f>')}[    1.6] Kernel panic - not syncing`), 'patched away');
 });
 
-staleCode('is none that had a real breakpoint, another fault, or no fault', () => {
-  assert.not(diedOfStaleCode(oops('int3', '5c 24 30 cc <4b>')));
-  assert.not(diedOfStaleCode(oops('int3', '5c 24 30 cc <4b>') + oops('general', '5c 24 30 e9 <4b>')));
-  assert.not(diedOfStaleCode(oops('invalid opcode', '5c 24 30 e9 <4b>')));
-  assert.not(diedOfStaleCode('[    1.6] Kernel panic - not syncing: sysrq triggered crash'));
-  assert.not(diedOfStaleCode(''));
+deaths('of another kind had a real breakpoint, another fault, or no fault', () => {
+  for (const log of [
+    oops('int3', '5c 24 30 cc <4b>'),
+    oops('int3', '5c 24 30 cc <4b>') + oops('general', '5c 24 30 e9 <4b>'),
+    oops('invalid opcode', '5c 24 30 e9 <4b>'),
+    '[    1.6] Kernel panic - not syncing: sysrq triggered crash',
+  ]) {
+    assert.is(ofLog(log), "the guest's kernel died");
+  }
+  assert.is(ofLog(''), 'QEMU ended with 0, and no result');
+  assert.is(deathOf(NO_RESULT, null, 0, ''), 'QEMU was ended by a signal');
+});
+
+deaths('has a processor that sleeps on, or a command that does not end is no death', () => {
+  assert.match(deathOf(HANG, 'timeout', 1, '')!, 'slept on');
+  assert.is(deathOf(HANG, 'timeout', 0, ''), undefined);
+  assert.is(deathOf(0, 1, 1, ''), undefined);
+  assert.is(deathOf(1, 3, 0, 'Oops'), undefined);
 });
 
 totals.run();
 reports.run();
 verdict.run();
 shared.run();
-staleCode.run();
+deaths.run();

@@ -36,6 +36,8 @@ export function parseTotals(output: string): Totals | undefined {
 }
 
 const REPORT_LINES = 16;
+/** Of a case's end, which has the machine's console. */
+const CASE_LINES = 80;
 
 /**
  * What uvu said of each failed test, and the lab of each case that failed: a long output is often kept without its
@@ -44,7 +46,7 @@ const REPORT_LINES = 16;
 export function failureReports(output: string): string[] {
   const lines = stripVTControlCharacters(output).split('\n');
   return lines.flatMap((line, start) => {
-    if (/^lab: \S+: .*\b[1-9]\d* failed/.test(line)) return [line];
+    if (/^lab: \S+: .*\b[1-9]\d* failed/.test(line)) return [...caseProblem(lines.slice(0, start)), line];
     if (!/^ *FAIL /.test(line)) return [];
     // Ended by the next failure, suite, file or summary.
     const end = /^ *(FAIL |Total: )|^ \S|^\S+\.test\.js$/;
@@ -52,6 +54,14 @@ export function failureReports(output: string): string[] {
     const report = lines.slice(start, start + Math.min(length || REPORT_LINES, REPORT_LINES));
     return [report.join('\n').trimEnd()];
   });
+}
+
+/** What the lab said was wrong with a case that gave no result, and the end of the console, where these are the last lines. */
+function caseProblem(lines: readonly string[]): string[] {
+  const start = lines.findLastIndex((line) => /^lab: (?!the guest's |\S+: \d+ passed|.* \.\.\.$)/.test(line));
+  const isConsole = lines[start + 1] === 'Console:' && lines.length - start <= CASE_LINES;
+  if (start < 0 || !(isConsole || start === lines.length - 1)) return [];
+  return [[lines[start], ...lines.slice(start + 1).slice(-(REPORT_LINES - 1))].join('\n').trimEnd()];
 }
 
 export function addTotals(a: Totals, b: Totals): Totals {

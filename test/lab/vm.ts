@@ -56,10 +56,8 @@ export interface VmResult {
   readonly outDir: string;
   /** The last lines of the guest's console, and what QEMU said. */
   readonly console: string;
-  /** The machine died of a fault of QEMU, see {@link diedOfStaleCode}. */
-  readonly staleCode: boolean;
-  /** How often a processor was woken that QEMU had let sleep on, see {@link Waker}. */
-  readonly wakings: number;
+  /** Why the machine has no result, where it was not the command that did not end: see {@link deathOf}. */
+  readonly death: string | undefined;
   readonly durationS: number;
 }
 
@@ -138,14 +136,14 @@ export async function runVm(options: VmOptions): Promise<VmResult> {
   );
   for (const stop of followers) stop();
 
+  const status = exit === 'timeout' ? STATUS_HANG : trustedStatus(exit, join(outDir, 'status'));
   return {
-    status: exit === 'timeout' ? STATUS_HANG : trustedStatus(exit, join(outDir, 'status')),
+    status,
     stdout: read(join(outDir, 'stdout')),
     stderr: read(join(outDir, 'stderr')),
     outDir,
     console: consoleTail(outDir),
-    staleCode: diedOfStaleCode(read(join(outDir, 'console'))),
-    wakings: waker.wakings,
+    death: deathOf(status, exit, waker.wakings, read(join(outDir, 'console'))),
     durationS: (performance.now() - start) / 1000,
   };
 }
@@ -320,12 +318,35 @@ function read(path: string): string {
 }
 
 /**
+ * How a machine died: QEMU, the guest's kernel, or a processor that no longer runs. Undefined where the command ended, or went on until
+ * its time was up.
+ *
+ * @param exit of QEMU: null after a signal
+ * @param wakings how often a processor was woken that QEMU had let sleep on, see {@link Waker}
+ */
+export function deathOf(
+  status: number,
+  exit: number | null | 'timeout',
+  wakings: number,
+  log: string,
+): string | undefined {
+  if (status === STATUS_HANG) {
+    return wakings > 0 ? 'processors of the machine slept on although they were woken' : undefined;
+  }
+  if (status !== STATUS_NO_RESULT) return undefined;
+  if (exit === null) return 'QEMU was ended by a signal';
+  if (diedOfStaleCode(log)) return 'QEMU ran code that the kernel had patched away';
+  if (/Kernel panic|Oops/.test(log)) return "the guest's kernel died";
+  return `QEMU ended with ${exit}, and no result`;
+}
+
+/**
  * Whether the kernel died of a breakpoint that is not there. Linux patches its own code while it runs, and puts an int3
  * before the instruction meanwhile. QEMU's emulated processors now and then go on with the int3 after the kernel has taken it
  * away. Then the oops shows code whose byte before the marked one is no int3 (0xcc): nothing that runs in the machine, and
  * no DMA, can do that.
  */
-export function diedOfStaleCode(log: string): boolean {
+function diedOfStaleCode(log: string): boolean {
   const [, code] = /Oops: int3:(?:(?!Code: )[\s\S])*Code: (.*)/.exec(log) ?? [];
   return code !== undefined && /\b(?!cc)[0-9a-f]{2} <[0-9a-f]{2}>/.test(code);
 }
