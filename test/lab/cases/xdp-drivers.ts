@@ -1,17 +1,41 @@
 /**
- * `xdp:` on the kernel's ixgbe, which has zero-copy, driving two of our models that a cable joins; and what `list` says of it and
- * of drivers that have none. on-host/xdp-drivers.ts is the host's half.
+ * `xdp:` on the kernel's ixgbe, which has zero-copy, driving two of our models that a cable joins; what `list` says of it and of
+ * drivers that have none; and those, QEMU's igb and virtio-net, next to a port by VFIO:
+ *
+ *     namespace A / k3 <-> igb, the kernel's [barewire fwd] igb by VFIO <-> k2 / namespace B
+ *
+ * on-host/xdp-drivers.ts is the host's half.
  */
-import { suite } from 'uvu';
 import * as assert from 'uvu/assert';
 import { open } from '../../../src/driver/registry.js';
 import { PacketPool } from '../../../src/hugepage/packet-pool.js';
-import { bindDriver, interfaceOf, nicAddresses, waitForCarrier } from '../guest.js';
-import { attempt, run, waitFor } from '../processes.js';
-import { BAREWIRE, note } from '../wire.js';
+import {
+  addNamespace,
+  bindDriver,
+  interfaceOf,
+  nicAddresses,
+  removeNamespace,
+  waitForCarrier,
+} from '../guest.js';
+import { attempt, type Background, run, waitFor } from '../processes.js';
+import { suite } from '../suite.js';
+import {
+  ADDRESS_A,
+  ADDRESS_B,
+  assertAllLengthsPass,
+  assertBalanced,
+  assertPings,
+  BAREWIRE,
+  describeTotals,
+  finalTotals,
+  note,
+  startTraffic,
+} from '../wire.js';
 
 const FRAMES = 5000;
 const SOON_MS = 60_000;
+/** Of the port by VFIO, among the devices under test. */
+const VFIO_INDEX = 2;
 
 const [ixgbe0, ixgbe1, vfio, igb, virtio] = nicAddresses() as [string, string, string, string, string];
 
@@ -109,3 +133,37 @@ drivers(
 );
 
 drivers.run();
+
+const mixed = suite('AF_XDP and VFIO');
+let fwd: Background | undefined;
+
+mixed.before(() => {
+  bindDriver(vfio, 'vfio-pci');
+  addNamespace('B', VFIO_INDEX, `${ADDRESS_B}/24`);
+});
+mixed.after.each(() => {
+  fwd?.kill('SIGKILL');
+  removeNamespace('A');
+});
+
+for (const [index, nic, kernelDriver] of [
+  [3, igb, 'igb'],
+  [4, virtio, 'virtio_net'],
+] as const) {
+  mixed(`fwd from ${kernelDriver}, which stays with the kernel, to a port by VFIO, and back`, async () => {
+    const name = await bringUp(nic);
+    const peer = addNamespace('A', index, `${ADDRESS_A}/24`);
+    fwd = await startTraffic(['fwd', `xdp:${name}`, vfio]);
+    assertPings(50);
+    const frames = await assertAllLengthsPass([peer, `k${VFIO_INDEX}`]);
+    const outcome = await fwd.stop();
+    assert.is(outcome.status, 0, outcome.stderr);
+    const totals = finalTotals(outcome);
+    note(`${kernelDriver}: ${frames} frames; ${describeTotals(totals)}`);
+    assertBalanced(totals);
+    const { interfaceMode, interfaceProgram } = totals[0]!;
+    assert.equal([interfaceMode, interfaceProgram], ['copy', 'native']);
+  });
+}
+
+mixed.run();
