@@ -1,8 +1,8 @@
 /**
  * Runs the unit tests from dist/: all of them, or those whose path matches a pattern (`npm test -- pci/`). The planted faults, which
  * run other tests many times over, are not among all of them: `npm run test:faults` names them. Each file has a process of its
- * own, and as many run side by side as there are processors, so that what one file leaves behind cannot change the next, and
- * one works while another waits. Prints each file's output when it has ended, and at the end the sum as uvu prints it. With
+ * own, so that what one file leaves behind cannot change the next, and one more run side by side than there are processors, since a third
+ * of their time is waiting. Prints each file's output when it has ended, and at the end the sum as uvu prints it. With
  * `--coverage` (`npm run coverage`) says how much of the sources has run.
  */
 import { spawn, spawnSync } from 'node:child_process';
@@ -61,7 +61,7 @@ async function runFiles(pattern = '^(?!faults/)') {
       ok &&= status === 0 && ended;
     }
   };
-  await Promise.all(Array.from({ length: availableParallelism() }, lane));
+  await Promise.all(Array.from({ length: availableParallelism() + 1 }, lane));
   const seconds = ((performance.now() - startMs) / 1000).toFixed(1);
   console.log(
     `\n  Total:     ${sum.total}\n  Passed:    ${sum.passed}\n  Skipped:   ${sum.skipped}\n  Duration:  ${seconds} s\n`,

@@ -34,7 +34,7 @@ test('a panic fails, and shows the console', async () => {
     command: 'echo 0 > /out/status; echo c > /proc/sysrq-trigger; sleep 60',
   });
   assert.equal(totals, { passed: 0, failed: 1, skipped: 0 });
-  assert.match(text, 'the machine died');
+  assert.match(text, "the guest's kernel died");
   assert.match(text, 'sysrq triggered crash');
 });
 
