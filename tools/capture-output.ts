@@ -1,14 +1,16 @@
 /** Where a command writes a capture to: the options that commands share, and standard output as a file. */
-import { fstatSync } from 'node:fs';
+import { fstatSync, writeSync } from 'node:fs';
 import type { CaptureInterface } from '../src/capture/capture-interface.js';
-import { CaptureWriter, type CaptureWriterOptions } from '../src/capture/capture-writer.js';
+import { type CaptureSink, CaptureWriter, type CaptureWriterOptions } from '../src/capture/capture-writer.js';
 import { FileRing } from '../src/capture/file-ring.js';
 import { checkWritable } from '../src/capture/output-file.js';
 import type { NetDevice } from '../src/driver/device.js';
 import { NicError } from '../src/errors.js';
+import { setBlocking } from '../src/syscalls/descriptors.js';
 
 /** Standard output as a file of its own: opened anew, it can be written without waiting for its reader. */
 const STDOUT_PATH = '/dev/stdout';
+const STDOUT = 1;
 export const TIMES_COMMENT =
   'Times are those of the poll that found a frame; frames found together have one time.';
 
@@ -52,20 +54,38 @@ export function checkOutput(file: string, options: OutputOptions): void {
   }
 }
 
+/** Standard output that is a socket, as under a Node.js parent: that cannot be opened anew. */
+class StandardSocket implements CaptureSink {
+  constructor() {
+    // Node.js does the same to a socket that its `process.stdout` writes to.
+    setBlocking(STDOUT, false);
+  }
+
+  write(bytes: Uint8Array, offsetBytes: number, lengthBytes: number): number {
+    return writeSync(STDOUT, bytes, offsetBytes, lengthBytes);
+  }
+
+  close(): void {
+    // Its reader sees the end when the process ends.
+  }
+}
+
 /** Opens a file, or with `-` standard output. @throws NicError as `CaptureWriter.open` */
 export function openOutput(
   file: string,
   { force = false, format, gzip }: Pick<OutputOptions, 'force' | 'format' | 'gzip'>,
   options: CaptureWriterOptions,
 ): CaptureWriter {
-  // Of `>> file` the shell has made an end that is not ours to cut; it is refused as any file with something in it.
-  const path = file === '-' ? STDOUT_PATH : file;
-  return CaptureWriter.open(path, {
+  const described = {
     ...options,
-    overwrite: force || (file === '-' && !fstatSync(1).isFile()),
     ...(format === undefined ? {} : { format }),
-    ...(gzip === undefined ? {} : { packing: 'gzip' }),
-  });
+    ...(gzip === undefined ? {} : { packing: 'gzip' as const }),
+  };
+  if (file !== '-') return CaptureWriter.open(file, { ...described, overwrite: force });
+  const stats = fstatSync(STDOUT);
+  if (stats.isSocket()) return CaptureWriter.onto(new StandardSocket(), 'standard output', described);
+  // Of `>> file` the shell has made an end that is not ours to cut; it is refused as any file with something in it.
+  return CaptureWriter.open(STDOUT_PATH, { ...described, overwrite: force || !stats.isFile() });
 }
 
 /** Opens a file, or the first of several. @throws NicError as `CaptureWriter.open` */

@@ -16,7 +16,6 @@ import { batchOf, type FlowSender, haveEnded, nextDue, type SenderOptions, sendi
 import type { SendingFlow } from './sending-flow.js';
 
 const FILLER = 0xffff;
-const LONGEST_WIRE_BYTES = 1538;
 /** A line that is further ahead than its ring explains, by this and by a hundredth of the time, is faster than was said. */
 const AHEAD_NS = 20e6;
 const AHEAD_SHARE = 0.01;
@@ -78,7 +77,8 @@ export class FillerSender implements FlowSender {
     this.#catchUpNs = (options.catchUpMs ?? DEFAULT_CATCH_UP_MS) * 1e6;
     this.#offsetNs = sharedOffsetNs(options.clock);
     this.#line = new LinePosition(lineBitsPerS, 0);
-    this.#ringNs = this.#queue.size * LONGEST_WIRE_BYTES * this.#line.byteNs;
+    const longestBytes = device.maxFrameBytes + FCS_BYTES + PREAMBLE_AND_GAP_BYTES;
+    this.#ringNs = this.#queue.size * longestBytes * this.#line.byteNs;
     const { capacity } = device.pool;
     this.#filler = new FillerFrame(device.mac, capacity, device.maxFrameBytes);
     const batch = batchOf(options);

@@ -51,6 +51,7 @@ export const CASES: readonly LabCase[] = [
   { name: 'emulate', onHost: true, qemu: 11, dpdk: true, timeoutS: 960 },
   { name: 'circle', onHost: true, qemu: 11, timeoutS: 1080 },
   { name: 'rss-ixgbe', onHost: true, qemu: 11, timeoutS: 480 },
+  { name: 'vhost', onHost: true, dpdk: true, timeoutS: 480 },
   { name: 'package', onHost: true, timeoutS: 480 },
   { name: 'boot', nics: ['igb', 'igb'], shares: true },
   { name: 'vfio', nics: ['igb', 'igb'], shares: true },

@@ -40,39 +40,49 @@ export function runFamilyPair({ name, devices, backend, env, toMac, join }: Fami
     await part?.();
   });
 
-  pair(`capture has the ${FRAMES} frames of pktgen in another process, in order`, async () => {
-    const [from, to] = devices();
-    const file = '/tmp/captured.pcap';
-    rmSync(file, { force: true });
-    const both = { env: { BAREWIRE_VFIO: backend, ...env } };
-    const programs: Background[] = [];
-    try {
-      const capture = start(
-        process.execPath,
-        [BAREWIRE, 'capture', to, '-w', file, '-c', `${FRAMES}`, '--filter', 'udp'],
-        both,
+  pair(
+    `capture has the ${FRAMES} frames of pktgen in another process, in order; stats counts them`,
+    async () => {
+      const [from, to] = devices();
+      const file = '/tmp/captured.pcap';
+      rmSync(file, { force: true });
+      const both = { env: { BAREWIRE_VFIO: backend, ...env } };
+      const programs: Background[] = [];
+      try {
+        const capture = start(
+          process.execPath,
+          [BAREWIRE, 'capture', to, '-w', file, '--filter', 'udp'],
+          both,
+        );
+        programs.push(capture);
+        await waitFor('the capture', () => existsSync(file) && statSync(file).size > 0);
+        const args = ['pktgen', from, '--json', '--count', `${FRAMES}`, '--rate', '5k', '--dst-mac', toMac];
+        const pktgen = start(process.execPath, [BAREWIRE, ...args], both);
+        programs.push(pktgen);
+        const sent = await pktgen.ended;
+        assert.is(sent.status, 0, sent.stderr);
+        assert.is(finalTotals(sent)[0]!.txPackets, FRAMES);
+        await waitFor('the packets in stats of the running capture', () => {
+          const { stats, registers } = JSON.parse(run(process.execPath, [BAREWIRE, 'stats', to, '--json']));
+          note(
+            `stats ${to}: ${stats.rxPackets} received; registers ${Object.keys(registers ?? {}).join(' ')}`,
+          );
+          return stats.rxPackets >= FRAMES;
+        });
+        const got = await capture.stop('SIGINT');
+        assert.is(got.status, 0, got.stderr);
+      } finally {
+        for (const program of programs) program.kill('SIGKILL');
+      }
+      const numbers: number[] = [];
+      for await (const { bytes } of await CaptureReader.open(file))
+        numbers.push(Number(Buffer.from(bytes).readBigUInt64BE(SEQUENCE_OFFSET)));
+      assert.equal(
+        numbers,
+        Array.from({ length: FRAMES }, (_, i) => i),
       );
-      programs.push(capture);
-      await waitFor('the capture', () => existsSync(file) && statSync(file).size > 0);
-      const args = ['pktgen', from, '--json', '--count', `${FRAMES}`, '--rate', '5k', '--dst-mac', toMac];
-      const pktgen = start(process.execPath, [BAREWIRE, ...args], both);
-      programs.push(pktgen);
-      const sent = await pktgen.ended;
-      assert.is(sent.status, 0, sent.stderr);
-      assert.is(finalTotals(sent)[0]!.txPackets, FRAMES);
-      const got = await capture.ended;
-      assert.is(got.status, 0, got.stderr);
-    } finally {
-      for (const program of programs) program.kill('SIGKILL');
-    }
-    const numbers: number[] = [];
-    for await (const { bytes } of await CaptureReader.open(file))
-      numbers.push(Number(Buffer.from(bytes).readBigUInt64BE(SEQUENCE_OFFSET)));
-    assert.equal(
-      numbers,
-      Array.from({ length: FRAMES }, (_, i) => i),
-    );
-  });
+    },
+  );
 
   pair(`${MILLION} numbered frames: none lost, none twice`, async () => {
     // What the test itself opens goes the way of its environment.

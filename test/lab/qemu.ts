@@ -17,6 +17,11 @@ export interface MachineOptions {
    * Device i has the MAC address 52:54:00:00:00:0i and sits on its own PCIe root port.
    */
   readonly nics?: readonly string[];
+  /**
+   * A folder with the sockets of a vhost-user back end, which then is both ends of each wire: `u<i>` for device i, `k<i>` for its peer. All
+   * devices are virtio. Default: QEMU's own back end.
+   */
+  readonly vhostUser?: string;
   /** Wires device i to a virtio-net interface of the guest's kernel, MAC 52:54:00:00:01:0i. Default: true. */
   readonly peers?: boolean;
   /** Puts all devices under test into one IOMMU group, by root ports without ACS. Default: false. */
@@ -97,7 +102,7 @@ function hexByte(value: number): string {
 export function qemuArguments(options: MachineOptions, files: MachineFiles): string[] {
   const { nics = [], memoryMib = 1536, cpus = 2, hugepages = 128 } = options;
   const iommu = IOMMU[options.iommu ?? 'intel'];
-  const isShared = nics.some((nic) => nic.startsWith('vfio-user:'));
+  const isShared = options.vhostUser !== undefined || nics.some((nic) => nic.startsWith('vfio-user:'));
   const kernelArgs = [
     'console=ttyS0 quiet loglevel=4 panic=-1',
     // Emulated timers are late on a busy host: the kernel's checks would fail now and then.
@@ -122,7 +127,7 @@ export function qemuArguments(options: MachineOptions, files: MachineFiles): str
       '-smp',
       `${cpus}`,
     ],
-    // A memfd where a vfio-user server maps the guest's memory; elsewhere private memory, which the host backs by huge pages.
+    // A memfd where another process maps the guest's memory; elsewhere private memory, which the host backs by huge pages.
     ...['-m', `${memoryMib}`, '-object'],
     isShared
       ? `memory-backend-memfd,id=ram,size=${memoryMib}M,share=on`
@@ -183,24 +188,43 @@ function nicArguments(nic: string, index: number, options: MachineOptions): stri
     const device = { driver: 'vfio-user-pci', bus: `port${index}`, socket: { type: 'unix', path } };
     args.push('-device', JSON.stringify(device));
     if (!stream) return args;
-    return [
-      ...args,
-      ...peerArguments(index, `stream,id=k${index},server=off,addr.type=unix,addr.path=${stream}`),
-    ];
+    const wire = ['-netdev', `stream,id=k${index},server=off,addr.type=unix,addr.path=${stream}`];
+    return [...args, ...peerArguments(index, wire)];
   }
   const [model, ...properties] = nic.split(',');
   // Modern virtio only, and its DMA goes through the IOMMU like anyone's.
   const device = model === 'virtio' ? 'virtio-net-pci,disable-legacy=on,iommu_platform=on,ats=on' : model;
   const plug = `bus=port${index},netdev=u${index},mac=${dutMac(index)},romfile=`;
-  args.push('-netdev', `hubport,id=u${index},hubid=${index}`);
+  args.push(...wireArguments(`u${index}`, index, options));
   args.push('-device', [device, plug, ...properties].join());
-  if (options.peers ?? true) args.push(...peerArguments(index, `hubport,id=k${index},hubid=${index}`));
+  if (options.peers ?? true)
+    args.push(...peerArguments(index, wireArguments(`k${index}`, index, options), options.vhostUser));
   return args;
 }
 
+/** What a device or its peer is plugged into: the hub between the two, or a back end outside. */
+function wireArguments(id: string, index: number, { vhostUser }: MachineOptions): string[] {
+  if (vhostUser === undefined) return ['-netdev', `hubport,id=${id},hubid=${index}`];
+  return [
+    ...['-chardev', `socket,id=c${id},path=${vhostUser}/${id}`],
+    ...['-netdev', `vhost-user,id=${id},chardev=c${id}`],
+  ];
+}
+
+/**
+ * What would let the kernel leave checksums to the back end, and send a frame of 64 KiB for it to cut: ends of a wire do that for each
+ * other, and a device between them would have to.
+ */
+const NO_OFFLOADS = [
+  ...['csum', 'gso', 'host_tso4', 'host_tso6', 'host_ecn', 'host_ufo'],
+  ...['guest_csum', 'guest_tso4', 'guest_tso6', 'guest_ecn', 'guest_ufo'],
+].map((feature) => `${feature}=off`);
+
 /** The kernel-driven interface at the other end of a device's wire. */
-function peerArguments(index: number, netdev: string): string[] {
-  return ['-netdev', netdev, '-device', `virtio-net-pci,netdev=k${index},mac=${peerMac(index)},romfile=`];
+function peerArguments(index: number, wire: readonly string[], vhostUser?: string): string[] {
+  const features = vhostUser === undefined ? [] : NO_OFFLOADS;
+  const device = [`virtio-net-pci,netdev=k${index},mac=${peerMac(index)},romfile=`, ...features].join();
+  return [...wire, '-device', device];
 }
 
 /**

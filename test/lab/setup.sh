@@ -145,14 +145,16 @@ build_tools() {
   for program in depmod modprobe lsmod rmmod modinfo; do launcher "launch/$program" usr/bin/kmod; done
 }
 
-# testpmd with the libraries it is linked with. Its package would bring headers and compilers along.
+# testpmd with the libraries it is linked with, and the driver by which it is a back end of virtio. Its package would bring headers and
+# compilers along.
 build_dpdk() {
   suite trixie
   dpkg -x "$(alone dpdk-dev)" .
   find usr/bin -type f ! -name dpdk-testpmd -delete
-  unpack . librte-mempool-ring25 $(apt-cache depends dpdk-dev |
+  unpack . librte-mempool-ring25 librte-net-vhost25 $(apt-cache depends dpdk-dev |
     awk '$1 == "Depends:" && $2 ~ /^(lib|zlib)/ && $2 != "libdpdk-dev" { print $2 }')
-  launcher launch/dpdk-testpmd usr/bin/dpdk-testpmd "-d \"\$root/$libs/librte_mempool_ring.so.25\""
+  launcher launch/dpdk-testpmd usr/bin/dpdk-testpmd \
+    "-d \"\$root/$libs/librte_mempool_ring.so.25\" -d \"\$root/$libs/librte_net_vhost.so.25\""
 }
 
 # tshark and its family. It looks for dumpcap beside its own program, which is the loader here, and runs what the user has

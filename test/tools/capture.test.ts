@@ -162,6 +162,29 @@ capture('-w -: to a pipe while it runs; its reader leaves: exit 0', async (rig) 
   assert.ok(frames.length > 10 && frames.every((length) => length === 60));
 });
 
+capture('-w -: to a socket, as a Node.js parent has it, while it runs', async (rig) => {
+  const child = spawn(process.execPath, [CLI, 'capture', rig.ports.addresses[0]!, '-w', '-', '-c', '20'], {
+    env: PLAIN_ENV,
+    stdio: ['ignore', 'pipe', 'pipe'],
+    timeout: HANG_MS,
+    killSignal: 'SIGKILL',
+  });
+  let stderr = '';
+  child.stderr.setEncoding('utf8').on('data', (text: string) => {
+    stderr += text;
+  });
+  const ended = once(child, 'close');
+  const reader = await CaptureReader.open(child.stdout, 'the socket');
+  let frames = 0;
+  do {
+    while (reader.next()) frames++;
+  } while (await reader.fill());
+  assert.is(reader.damage, undefined);
+  await reader.close();
+  assert.equal(await ended, [0, null], stderr);
+  assert.is(frames, 20);
+});
+
 capture('used wrongly: nothing is touched', async (rig) => {
   const path = join(rig.folder, 'mine');
   writeFileSync(path, 'mine');
