@@ -72,9 +72,10 @@ export class TapServer implements Look {
     if (!this.#viewers.delete(look)) return;
     this.#tap.remove(look);
     look.close();
-    const { written, unread, slow, failed } = look.counters;
+    // What came before it was noticed that a viewer has left is no loss of anybody's: `unread` is left out.
+    const { written, slow, failed } = look.counters;
     this.#counts.written += written;
-    this.#counts.notWritten += unread + slow + failed;
+    this.#counts.notWritten += slow + failed;
   }
 
   /** Viewers look for themselves. */
