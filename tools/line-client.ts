@@ -42,8 +42,9 @@ export function sendLine(path: string, request: object): Socket {
 export async function askLine(path: string, request: object): Promise<Readonly<Record<string, unknown>>> {
   const socket = sendLine(path, request);
   let line = '';
+  // For all of it: one that says a byte now and then is no answer either.
+  const deadline = setTimeout(() => socket.destroy(new Error('no answer')), LINE_TIMEOUT_MS);
   try {
-    socket.setTimeout(LINE_TIMEOUT_MS, () => socket.destroy(new Error('no answer')));
     for await (const piece of socket.setEncoding('utf8')) {
       line += piece;
       if (line.length > MAX_ANSWER_BYTES) throw new Error('the answer has no end');
@@ -52,6 +53,7 @@ export async function askLine(path: string, request: object): Promise<Readonly<R
     if (typeof answer !== 'object' || answer === null) throw new Error('the answer is no object');
     return answer as Record<string, unknown>;
   } finally {
+    clearTimeout(deadline);
     socket.destroy();
   }
 }

@@ -72,15 +72,19 @@ export class LineServer {
     }
     this.#connections.add(socket);
     socket.on('error', () => socket.destroy());
-    socket.on('close', () => this.#connections.delete(socket));
-    socket.setTimeout(LINE_TIMEOUT_MS, () => socket.destroy());
+    // For the whole line: one that says a byte now and then would keep its place from others.
+    const deadline = setTimeout(() => socket.destroy(), LINE_TIMEOUT_MS).unref();
+    socket.on('close', () => {
+      clearTimeout(deadline);
+      this.#connections.delete(socket);
+    });
     let line = '';
     const onData = (piece: string): void => {
       line += piece;
       const end = line.indexOf('\n');
       if (end < 0 && line.length <= MAX_LINE_BYTES) return;
       socket.off('data', onData);
-      socket.setTimeout(0);
+      clearTimeout(deadline);
       // Nothing more is expected: it is thrown away.
       socket.resume();
       if (end < 0) socket.destroy();
