@@ -2,10 +2,11 @@
 import * as assert from 'uvu/assert';
 import { bindDriver, dmarFaults, kernelLog, nicAddress, nicAddresses } from './guest.js';
 import { PacketSocket } from './packet-socket.js';
-import { type Background, sleep, waitFor } from './processes.js';
+import { attempt, type Background, sleep, waitFor } from './processes.js';
 import { Stations } from './stations.js';
 import { suite } from './suite.js';
 import {
+  ADDRESS_B,
   assertBalanced,
   assertFramesPass,
   assertPings,
@@ -33,6 +34,8 @@ export interface Pair {
   readonly args?: readonly string[];
   /** Frames beyond 1514 bytes that this pair takes. */
   readonly longLengths?: readonly number[];
+  /** What is behind the devices says that the link is up before it is: frames are lost until a ping was answered. */
+  readonly settles?: boolean;
 }
 
 /** Gives all devices under test to VFIO and runs the pairs, with stations at their wires meanwhile. */
@@ -50,7 +53,7 @@ export async function runPairs(pairs: readonly Pair[]): Promise<void> {
 /** Starts a forwarder between two devices, and sees what it carries between the stations at their wires. */
 function runPair(
   stations: Stations,
-  { name, ports: numbers, backend, args = [], longLengths = [] }: Pair,
+  { name, ports: numbers, backend, args = [], longLengths = [], settles = false }: Pair,
 ): void {
   const [peerA, peerB] = numbers;
   const ports = numbers.map(nicAddress);
@@ -64,6 +67,8 @@ function runPair(
     fwd = await startTraffic(['fwd', ...ports, ...args], {
       env: { BAREWIRE_VFIO: backend, ...PACKED_RINGS },
     });
+    const ping = ['netns', 'exec', 'A', 'ping', '-c', '1', '-W', '1', ADDRESS_B];
+    if (settles) await waitFor('a ping that is answered', () => attempt('ip', ping).status === 0);
   });
   wire.after(async () => {
     if (fwd !== undefined) await fwd.stop('SIGKILL').catch(() => {});

@@ -74,9 +74,13 @@ const prepared = new Map<string, Stages>();
  *
  * @throws Error when the set-up fails; it has said why on standard error.
  */
-export function prepareLab({ qemu = 10, dpdk = false, wireshark = false }: MachineOptions = {}): Stages {
+export function prepareLab({
+  dpdk = false,
+  wireshark = false,
+  qemuServer = false,
+}: MachineOptions = {}): Stages {
   const optional = [
-    ...(qemu === 10 ? [] : [`qemu${qemu}`]),
+    ...(qemuServer ? ['qemuserver'] : []),
     ...(dpdk ? ['dpdk'] : []),
     ...(wireshark ? ['wireshark'] : []),
   ];
@@ -107,7 +111,6 @@ export function hostPrograms(): string[] {
 
 /** Boots a machine, runs the command in it, and resolves when the machine is gone. */
 export async function runVm(options: VmOptions): Promise<VmResult> {
-  const qemu = options.qemu ?? 10;
   const stages = prepareLab(options);
   const outDir = makeOutDir(resolve(stages.initramfs!, '../runs'));
   writeGuestFiles(outDir, stages, options.command);
@@ -128,7 +131,7 @@ export async function runVm(options: VmOptions): Promise<VmResult> {
   const waker = new Waker(join(outDir, 'console'));
   const start = performance.now();
   const exit = await runQemu(
-    join(stages[`qemu${qemu}`]!, 'qemu'),
+    join(stages.qemu11!, 'qemu'),
     args,
     join(outDir, 'qemu.log'),
     options.timeoutS ?? DEFAULT_TIMEOUT_S,
@@ -191,7 +194,7 @@ export interface IpxeResult {
 
 /** Boots iPXE with a script on a machine that has nothing but one vfio-user NIC, until the script powers it off. */
 export async function runIpxe(nic: string, script: string, timeoutS: number): Promise<IpxeResult> {
-  const stages = prepareLab({ qemu: 11 });
+  const stages = prepareLab();
   const outDir = makeOutDir(resolve(stages.initramfs!, '../runs'));
   const scriptFile = join(outDir, 'script');
   writeFileSync(scriptFile, script);

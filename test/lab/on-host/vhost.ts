@@ -41,29 +41,31 @@ process.stdout.write(guest.text);
 const backEnd = suite("DPDK's vhost as the other side of our rings");
 
 backEnd('the tests in the guest pass', () => {
-  assert.ok(guest.totals.passed > 0, testpmd.stdout + testpmd.stderr);
-  assert.is(guest.totals.failed, 0, testpmd.stdout + testpmd.stderr);
+  const output = `${testpmd.stdout}${testpmd.stderr}`.slice(-3000);
+  assert.ok(guest.totals.passed > 0, output);
+  assert.is(guest.totals.failed, 0, output);
 });
 
-backEnd('every packet of ours was taken, and handed on to the wire', async () => {
-  testpmd.say('show port stats all');
+backEnd('every packet of ours was taken, and handed on or counted as dropped', async () => {
+  testpmd.say('show fwd stats all');
   const ports = await waitFor('statistics', () => {
-    const found = testpmd.stdout.split('NIC statistics for port').slice(1);
-    return found.length >= ENDS.length && found.every((text) => text.includes('TX-packets'))
+    const found = testpmd.stdout.split('Forward statistics for port').slice(1);
+    return found.length === ENDS.length && found.every((text) => text.includes('TX-total'))
       ? found
       : undefined;
   });
-  const count = (port: number, name: string): number =>
-    Number(ports[port]!.match(new RegExp(`${name}: +(\\d+)`))?.[1]);
-  for (const [device, peer] of [
-    [0, 1],
-    [2, 3],
-  ] as const) {
-    const [out, back] = [count(device, 'RX-packets'), count(peer, 'RX-packets')];
-    console.log(`${ENDS[device]}: ${out} packets out, ${back} back`);
-    assert.ok(out > 1000 && back > 1000);
-    assert.equal([count(device, 'RX-errors'), count(peer, 'RX-errors')], [0, 0]);
-    assert.is(count(peer, 'TX-packets'), out);
+  const counts = ports.map((text) =>
+    ['RX-total', 'TX-total', 'TX-dropped'].map((name) =>
+      Number(text.match(new RegExp(`${name}: *(\\d+)`))?.[1]),
+    ),
+  );
+  console.log(`\n   received, handed on and dropped: ${JSON.stringify(counts)}`);
+  for (const [port, [received]] of counts.entries()) {
+    assert.ok(received! > 1000);
+    // The cable joins neighbours. testpmd has a packet for which a ring is full in both of its counts of drops.
+    const [, total, dropped] = counts[port ^ 1]!;
+    const missing = received! - (total! - dropped!);
+    assert.ok(missing >= 0 && missing <= dropped!, `of ${received} packets ${missing} are missing`);
   }
 });
 
