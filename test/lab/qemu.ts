@@ -5,10 +5,13 @@
 import { basename } from 'node:path';
 
 /** What a lab machine is made of. Only what differs from the default needs to be given. */
+/** Which QEMU, of those that setup.sh prepares. */
+export type QemuStage = 10 | 11 | 'server';
+
 export interface MachineOptions {
   /**
    * Devices under test, in order. Each is a QEMU device, perhaps with properties: `igb`, `e1000e`, `virtio,mq=on`,
-   * `vmxnet3`; or `vfio-user:/path/to.sock`, a device that a server on the host implements. The wire of
+   * `vmxnet3`; or `vfio-user:/path/to.sock`, a device that a server on the host implements (QEMU 11 only). The wire of
    * such a device is the server's business; `vfio-user:/path/to.sock,stream=/other.sock` says where the server takes a
    * connection from the peer (framing of QEMU's `-netdev stream`), otherwise there is no peer.
    * Device i has the MAC address 52:54:00:00:00:0i and sits on its own PCIe root port.
@@ -24,6 +27,8 @@ export interface MachineOptions {
   /** Puts all devices under test into one IOMMU group, by root ports without ACS. Default: false. */
   readonly sharedGroup?: boolean;
   readonly iommu?: 'intel' | 'virtio' | 'none';
+  /** Default: 10. 'server' boots nothing: it serves devices by vfio-user. */
+  readonly qemu?: QemuStage;
   readonly cpus?: number;
   readonly memoryMib?: number;
   /** Number of 2 MiB hugepages that the guest's kernel sets aside. Default: 128. */
@@ -34,8 +39,6 @@ export interface MachineOptions {
   readonly monitor?: boolean;
   /** Puts DPDK's `dpdk-testpmd` into the guest's PATH. Default: false. */
   readonly dpdk?: boolean;
-  /** Brings a QEMU that serves its own devices by vfio-user, for the host's half of a case. Default: false. */
-  readonly qemuServer?: boolean;
   /** Brings tshark and what comes with it, for the host's half of a case: see `hostPrograms`. Default: false. */
   readonly wireshark?: boolean;
   /** More words for the guest kernel's command line. */
@@ -104,7 +107,8 @@ export function qemuArguments(options: MachineOptions, files: MachineFiles): str
     'console=ttyS0 quiet loglevel=4 panic=-1',
     // Emulated timers are late on a busy host: the kernel's checks would fail now and then.
     'no_timer_check tsc=reliable',
-    // One-shot timers, if one is lost on a busy host, leave a processor without ticks for good; periodic ones go on.
+    // One-shot timers, if one is lost on a busy host, leave a processor without ticks for good; periodic ones go on. And by its ticks
+    // vm.ts sees that a processor is well.
     'nohz=off highres=off',
     'random.trust_cpu=on nokaslr mitigations=off',
     // Or the kernel sends solicitations and reports of its own, at times that no test knows.

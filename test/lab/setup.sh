@@ -1,9 +1,9 @@
 #!/bin/bash
 # Prepares what the lab boots: QEMU, a kernel with VFIO, an initramfs and the guest's network tools.
 #
-#   setup.sh [STAGE...]   adds optional stages: "qemuserver" is a QEMU that serves its own models by vfio-user (built from source,
-#                         which takes five to ten minutes); "dpdk" is testpmd; "wireshark" is tshark with dumpcap, editcap and
-#                         their like
+#   setup.sh [STAGE...]   adds optional stages: "qemu11" is a QEMU with vfio-user-pci, and iPXE; "qemuserver" is one
+#                         that serves its own models by vfio-user (built from source, which takes five to ten minutes);
+#                         "dpdk" is testpmd; "wireshark" is tshark with dumpcap, editcap and their like
 #
 # Everything comes from Debian packages and is unpacked into a cache folder; the host installs nothing. Each stage is
 # one folder, named after a hash of its recipe and moved into place when complete, so that the name alone says whether
@@ -95,7 +95,12 @@ qemu_launcher() {
     '-L "$root/usr/share/qemu" -L "$root/usr/share/seabios" -L "$root/usr/lib/ipxe/qemu"'
 }
 
-# Not trixie's 10.0: its processors lose interrupts now and then, and sleep for good. And vfio-user-pci came with 10.1.
+build_qemu10() {
+  suite trixie
+  unpack . qemu-system-x86
+  qemu_launcher
+}
+
 build_qemu11() {
   suite forky
   unpack . qemu-system-x86 ipxe
@@ -262,12 +267,12 @@ locked_build() {
 
 locked=no
 stage tools
-stage qemu11
+stage qemu10
 stage kernel "$tools"
 stage initramfs "$tools" "$kernel" "$here/init"
 for optional in "$@"; do
   case $optional in
-    dpdk | wireshark) stage "$optional" ;;
+    qemu11 | dpdk | wireshark) stage "$optional" ;;
     qemuserver) stage qemuserver "$tools" ;;
   esac
 done

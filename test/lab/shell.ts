@@ -15,6 +15,7 @@ const USAGE = `usage: shell.js [options] -- COMMAND...
   --no-peers         no kernel-driven interfaces at the other end of the wires
   --shared-group     all devices under test in one IOMMU group
   --iommu KIND       intel (default), virtio or none
+  --qemu 10|11       11 has vfio-user-pci (--nic vfio-user:/path/to.sock)
   --cpus N  --memory MIB  --hugepages N  --timeout SECONDS
   --kernel-arg WORD  --qemu-arg WORD     may be repeated
   --keep             keep the folder that is /out in the guest, and say where it is
@@ -30,6 +31,7 @@ async function main(): Promise<number> {
       'no-peers': { type: 'boolean', default: false },
       'shared-group': { type: 'boolean', default: false },
       iommu: { type: 'string', default: 'intel' },
+      qemu: { type: 'string', default: '10' },
       cpus: { type: 'string', default: '2' },
       memory: { type: 'string', default: '1536' },
       hugepages: { type: 'string', default: '128' },
@@ -49,6 +51,7 @@ async function main(): Promise<number> {
     peers: !values['no-peers'],
     sharedGroup: values['shared-group'],
     iommu: values.iommu as NonNullable<MachineOptions['iommu']>,
+    qemu: values.qemu === '11' ? 11 : 10,
     cpus: Number(values.cpus),
     memoryMib: Number(values.memory),
     hugepages: Number(values.hugepages),

@@ -1,7 +1,7 @@
 /**
  * Boots a lab machine, runs a command in it and says how that went.
  */
-import { type ChildProcessByStdio, spawn, spawnSync } from 'node:child_process';
+import { spawn, spawnSync } from 'node:child_process';
 import {
   chmodSync,
   closeSync,
@@ -17,7 +17,6 @@ import {
   writeFileSync,
 } from 'node:fs';
 import { join, resolve } from 'node:path';
-import type { Readable, Writable } from 'node:stream';
 import { ipxeArguments, type MachineOptions, ONES_ROM, qemuArguments } from './qemu.js';
 
 /** Root of the work tree; this file runs as dist/test/lab/vm.js. */
@@ -74,13 +73,9 @@ const prepared = new Map<string, Stages>();
  *
  * @throws Error when the set-up fails; it has said why on standard error.
  */
-export function prepareLab({
-  dpdk = false,
-  wireshark = false,
-  qemuServer = false,
-}: MachineOptions = {}): Stages {
+export function prepareLab({ qemu = 10, dpdk = false, wireshark = false }: MachineOptions = {}): Stages {
   const optional = [
-    ...(qemuServer ? ['qemuserver'] : []),
+    ...(qemu === 10 ? [] : [`qemu${qemu}`]),
     ...(dpdk ? ['dpdk'] : []),
     ...(wireshark ? ['wireshark'] : []),
   ];
@@ -111,6 +106,7 @@ export function hostPrograms(): string[] {
 
 /** Boots a machine, runs the command in it, and resolves when the machine is gone. */
 export async function runVm(options: VmOptions): Promise<VmResult> {
+  const qemu = options.qemu ?? 10;
   const stages = prepareLab(options);
   const outDir = makeOutDir(resolve(stages.initramfs!, '../runs'));
   writeGuestFiles(outDir, stages, options.command);
@@ -128,14 +124,13 @@ export async function runVm(options: VmOptions): Promise<VmResult> {
         follow(join(outDir, 'stderr'), 'stderr', options.onOutput),
       ]
     : [];
-  const waker = new Waker(join(outDir, 'console'));
   const start = performance.now();
   const exit = await runQemu(
-    join(stages.qemu11!, 'qemu'),
+    join(stages[`qemu${qemu}`]!, 'qemu'),
     args,
     join(outDir, 'qemu.log'),
     options.timeoutS ?? DEFAULT_TIMEOUT_S,
-    waker,
+    () => existsSync(join(outDir, 'stdout')),
   );
   for (const stop of followers) stop();
 
@@ -146,7 +141,7 @@ export async function runVm(options: VmOptions): Promise<VmResult> {
     stderr: read(join(outDir, 'stderr')),
     outDir,
     console: consoleTail(outDir),
-    death: deathOf(status, exit, waker.wakings, read(join(outDir, 'console'))),
+    death: deathOf(status, exit, read(join(outDir, 'console'))),
     durationS: (performance.now() - start) / 1000,
   };
 }
@@ -194,7 +189,7 @@ export interface IpxeResult {
 
 /** Boots iPXE with a script on a machine that has nothing but one vfio-user NIC, until the script powers it off. */
 export async function runIpxe(nic: string, script: string, timeoutS: number): Promise<IpxeResult> {
-  const stages = prepareLab();
+  const stages = prepareLab({ qemu: 11 });
   const outDir = makeOutDir(resolve(stages.initramfs!, '../runs'));
   const scriptFile = join(outDir, 'script');
   writeFileSync(scriptFile, script);
@@ -204,86 +199,91 @@ export async function runIpxe(nic: string, script: string, timeoutS: number): Pr
     outDir,
   });
   const exit = await runQemu(join(stages.qemu11!, 'qemu'), args, join(outDir, 'qemu.log'), timeoutS);
-  const result = { qemuExit: exit === 'timeout' ? null : exit, console: consoleTail(outDir) };
+  const result = { qemuExit: typeof exit === 'number' ? exit : null, console: consoleTail(outDir) };
   rmSync(outDir, { recursive: true });
   return result;
 }
 
+/** How QEMU ended: its exit code (null after a signal), or why it was killed. */
+type QemuExit = number | null | 'timeout' | 'asleep';
+
 /**
- * Runs QEMU until it ends, and resolves to its exit code (null after a signal). The kernel kills it when this process
- * dies, however that happens: so no machine outlives the harness. Its monitor (QMP) is its standard input and output.
+ * Runs QEMU until it ends. The kernel kills it when this process dies, however that happens: so no machine outlives the harness.
+ *
+ * @param isUp whether the guest's kernel has all its processors at work. From then on a machine is killed of which one does not run any
+ *   more. Left out: no such kernel.
  */
 function runQemu(
   qemu: string,
   args: string[],
   log: string,
   timeoutS: number,
-  waker?: Waker,
-): Promise<number | null | 'timeout'> {
+  isUp?: () => boolean,
+): Promise<QemuExit> {
   const errors = openSync(log, 'w');
-  const child = spawn('setpriv', ['--pdeathsig', 'KILL', qemu, ...args, '-qmp', 'stdio'], {
-    stdio: ['pipe', 'pipe', errors],
+  const child = spawn('setpriv', ['--pdeathsig', 'KILL', qemu, '-name', 'lab,debug-threads=on', ...args], {
+    stdio: ['ignore', 'ignore', errors],
   });
   closeSync(errors);
-  const { stdin, stdout } = child as ChildProcessByStdio<Writable, Readable, null>;
-  // Nobody needs to know that it has ended: the end is what is waited for.
-  stdin.on('error', () => {});
-  stdout.resume();
-  const stopWaking = waker?.start(stdin);
   return new Promise((resolve, reject) => {
-    let timedOut = false;
-    const timer = setTimeout(() => {
-      timedOut = true;
+    let killed: QemuExit | undefined;
+    const kill = (why: QemuExit): void => {
+      killed = why;
       child.kill('SIGKILL');
-    }, timeoutS * 1000);
+    };
+    const timer = setTimeout(() => kill('timeout'), timeoutS * 1000);
+    const processors = new Processors(child.pid!);
+    const watch = setInterval(() => {
+      if (isUp?.() && processors.oneSleepsForGood()) kill('asleep');
+    }, WATCH_MS);
     child.once('error', reject);
     child.once('exit', (code) => {
       clearTimeout(timer);
-      stopWaking?.();
-      resolve(timedOut ? 'timeout' : code);
+      clearInterval(watch);
+      resolve(killed ?? code);
     });
   });
 }
 
-/**
- * Wakes processors that QEMU has let sleep on. Where the host is busy, an emulated processor that waits for an interrupt now and then
- * misses the one that came as it fell asleep, and is asked by nobody again: the guest's kernel then says that it stalls.
- * Halting and resuming the machine makes each processor look.
- */
-class Waker {
-  wakings = 0;
-  readonly #console: string;
-  #seen = 0;
+const WATCH_MS = 5000;
+/** Some hundred times as long as a processor waits for its turn on a busy host. */
+const FOR_GOOD_MS = 40_000;
 
-  /** @param console the guest's, a file */
-  constructor(console: string) {
-    this.#console = console;
+/**
+ * The emulated processors of a machine, which are threads of QEMU. Now and then one loses an interrupt that comes as it falls asleep
+ * (seen: halted, with interrupts on, and the timer's pending or in service), and is woken by nobody again. One that is well runs some
+ * hundred times a second, when its timer ticks: see `nohz` in qemu.ts.
+ */
+class Processors {
+  readonly #tasks: string;
+  /** By thread: for how long it has run, and when that was noticed. */
+  readonly #ran = new Map<string, { readonly ns: string; readonly atMs: number }>();
+
+  constructor(pid: number) {
+    this.#tasks = `/proc/${pid}/task`;
   }
 
-  /** Watches the console, and gives commands to QEMU's monitor. Returns what ends that. */
-  start(monitor: Writable): () => void {
-    const say = (command: string) => monitor.write(`${JSON.stringify({ execute: command })}\n`);
-    say('qmp_capabilities');
-    const timer = setInterval(() => {
-      const stalls = read(this.#console).match(STALL)?.length ?? 0;
-      if (stalls <= this.#seen) return;
-      this.#seen = stalls;
-      this.wakings++;
-      say('stop');
-      say('cont');
-    }, WATCH_MS);
-    return () => clearInterval(timer);
+  /** To be called every few seconds. */
+  oneSleepsForGood(): boolean {
+    const nowMs = performance.now();
+    let sleeps = false;
+    for (const thread of existsSync(this.#tasks) ? readdirSync(this.#tasks) : []) {
+      const folder = join(this.#tasks, thread);
+      if (!read(join(folder, 'comm')).startsWith('CPU ')) continue;
+      const [ns = ''] = read(join(folder, 'schedstat')).split(' ');
+      const before = this.#ran.get(thread);
+      if (before?.ns !== ns) this.#ran.set(thread, { ns, atMs: nowMs });
+      else if (nowMs - before.atMs > FOR_GOOD_MS) sleeps = true;
+    }
+    return sleeps;
   }
 }
-
-const WATCH_MS = 1000;
-const STALL = /rcu: INFO: rcu_\w+ (?:self-)?detected stall/g;
 
 /**
  * The command's exit status, if the file and the exit code of QEMU agree. The isa-debug-exit device turns the seven bits
  * it is given into the odd number `(status << 1) | 1`; a panic or a failed start of QEMU leave no file.
  */
-function trustedStatus(qemuExit: number | null, file: string): number {
+function trustedStatus(qemuExit: QemuExit, file: string): number {
   const status = Number.parseInt(read(file), 10);
   const agree = Number.isInteger(status) && qemuExit === (((status & 0x7f) << 1) | 1);
   return agree ? status : STATUS_NO_RESULT;
@@ -321,22 +321,13 @@ function read(path: string): string {
 }
 
 /**
- * How a machine died: QEMU, the guest's kernel, or a processor that no longer runs. Undefined where the command ended, or went on until
- * its time was up.
+ * How a machine died: QEMU, the guest's kernel, or a processor. Undefined where the command ended, or went on until its time was up.
  *
- * @param exit of QEMU: null after a signal
- * @param wakings how often a processor was woken that QEMU had let sleep on, see {@link Waker}
+ * @param log the console's
  */
-export function deathOf(
-  status: number,
-  exit: number | null | 'timeout',
-  wakings: number,
-  log: string,
-): string | undefined {
-  if (status === STATUS_HANG) {
-    return wakings > 0 ? 'processors of the machine slept on although they were woken' : undefined;
-  }
+export function deathOf(status: number, exit: QemuExit, log: string): string | undefined {
   if (status !== STATUS_NO_RESULT) return undefined;
+  if (exit === 'asleep') return 'a processor of the machine has lost an interrupt, and slept on';
   if (exit === null) return 'QEMU was ended by a signal';
   if (diedOfStaleCode(log)) return 'QEMU ran code that the kernel had patched away';
   if (/Kernel panic|Oops/.test(log)) return "the guest's kernel died";

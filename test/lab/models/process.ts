@@ -9,7 +9,7 @@ import type { Message, NicOptions, Report, Request } from './description.js';
  *
  * @example
  * const models = await ModelProcess.start([{ mac: '52:54:00:00:00:00', wire: { responder: '10.9.0.1' } }]);
- * await runVm({ nics: models.nics, command: 'ping ...' });
+ * await runVm({ qemu: 11, nics: models.nics, command: 'ping ...' });
  * const report = await models.stop();
  */
 export class ModelProcess {

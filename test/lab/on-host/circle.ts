@@ -16,7 +16,7 @@ const models = await ModelProcess.start([
   { mac: '52:54:00:00:00:00', wire: { stream: 'wire0.sock' }, mappable: false },
   { mac: '52:54:00:00:00:01', wire: { stream: 'wire1.sock' }, mappable: false },
 ]);
-const guest = await runInGuest({ name: 'circle', nics: models.nics, timeoutS: 1000 });
+const guest = await runInGuest({ name: 'circle', qemu: 11, nics: models.nics, timeoutS: 1000 });
 const report = await models.stop();
 process.stdout.write(guest.text);
 

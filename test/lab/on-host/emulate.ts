@@ -30,6 +30,7 @@ const emulator = start(process.execPath, [
 await emulator.waitForOutput(/port 1: /);
 const guest = await runInGuest({
   name: 'emulate',
+  qemu: 11,
   dpdk: true,
   nics: sockets.map((path) => `vfio-user:${path}`),
   // As for `linux-ixgbe`; DPDK goes without one too.

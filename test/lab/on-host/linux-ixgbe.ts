@@ -27,6 +27,7 @@ const models = await ModelProcess.start([
 ]);
 const guest = await runInGuest({
   name: 'linux-ixgbe',
+  qemu: 11,
   nics: models.nics,
   // A virtual IOMMU would mean a message to the models for each of the many mappings that the kernel makes: the case
   // `circle` has one.

@@ -60,7 +60,7 @@ let wire: Wire;
 let nic: NetDevice;
 
 server.before(async () => {
-  const program = join(prepareLab({ qemuServer: true }).qemuserver!, 'qemu');
+  const program = join(prepareLab({ qemu: 'server' }).qemuserver!, 'qemu');
   folder = mkdtempSync(join(tmpdir(), 'barewire-qemu-'));
   listener = createServer().listen(join(folder, 'wire'));
   await once(listener, 'listening');

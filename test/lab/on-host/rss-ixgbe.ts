@@ -12,7 +12,7 @@ const models = await ModelProcess.start([
   { mac: '52:54:00:00:00:00', wire: { stream: 'wire0.sock', lossless: true } },
   { mac: '52:54:00:00:00:01', wire: { stream: 'wire1.sock', lossless: true } },
 ]);
-const guest = await runInGuest({ name: 'rss', nics: models.nics, timeoutS: 400 });
+const guest = await runInGuest({ name: 'rss', qemu: 11, nics: models.nics, timeoutS: 400 });
 const report = await models.stop();
 process.stdout.write(guest.text);
 

@@ -14,6 +14,7 @@ const models = await ModelProcess.start([
 ]);
 const guest = await runInGuest({
   name: 'xdp-drivers',
+  qemu: 11,
   nics: [...models.nics, 'igb', 'igb', 'virtio'],
   timeoutS: 1100,
 });
