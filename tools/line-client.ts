@@ -1,5 +1,6 @@
 /** Asks running commands of this user by a line of JSON: see `line-server.ts`. */
 import { connect, type Socket } from 'node:net';
+import { systemClock } from '../src/clock.js';
 import { type About, type AboutRequest, LINE_TIMEOUT_MS } from './line-server.js';
 import { type FolderKind, liveSockets } from './socket-folder.js';
 
@@ -43,7 +44,7 @@ export async function askLine(path: string, request: object): Promise<Readonly<R
   const socket = sendLine(path, request);
   let line = '';
   // For all of it: one that says a byte now and then is no answer either.
-  const deadline = setTimeout(() => socket.destroy(new Error('no answer')), LINE_TIMEOUT_MS);
+  const cancel = systemClock.after(LINE_TIMEOUT_MS, () => socket.destroy(new Error('no answer')));
   try {
     for await (const piece of socket.setEncoding('utf8')) {
       line += piece;
@@ -53,7 +54,7 @@ export async function askLine(path: string, request: object): Promise<Readonly<R
     if (typeof answer !== 'object' || answer === null) throw new Error('the answer is no object');
     return answer as Record<string, unknown>;
   } finally {
-    clearTimeout(deadline);
+    cancel();
     socket.destroy();
   }
 }

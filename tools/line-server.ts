@@ -4,6 +4,7 @@
  * error, and who says nothing is hung up on.
  */
 import { createServer, type Server, type Socket } from 'node:net';
+import { systemClock } from '../src/clock.js';
 import { ListeningSocket } from '../src/syscalls/listening-socket.js';
 import { type FolderKind, makeSocketFolder, type SocketFolder } from './socket-folder.js';
 
@@ -73,9 +74,9 @@ export class LineServer {
     this.#connections.add(socket);
     socket.on('error', () => socket.destroy());
     // For the whole line: one that says a byte now and then would keep its place from others.
-    const deadline = setTimeout(() => socket.destroy(), LINE_TIMEOUT_MS).unref();
+    const cancel = systemClock.after(LINE_TIMEOUT_MS, () => socket.destroy(), false);
     socket.on('close', () => {
-      clearTimeout(deadline);
+      cancel();
       this.#connections.delete(socket);
     });
     let line = '';
@@ -84,7 +85,7 @@ export class LineServer {
       const end = line.indexOf('\n');
       if (end < 0 && line.length <= MAX_LINE_BYTES) return;
       socket.off('data', onData);
-      clearTimeout(deadline);
+      cancel();
       // Nothing more is expected: it is thrown away.
       socket.resume();
       if (end < 0) socket.destroy();
