@@ -53,16 +53,14 @@ export function makeReceive(layout: Layout, loop: RxLoop): (bufs: Uint32Array, m
     let limit = bufs.length | 0;
     if (max < limit) limit = max | 0;
     const good = place[GOOD]!;
-    const freeCount = level[0]!;
+    let freeCount = level[0]!;
     const room = freeCount < limit ? freeCount : limit;
-    const first = place[NEXT]!;
+    let slot = place[NEXT]!;
     let received = 0;
     let bytes = 0;
     let status = DD as number;
-    // One variable that counts, and all else computed from it: the engine keeps them in registers. No call in this loop:
-    // after one, it would check `bufs` again in every round.
+    // No call in this loop: after one, the engine would check `bufs` again in every round.
     while (received < room) {
-      const slot = (first + received) & mask;
       const word = slot << WORD_SHIFT;
       // The hardware sets DD last, and x86 keeps the order of these two loads.
       status = words[word + RX_STATUS]!;
@@ -72,18 +70,19 @@ export function makeReceive(layout: Layout, loop: RxLoop): (bufs: Uint32Array, m
       bufs[received] = buffer;
       lengths[buffer] = length;
       received++;
-      const fresh = free[freeCount - received]!;
+      freeCount = (freeCount - 1) | 0;
+      const fresh = free[freeCount]!;
       buffers[slot] = fresh;
       words[word] = (iovaLow + (fresh << shift)) | 0;
       words[word + 1] = iovaHigh;
       words[word + RX_STATUS] = 0;
       bytes = (bytes + length) | 0;
+      slot = (slot + 1) & mask;
     }
     if (received > 0) {
-      level[0] = freeCount - received;
-      const next = (first + received) & mask;
-      place[NEXT] = next;
-      tail[0] = (next - 1) & mask;
+      level[0] = freeCount;
+      place[NEXT] = slot;
+      tail[0] = (slot - 1) & mask;
       counts[PACKETS]! += received;
       counts[BYTES]! += bytes;
     }

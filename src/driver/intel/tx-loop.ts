@@ -87,20 +87,19 @@ export function makeSend(
     if (count >>> 0 !== count || count > bufs.length || start !== undefined) {
       return sendRest(bufs, count, start, 0);
     }
-    const first = place[NEXT]!;
+    let slot = place[NEXT]!;
     if (words[place[REPORT]!]! & DD) reclaim();
     // One slot stays empty: TDT = TDH means an empty ring.
-    const room = (place[CLEAN]! - first - 1) & mask;
+    const room = (place[CLEAN]! - slot - 1) & mask;
     const limit = count < room ? count : room;
     let bytes = 0;
     let sent = 0;
-    // One variable that counts, and no call: see `receive`.
+    // No call: see `receive`.
     while (sent < limit) {
       const buffer = bufs[sent]!;
       if (buffer >= capacity) break;
       const length = lengths[buffer]!;
       if ((length - minBytes) >>> 0 > spanBytes) break;
-      const slot = (first + sent) & mask;
       const word = slot << WORD_SHIFT;
       words[word] = (iovaLow + (buffer << shift)) | 0;
       words[word + TX_COMMAND] = commands[slot]! | length;
@@ -108,9 +107,9 @@ export function makeSend(
       slots[slot] = buffer;
       bytes = (bytes + length) | 0;
       sent++;
+      slot = (slot + 1) & mask;
     }
     if (sent > 0) {
-      const slot = (first + sent) & mask;
       place[NEXT] = slot;
       tail[0] = slot;
       counts[PACKETS]! += sent;
