@@ -7,7 +7,7 @@ import * as assert from 'uvu/assert';
 import { byMachine } from './cases.js';
 import { judge, readEnds, sharedCommand } from './run-case.js';
 import { failureReports, formatTotals, parseTotals } from './totals.js';
-import { deathOf } from './vm.js';
+import { deathOf, hasLostTicks } from './vm.js';
 
 const summary = (total: number, passed: number, skipped = 0) =>
   ` • •   (${passed} / ${total})\n\n  Total:     ${total}\n  Passed:    ${passed}\n  Skipped:   ${skipped}\n  Duration:  1.00ms\n`;
@@ -176,6 +176,14 @@ deaths('of another kind had a real breakpoint, another fault, or no fault', () =
   }
   assert.is(ofLog(''), 'QEMU ended with 0, and no result');
   assert.is(deathOf(NO_RESULT, null, ''), 'QEMU was ended by a signal');
+});
+
+deaths('has a processor without ticks', () => {
+  const stall = (ticks: string) =>
+    `[  297.6] rcu: INFO: rcu_preempt detected stalls on CPUs/tasks:\n[  297.6] rcu: \t1-...!: (${ticks}) idle=b1d8/0/0x0 softirq=13/13 fqs=0\n`;
+  assert.ok(hasLostTicks(stall('0 ticks this GP')));
+  assert.not(hasLostTicks(stall('5249 ticks this GP')));
+  assert.not(hasLostTicks('[    0.5] rcu: Hierarchical RCU implementation.\n'));
 });
 
 deaths('lost a processor; a command that does not end, or ends, is no death', () => {

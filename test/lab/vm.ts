@@ -130,7 +130,7 @@ export async function runVm(options: VmOptions): Promise<VmResult> {
     args,
     join(outDir, 'qemu.log'),
     options.timeoutS ?? DEFAULT_TIMEOUT_S,
-    () => existsSync(join(outDir, 'stdout')),
+    () => existsSync(join(outDir, 'stdout')) && { log: read(join(outDir, 'console')) },
   );
   for (const stop of followers) stop();
 
@@ -210,15 +210,15 @@ type QemuExit = number | null | 'timeout' | 'asleep';
 /**
  * Runs QEMU until it ends. The kernel kills it when this process dies, however that happens: so no machine outlives the harness.
  *
- * @param isUp whether the guest's kernel has all its processors at work. From then on a machine is killed of which one does not run any
- *   more. Left out: no such kernel.
+ * @param guest the console's log, once the guest's kernel has all its processors at work. From then on a machine is killed of which one
+ *   does not run or tick any more. Left out: no such kernel.
  */
 function runQemu(
   qemu: string,
   args: string[],
   log: string,
   timeoutS: number,
-  isUp?: () => boolean,
+  guest?: () => false | { readonly log: string },
 ): Promise<QemuExit> {
   const errors = openSync(log, 'w');
   const child = spawn('setpriv', ['--pdeathsig', 'KILL', qemu, '-name', 'lab,debug-threads=on', ...args], {
@@ -234,7 +234,8 @@ function runQemu(
     const timer = setTimeout(() => kill('timeout'), timeoutS * 1000);
     const processors = new Processors(child.pid!);
     const watch = setInterval(() => {
-      if (isUp?.() && processors.oneSleepsForGood()) kill('asleep');
+      const up = guest?.();
+      if (up && (processors.oneSleepsForGood() || hasLostTicks(up.log))) kill('asleep');
     }, WATCH_MS);
     child.once('error', reject);
     child.once('exit', (code) => {
@@ -248,6 +249,11 @@ function runQemu(
 const WATCH_MS = 5000;
 /** Some hundred times as long as a processor waits for its turn on a busy host. */
 const FOR_GOOD_MS = 40_000;
+
+/** Whether the guest's kernel says that a processor had no tick for as long as it takes it to complain, though others still wake it. */
+export function hasLostTicks(log: string): boolean {
+  return /rcu: .*\(0 ticks this GP\)/.test(log);
+}
 
 /**
  * The emulated processors of a machine, which are threads of QEMU. Now and then one loses an interrupt that comes as it falls asleep
