@@ -70,37 +70,41 @@ class StandardSocket implements CaptureSink {
   }
 }
 
+/** The options of a writer, with what was wanted of the file. */
+function described(
+  options: CaptureWriterOptions,
+  { format, gzip }: Pick<OutputOptions, 'format' | 'gzip'>,
+): CaptureWriterOptions {
+  return {
+    ...options,
+    ...(format === undefined ? {} : { format }),
+    ...(gzip === undefined ? {} : { packing: 'gzip' }),
+  };
+}
+
 /** Opens a file, or with `-` standard output. @throws NicError as `CaptureWriter.open` */
 export function openOutput(
   file: string,
-  { force = false, format, gzip }: Pick<OutputOptions, 'force' | 'format' | 'gzip'>,
+  wanted: Pick<OutputOptions, 'force' | 'format' | 'gzip'>,
   options: CaptureWriterOptions,
 ): CaptureWriter {
-  const described = {
-    ...options,
-    ...(format === undefined ? {} : { format }),
-    ...(gzip === undefined ? {} : { packing: 'gzip' as const }),
-  };
-  if (file !== '-') return CaptureWriter.open(file, { ...described, overwrite: force });
+  const { force = false } = wanted;
+  const all = described(options, wanted);
+  if (file !== '-') return CaptureWriter.open(file, { ...all, overwrite: force });
   const stats = fstatSync(STDOUT);
-  if (stats.isSocket()) return CaptureWriter.onto(new StandardSocket(), 'standard output', described);
+  if (stats.isSocket()) return CaptureWriter.onto(new StandardSocket(), 'standard output', all);
   // Of `>> file` the shell has made an end that is not ours to cut; it is refused as any file with something in it.
-  return CaptureWriter.open(STDOUT_PATH, { ...described, overwrite: force || !stats.isFile() });
+  return CaptureWriter.open(STDOUT_PATH, { ...all, overwrite: force || !stats.isFile() });
 }
 
 /** Opens a file, or the first of several. @throws NicError as `CaptureWriter.open` */
 export function openOutputs(file: string, wanted: OutputOptions, options: CaptureWriterOptions): Output {
   if (!isRing(file, wanted)) return openOutput(file, wanted, options);
-  const { fileSize: fileBytes, fileTime: fileMs, files, force = false, format, gzip } = wanted;
+  const { fileSize: fileBytes, fileTime: fileMs, files, force = false } = wanted;
   return new FileRing(
     file,
     { fileBytes, fileMs, files },
-    {
-      ...options,
-      overwrite: force,
-      ...(format === undefined ? {} : { format }),
-      ...(gzip === undefined ? {} : { packing: 'gzip' }),
-    },
+    { ...described(options, wanted), overwrite: force },
   );
 }
 

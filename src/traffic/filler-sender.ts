@@ -144,7 +144,7 @@ export class FillerSender implements FlowSender {
   #fill(nowNs: number): void {
     const { flows } = this;
     const { pool } = this.device;
-    if (haveEnded(this.flows)) return;
+    if (haveEnded(flows)) return;
     const line = this.#line;
     const isDry = line.ns < nowNs;
     if (isDry) {
