@@ -5,9 +5,9 @@ import { join } from 'node:path';
 import { suite } from 'uvu';
 import * as assert from 'uvu/assert';
 import { byMachine } from './cases.js';
-import { judge, readEnds, sharedCommand } from './run-case.js';
+import { isToRunAgain, judge, readEnds, sharedCommand } from './run-case.js';
 import { failureReports, formatTotals, parseTotals } from './totals.js';
-import { deathOf, hasLostTicks } from './vm.js';
+import { deathOf, hasLostTicks, KERNEL_DIED } from './vm.js';
 
 const summary = (total: number, passed: number, skipped = 0) =>
   ` • •   (${passed} / ${total})\n\n  Total:     ${total}\n  Passed:    ${passed}\n  Skipped:   ${skipped}\n  Duration:  1.00ms\n`;
@@ -177,6 +177,18 @@ deaths('of another kind had a real breakpoint, another fault, or no fault', () =
   assert.is(ofLog(''), 'QEMU ended with 0, and no result');
   assert.is(deathOf(NO_RESULT, null, ''), 'QEMU was ended by a signal');
 });
+
+deaths(
+  'is a case to be run again: not where a test had failed, or where its own DMA may have been it',
+  () => {
+    const passed = '     1.0 s  one • ';
+    assert.ok(isToRunAgain(KERNEL_DIED, passed, undefined));
+    assert.ok(isToRunAgain('QEMU was ended by a signal', passed, 'none'));
+    assert.not(isToRunAgain(undefined, passed, undefined));
+    assert.not(isToRunAgain(KERNEL_DIED, passed, 'none'));
+    assert.not(isToRunAgain('QEMU was ended by a signal', `${passed}     1.0 s  two ✘ `, undefined));
+  },
+);
 
 deaths('has a processor without ticks', () => {
   const stall = (ticks: string) =>

@@ -30,6 +30,9 @@ export const STATUS_HANG = 124;
 /** Status of a run whose machine died, or ended without a trustworthy result. */
 export const STATUS_NO_RESULT = 125;
 
+/** A death that the guest's own programs may have caused where no IOMMU is in their way. */
+export const KERNEL_DIED = "the guest's kernel died";
+
 /** Several times what a case takes that says nothing else, beside another one. */
 export const DEFAULT_TIMEOUT_S = 600;
 
@@ -273,15 +276,24 @@ class Processors {
   oneSleepsForGood(): boolean {
     const nowMs = performance.now();
     let sleeps = false;
-    for (const thread of existsSync(this.#tasks) ? readdirSync(this.#tasks) : []) {
-      const folder = join(this.#tasks, thread);
-      if (!read(join(folder, 'comm')).startsWith('CPU ')) continue;
-      const [ns = ''] = read(join(folder, 'schedstat')).split(' ');
+    for (const [thread, ns] of this.#runTimes()) {
       const before = this.#ran.get(thread);
       if (before?.ns !== ns) this.#ran.set(thread, { ns, atMs: nowMs });
       else if (nowMs - before.atMs > FOR_GOOD_MS) sleeps = true;
     }
     return sleeps;
+  }
+
+  /** By thread, in nanoseconds (the kernel's Documentation/scheduler/sched-stats.rst). */
+  #runTimes(): [thread: string, ns: string][] {
+    const text = (thread: string, file: string) => readFileSync(join(this.#tasks, thread, file), 'utf8');
+    try {
+      return readdirSync(this.#tasks)
+        .filter((thread) => text(thread, 'comm').startsWith('CPU '))
+        .map((thread) => [thread, text(thread, 'schedstat').split(' ')[0]!]);
+    } catch {
+      return []; // QEMU ends, or has not begun: threads go while they are looked at
+    }
   }
 }
 
@@ -336,7 +348,7 @@ export function deathOf(status: number, exit: QemuExit, log: string): string | u
   if (exit === 'asleep') return 'a processor of the machine has lost an interrupt, and slept on';
   if (exit === null) return 'QEMU was ended by a signal';
   if (diedOfStaleCode(log)) return 'QEMU ran code that the kernel had patched away';
-  if (/Kernel panic|Oops/.test(log)) return "the guest's kernel died";
+  if (/Kernel panic|Oops/.test(log)) return KERNEL_DIED;
   return `QEMU ended with ${exit}, and no result`;
 }
 
