@@ -17,10 +17,10 @@ import {
 import { tmpdir } from 'node:os';
 import { dirname, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
-import { suite } from 'uvu';
 import * as assert from 'uvu/assert';
 import { PLAIN_ENV } from './support/child.js';
 import { HANG_MS } from './support/hang.js';
+import { suite } from './support/suite.js';
 
 const ROOT = fileURLToPath(new URL('../../', import.meta.url));
 

@@ -1,10 +1,10 @@
 /** Timers and periods of both clocks; and that code above the drivers has no time but a clock's. */
-import { suite } from 'uvu';
 import * as assert from 'uvu/assert';
 import { every, MAX_TIMER_MS, ManualClock, nextTurn, systemClock } from '../src/clock.js';
 import { DIST, runScript } from './support/child.js';
 import { expectError } from './support/expect-error.js';
 import { codeOf, readSource, sourcesIn } from './support/sources.js';
+import { suite } from './support/suite.js';
 
 const MS = 1e6;
 const nothing = (): void => {};

@@ -2,7 +2,6 @@
 import { mkdtempSync, rmSync } from 'node:fs';
 import { constants, tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { suite } from 'uvu';
 import * as assert from 'uvu/assert';
 import { CaptureWriter } from '../src/capture/capture-writer.js';
 import { StreamPort } from '../src/emulator/links/stream.js';
@@ -12,6 +11,7 @@ import { ioctl } from '../src/syscalls/ioctl.js';
 import { memfdCreate, mmap } from '../src/syscalls/memory.js';
 import { unixConnect, unixListen } from '../src/syscalls/unix-sockets.js';
 import { realKernel } from '../src/vfio/kernel-api.js';
+import { suite } from './support/suite.js';
 
 const { EBADF, EBUSY, EINVAL, ENOENT, ENOSPC } = constants.errno;
 const text = suite('errno as text');

@@ -1,8 +1,8 @@
 /** The direction of imports (docs/architecture.md, "Layers"): down the list only, and koffi in one folder. */
 import { dirname, join } from 'node:path';
-import { suite } from 'uvu';
 import * as assert from 'uvu/assert';
 import { codeOf, readSource, sourcesIn } from './support/sources.js';
+import { suite } from './support/suite.js';
 
 interface Import {
   readonly from: string;

@@ -1,10 +1,10 @@
 /** Checks of what callers pass: each kind of value, and what `open` says to what it cannot use. */
-import { suite } from 'uvu';
 import * as assert from 'uvu/assert';
 import { type NetDevice, open } from '../src/index.js';
 import * as check from '../src/options.js';
 import { expectError, expectRejection } from './support/expect-error.js';
 import { plugIn } from './support/made-up-family/scheme.js';
+import { suite } from './support/suite.js';
 
 const values = suite('options');
 

@@ -7,8 +7,8 @@ import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { publint } from 'publint';
 import { formatMessage } from 'publint/utils';
-import { suite } from 'uvu';
 import * as assert from 'uvu/assert';
+import { suite } from './support/suite.js';
 
 const ROOT = fileURLToPath(new URL('../../', import.meta.url));
 

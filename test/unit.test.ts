@@ -1,8 +1,8 @@
 /** The runner of the unit tests, `test/unit.mjs`, whose output goes to a file here. */
 import { spawnSync } from 'node:child_process';
 import { join } from 'node:path';
-import { suite } from 'uvu';
 import * as assert from 'uvu/assert';
+import { suite } from './support/suite.js';
 
 const ROOT = join(import.meta.dirname, '../..');
 

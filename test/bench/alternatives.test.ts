@@ -1,5 +1,4 @@
 /** The pure parts of the alternatives: accounts, checks, counters. Nothing here measures. */
-import { suite } from 'uvu';
 import * as assert from 'uvu/assert';
 import { type Account, problemOf } from '../../bench/alternatives/account.js';
 import { describeRow } from '../../bench/alternatives/describe.js';
@@ -9,6 +8,7 @@ import { rowOf } from '../../bench/alternatives/kernel-ways.js';
 import { busyPollMs, PollCounter, type Snapshot } from '../../bench/alternatives/poll-counter.js';
 import { redirect } from '../../bench/alternatives/redirect.js';
 import { plainRelease } from '../../bench/machine.js';
+import { suite } from '../support/suite.js';
 
 const frames = suite('FrameCheck');
 

@@ -3,11 +3,11 @@ import { spawnSync } from 'node:child_process';
 import { mkdtempSync, readFileSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { suite } from 'uvu';
 import * as assert from 'uvu/assert';
 import { Histogram } from '../../bench/histogram.js';
 import type { BenchResult } from '../../bench/result.js';
 import { HANG_MS } from '../support/hang.js';
+import { suite } from '../support/suite.js';
 
 const MAIN = join(import.meta.dirname, '../../bench/main.js');
 const SHORT = [

@@ -1,4 +1,3 @@
-import { suite } from 'uvu';
 import * as assert from 'uvu/assert';
 import {
   alternativesChart,
@@ -9,6 +8,7 @@ import {
   tail,
 } from '../../bench/report/charts.js';
 import type { BenchResult } from '../../bench/report/result.js';
+import { suite } from '../support/suite.js';
 import { copyOfResult, RESULT, STEADINESS } from './results.js';
 
 /** Elements that are opened are closed, and every number is one. */

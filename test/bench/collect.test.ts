@@ -1,6 +1,6 @@
-import { suite } from 'uvu';
 import * as assert from 'uvu/assert';
 import { byVersion, collectRun } from '../../bench/report/collect.js';
+import { suite } from '../support/suite.js';
 import { RESULT } from './results.js';
 
 /** As bench/main.ts writes it, with what the page does not need. */

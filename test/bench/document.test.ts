@@ -1,12 +1,12 @@
 import { existsSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
-import { suite } from 'uvu';
 import * as assert from 'uvu/assert';
 import { RESULT_FILE, ROOT } from '../../bench/paths.js';
 import { CHARTS } from '../../bench/report/charts.js';
 import { fillDocument } from '../../bench/report/document.js';
 import { parseResult } from '../../bench/report/parse.js';
 import { SECTIONS } from '../../bench/report/tables.js';
+import { suite } from '../support/suite.js';
 import { RESULT } from './results.js';
 
 const document = suite('fillDocument');

@@ -1,6 +1,6 @@
-import { suite } from 'uvu';
 import * as assert from 'uvu/assert';
 import { count, duration, figure, percent, scaled } from '../../bench/report/numbers.js';
+import { suite } from '../support/suite.js';
 
 const numbers = suite('numbers');
 

@@ -1,8 +1,8 @@
-import { suite } from 'uvu';
 import * as assert from 'uvu/assert';
 import { PacketCopier } from '../../bench/alternatives/packet-copier.js';
 import { connectQueues } from '../../src/forward/forwarder.js';
 import { withRig } from '../support/queue-rig.js';
+import { suite } from '../support/suite.js';
 
 const copying = suite('PacketCopier');
 

@@ -1,6 +1,6 @@
-import { suite } from 'uvu';
 import * as assert from 'uvu/assert';
 import { parseResult } from '../../bench/report/parse.js';
+import { suite } from '../support/suite.js';
 import { copyOfResult, RESULT } from './results.js';
 
 const parsing = suite('parseResult');

@@ -1,7 +1,7 @@
 import fc from 'fast-check';
-import { suite } from 'uvu';
 import * as assert from 'uvu/assert';
 import { Drawing, decades, linear, logarithmic, spread, steps } from '../../bench/report/svg.js';
+import { suite } from '../support/suite.js';
 
 const scales = suite('scales');
 

@@ -3,11 +3,11 @@ import { spawnSync } from 'node:child_process';
 import { mkdtempSync, readFileSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { suite } from 'uvu';
 import * as assert from 'uvu/assert';
 import type { Throughput } from '../../bench/throughput.js';
 import type { VirtioSubject } from '../../bench/virtio-lab.js';
 import { HANG_MS } from '../support/hang.js';
+import { suite } from '../support/suite.js';
 
 const MAIN = join(import.meta.dirname, '../../bench/virtio.js');
 const SHORT = ['--batches', '32', '--passes', '1', '--rounds', '1'];

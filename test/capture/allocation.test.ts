@@ -1,8 +1,8 @@
 /** Nothing is allocated for a frame that is captured, or read. */
 import { fileURLToPath } from 'node:url';
-import { suite } from 'uvu';
 import * as assert from 'uvu/assert';
 import { runNode } from '../support/child.js';
+import { suite } from '../support/suite.js';
 
 const SCRIPT = fileURLToPath(new URL('./hot-path.js', import.meta.url));
 const PACKETS = 2_000_000;

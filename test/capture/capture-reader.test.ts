@@ -7,11 +7,11 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import * as zlib from 'node:zlib';
-import { suite } from 'uvu';
 import * as assert from 'uvu/assert';
 import { CaptureReader } from '../../src/capture/capture-reader.js';
 import { NicError } from '../../src/errors.js';
 import { readFrames } from '../support/read-frames.js';
+import { suite } from '../support/suite.js';
 import { inPieces, pcapFile, sectionHeader, someFrame } from './make-capture.js';
 
 const { gzipSync } = zlib;

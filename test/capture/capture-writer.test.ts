@@ -19,7 +19,6 @@ import { createServer } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { setImmediate as nextTurn } from 'node:timers/promises';
-import { suite } from 'uvu';
 import * as assert from 'uvu/assert';
 import { CaptureWriter, type CaptureWriterOptions } from '../../src/capture/capture-writer.js';
 import { fileKey } from '../../src/capture/file-key.js';
@@ -28,6 +27,7 @@ import { ManualClock } from '../../src/clock.js';
 import { NicError } from '../../src/errors.js';
 import { DIST, runScript } from '../support/child.js';
 import { readFrames } from '../support/read-frames.js';
+import { suite } from '../support/suite.js';
 import { inPieces, someFrame } from './make-capture.js';
 
 const directory = mkdtempSync(join(tmpdir(), 'barewire-writer-'));

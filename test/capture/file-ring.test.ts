@@ -2,11 +2,11 @@
 import { mkdirSync, mkdtempSync, readdirSync, renameSync, rmSync, statSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { suite } from 'uvu';
 import * as assert from 'uvu/assert';
 import { FileRing } from '../../src/capture/file-ring.js';
 import { ManualClock } from '../../src/clock.js';
 import { readFrames } from '../support/read-frames.js';
+import { suite } from '../support/suite.js';
 import { someFrame } from './make-capture.js';
 
 const ring = suite<{ folder: string }>('captures: several files');

@@ -18,7 +18,6 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { setImmediate as nextTurn } from 'node:timers/promises';
 import { gunzipSync } from 'node:zlib';
-import { suite } from 'uvu';
 import * as assert from 'uvu/assert';
 import { CaptureReader } from '../../src/capture/capture-reader.js';
 import { CaptureWriter, type CaptureWriterOptions } from '../../src/capture/capture-writer.js';
@@ -26,6 +25,7 @@ import { FileRing } from '../../src/capture/file-ring.js';
 import { ManualClock } from '../../src/clock.js';
 import { DIST, runScript } from '../support/child.js';
 import { readFrames } from '../support/read-frames.js';
+import { suite } from '../support/suite.js';
 import { inPieces, someFrame } from './make-capture.js';
 
 const directory = mkdtempSync(join(tmpdir(), 'barewire-gzip-'));

@@ -1,8 +1,8 @@
 /** The short, repeatable version of mutate.ts: files of all kinds, made here. */
 import { gzipSync } from 'node:zlib';
-import { suite } from 'uvu';
 import * as assert from 'uvu/assert';
 import { buildUdp } from '../../src/packet/transport-builder.js';
+import { suite } from '../support/suite.js';
 import { interfaceBlock, option, packetBlock, pcapFile, sectionHeader } from './make-capture.js';
 import { type MutationResult, mutate, randomOf, readDamaged } from './mutate.js';
 

@@ -1,12 +1,12 @@
 /** The classic format: byte orders, resolutions, and what a file looks like that is cut or damaged. */
 import fc from 'fast-check';
-import { suite } from 'uvu';
 import * as assert from 'uvu/assert';
 import { ByteWindow } from '../../src/capture/byte-window.js';
 import { type CapturedFrame, CaptureReader } from '../../src/capture/capture-reader.js';
 import { PcapDecoder } from '../../src/capture/pcap-decoder.js';
 import { NicError } from '../../src/errors.js';
 import { readFrames } from '../support/read-frames.js';
+import { suite } from '../support/suite.js';
 import { inPieces, type PcapOptions, pcapFile, type Record, someFrame, words } from './make-capture.js';
 
 const pcap = suite('pcap: reading');

@@ -1,9 +1,9 @@
 /** The block format: sections, interfaces, time units, blocks of all kinds, and files that are cut or damaged. */
-import { suite } from 'uvu';
 import * as assert from 'uvu/assert';
 import { type CapturedFrame, CaptureReader } from '../../src/capture/capture-reader.js';
 import { NicError } from '../../src/errors.js';
 import { readFrames } from '../support/read-frames.js';
+import { suite } from '../support/suite.js';
 import {
   block,
   inPieces,

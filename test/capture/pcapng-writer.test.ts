@@ -3,13 +3,13 @@ import { mkdtempSync, readFileSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import fc from 'fast-check';
-import { suite } from 'uvu';
 import * as assert from 'uvu/assert';
 import { CaptureReader } from '../../src/capture/capture-reader.js';
 import { CaptureWriter } from '../../src/capture/capture-writer.js';
 import { ManualClock } from '../../src/clock.js';
 import { NicError } from '../../src/errors.js';
 import { readFrames } from '../support/read-frames.js';
+import { suite } from '../support/suite.js';
 import { block, inPieces, option, someFrame, words } from './make-capture.js';
 
 const writing = suite('pcapng: writing');

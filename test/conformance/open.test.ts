@@ -1,10 +1,10 @@
 /** `open` and what extends it, whatever the family: wrong calls are told what is wrong, and none ends in a TypeError. */
-import { suite } from 'uvu';
 import * as assert from 'uvu/assert';
 import type { OpenOptions } from '../../src/driver/device.js';
 import { addScheme, normalizeAddress, open } from '../../src/driver/registry.js';
 import { expectError, expectRejection } from '../support/expect-error.js';
 import { plugIn } from '../support/made-up-family/scheme.js';
+import { suite } from '../support/suite.js';
 
 const opening = suite('open');
 

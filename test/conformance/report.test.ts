@@ -1,6 +1,6 @@
 /** The table of conformance is what runs found, and nothing else. */
-import { suite } from 'uvu';
 import * as assert from 'uvu/assert';
+import { suite } from '../support/suite.js';
 import { caseTables, decode, encode, fillSection, merge, summaryTable } from './report.js';
 import type { CaseResult, ColumnResult } from './results.js';
 

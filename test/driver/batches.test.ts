@@ -1,9 +1,9 @@
 /** `batches`: what comes in which order, and how it ends. */
-import { suite } from 'uvu';
 import * as assert from 'uvu/assert';
 import { batches } from '../../src/driver/batches.js';
 import type { RxQueue } from '../../src/driver/device.js';
 import { NicError } from '../../src/errors.js';
+import { suite } from '../support/suite.js';
 
 /** A queue that gives what it was told, then waits until it is told how that ends. */
 function scripted(counts: number[]): RxQueue & { end: (error?: unknown) => void; waits: number } {

@@ -3,7 +3,6 @@
  * save for losses that have a name: ring <= wire, wire = ring + named losses.
  */
 import fc from 'fast-check';
-import { suite } from 'uvu';
 import * as assert from 'uvu/assert';
 import type { NetDevice } from '../../src/driver/device.js';
 import type { IxgbeModel } from '../../src/emulator/ixgbe/ixgbe-model.js';
@@ -13,6 +12,7 @@ import { PciRegion } from '../../src/vfio/types.js';
 import { Fake82576, QUEUE_ENABLE, R } from '../support/fake-82576.js';
 import { IxgbeRig, MAC_B } from '../support/ixgbe-rig.js';
 import { type Bench, bench } from '../support/open-igb.js';
+import { suite } from '../support/suite.js';
 
 /** Takes everything that has arrived. */
 function receiveAll(nic: NetDevice, pool: PacketPool): void {

@@ -4,7 +4,6 @@
  */
 import { type Runtime, Session } from 'node:inspector';
 import { Script } from 'node:vm';
-import { suite } from 'uvu';
 import * as assert from 'uvu/assert';
 import { foreignNames } from '../../src/driver/foreign-names.js';
 import { makeForward } from '../../src/driver/intel/forward-loop.js';
@@ -13,6 +12,7 @@ import { makeReceive } from '../../src/driver/intel/rx-loop.js';
 import { makeReclaim, makeSend } from '../../src/driver/intel/tx-loop.js';
 import { random } from '../../src/emulator/links/random.js';
 import { makeGeneral } from '../../src/forward/general-loop.js';
+import { suite } from '../support/suite.js';
 
 const FACTORIES = [makeReceive, makeReclaim, makeSend, makeForward, makePipe, makeGeneral];
 

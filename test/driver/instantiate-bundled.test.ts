@@ -9,10 +9,10 @@ import { tmpdir } from 'node:os';
 import { dirname, join, relative } from 'node:path';
 import { fileURLToPath, pathToFileURL } from 'node:url';
 import { type BuildOptions, buildSync } from 'esbuild';
-import { suite } from 'uvu';
 import * as assert from 'uvu/assert';
 import { DIST, PLAIN_ENV } from '../support/child.js';
 import { HANG_MS } from '../support/hang.js';
+import { suite } from '../support/suite.js';
 import type { PathResult } from './instantiate-program.js';
 
 const PROGRAM = fileURLToPath(new URL('./instantiate-program.js', import.meta.url));

@@ -1,8 +1,8 @@
-import { suite } from 'uvu';
 import * as assert from 'uvu/assert';
 import { instantiate, specialize } from '../../src/driver/instantiate.js';
 import { DIST, runScript } from '../support/child.js';
 import { expectError } from '../support/expect-error.js';
+import { suite } from '../support/suite.js';
 
 const copies = suite('instantiate');
 

@@ -1,7 +1,7 @@
-import { suite } from 'uvu';
 import * as assert from 'uvu/assert';
 import { PacketWait, waitForAny } from '../../src/driver/packet-wait.js';
 import { HANG_MS } from '../support/hang.js';
+import { suite } from '../support/suite.js';
 
 const waits = suite('PacketWait');
 

@@ -1,5 +1,4 @@
 /** Counters by register name: each event once, whoever asks and however often. */
-import { suite } from 'uvu';
 import * as assert from 'uvu/assert';
 import type { NetDevice } from '../../src/driver/device.js';
 import { frameMemory } from '../../src/emulator/link.js';
@@ -7,6 +6,7 @@ import type { PacketPool } from '../../src/hugepage/packet-pool.js';
 import { R } from '../support/fake-82576.js';
 import { IxgbeRig, MAC_B } from '../support/ixgbe-rig.js';
 import { bench } from '../support/open-igb.js';
+import { suite } from '../support/suite.js';
 
 const counters = suite('counters by register name');
 

@@ -1,10 +1,10 @@
 /** Bounded waits for a register. */
-import { suite } from 'uvu';
 import * as assert from 'uvu/assert';
 import { RegisterFile } from '../../src/driver/register-file.js';
 import { Region } from '../../src/vfio/region.js';
 import { expectRejection } from '../support/expect-error.js';
 import { withSteppedClock } from '../support/open-igb.js';
+import { suite } from '../support/suite.js';
 
 /** Registers whose one value is what `next` gives. */
 function registers(next: () => number): RegisterFile {

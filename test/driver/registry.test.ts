@@ -1,10 +1,10 @@
 /** What the registry says of devices that are not bound to vfio-pci. */
-import { suite } from 'uvu';
 import * as assert from 'uvu/assert';
 import type { OpenOptions } from '../../src/driver/device.js';
 import { addScheme, explainUnbound, sharedPoolOptions } from '../../src/driver/registry.js';
 import { NicError } from '../../src/errors.js';
 import { FakeSysfs } from '../pci/fake-sysfs.js';
+import { suite } from '../support/suite.js';
 
 const registry = suite('registry: devices that are not bound');
 

@@ -1,8 +1,8 @@
 /** Frames that move together are treated as they are one by one: the same memory, counters, interrupts and reports. */
 import fc from 'fast-check';
-import { suite } from 'uvu';
 import * as assert from 'uvu/assert';
 import { connect, FrameBurst, frameMemory } from '../../src/emulator/link.js';
+import { suite } from '../support/suite.js';
 import {
   BROADCAST,
   DATA,

@@ -1,8 +1,8 @@
 /** Pause frames (82599 datasheet 3.7.7, 8.2.3.3, 8.2.3.22.34; IEEE 802.3 annex 31B), in time that the test moves. */
-import { suite } from 'uvu';
 import * as assert from 'uvu/assert';
 import { ManualClock } from '../../src/clock.js';
 import { type Connection, connect } from '../../src/emulator/link.js';
+import { suite } from '../support/suite.js';
 import { BROADCAST, concat, frame, PEER_MAC, Recorder, rx, TestNic, TX_RING, tx } from './support.js';
 
 const MFLCN = 0x04294; // 8.2.3.22.34

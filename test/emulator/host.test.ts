@@ -3,7 +3,6 @@ import { closeSync, ftruncateSync, mkdtempSync, readdirSync, rmSync, writeFileSy
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
-import { suite } from 'uvu';
 import * as assert from 'uvu/assert';
 import { ManualClock } from '../../src/clock.js';
 import { EmulatorHost } from '../../src/emulator/host.js';
@@ -32,6 +31,7 @@ import {
 } from '../../src/vfio/user/protocol.js';
 import { HANG_MS, until } from '../support/hang.js';
 import { readFrames } from '../support/read-frames.js';
+import { suite } from '../support/suite.js';
 import { voluntarySwitches } from '../support/voluntary-switches.js';
 import { RawClient } from '../vfio/user/support/harness.js';
 import { BROADCAST, DATA, DESCTYPE_ADVANCED, ENABLE, EOP, frame, IFCS, R, RS, rx, tx } from './support.js';

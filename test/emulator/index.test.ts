@@ -2,11 +2,11 @@
 import { mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { suite } from 'uvu';
 import * as assert from 'uvu/assert';
 import * as emulatorApi from '../../src/emulator/index.js';
 import { open } from '../../src/index.js';
 import { HANG_MS } from '../support/hang.js';
+import { suite } from '../support/suite.js';
 
 const entry = suite('barewire/emulator');
 

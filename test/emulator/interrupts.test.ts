@@ -1,8 +1,8 @@
 /** Interrupts: causes, masks, allocation, moderation (82599 datasheet 7.3, 8.2.3.5). */
-import { suite } from 'uvu';
 import * as assert from 'uvu/assert';
 import { ManualClock } from '../../src/clock.js';
 import { connect } from '../../src/emulator/link.js';
+import { suite } from '../support/suite.js';
 import { BROADCAST, frame, R, Recorder, TestNic } from './support.js';
 
 const MSIX = 1 << 4;

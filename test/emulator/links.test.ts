@@ -1,12 +1,12 @@
 /** What joins ports, cables, traffic. Other ends of links are tested in links/. */
 import fc from 'fast-check';
-import { suite } from 'uvu';
 import * as assert from 'uvu/assert';
 import { ManualClock } from '../../src/clock.js';
 import { FrameQueue } from '../../src/emulator/device/frame-queue.js';
 import { connect, copyBytes, frameMemory } from '../../src/emulator/link.js';
 import { Cable } from '../../src/emulator/links/cable.js';
 import { TrafficSink, TrafficSource } from '../../src/emulator/links/traffic.js';
+import { suite } from '../support/suite.js';
 import { BROADCAST, frame, internetChecksum, memoryOf, R, Recorder, TestNic } from './support.js';
 
 const basics = suite('links');

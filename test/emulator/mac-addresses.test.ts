@@ -2,9 +2,9 @@
 import { mkdirSync, mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { suite } from 'uvu';
 import * as assert from 'uvu/assert';
 import { derivedMac, macAfter } from '../../src/emulator/mac-addresses.js';
+import { suite } from '../support/suite.js';
 
 const folder = mkdtempSync(join(tmpdir(), 'barewire-mac-'));
 const macs = suite('MAC addresses');

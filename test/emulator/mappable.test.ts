@@ -1,9 +1,9 @@
 /** Queue registers in shared memory: the client's loads and stores reach the model without a call. */
-import { suite } from 'uvu';
 import * as assert from 'uvu/assert';
 import { IxgbeModel } from '../../src/emulator/ixgbe/ixgbe-model.js';
 import { connect } from '../../src/emulator/link.js';
 import { mapShared, munmap } from '../../src/syscalls/memory.js';
+import { suite } from '../support/suite.js';
 import {
   BROADCAST,
   DATA,

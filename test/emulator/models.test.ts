@@ -3,7 +3,6 @@ import { closeSync, ftruncateSync, mkdtempSync, rmSync, writeFileSync } from 'no
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { pathToFileURL } from 'node:url';
-import { suite } from 'uvu';
 import * as assert from 'uvu/assert';
 import { models } from '../../examples/sample-nic.js';
 import { createModel, emulatedDevices, MODELS } from '../../src/emulator/models.js';
@@ -14,6 +13,7 @@ import { PciIrq, PciRegion, type VfioDevice } from '../../src/vfio/types.js';
 import { connectVfioUser } from '../../src/vfio/user/client.js';
 import { expectError, expectRejection } from '../support/expect-error.js';
 import { until } from '../support/hang.js';
+import { suite } from '../support/suite.js';
 
 const SAMPLE = new URL('../../examples/sample-nic.js', import.meta.url).href;
 const SAMPLE_ID = 0x5a01;

@@ -1,7 +1,7 @@
 /** What drivers probe before they touch a queue: configuration space, EEPROM, semaphores, MDIO, I2C, link. */
-import { suite } from 'uvu';
 import * as assert from 'uvu/assert';
 import { connect } from '../../src/emulator/link.js';
+import { suite } from '../support/suite.js';
 import { CONFIG, R, Recorder, TestNic } from './support.js';
 
 const EEC = 0x10010; // 8.2.3.2.1

@@ -1,9 +1,9 @@
 /** Properties: no register write, descriptor or frame stops the model, and no access leaves the windows. */
 import fc from 'fast-check';
-import { suite } from 'uvu';
 import * as assert from 'uvu/assert';
 import { REGISTERS } from '../../src/emulator/ixgbe/registers.js';
 import { connect, frameMemory } from '../../src/emulator/link.js';
+import { suite } from '../support/suite.js';
 import {
   type FakeHost,
   MEMORY_BYTES,

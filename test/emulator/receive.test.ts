@@ -1,6 +1,6 @@
 /** Receive path: descriptors, filters, buffers, drops (82599 datasheet 7.1). */
-import { suite } from 'uvu';
 import * as assert from 'uvu/assert';
+import { suite } from '../support/suite.js';
 import { BROADCAST, frame, packet, R, rx, TestNic } from './support.js';
 
 const DD = 1;

@@ -1,7 +1,7 @@
 /** Register access: reset values, modes, aliases, resets (82599 datasheet 8.2, 4.2). */
-import { suite } from 'uvu';
 import * as assert from 'uvu/assert';
 import { REGISTERS } from '../../src/emulator/ixgbe/registers.js';
+import { suite } from '../support/suite.js';
 import { BAR0, R, rx, TestNic } from './support.js';
 
 const registers = suite('registers');

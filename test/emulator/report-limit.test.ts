@@ -1,8 +1,8 @@
 /** What goes wrong ten thousand times is told a few times, and how often in all. */
 import { setTimeout as delay } from 'node:timers/promises';
-import { suite } from 'uvu';
 import * as assert from 'uvu/assert';
 import { ReportLimit } from '../../src/emulator/report-limit.js';
+import { suite } from '../support/suite.js';
 
 const test = suite('limit of reports');
 

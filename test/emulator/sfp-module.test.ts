@@ -1,7 +1,7 @@
 /** The module in the SFP cage, read over I2C bit by bit as drivers do (82599 datasheet 8.2.3.1.5; SFF-8472). */
-import { suite } from 'uvu';
 import * as assert from 'uvu/assert';
 import { connect } from '../../src/emulator/link.js';
+import { suite } from '../support/suite.js';
 import { Recorder, TestNic } from './support.js';
 
 const I2CCTL = 0x00028;

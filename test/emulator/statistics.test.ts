@@ -1,7 +1,7 @@
 /** Statistics registers (82599 datasheet 8.2.3.23). */
-import { suite } from 'uvu';
 import * as assert from 'uvu/assert';
 import { connect } from '../../src/emulator/link.js';
+import { suite } from '../support/suite.js';
 import { BROADCAST, DATA, EOP, frame, IFCS, packet, R, Recorder, TestNic, tx } from './support.js';
 
 const GPRC = 0x04074;

@@ -1,7 +1,7 @@
 /** Transmit path: descriptors, gathering, write-back, offloads (82599 datasheet 7.2). */
-import { suite } from 'uvu';
 import * as assert from 'uvu/assert';
 import { connect } from '../../src/emulator/link.js';
+import { suite } from '../support/suite.js';
 import {
   BROADCAST,
   concat,

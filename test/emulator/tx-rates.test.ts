@@ -1,9 +1,9 @@
 /** Rates of transmit queues (82599 datasheet 4.6.11.4, 8.2.3.10), in time that the test moves. */
 import fc from 'fast-check';
-import { suite } from 'uvu';
 import * as assert from 'uvu/assert';
 import { ManualClock } from '../../src/clock.js';
 import { connect } from '../../src/emulator/link.js';
+import { suite } from '../support/suite.js';
 import { BROADCAST, DATA, EOP, frame, IFCS, Recorder, RS, TestNic, TX_RING, tx } from './support.js';
 
 // 8.2.3.10

@@ -1,7 +1,7 @@
 /** What the model reports: mistakes of drivers, and accesses the IOMMU refuses. Nothing of it may stop the model. */
-import { suite } from 'uvu';
 import * as assert from 'uvu/assert';
 import { connect } from '../../src/emulator/link.js';
+import { suite } from '../support/suite.js';
 import {
   BROADCAST,
   CONFIG,

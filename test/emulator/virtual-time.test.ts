@@ -5,7 +5,6 @@
 import { mkdtempSync, readFileSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { suite } from 'uvu';
 import * as assert from 'uvu/assert';
 import { CaptureWriter } from '../../src/capture/capture-writer.js';
 import { ManualClock, nextTurn } from '../../src/clock.js';
@@ -13,6 +12,7 @@ import type { PlayPort } from '../../src/emulator/links/play.js';
 import { buildEmulator, type EmulatorReport, reportOf } from '../../src/emulator/topology.js';
 import { pollLoop } from '../../src/forward/poll-loop.js';
 import { readFrames } from '../support/read-frames.js';
+import { suite } from '../support/suite.js';
 
 const START_WALL_MS = 1_700_000_000_000;
 const COUNT = 1000;

@@ -2,6 +2,8 @@
  * Small, wrong changes to the driver, each of the kind that has been made in some driver. `faults.test.ts` plants them one
  * by one and wants the model's tests to fail.
  */
+import { e1000eFaults } from './e1000e-faults.js';
+import { igbvfFaults } from './igbvf-faults.js';
 import { virtioFaults } from './virtio-faults.js';
 
 export interface Fault {
@@ -59,8 +61,8 @@ export const faults: readonly Fault[] = [
   {
     name: 'receive tail is one too far: an empty ring to the hardware',
     file: 'intel/rx-loop.js',
-    find: 'tail[0] = (next - 1) & mask;',
-    replace: 'tail[0] = next;',
+    find: 'tail[0] = (slot - 1) & mask;',
+    replace: 'tail[0] = slot;',
   },
   {
     name: 'transmit tail is one short',
@@ -435,4 +437,9 @@ export const faults: readonly Fault[] = [
     tests: XDP_PROGRAM,
   },
   ...virtioFaults,
+  ...e1000eFaults,
+  ...igbvfFaults,
 ];
+
+/** Whether a fault can be planted in what is compiled. */
+export const occursOnce = (text: string, { find }: Fault): boolean => text.split(find).length === 2;

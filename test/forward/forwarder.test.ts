@@ -1,10 +1,9 @@
-import { suite } from 'uvu';
 import * as assert from 'uvu/assert';
 import { LAYOUT } from '../../src/driver/intel/descriptors.js';
-
 import { connectQueues, type Forwarder, type ForwardOptions } from '../../src/forward/forwarder.js';
 import { CLOSED } from '../support/closed.js';
 import { type QueueRig, withRig } from '../support/queue-rig.js';
+import { suite } from '../support/suite.js';
 
 /** The general path, where a pipe would be possible. */
 function general(rig: QueueRig, options: ForwardOptions = {}): Forwarder {

@@ -1,6 +1,5 @@
 /** The commands on ports that are no PCI device and no vfio-user socket: an address scheme is all that they need. */
 import { Command } from 'commander';
-import { suite } from 'uvu';
 import * as assert from 'uvu/assert';
 import { NicError } from '../../src/errors.js';
 import { onHugepageWarning } from '../../src/hugepage/dma-region.js';
@@ -12,6 +11,7 @@ import { eventually, turns } from '../conformance/rig.js';
 import { captureLines } from '../support/capture.js';
 import type { MadeUpCard } from '../support/made-up-family/card.js';
 import { plugIn } from '../support/made-up-family/scheme.js';
+import { suite } from '../support/suite.js';
 
 onHugepageWarning(() => {});
 

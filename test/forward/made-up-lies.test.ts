@@ -1,5 +1,4 @@
 /** A made-up card that lies, is deaf or loses reports: what it says is counted, and costs nobody a buffer or a hang. */
-import { suite } from 'uvu';
 import * as assert from 'uvu/assert';
 import type { NetDevice } from '../../src/driver/device.js';
 import { open } from '../../src/driver/registry.js';
@@ -10,6 +9,7 @@ import type { MadeUpCard } from '../support/made-up-family/card.js';
 import { DONE, HEADER_BYTES } from '../support/made-up-family/registers.js';
 import { plugIn } from '../support/made-up-family/scheme.js';
 import { withSteppedClock } from '../support/open-igb.js';
+import { suite } from '../support/suite.js';
 
 const RING = 33;
 const OTHER = Uint8Array.of(0x02, 0, 0, 0, 0, 0x77);

@@ -1,5 +1,4 @@
 /** pollLoop with the made-up family: it sleeps until a card interrupts, and ends when a card goes. */
-import { suite } from 'uvu';
 import * as assert from 'uvu/assert';
 import type { NetDevice, OpenOptions } from '../../src/driver/device.js';
 import { open } from '../../src/driver/registry.js';
@@ -11,6 +10,7 @@ import { eventually } from '../conformance/rig.js';
 import { expectRejection } from '../support/expect-error.js';
 import type { MadeUpCard } from '../support/made-up-family/card.js';
 import { plugIn } from '../support/made-up-family/scheme.js';
+import { suite } from '../support/suite.js';
 
 const FRAMES = 10_000;
 const MAX_BURST = 30;

@@ -1,5 +1,4 @@
 /** Forwarding with a family that none of `src/forward/` knows: between two of it, and between it and others. */
-import { suite } from 'uvu';
 import * as assert from 'uvu/assert';
 import type { NetDevice, OpenOptions } from '../../src/driver/device.js';
 import type { PacketHook } from '../../src/driver/queue-link.js';
@@ -11,6 +10,7 @@ import { ixgbe } from '../conformance/ixgbe.js';
 import { madeUp } from '../conformance/made-up.js';
 import { type Family, type Hardware, makePool, optionsOf } from '../conformance/rig.js';
 import { expectError } from '../support/expect-error.js';
+import { suite } from '../support/suite.js';
 
 onHugepageWarning(() => {});
 

@@ -1,4 +1,3 @@
-import { suite } from 'uvu';
 import * as assert from 'uvu/assert';
 import { ManualClock } from '../../src/clock.js';
 import type { WaitOptions } from '../../src/driver/device.js';
@@ -6,6 +5,7 @@ import { NicError } from '../../src/errors.js';
 import { type LoopDevice, pollLoop } from '../../src/forward/poll-loop.js';
 import { DIST, runScript, runScriptOnOneCpu } from '../support/child.js';
 import { expectRejection } from '../support/expect-error.js';
+import { suite } from '../support/suite.js';
 import { voluntarySwitches } from '../support/voluntary-switches.js';
 
 const loop = suite('pollLoop');

@@ -1,5 +1,4 @@
 import { readdirSync, readFileSync } from 'node:fs';
-import { suite } from 'uvu';
 import * as assert from 'uvu/assert';
 import { NicError } from '../../src/errors.js';
 import { DmaRegion } from '../../src/hugepage/dma-region.js';
@@ -8,6 +7,7 @@ import { mapShared, munmap } from '../../src/syscalls/memory.js';
 import { DIST, runScript } from '../support/child.js';
 import { expectError } from '../support/expect-error.js';
 import { FakeMapper, mapFailure } from '../support/fake-mapper.js';
+import { suite } from '../support/suite.js';
 
 const region = suite('DmaRegion');
 

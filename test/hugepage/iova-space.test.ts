@@ -1,10 +1,10 @@
 import fc from 'fast-check';
-import { suite } from 'uvu';
 import * as assert from 'uvu/assert';
 import { IovaSpace } from '../../src/hugepage/iova-space.js';
 import { coversIova } from '../../src/vfio/iova-ranges.js';
 import type { IovaRange } from '../../src/vfio/types.js';
 import { expectError } from '../support/expect-error.js';
+import { suite } from '../support/suite.js';
 
 const KIB = 1024;
 const MIB = 1024 * KIB;

@@ -1,5 +1,4 @@
 import { readdirSync } from 'node:fs';
-import { suite } from 'uvu';
 import * as assert from 'uvu/assert';
 import type { NicError } from '../../src/errors.js';
 import { PacketPool, type PacketPoolOptions } from '../../src/hugepage/packet-pool.js';
@@ -7,6 +6,7 @@ import { CLOSED } from '../support/closed.js';
 import { expectError } from '../support/expect-error.js';
 import { FakeMapper, mapFailure } from '../support/fake-mapper.js';
 import { withRig } from '../support/queue-rig.js';
+import { suite } from '../support/suite.js';
 
 /** Runs with a pool of normal pages and closes it. */
 function withPool(options: PacketPoolOptions, test: (pool: PacketPool) => void): () => void {

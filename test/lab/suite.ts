@@ -1,16 +1,15 @@
-/** Suites of uvu's that print how long each of their tests took, so that the lab's output shows where its time goes. */
-import { suite as uvuSuite } from 'uvu';
+/** Suites that print how long each of their tests took, so that the lab's output shows where its time goes. */
+import type { Test } from 'uvu';
+import { suite as plainSuite } from '../support/suite.js';
 
-type Suite = ReturnType<typeof uvuSuite>;
-
-/** As uvu's `suite`. What is done `before` the tests is in the first one's time. */
-export function suite(name: string): Suite {
-  const timed = uvuSuite(name);
+/** As `suite` of the unit tests. What is done `before` the tests is in the first one's time. */
+export function suite(name: string): Test<Record<string, unknown>> {
+  const timed = plainSuite(name);
   let startMs = 0;
   timed.before(() => {
     startMs = performance.now();
   });
-  const add = (test: string, handler: Parameters<Suite>[1]): void => {
+  const add = (test: string, handler: Parameters<typeof timed>[1]): void => {
     timed(test, async (context) => {
       try {
         await handler(context);

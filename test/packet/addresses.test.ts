@@ -1,7 +1,6 @@
 /** Addresses as text: RFC 4291 and RFC 5952 say what is right; Node's own `net` and `URL` are asked as well. */
 import { isIPv4, isIPv6 } from 'node:net';
 import fc from 'fast-check';
-import { suite } from 'uvu';
 import * as assert from 'uvu/assert';
 import { NicError } from '../../src/errors.js';
 import {
@@ -16,6 +15,7 @@ import {
   parseIpv6,
   parseMac,
 } from '../../src/packet/addresses.js';
+import { suite } from '../support/suite.js';
 
 function assertBad(action: () => unknown, hint: RegExp): void {
   try {

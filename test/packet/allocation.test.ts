@@ -1,8 +1,8 @@
 /** What is done for every packet allocates nothing. */
 import { fileURLToPath } from 'node:url';
-import { suite } from 'uvu';
 import * as assert from 'uvu/assert';
 import { runNode } from '../support/child.js';
+import { suite } from '../support/suite.js';
 
 const SCRIPT = fileURLToPath(new URL('./hot-path.js', import.meta.url));
 const FRAMES = 3_000_000;

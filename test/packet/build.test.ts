@@ -1,6 +1,5 @@
 /** Builders: the same bytes as scapy, and back through `parse` and the views. */
 import fc from 'fast-check';
-import { suite } from 'uvu';
 import * as assert from 'uvu/assert';
 import { NicError } from '../../src/errors.js';
 import {
@@ -26,6 +25,7 @@ import {
   UdpView,
   VlanView,
 } from '../../src/packet/index.js';
+import { suite } from '../support/suite.js';
 import { MACS, PORTS, V4, V6, VECTORS } from './scapy-frames.js';
 
 const build = suite('builders');

@@ -1,6 +1,5 @@
 /** Checksums: the examples of RFC 1071 and RFC 1624, a plain sum of the test's own, frames made by scapy. */
 import fc from 'fast-check';
-import { suite } from 'uvu';
 import * as assert from 'uvu/assert';
 import { readU16, readU32, writeU16, writeU32 } from '../../src/packet/bytes.js';
 import {
@@ -20,6 +19,7 @@ import { ipv4ChecksumState, l4ChecksumState, writeChecksums } from '../../src/pa
 import { Layer, PacketView } from '../../src/packet/packet-view.js';
 import { parse } from '../../src/packet/parse.js';
 import { buildUdp } from '../../src/packet/transport-builder.js';
+import { suite } from '../support/suite.js';
 import { PORTS, V4, V6, VECTORS, vector } from './scapy-frames.js';
 
 /** One's complement addition by the book, word by word (RFC 1071): the sum's bits inverted. */

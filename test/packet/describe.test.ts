@@ -1,7 +1,7 @@
 /** `describeFrame` against what tcpdump prints, and on frames that are damaged (parse.test.ts tries any bytes). */
-import { suite } from 'uvu';
 import * as assert from 'uvu/assert';
 import { buildEthernet, buildTcp, buildUdp, describeFrame, IpProtocol } from '../../src/packet/index.js';
+import { suite } from '../support/suite.js';
 import { MACS, PORTS, V4, V6, vector } from './scapy-frames.js';
 import { TCPDUMP_LINES } from './tcpdump-lines.js';
 

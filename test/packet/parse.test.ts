@@ -1,6 +1,5 @@
 /** `parse` on what no sane sender sends: nothing is read outside of the frame, nothing thrown, and what is missing is said. */
 import fc from 'fast-check';
-import { suite } from 'uvu';
 import * as assert from 'uvu/assert';
 import {
   buildArp,
@@ -15,6 +14,7 @@ import {
   parse,
   parsePacket,
 } from '../../src/packet/index.js';
+import { suite } from '../support/suite.js';
 import { guarded } from './guarded-bytes.js';
 import { MACS, PORTS, V4, V6, VECTORS, vector } from './scapy-frames.js';
 

@@ -1,8 +1,8 @@
 /** The tracker against a model that remembers everything. */
 import fc from 'fast-check';
-import { suite } from 'uvu';
 import * as assert from 'uvu/assert';
 import { type Arrival, SequenceTracker } from '../../src/packet/sequence-tracker.js';
+import { suite } from '../support/suite.js';
 
 /** Sets and plain rules instead of bits: what each number is, and the counters. */
 class Model {

@@ -1,6 +1,5 @@
 /** Test frames against the RFCs and the field table of test-frame.ts, with checksums of the test's own. */
 import fc from 'fast-check';
-import { suite } from 'uvu';
 import * as assert from 'uvu/assert';
 import { NicError } from '../../src/errors.js';
 import {
@@ -13,6 +12,7 @@ import {
   parse,
 } from '../../src/packet/index.js';
 import { TestFrame, TestFrameChecker, type TestFrameOptions } from '../../src/packet/test-frame.js';
+import { suite } from '../support/suite.js';
 
 const FIELDS = {
   destinationMac: Uint8Array.of(2, 0, 0, 0, 0, 1),

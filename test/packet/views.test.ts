@@ -1,6 +1,5 @@
 /** Header views: setting a field changes that field, and no other bit. `build.test.ts` has their places from outside. */
 import fc from 'fast-check';
-import { suite } from 'uvu';
 import * as assert from 'uvu/assert';
 import {
   ArpView,
@@ -12,6 +11,7 @@ import {
   UdpView,
   VlanView,
 } from '../../src/packet/index.js';
+import { suite } from '../support/suite.js';
 
 const MAC = fc.constantFrom('00:11:22:33:44:55', 'ff:ff:ff:ff:ff:ff', '00:00:00:00:00:00');
 const IPV4 = fc.constantFrom('10.1.2.3', '255.255.255.255', '0.0.0.0');

@@ -1,12 +1,12 @@
 import { existsSync, mkdirSync, readFileSync, symlinkSync, writeFileSync } from 'node:fs';
 import type { NetworkInterfaceInfo } from 'node:os';
 import { join } from 'node:path';
-import { suite } from 'uvu';
 import * as assert from 'uvu/assert';
 import type { NicErrorCode } from '../../src/errors.js';
 import { type BindOptions, bindToVfio, unbindFromVfio } from '../../src/pci/bind.js';
 import { driverOf } from '../../src/pci/sysfs.js';
 import { expectError } from '../support/expect-error.js';
+import { suite } from '../support/suite.js';
 import { FakeSysfs } from './fake-sysfs.js';
 
 const NIC = '0000:03:00.0';

@@ -1,7 +1,7 @@
-import { suite } from 'uvu';
 import * as assert from 'uvu/assert';
 import { describeMember, freeGroupHint } from '../../src/pci/companions.js';
 import type { GroupMember } from '../../src/pci/sysfs.js';
+import { suite } from '../support/suite.js';
 
 const companions = suite('companions of an IOMMU group');
 

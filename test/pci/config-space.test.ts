@@ -1,11 +1,11 @@
 import fc from 'fast-check';
-import { suite } from 'uvu';
 import * as assert from 'uvu/assert';
 import { NicError } from '../../src/errors.js';
 import { type ConfigAccess, ConfigSpace } from '../../src/pci/config-space.js';
 import { CapabilityId, Command } from '../../src/pci/registers.js';
 import { Region } from '../../src/vfio/region.js';
 import { expectError } from '../support/expect-error.js';
+import { suite } from '../support/suite.js';
 
 class FakeConfig implements ConfigAccess {
   readonly name = 'config space of 0000:03:00.0';

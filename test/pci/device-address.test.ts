@@ -1,5 +1,4 @@
 import fc from 'fast-check';
-import { suite } from 'uvu';
 import * as assert from 'uvu/assert';
 import { NicError } from '../../src/errors.js';
 import { formatDeviceAddress, parseDeviceAddress } from '../../src/pci/device-address.js';
@@ -11,6 +10,7 @@ import {
   parsePciAddress,
 } from '../../src/pci/pci-address.js';
 import { expectError } from '../support/expect-error.js';
+import { suite } from '../support/suite.js';
 import { FakeSysfs } from './fake-sysfs.js';
 
 const pciAddress: fc.Arbitrary<PciAddress> = fc.record(

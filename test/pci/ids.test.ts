@@ -1,6 +1,6 @@
-import { suite } from 'uvu';
 import * as assert from 'uvu/assert';
 import { className, deviceName, formatIds } from '../../src/pci/ids.js';
+import { suite } from '../support/suite.js';
 
 const ids = suite('device names');
 

@@ -1,6 +1,5 @@
 import { mkdirSync, rmSync, symlinkSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
-import { suite } from 'uvu';
 import * as assert from 'uvu/assert';
 import {
   isInterfaceUp,
@@ -11,6 +10,7 @@ import {
   readDevice,
   upperInterfaces,
 } from '../../src/pci/sysfs.js';
+import { suite } from '../support/suite.js';
 import { FakeSysfs } from './fake-sysfs.js';
 
 const sysfs = suite<{ fake: FakeSysfs }>('sysfs');

@@ -1,7 +1,7 @@
-import { suite } from 'uvu';
 import * as assert from 'uvu/assert';
 import type { KernelFiles } from '../../src/pci/files.js';
 import { blockingMembers, isVfioDriver, processesHolding } from '../../src/pci/vfio-state.js';
+import { suite } from '../support/suite.js';
 
 const state = suite('VFIO state');
 const NIC = 0x020000;

@@ -1,11 +1,11 @@
 import { existsSync, mkdirSync, readFileSync, symlinkSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
-import { suite } from 'uvu';
 import * as assert from 'uvu/assert';
 import { type BindOptions, bindToVfio } from '../../src/pci/bind.js';
 import { driverOf } from '../../src/pci/sysfs.js';
 import { restoreVirtualFunctions, switchOnVirtualFunctions } from '../../src/pci/virtual-functions.js';
 import { expectError } from '../support/expect-error.js';
+import { suite } from '../support/suite.js';
 import { type FakeDevice, FakeSysfs } from './fake-sysfs.js';
 
 const PORT = '0000:03:00.0';

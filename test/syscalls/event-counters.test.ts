@@ -2,7 +2,6 @@
 import { closeSync, mkdtempSync, openSync, readSync, rmSync, symlinkSync, writeSync } from 'node:fs';
 import { constants, tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { suite } from 'uvu';
 import * as assert from 'uvu/assert';
 import { eventfd, setBlocking } from '../../src/syscalls/descriptors.js';
 import {
@@ -14,6 +13,7 @@ import {
   signalTrusted,
 } from '../../src/syscalls/event-counters.js';
 import { MFD_CLOEXEC, memfdCreate } from '../../src/syscalls/memory.js';
+import { suite } from '../support/suite.js';
 
 const { EBADF, EINVAL } = constants.errno;
 const FULL = 0xfffffffffffffffen;

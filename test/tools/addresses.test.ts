@@ -1,8 +1,8 @@
-import { suite } from 'uvu';
 import * as assert from 'uvu/assert';
 import { NicError } from '../../src/errors.js';
 import { deviceAddress, forEachAddress, pciAddresses } from '../../tools/addresses.js';
 import { expectError } from '../support/expect-error.js';
+import { suite } from '../support/suite.js';
 import { runAction } from './run-action.js';
 
 const addresses = suite('addresses');

@@ -1,13 +1,13 @@
 import { spawn, spawnSync } from 'node:child_process';
 import { once } from 'node:events';
 import { closeSync, openSync, readFileSync } from 'node:fs';
-import { suite } from 'uvu';
 import * as assert from 'uvu/assert';
 import { supportedDevices } from '../../src/driver/registry.js';
 import { listNics } from '../../src/pci/sysfs.js';
 import { toTable } from '../../tools/commands/list.js';
 import { FakeSysfs } from '../pci/fake-sysfs.js';
 import { HANG_MS } from '../support/hang.js';
+import { suite } from '../support/suite.js';
 import { CLI, runCli } from './run-cli.js';
 
 const cli = suite('barewire');

@@ -4,7 +4,6 @@ import { once } from 'node:events';
 import { existsSync, mkdtempSync, readdirSync, rmSync, statSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { suite } from 'uvu';
 import * as assert from 'uvu/assert';
 import { CaptureReader } from '../../src/capture/capture-reader.js';
 import { ManualClock } from '../../src/clock.js';
@@ -16,6 +15,7 @@ import { PLAIN_ENV } from '../support/child.js';
 import { HANG_MS, until } from '../support/hang.js';
 import { plugIn } from '../support/made-up-family/scheme.js';
 import { readFrames } from '../support/read-frames.js';
+import { suite } from '../support/suite.js';
 import { besidesOneCpu, CLI } from './run-cli.js';
 
 interface Rig {

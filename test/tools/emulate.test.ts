@@ -4,13 +4,13 @@ import { existsSync, mkdtempSync, readdirSync, readFileSync, rmSync, statSync, w
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
-import { suite } from 'uvu';
 import * as assert from 'uvu/assert';
 import type { NetDevice } from '../../src/driver/device.js';
 import { open } from '../../src/driver/registry.js';
 import { pcapFile } from '../capture/make-capture.js';
 import { HANG_MS, until } from '../support/hang.js';
 import { readFrames } from '../support/read-frames.js';
+import { suite } from '../support/suite.js';
 
 const SCRIPT = join(import.meta.dirname, '../../tools/barewire.js');
 

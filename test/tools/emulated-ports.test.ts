@@ -2,7 +2,6 @@
 import { existsSync, mkdtempSync, readdirSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { suite } from 'uvu';
 import * as assert from 'uvu/assert';
 import type { NetStats } from '../../src/driver/device.js';
 import { open } from '../../src/driver/registry.js';
@@ -11,6 +10,7 @@ import { connectVfioUser } from '../../src/vfio/user/client.js';
 import { EmulatedPorts, trafficLine } from '../../tools/emulated-ports.js';
 import { children, DIST, processStatus, runScript } from '../support/child.js';
 import { HANG_MS } from '../support/hang.js';
+import { suite } from '../support/suite.js';
 
 interface Rig {
   readonly ports: EmulatedPorts;

@@ -4,11 +4,11 @@ import { once } from 'node:events';
 import { closeSync, existsSync, mkdtempSync, openSync, readdirSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { suite } from 'uvu';
 import * as assert from 'uvu/assert';
 import { CaptureReader } from '../../src/capture/capture-reader.js';
 import { children } from '../support/child.js';
 import { HANG_MS, until } from '../support/hang.js';
+import { suite } from '../support/suite.js';
 import { besidesOneCpu } from './run-cli.js';
 
 const SCRIPT = join(import.meta.dirname, '../../tools/barewire.js');

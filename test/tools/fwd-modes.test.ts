@@ -2,7 +2,6 @@
 import { mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { suite } from 'uvu';
 import * as assert from 'uvu/assert';
 import type { NetDevice } from '../../src/driver/device.js';
 import { open } from '../../src/driver/registry.js';
@@ -17,6 +16,7 @@ import {
   type PortQueues,
 } from '../../tools/forward-queues.js';
 import { until } from '../support/hang.js';
+import { suite } from '../support/suite.js';
 
 const folder = mkdtempSync(join(tmpdir(), 'bw-modes-'));
 const paths = ['left', 'a', 'b', 'right'].map((name) => join(folder, `${name}.sock`));

@@ -2,7 +2,6 @@
 import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { suite } from 'uvu';
 import * as assert from 'uvu/assert';
 import type { NicError } from '../../src/errors.js';
 import type { SizeReport, TrafficAccount } from '../../src/traffic/index.js';
@@ -10,6 +9,7 @@ import { htmlPage } from '../../tools/html-page.js';
 import { openReportFile } from '../../tools/report-file.js';
 import { rfc2544Page } from '../../tools/rfc2544-page.js';
 import { trafficPage } from '../../tools/traffic-page.js';
+import { suite } from '../support/suite.js';
 
 const folder = mkdtempSync(join(tmpdir(), 'bw-page-'));
 const pages = suite('pages of reports');

@@ -4,10 +4,10 @@ import { mkdtempSync, rmSync } from 'node:fs';
 import { connect, createServer, type Socket } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { suite } from 'uvu';
 import * as assert from 'uvu/assert';
 import { askLine } from '../../tools/line-client.js';
 import { LineServer } from '../../tools/line-server.js';
+import { suite } from '../support/suite.js';
 
 const folder = mkdtempSync(join(tmpdir(), 'bw-line-'));
 process.env.XDG_RUNTIME_DIR = folder;

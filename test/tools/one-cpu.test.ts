@@ -1,7 +1,7 @@
 /** What the traffic commands say where forwarder and emulator have one CPU between them. */
-import { suite } from 'uvu';
 import * as assert from 'uvu/assert';
 import { runNodeOnOneCpu } from '../support/child.js';
+import { suite } from '../support/suite.js';
 import { CLI } from './run-cli.js';
 
 const oneCpu = suite('one CPU');

@@ -1,5 +1,4 @@
 import fc from 'fast-check';
-import { suite } from 'uvu';
 import * as assert from 'uvu/assert';
 import {
   durationMs,
@@ -9,6 +8,7 @@ import {
   rate,
   stationMac,
 } from '../../tools/option-values.js';
+import { suite } from '../support/suite.js';
 
 const values = suite('option values');
 

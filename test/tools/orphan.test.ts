@@ -5,10 +5,10 @@ import { mkdtempSync, readdirSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { setTimeout as delay } from 'node:timers/promises';
-import { suite } from 'uvu';
 import * as assert from 'uvu/assert';
 import { PLAIN_ENV } from '../support/child.js';
 import { HANG_MS } from '../support/hang.js';
+import { suite } from '../support/suite.js';
 import { CLI } from './run-cli.js';
 
 const test = suite('emulator without a parent');

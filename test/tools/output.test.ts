@@ -1,6 +1,6 @@
-import { suite } from 'uvu';
 import * as assert from 'uvu/assert';
 import { formatTable } from '../../tools/output.js';
+import { suite } from '../support/suite.js';
 
 const output = suite('output');
 

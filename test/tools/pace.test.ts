@@ -1,10 +1,10 @@
 /** The schedule of a rate: absolute, and after a pause no burst beyond its bound. */
-import { suite } from 'uvu';
 import * as assert from 'uvu/assert';
 import { ManualClock } from '../../src/clock.js';
 import { open } from '../../src/driver/registry.js';
 import { Generator } from '../../tools/generator.js';
 import { plugIn } from '../support/made-up-family/scheme.js';
+import { suite } from '../support/suite.js';
 
 const generating = suite('pktgen at a rate');
 

@@ -4,7 +4,6 @@ import { once } from 'node:events';
 import { mkdtempSync, readFileSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { suite } from 'uvu';
 import * as assert from 'uvu/assert';
 import { CaptureReader } from '../../src/capture/capture-reader.js';
 import { startEmulator } from '../../src/emulator/index.js';
@@ -14,6 +13,7 @@ import { parse } from '../../src/packet/parse.js';
 import { PLAIN_ENV } from '../support/child.js';
 import { HANG_MS } from '../support/hang.js';
 import { readFrames } from '../support/read-frames.js';
+import { suite } from '../support/suite.js';
 import { CLI } from './run-cli.js';
 
 interface Result {

@@ -4,11 +4,11 @@ import { once } from 'node:events';
 import { mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { suite } from 'uvu';
 import * as assert from 'uvu/assert';
 import { EmulatedPorts } from '../../tools/emulated-ports.js';
 import { PLAIN_ENV } from '../support/child.js';
 import { HANG_MS } from '../support/hang.js';
+import { suite } from '../support/suite.js';
 import { besidesOneCpu, CLI } from './run-cli.js';
 
 interface Result {

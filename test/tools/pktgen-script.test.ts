@@ -4,7 +4,6 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { Command } from 'commander';
-import { suite } from 'uvu';
 import * as assert from 'uvu/assert';
 import { NicError } from '../../src/errors.js';
 import { ArpOperation, buildArp, buildPing, IcmpType, PacketView, parse } from '../../src/packet/index.js';
@@ -15,6 +14,7 @@ import { AlreadyReported, prepareProgram, run as runProgram } from '../../tools/
 import { loadScript } from '../../tools/script-file.js';
 import { runTraffic } from '../../tools/traffic-run.js';
 import { captureLines } from '../support/capture.js';
+import { suite } from '../support/suite.js';
 import { virtualLink } from '../support/virtual-link.js';
 
 const SLOT = 66;

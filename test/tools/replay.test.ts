@@ -2,7 +2,6 @@
 import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { suite } from 'uvu';
 import * as assert from 'uvu/assert';
 import { CaptureReader } from '../../src/capture/capture-reader.js';
 import { compileFilter } from '../../src/capture/filter/index.js';
@@ -26,6 +25,7 @@ import {
 } from '../capture/make-capture.js';
 import { captureLines } from '../support/capture.js';
 import { plugIn } from '../support/made-up-family/scheme.js';
+import { suite } from '../support/suite.js';
 
 const STEP_NS = 5000;
 const SLOTS = [70, 71] as const;

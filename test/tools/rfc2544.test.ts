@@ -3,7 +3,6 @@ import { existsSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'no
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { Command } from 'commander';
-import { suite } from 'uvu';
 import * as assert from 'uvu/assert';
 import type { SizeReport, TrialReport } from '../../src/traffic/index.js';
 import * as rfc2544 from '../../tools/commands/rfc2544.js';
@@ -11,6 +10,7 @@ import { junitXml, openJunit } from '../../tools/junit.js';
 import { junitCases, rfc2544Lines, trialLine } from '../../tools/rfc2544-report.js';
 import { prepareProgram, run } from '../../tools/run-command.js';
 import { captureLines } from '../support/capture.js';
+import { suite } from '../support/suite.js';
 
 const folder = mkdtempSync(join(tmpdir(), 'bw-rfc2544-'));
 const printing = suite('rfc2544: what it prints');

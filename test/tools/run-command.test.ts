@@ -1,7 +1,7 @@
-import { suite } from 'uvu';
 import * as assert from 'uvu/assert';
 import { NicError } from '../../src/errors.js';
 import { deviceAddress } from '../../tools/addresses.js';
+import { suite } from '../support/suite.js';
 import { runAction } from './run-action.js';
 
 const status = suite('exit status');

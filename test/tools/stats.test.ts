@@ -4,7 +4,6 @@ import { once } from 'node:events';
 import { mkdirSync, mkdtempSync, readdirSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { suite } from 'uvu';
 import * as assert from 'uvu/assert';
 import { systemClock } from '../../src/clock.js';
 import type { NetStats } from '../../src/driver/device.js';
@@ -17,6 +16,7 @@ import { type PortCounters, readPort, serveStats } from '../../tools/stats-serve
 import { captureLines } from '../support/capture.js';
 import { HANG_MS } from '../support/hang.js';
 import { plugIn } from '../support/made-up-family/scheme.js';
+import { suite } from '../support/suite.js';
 import { besidesOneCpu, CLI } from './run-cli.js';
 
 interface Context {

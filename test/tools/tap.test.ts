@@ -4,7 +4,6 @@ import { connect } from 'node:net';
 import { tmpdir } from 'node:os';
 import { dirname, join } from 'node:path';
 import { Command } from 'commander';
-import { suite } from 'uvu';
 import * as assert from 'uvu/assert';
 import { CaptureReader } from '../../src/capture/capture-reader.js';
 import { systemClock } from '../../src/clock.js';
@@ -21,6 +20,7 @@ import { TapServer } from '../../tools/tap-server.js';
 import { captureLines } from '../support/capture.js';
 import { until } from '../support/hang.js';
 import { plugIn } from '../support/made-up-family/scheme.js';
+import { suite } from '../support/suite.js';
 
 interface Context {
   folder: string;

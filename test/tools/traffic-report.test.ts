@@ -1,4 +1,3 @@
-import { suite } from 'uvu';
 import * as assert from 'uvu/assert';
 import { every, ManualClock } from '../../src/clock.js';
 import type { NetStats, QueueStats } from '../../src/driver/device.js';
@@ -6,6 +5,7 @@ import { NicError } from '../../src/errors.js';
 import type { PaceReport } from '../../tools/pace.js';
 import { type PortTotals, portRates, scaled, TrafficReport } from '../../tools/traffic-report.js';
 import { captureLines } from '../support/capture.js';
+import { suite } from '../support/suite.js';
 
 const NOTHING: NetStats = {
   rxPackets: 0,

@@ -1,7 +1,6 @@
 /** A traffic command from open to close, over simulated NICs. */
 import { type ChildProcess, spawn } from 'node:child_process';
 import { once } from 'node:events';
-import { suite } from 'uvu';
 import * as assert from 'uvu/assert';
 import { ManualClock } from '../../src/clock.js';
 import type { NetDevice } from '../../src/driver/device.js';
@@ -12,6 +11,7 @@ import { DIST, PLAIN_ENV } from '../support/child.js';
 import { expectRejection } from '../support/expect-error.js';
 import { HANG_MS } from '../support/hang.js';
 import { type Bench, bench } from '../support/open-igb.js';
+import { suite } from '../support/suite.js';
 
 /** Traffic that calls `poll` and is reported. */
 function traffic(devices: readonly NetDevice[], poll: () => number, more: Partial<Traffic> = {}): Traffic {

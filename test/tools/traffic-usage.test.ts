@@ -1,6 +1,5 @@
 /** fwd, pktgen and emulate used wrongly: exit 2, one line, one hint, and no device was touched. */
 import { Command } from 'commander';
-import { suite } from 'uvu';
 import * as assert from 'uvu/assert';
 import { onHugepageWarning } from '../../src/hugepage/dma-region.js';
 import * as emulate from '../../tools/commands/emulate.js';
@@ -9,6 +8,7 @@ import * as pktgen from '../../tools/commands/pktgen.js';
 import * as sink from '../../tools/commands/sink.js';
 import { prepareProgram, run } from '../../tools/run-command.js';
 import { captureLines } from '../support/capture.js';
+import { suite } from '../support/suite.js';
 
 const usage = suite('fwd, pktgen and emulate: usage');
 onHugepageWarning(() => {});

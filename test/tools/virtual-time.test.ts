@@ -3,7 +3,6 @@
  * that each poll moves on. What it prints and what arrives is the same at every run.
  */
 import { createHash } from 'node:crypto';
-import { suite } from 'uvu';
 import * as assert from 'uvu/assert';
 import { type Clock, ManualClock } from '../../src/clock.js';
 import { open } from '../../src/driver/registry.js';
@@ -14,6 +13,7 @@ import { Generator } from '../../tools/generator.js';
 import { runTraffic } from '../../tools/traffic-run.js';
 import { captureLines } from '../support/capture.js';
 import { plugIn } from '../support/made-up-family/scheme.js';
+import { suite } from '../support/suite.js';
 
 const SLOT = 60;
 const RATE = 20_000;

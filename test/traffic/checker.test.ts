@@ -1,5 +1,4 @@
 /** A cable that loses, duplicates, reorders, delays and damages: the checker counts what the cable says it did, exactly. */
-import { suite } from 'uvu';
 import * as assert from 'uvu/assert';
 import { ManualClock } from '../../src/clock.js';
 import { connect, type FrameMemory, frameMemory, type Port } from '../../src/emulator/link.js';
@@ -7,6 +6,7 @@ import { Cable, type CableOptions } from '../../src/emulator/links/cable.js';
 import { TrafficChecker } from '../../src/traffic/checker.js';
 import { checkFlow } from '../../src/traffic/flow.js';
 import { FrameWriter } from '../../src/traffic/frame-writer.js';
+import { suite } from '../support/suite.js';
 
 const COUNT = 20_000;
 const GAP_NS = 10_000;

@@ -1,7 +1,6 @@
 /** Gaps filled with frames of a wrong FCS: the arithmetic, the frames, and a run between two 82599 models in virtual time. */
 import { crc32 } from 'node:zlib';
 import fc from 'fast-check';
-import { suite } from 'uvu';
 import * as assert from 'uvu/assert';
 import { ManualClock } from '../../src/clock.js';
 import { open } from '../../src/driver/registry.js';
@@ -12,6 +11,7 @@ import { TrafficRun } from '../../src/traffic/index.js';
 import { expectError } from '../support/expect-error.js';
 import { IxgbeRig } from '../support/ixgbe-rig.js';
 import { plugIn } from '../support/made-up-family/scheme.js';
+import { suite } from '../support/suite.js';
 
 const LINE = 10e9;
 const BYTE_NS = 0.8;

@@ -1,5 +1,4 @@
 /** The frames of flows: every kind has right lengths and checksums in every frame, fields change as they were told to. */
-import { suite } from 'uvu';
 import * as assert from 'uvu/assert';
 import { NicError } from '../../src/errors.js';
 import { formatIp, formatMac } from '../../src/packet/addresses.js';
@@ -11,6 +10,7 @@ import { parse } from '../../src/packet/parse.js';
 import { TestFrameChecker } from '../../src/packet/test-frame.js';
 import { checkFlow, type FlowOptions } from '../../src/traffic/flow.js';
 import { FrameWriter } from '../../src/traffic/frame-writer.js';
+import { suite } from '../support/suite.js';
 
 const SOURCE = '02:00:00:00:00:09';
 const AT = 64;

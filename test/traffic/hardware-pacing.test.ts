@@ -1,5 +1,4 @@
 /** Frames that the hardware spaces: the 82599's driver on its model, both in virtual time. */
-import { suite } from 'uvu';
 import * as assert from 'uvu/assert';
 import { ManualClock } from '../../src/clock.js';
 import type { NetDevice } from '../../src/driver/device.js';
@@ -8,6 +7,7 @@ import { TrafficRun, type TrafficScript } from '../../src/traffic/index.js';
 import { expectError } from '../support/expect-error.js';
 import { IxgbeRig } from '../support/ixgbe-rig.js';
 import { plugIn } from '../support/made-up-family/scheme.js';
+import { suite } from '../support/suite.js';
 
 const MOST_STEPS = 200_000;
 const rigs = { open: { promiscuous: true } } as const;

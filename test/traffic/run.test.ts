@@ -1,5 +1,4 @@
 /** Runs of flows and scripts in virtual time: phases, callbacks, rates that change, and accounts that agree with the cable. */
-import { suite } from 'uvu';
 import * as assert from 'uvu/assert';
 import { frameMemory } from '../../src/emulator/link.js';
 import type { CableOptions } from '../../src/emulator/links/cable.js';
@@ -8,6 +7,7 @@ import { buildUdp } from '../../src/packet/transport-builder.js';
 import { TrafficRun } from '../../src/traffic/run.js';
 import { defineTraffic, type TrafficScript } from '../../src/traffic/script.js';
 import type { TrialOptions } from '../../src/traffic/trial.js';
+import { suite } from '../support/suite.js';
 import { virtualLink } from '../support/virtual-link.js';
 
 const SLOT = 64;

@@ -1,11 +1,11 @@
 /** When frames are due: to the nanosecond, without an error that adds up, and with pauses that are not caught up without end. */
 import fc from 'fast-check';
-import { suite } from 'uvu';
 import * as assert from 'uvu/assert';
 import { checkFlow, type FlowOptions } from '../../src/traffic/flow.js';
 import { Histogram } from '../../src/traffic/histogram.js';
 import { packetsPerSecond, parseRate } from '../../src/traffic/rate.js';
 import { Schedule } from '../../src/traffic/schedule.js';
+import { suite } from '../support/suite.js';
 
 const GIGABIT = 1e9;
 const NO_LIMIT = Number.POSITIVE_INFINITY;

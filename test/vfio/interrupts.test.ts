@@ -1,10 +1,10 @@
-import { suite } from 'uvu';
 import * as assert from 'uvu/assert';
 import { Interrupts } from '../../src/vfio/interrupts.js';
 import { VfioProcess } from '../../src/vfio/open.js';
 import { PciIrq } from '../../src/vfio/types.js';
 import { throwsNicError } from '../support/expect-error.js';
 import { HANG_MS } from '../support/hang.js';
+import { suite } from '../support/suite.js';
 import { FakeKernel } from './support/fake-kernel.js';
 
 const A = '0000:03:00.0';

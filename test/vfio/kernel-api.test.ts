@@ -2,12 +2,12 @@
 import { mkdtempSync, rmSync, writeFileSync, writeSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { suite } from 'uvu';
 import * as assert from 'uvu/assert';
 import { PROT_READ, PROT_WRITE } from '../../src/syscalls/memory.js';
 import { realKernel } from '../../src/vfio/kernel-api.js';
 import { throwsNicError } from '../support/expect-error.js';
 import { HANG_MS } from '../support/hang.js';
+import { suite } from '../support/suite.js';
 
 const folder = mkdtempSync(join(tmpdir(), 'barewire-kernel-'));
 const real = suite('real kernel');

@@ -1,9 +1,9 @@
-import { suite } from 'uvu';
 import * as assert from 'uvu/assert';
 import type { NicError } from '../../src/errors.js';
 import { VfioProcess } from '../../src/vfio/open.js';
 import { PciIrq, PciRegion } from '../../src/vfio/types.js';
 import { throwsNicError } from '../support/expect-error.js';
+import { suite } from '../support/suite.js';
 import { FakeKernel } from './support/fake-kernel.js';
 
 const A = '0000:03:00.0';

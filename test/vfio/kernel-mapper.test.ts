@@ -1,9 +1,9 @@
 /** Mapping memory for DMA: the same for a container and for an IOAS, each on an emulated kernel. */
-import { suite } from 'uvu';
 import * as assert from 'uvu/assert';
 import { VfioProcess } from '../../src/vfio/open.js';
 import type { VfioDevice } from '../../src/vfio/types.js';
 import { throwsNicError } from '../support/expect-error.js';
+import { suite } from '../support/suite.js';
 import { FakeKernel, PC_RANGES } from './support/fake-kernel.js';
 
 const A = '0000:03:00.0';

@@ -1,7 +1,7 @@
-import { suite } from 'uvu';
 import * as assert from 'uvu/assert';
 import { openVfio, VfioProcess } from '../../src/vfio/open.js';
 import { expectRejection, throwsNicError } from '../support/expect-error.js';
+import { suite } from '../support/suite.js';
 import { FakeKernel } from './support/fake-kernel.js';
 
 const A = '0000:03:00.0';

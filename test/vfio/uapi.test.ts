@@ -6,10 +6,10 @@ import { execFileSync, spawnSync } from 'node:child_process';
 import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { suite } from 'uvu';
 import * as assert from 'uvu/assert';
 import * as uapi from '../../src/vfio/uapi.js';
 import { throwsNicError } from '../support/expect-error.js';
+import { suite } from '../support/suite.js';
 
 const EXPORTED: ReadonlyMap<string, unknown> = new Map(Object.entries(uapi));
 

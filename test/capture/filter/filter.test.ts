@@ -1,10 +1,10 @@
 /** The filter language: what is read, what matches, and how it says what is wrong. Matches were compared with tcpdump's. */
 import fc from 'fast-check';
-import { suite } from 'uvu';
 import * as assert from 'uvu/assert';
 import { compileFilter, parseFilter } from '../../../src/capture/filter/index.js';
 import { NicError } from '../../../src/errors.js';
 import { FRAMES, MATCHES } from '../../support/filter-samples.js';
+import { suite } from '../../support/suite.js';
 
 const filter = suite('filter');
 

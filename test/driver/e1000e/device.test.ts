@@ -1,5 +1,4 @@
 /** Bring-up of the 82574, its registers' values, interrupts, statistics, and bring-up that fails. */
-import { suite } from 'uvu';
 import * as assert from 'uvu/assert';
 import type { NetDevice, OpenOptions } from '../../../src/driver/device.js';
 import { PacketPool } from '../../../src/hugepage/packet-pool.js';
@@ -19,6 +18,7 @@ import {
 import type { FakeVfioOptions } from '../../support/fake-vfio.js';
 import { HANG_MS } from '../../support/hang.js';
 import { type Bench, benchOn, find, what, withSteppedClock, write, written } from '../../support/open-igb.js';
+import { suite } from '../../support/suite.js';
 
 const ALL_ONES = 0xffff_ffff;
 /** 10.2.5.1, 10.2.6.1. */

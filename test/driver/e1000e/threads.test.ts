@@ -1,5 +1,4 @@
 /** Queues of an 82574 in another thread: the ring stays one of legacy descriptors there. */
-import { suite } from 'uvu';
 import * as assert from 'uvu/assert';
 import { LAYOUT } from '../../../src/driver/intel/descriptors.js';
 import { IntelRxQueue } from '../../../src/driver/intel/rx-queue.js';
@@ -12,6 +11,7 @@ import { expectError } from '../../support/expect-error.js';
 import { Fake82574 } from '../../support/fake-82574.js';
 import { FakeVfio } from '../../support/fake-vfio.js';
 import { withRig } from '../../support/queue-rig.js';
+import { suite } from '../../support/suite.js';
 
 const threads = suite('82574: queues in other threads');
 const NO_INTERRUPT = { arm: () => {}, disarm: () => {} };

@@ -1,8 +1,8 @@
 /** The order and the values of bring-up and shutdown (82576 datasheet 4.5, 4.6). */
-import { suite } from 'uvu';
 import * as assert from 'uvu/assert';
 import { CTRL_RST, QUEUE_ENABLE, QUEUE_STRIDE, R, RAH_AV, TCTL_RESET } from '../../support/fake-82576.js';
 import { type Bench, bench, find, what, write, written } from '../../support/open-igb.js';
+import { suite } from '../../support/suite.js';
 
 const ALL_ONES = 0xffff_ffff;
 const RXEN = 1 << 1;

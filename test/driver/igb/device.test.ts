@@ -1,5 +1,4 @@
 /** A running 82576: statistics, waiting for packets, link, filters. */
-import { suite } from 'uvu';
 import * as assert from 'uvu/assert';
 import type { NetDevice } from '../../../src/driver/device.js';
 import type { NicError } from '../../../src/errors.js';
@@ -8,6 +7,7 @@ import { expectRejection } from '../../support/expect-error.js';
 import { QUEUE_STRIDE, R, RAH_AV } from '../../support/fake-82576.js';
 import { HANG_MS } from '../../support/hang.js';
 import { type Bench, bench, withSteppedClock, written } from '../../support/open-igb.js';
+import { suite } from '../../support/suite.js';
 
 /** Opens, runs, closes. */
 function withNic(

@@ -1,12 +1,12 @@
 /** Bring-up that fails at each step: the error names the step, and nothing is left behind. */
 import { readdirSync } from 'node:fs';
-import { suite } from 'uvu';
 import * as assert from 'uvu/assert';
 import { NicError } from '../../../src/errors.js';
 import { expectRejection } from '../../support/expect-error.js';
 import { R, type Stuck } from '../../support/fake-82576.js';
 import { mapFailure } from '../../support/fake-mapper.js';
 import { bench, withSteppedClock } from '../../support/open-igb.js';
+import { suite } from '../../support/suite.js';
 
 const waits = suite('82576: waits that time out');
 

@@ -1,5 +1,4 @@
 /** A virtual function of an 82576: what it says to its physical function, and how it lives through a reset of the port. */
-import { suite } from 'uvu';
 import * as assert from 'uvu/assert';
 import type { NetDevice, OpenOptions } from '../../../src/driver/device.js';
 import { connectQueues } from '../../../src/forward/forwarder.js';
@@ -9,6 +8,7 @@ import { range } from '../../conformance/rig.js';
 import { expectRejection } from '../../support/expect-error.js';
 import { QUEUE_ENABLE, V } from '../../support/fake-82576-vf.js';
 import { HANG_MS, until } from '../../support/hang.js';
+import { suite } from '../../support/suite.js';
 
 const ADMIN_MAC = [0x02, 0x76, 0x10, 0xca, 0, 1];
 /** Low halves of messages. */

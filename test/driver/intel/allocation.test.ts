@@ -1,9 +1,9 @@
 /** Between poll and doorbell nothing allocates. */
 import { readFileSync } from 'node:fs';
 import { fileURLToPath } from 'node:url';
-import { suite } from 'uvu';
 import * as assert from 'uvu/assert';
 import { runNode } from '../../support/child.js';
+import { suite } from '../../support/suite.js';
 
 const SCRIPT = fileURLToPath(new URL('./hot-path.js', import.meta.url));
 const PACKETS = 3_000_000;

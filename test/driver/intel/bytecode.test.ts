@@ -1,8 +1,8 @@
 /** How large the packet loops are in V8's bytecode: what is too large is not inlined where an application calls it. */
 import { fileURLToPath } from 'node:url';
-import { suite } from 'uvu';
 import * as assert from 'uvu/assert';
 import { runNode } from '../../support/child.js';
+import { suite } from '../../support/suite.js';
 
 const SCRIPT = fileURLToPath(new URL('./hot-path.js', import.meta.url));
 /** Limits of V8 (flags max-inlined-bytecode-size, -cumulative, reserve-inline-budget-scale-factor). */

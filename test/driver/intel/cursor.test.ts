@@ -1,6 +1,5 @@
 /** A cursor over rings: mixed with everything else that works on them, and what is usual and what is not in one stream. */
 import fc from 'fast-check';
-import { suite } from 'uvu';
 import * as assert from 'uvu/assert';
 import { LAYOUT } from '../../../src/driver/intel/descriptors.js';
 import type { PacketCursor } from '../../../src/driver/packet-cursor.js';
@@ -10,6 +9,7 @@ import { CLOSED } from '../../support/closed.js';
 import { expectError } from '../../support/expect-error.js';
 import { QueueRig, withRig } from '../../support/queue-rig.js';
 import { RX_ERROR_RXE, RX_STATUS_DD, RX_STATUS_EOP } from '../../support/ring-device.js';
+import { suite } from '../../support/suite.js';
 
 function arrive(rig: QueueRig, count: number, lengthBytes = 60): Uint8Array[] {
   const frames = Array.from({ length: count }, () => rig.frame(lengthBytes));

@@ -1,5 +1,4 @@
 /** Sizes, offsets and bits against the numbers in the datasheets, and the RSS key and table. */
-import { suite } from 'uvu';
 import * as assert from 'uvu/assert';
 import * as igb from '../../../src/driver/igb/registers.js';
 import * as descriptor from '../../../src/driver/intel/descriptors.js';
@@ -9,6 +8,7 @@ import * as ixgbe from '../../../src/driver/ixgbe/registers.js';
 import type { RegisterFile } from '../../../src/driver/register-file.js';
 import { RSS_KEY, SYMMETRIC_RSS_KEY } from '../../../src/driver/rss-key.js';
 import { FakeMapper } from '../../support/fake-mapper.js';
+import { suite } from '../../support/suite.js';
 
 const layout = suite('advanced descriptors');
 

@@ -1,12 +1,12 @@
 /** The hook inside the fused loop: what it may do meanwhile, and what is usual and what is not in one stream. */
 import fc from 'fast-check';
-import { suite } from 'uvu';
 import * as assert from 'uvu/assert';
 import { LAYOUT } from '../../../src/driver/intel/descriptors.js';
 import { connectQueues, type Forwarder } from '../../../src/forward/forwarder.js';
 import { CLOSED } from '../../support/closed.js';
 import { QueueRig, withRig } from '../../support/queue-rig.js';
 import { RX_ERROR_RXE, RX_STATUS_DD, RX_STATUS_EOP } from '../../support/ring-device.js';
+import { suite } from '../../support/suite.js';
 
 const SIZE = 64;
 

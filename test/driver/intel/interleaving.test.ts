@@ -1,12 +1,11 @@
 /** Whatever an application and the hardware do in whatever order: every buffer is in exactly one place. */
 import fc from 'fast-check';
-import { suite } from 'uvu';
 import * as assert from 'uvu/assert';
 import { LAYOUT } from '../../../src/driver/intel/descriptors.js';
 import { CLOSED } from '../../support/closed.js';
-
 import { QueueRig } from '../../support/queue-rig.js';
 import { RX_ERROR_RXE } from '../../support/ring-device.js';
+import { suite } from '../../support/suite.js';
 
 const interleaving = suite('receive and transmit interleaved');
 

@@ -2,11 +2,11 @@
  * A transmit ring of legacy descriptors (82574 datasheet 7.2.3) behind the loops that were made for advanced ones: the general
  * path, both halves in one loop, the pipe. The ring's model refuses what a legacy descriptor may not have.
  */
-import { suite } from 'uvu';
 import * as assert from 'uvu/assert';
 import { connectQueues, type ForwardOptions } from '../../../src/forward/forwarder.js';
 import { type QueueRig, withRig } from '../../support/queue-rig.js';
 import { RX_ERROR_RXE, RX_STATUS_DD, RX_STATUS_EOP } from '../../support/ring-device.js';
+import { suite } from '../../support/suite.js';
 
 const legacy = suite('legacy transmit descriptors');
 const DAMAGED = RX_STATUS_DD | RX_STATUS_EOP | RX_ERROR_RXE;

@@ -1,6 +1,5 @@
 /** What receive descriptors tell of a packet, and what the hardware is asked to do to one (82599, 7.1.6.2, 7.2.3.2). */
 import fc from 'fast-check';
-import { suite } from 'uvu';
 import * as assert from 'uvu/assert';
 import { LAYOUT } from '../../../src/driver/intel/descriptors.js';
 import { TX_OFFLOADS } from '../../../src/driver/intel/tx-queue.js';
@@ -8,6 +7,7 @@ import { RxFlag, TxFlag } from '../../../src/hugepage/packet-metadata.js';
 import { CLOSED } from '../../support/closed.js';
 import { QueueRig, withRig } from '../../support/queue-rig.js';
 import type { Offload } from '../../support/ring-device.js';
+import { suite } from '../../support/suite.js';
 
 const receiving = suite('receive metadata');
 

@@ -1,11 +1,11 @@
 import fc from 'fast-check';
-import { suite } from 'uvu';
 import * as assert from 'uvu/assert';
 import { LAYOUT } from '../../../src/driver/intel/descriptors.js';
 import { connectQueues, type Forwarder, type ForwardOptions } from '../../../src/forward/forwarder.js';
 import { CLOSED } from '../../support/closed.js';
 import { QueueRig, type RigOptions, withRig } from '../../support/queue-rig.js';
 import { RX_ERROR_RXE, RX_STATUS_DD, RX_STATUS_EOP } from '../../support/ring-device.js';
+import { suite } from '../../support/suite.js';
 
 const GOOD = RX_STATUS_DD | RX_STATUS_EOP;
 const SIZE = 64;

@@ -1,11 +1,11 @@
 /** Receive descriptors as no sane NIC writes them. The device is not trusted: nothing may throw, hang or get lost. */
-import { suite } from 'uvu';
 import * as assert from 'uvu/assert';
 import { LAYOUT } from '../../../src/driver/intel/descriptors.js';
 import { IntelRxQueue } from '../../../src/driver/intel/rx-queue.js';
 import { CLOSED } from '../../support/closed.js';
 import { type QueueRig, withRig } from '../../support/queue-rig.js';
 import { RX_ERROR_RXE, RX_STATUS_DD, RX_STATUS_EOP } from '../../support/ring-device.js';
+import { suite } from '../../support/suite.js';
 
 const damaged = suite('damaged receive descriptors');
 

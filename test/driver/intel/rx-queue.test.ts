@@ -1,4 +1,3 @@
-import { suite } from 'uvu';
 import * as assert from 'uvu/assert';
 import { LAYOUT } from '../../../src/driver/intel/descriptors.js';
 import { IntelRxQueue } from '../../../src/driver/intel/rx-queue.js';
@@ -7,6 +6,7 @@ import { PacketPool } from '../../../src/hugepage/packet-pool.js';
 import { CLOSED } from '../../support/closed.js';
 import { FakeMapper } from '../../support/fake-mapper.js';
 import { withRig } from '../../support/queue-rig.js';
+import { suite } from '../../support/suite.js';
 
 const rx = suite('Intel receive queue');
 

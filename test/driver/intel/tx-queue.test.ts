@@ -1,10 +1,10 @@
-import { suite } from 'uvu';
 import * as assert from 'uvu/assert';
 import { LAYOUT } from '../../../src/driver/intel/descriptors.js';
 import { IntelTxQueue } from '../../../src/driver/intel/tx-queue.js';
 import type { NicError } from '../../../src/errors.js';
 import { CLOSED } from '../../support/closed.js';
 import { withRig } from '../../support/queue-rig.js';
+import { suite } from '../../support/suite.js';
 
 const tx = suite('Intel transmit queue');
 

@@ -2,11 +2,11 @@
  * What the ixgbe driver writes on its way up, and around changes while it runs, held against the datasheet's sequences
  * (82599 datasheet 4.6.3, 4.6.7, 4.6.8, 4.6.11.3.4, 5.2.5.3.2, 8.2.3.7.1). The model is in strict mode.
  */
-import { suite } from 'uvu';
 import * as assert from 'uvu/assert';
 import type { IxgbeModel } from '../../../src/emulator/ixgbe/ixgbe-model.js';
 import { PciRegion } from '../../../src/vfio/types.js';
 import { IxgbeRig, type RigOptions } from '../../support/ixgbe-rig.js';
+import { suite } from '../../support/suite.js';
 
 // 8.2.3
 const CTRL = 0x00000;

@@ -2,11 +2,11 @@
  * An emulated 82599 rests while its driver waits for interrupts, and does not see doorbells in mapped memory then: the driver tells
  * it of what it sends meanwhile by a write that the emulator hears.
  */
-import { suite } from 'uvu';
 import * as assert from 'uvu/assert';
 import { openCursor } from '../../../src/forward/cursor.js';
 import { connectQueues } from '../../../src/forward/forwarder.js';
 import { IxgbeRig, MAC_A, MAC_B, numberedFrame } from '../../support/ixgbe-rig.js';
+import { suite } from '../../support/suite.js';
 
 /** Of queue 0 (82599 datasheet, 8.2.3.8.5 and 8.2.3.9.9). */
 const RDT = 0x1018;

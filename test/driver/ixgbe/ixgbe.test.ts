@@ -1,9 +1,9 @@
 /** The ixgbe driver on the 82599 model, in strict mode: whatever the datasheet forbids fails the test. */
-import { suite } from 'uvu';
 import * as assert from 'uvu/assert';
 import { PciRegion } from '../../../src/vfio/types.js';
 import { HANG_MS } from '../../support/hang.js';
 import { IxgbeRig, MAC_A, MAC_B, numberedFrame, type RigOptions } from '../../support/ixgbe-rig.js';
+import { suite } from '../../support/suite.js';
 
 const BROADCAST = new Uint8Array(6).fill(0xff);
 const OTHER = Uint8Array.of(0x02, 0, 0, 0, 0, 0x77);

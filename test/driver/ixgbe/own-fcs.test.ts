@@ -1,9 +1,9 @@
 /** Frames with an FCS of their own, from the driver to the other card (82599 datasheet 7.2.3.2.4: IFCS). */
 import { crc32 } from 'node:zlib';
-import { suite } from 'uvu';
 import * as assert from 'uvu/assert';
 import { TxFlag } from '../../../src/hugepage/packet-metadata.js';
 import { IxgbeRig, MAC_A, MAC_B, numberedFrame } from '../../support/ixgbe-rig.js';
+import { suite } from '../../support/suite.js';
 
 const CRCERRS = 0x4000;
 

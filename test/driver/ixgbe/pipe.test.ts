@@ -1,9 +1,9 @@
 /** A pipe on the 82599 model, in strict mode: port B sends back what it receives. */
-import { suite } from 'uvu';
 import * as assert from 'uvu/assert';
 import { connectQueues, type ForwardOptions } from '../../../src/forward/forwarder.js';
 import { HANG_MS } from '../../support/hang.js';
 import { IxgbeRig, MAC_A, MAC_B, numberedFrame } from '../../support/ixgbe-rig.js';
+import { suite } from '../../support/suite.js';
 
 const RING = 128;
 

@@ -1,10 +1,10 @@
 /** Rates of transmit queues: what `setRate` writes (82599 datasheet 8.2.3.10), refuses, and does to frames on the model. */
-import { suite } from 'uvu';
 import * as assert from 'uvu/assert';
 import { ManualClock } from '../../../src/clock.js';
 import { PciRegion } from '../../../src/vfio/types.js';
 import { expectError } from '../../support/expect-error.js';
 import { IxgbeRig, MAC_A, MAC_B, numberedFrame } from '../../support/ixgbe-rig.js';
+import { suite } from '../../support/suite.js';
 
 const RTTDQSEL = 0x4904;
 const RTTBCNRC = 0x4984;

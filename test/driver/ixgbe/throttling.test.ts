@@ -1,8 +1,8 @@
 /** Interrupts that are held back (EITR, 82599 datasheet 8.2.3.5.12): the driver's option and the model, in virtual time. */
-import { suite } from 'uvu';
 import * as assert from 'uvu/assert';
 import { ManualClock } from '../../../src/clock.js';
 import { IxgbeRig, MAC_A, MAC_B, numberedFrame } from '../../support/ixgbe-rig.js';
+import { suite } from '../../support/suite.js';
 
 const throttling = suite('82599 interrupts that are held back');
 

@@ -1,5 +1,4 @@
 /** Queues of emulated NICs in worker threads: traffic, waits, and every order in which things can end. */
-import { suite } from 'uvu';
 import * as assert from 'uvu/assert';
 import { attachThread } from '../../../src/driver/attached-thread.js';
 import type { OpenOptions } from '../../../src/driver/device.js';
@@ -8,6 +7,7 @@ import { shareWithThread, type ThreadShareOptions } from '../../../src/driver/th
 import type { NicError } from '../../../src/errors.js';
 import { PciRegion } from '../../../src/vfio/types.js';
 import { until } from '../../support/hang.js';
+import { suite } from '../../support/suite.js';
 import { randomEnds } from './random-ends.js';
 import { type Part, Stage } from './stage.js';
 

@@ -1,7 +1,7 @@
 /** virtio-net: the device asks the driver to tell the network where it is (VIRTIO 1.2, 5.1.6.5.4). */
-import { suite } from 'uvu';
 import * as assert from 'uvu/assert';
 import { eventually, turns } from '../../conformance/rig.js';
+import { suite } from '../../support/suite.js';
 import { F } from '../../support/virtio/card.js';
 import { withCard, without } from '../../support/virtio/with-card.js';
 

@@ -1,9 +1,9 @@
 /** virtio-net: bring-up and its order, what is refused, filters. Sections are those of VIRTIO 1.2. */
-import { suite } from 'uvu';
 import * as assert from 'uvu/assert';
 import { openOn } from '../../../src/driver/registry.js';
 import { shareWithThread } from '../../../src/driver/thread-share.js';
 import { expectError, expectRejection } from '../../support/expect-error.js';
+import { suite } from '../../support/suite.js';
 import { F, VirtioCard } from '../../support/virtio/card.js';
 import { frame, received, send, withCard, without } from '../../support/virtio/with-card.js';
 

@@ -1,5 +1,4 @@
 /** virtio-net: receive and send in one loop (`connectQueues`), between rings of one kind and of two. */
-import { suite } from 'uvu';
 import * as assert from 'uvu/assert';
 import type { NetDevice } from '../../../src/driver/device.js';
 import { foreignNames } from '../../../src/driver/foreign-names.js';
@@ -12,6 +11,7 @@ import { makeSplitReclaim, makeSplitSend } from '../../../src/driver/virtio/spli
 import { connectQueues, type Forwarder } from '../../../src/forward/forwarder.js';
 import { PacketPool } from '../../../src/hugepage/packet-pool.js';
 import { expectError } from '../../support/expect-error.js';
+import { suite } from '../../support/suite.js';
 import { ALL_FEATURES, F, VirtioCard } from '../../support/virtio/card.js';
 import { openCard, without } from '../../support/virtio/with-card.js';
 

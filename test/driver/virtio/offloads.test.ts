@@ -1,10 +1,10 @@
 /** virtio-net: checksums by the device, and those that it left out (VIRTIO 1.2, 5.1.6.2 and 5.1.6.4); on both kinds of rings. */
 import fc from 'fast-check';
-import { suite } from 'uvu';
 import * as assert from 'uvu/assert';
 import type { NetDevice } from '../../../src/driver/device.js';
 import { RxFlag, TxFlag } from '../../../src/hugepage/packet-metadata.js';
 import { expectError, expectRejection } from '../../support/expect-error.js';
+import { suite } from '../../support/suite.js';
 import { F, VirtioCard } from '../../support/virtio/card.js';
 import { openCard, withCard, without } from '../../support/virtio/with-card.js';
 

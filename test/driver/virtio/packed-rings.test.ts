@@ -1,6 +1,6 @@
 /** virtio-net: packed rings, and lies that only they know (VIRTIO 1.2, 2.8). */
-import { suite } from 'uvu';
 import * as assert from 'uvu/assert';
+import { suite } from '../../support/suite.js';
 import { ALL_FEATURES, F } from '../../support/virtio/card.js';
 import { withCard, without } from '../../support/virtio/with-card.js';
 import { endsQueue, ringSuites } from './ring-suites.js';

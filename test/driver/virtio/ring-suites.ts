@@ -1,9 +1,9 @@
 /** Suites that hold for split and for packed rings (VIRTIO 1.2, 2.7 and 2.8), with a card that lies about them. */
-import { suite } from 'uvu';
 import * as assert from 'uvu/assert';
 import type { NetDevice } from '../../../src/driver/device.js';
 import { turns } from '../../conformance/rig.js';
 import { expectError, expectRejection } from '../../support/expect-error.js';
+import { suite } from '../../support/suite.js';
 import type { VirtioCard } from '../../support/virtio/card.js';
 import { frame, received, send, withCard } from '../../support/virtio/with-card.js';
 

@@ -1,7 +1,7 @@
 /** virtio-net: split rings, and lies that only they know (VIRTIO 1.2, 2.7). */
-import { suite } from 'uvu';
 import * as assert from 'uvu/assert';
 import { expectError } from '../../support/expect-error.js';
+import { suite } from '../../support/suite.js';
 import { F } from '../../support/virtio/card.js';
 import { frame, received, send, withCard, without } from '../../support/virtio/with-card.js';
 import { endsQueue, ringSuites } from './ring-suites.js';

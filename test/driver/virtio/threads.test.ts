@@ -1,5 +1,4 @@
 /** virtio-net: queues that were handed to another thread. Their tickets are copied as a message to a worker would copy them. */
-import { suite } from 'uvu';
 import * as assert from 'uvu/assert';
 import { type AttachedThread, attachThread } from '../../../src/driver/attached-thread.js';
 import type { NetDevice } from '../../../src/driver/device.js';
@@ -7,6 +6,7 @@ import { shareWithThread, type ThreadShare } from '../../../src/driver/thread-sh
 import { connectQueues } from '../../../src/forward/forwarder.js';
 import { eventually, isSettled } from '../../conformance/rig.js';
 import { expectError, expectRejection } from '../../support/expect-error.js';
+import { suite } from '../../support/suite.js';
 import { F, VirtioCard } from '../../support/virtio/card.js';
 import { frame, openCard, without } from '../../support/virtio/with-card.js';
 

@@ -2,10 +2,10 @@
 import { mkdirSync, mkdtempSync, rmSync, symlinkSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { suite } from 'uvu';
 import * as assert from 'uvu/assert';
 import { listPorts } from '../../../src/driver/registry.js';
 import { toTable } from '../../../tools/commands/list.js';
+import { suite } from '../../support/suite.js';
 
 const root = mkdtempSync(join(tmpdir(), 'barewire-list-'));
 const list = suite('AF_XDP interfaces');

@@ -1,7 +1,7 @@
 /** Messages of generic netlink, byte by byte, and what an answer may not do. */
-import { suite } from 'uvu';
 import * as assert from 'uvu/assert';
 import { attribute, message, parseFeatures } from '../../../src/driver/xdp/netlink.js';
+import { suite } from '../../support/suite.js';
 
 const netlink = suite('AF_XDP, netlink');
 

@@ -1,9 +1,9 @@
 /** The queues of AF_XDP over rings in plain memory: arithmetic, ownership, and a kernel that says what is not true. */
-import { suite } from 'uvu';
 import * as assert from 'uvu/assert';
 import { COUNTERS } from '../../../src/driver/xdp/counters.js';
 import { CLOSED } from '../../support/closed.js';
 import { expectError } from '../../support/expect-error.js';
+import { suite } from '../../support/suite.js';
 import { KernelSide, SIZE } from '../../support/xdp/kernel-side.js';
 
 const { PACKETS, BYTES, NO_BUFFER, DAMAGED, TOO_LONG, ERRORS, FOREIGN } = COUNTERS;

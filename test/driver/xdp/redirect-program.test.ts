@@ -1,11 +1,11 @@
 /** Filters as programs of the kernel's: they take what `compileFilter` takes, on any frame. */
 import fc from 'fast-check';
-import { suite } from 'uvu';
 import * as assert from 'uvu/assert';
 import { compileFilter, type Filter, parseFilter } from '../../../src/capture/filter/index.js';
 import { redirectProgram } from '../../../src/driver/xdp/redirect-program.js';
 import { NicError } from '../../../src/errors.js';
 import { FRAMES, MATCHES } from '../../support/filter-samples.js';
+import { suite } from '../../support/suite.js';
 import { runProgram } from '../../support/xdp/bpf-machine.js';
 
 const MAP_FD = 9;

@@ -1,5 +1,4 @@
 /** Addresses of interfaces, the program, structures of the kernel's, and what `open` refuses before it needs rights. */
-import { suite } from 'uvu';
 import * as assert from 'uvu/assert';
 import type { OpenOptions } from '../../../src/driver/device.js';
 import { normalizeAddress, open } from '../../../src/driver/registry.js';
@@ -12,6 +11,7 @@ import { parseXdpAddress } from '../../../src/driver/xdp/xdp.js';
 import { XdpDevice } from '../../../src/driver/xdp/xdp-device.js';
 import { NicError } from '../../../src/errors.js';
 import { expectError, expectRejection } from '../../support/expect-error.js';
+import { suite } from '../../support/suite.js';
 import { FakeKernel } from '../../support/xdp/fake-kernel.js';
 
 const hex = (bytes: Uint8Array): string => Buffer.from(bytes).toString('hex');

@@ -1,5 +1,4 @@
 /** The configuration space of a made-up device, read by the code that reads real ones. */
-import { suite } from 'uvu';
 import * as assert from 'uvu/assert';
 import {
   errorReporting,
@@ -14,6 +13,7 @@ import { MemoryBar, PciFunction } from '../../../src/emulator/device/pci-functio
 import { ConfigSpace } from '../../../src/pci/config-space.js';
 import { Command } from '../../../src/pci/registers.js';
 import { Region } from '../../../src/vfio/region.js';
+import { suite } from '../../support/suite.js';
 
 const CONFIG = 7;
 const MAC = Uint8Array.of(2, 0x11, 0x22, 0x33, 0x44, 0x55);

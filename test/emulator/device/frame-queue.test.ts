@@ -1,9 +1,9 @@
 /** Frames that wait in memory of a fixed size: whatever their lengths, they come out as they went in. */
 import fc from 'fast-check';
-import { suite } from 'uvu';
 import * as assert from 'uvu/assert';
 import { FrameQueue } from '../../../src/emulator/device/frame-queue.js';
 import { frameMemory } from '../../../src/emulator/link.js';
+import { suite } from '../../support/suite.js';
 
 function push(queue: FrameQueue, bytes: Uint8Array): boolean {
   const memory = frameMemory(bytes.length);

@@ -1,9 +1,9 @@
 /** Access modes and hooks of a register file, on a table of a made-up device. */
-import { suite } from 'uvu';
 import * as assert from 'uvu/assert';
 import { RegisterFile } from '../../../src/emulator/device/register-file.js';
 import { type Access, block, RegisterTable } from '../../../src/emulator/device/register-table.js';
 import { Violations } from '../../../src/emulator/device/violations.js';
+import { suite } from '../../support/suite.js';
 
 const MODES: readonly Access[] = ['RW', 'RO', 'RC', 'WO', 'W1C', 'RW1S'];
 const SIZES = { sizeBytes: 4096, listSection: '1', accessSection: '2' };

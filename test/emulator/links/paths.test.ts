@@ -12,7 +12,6 @@ import {
 } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join, relative } from 'node:path';
-import { suite } from 'uvu';
 import * as assert from 'uvu/assert';
 import { checkPaths } from '../../../src/emulator/links/paths.js';
 import {
@@ -21,6 +20,7 @@ import {
   type EndDescription,
 } from '../../../src/emulator/topology.js';
 import { NicError } from '../../../src/errors.js';
+import { suite } from '../../support/suite.js';
 
 const directory = mkdtempSync(join(tmpdir(), 'barewire-paths-'));
 const at = (...names: string[]): string => join(directory, ...names);

@@ -4,7 +4,6 @@ import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { setImmediate as nextTurn } from 'node:timers/promises';
-import { suite } from 'uvu';
 import * as assert from 'uvu/assert';
 import { ManualClock } from '../../../src/clock.js';
 import { connect, frameMemory } from '../../../src/emulator/link.js';
@@ -20,6 +19,7 @@ import {
   sectionHeader,
   someFrame,
 } from '../../capture/make-capture.js';
+import { suite } from '../../support/suite.js';
 import { BROADCAST, frame, R, Recorder, rx, TestNic } from '../support.js';
 
 const directory = mkdtempSync(join(tmpdir(), 'barewire-play-'));

@@ -2,7 +2,6 @@
 import { mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { suite } from 'uvu';
 import * as assert from 'uvu/assert';
 import { CaptureWriter } from '../../../src/capture/capture-writer.js';
 import { ManualClock } from '../../../src/clock.js';
@@ -12,6 +11,7 @@ import { RecordPort, recordingMonitor } from '../../../src/emulator/links/record
 import { TrafficSource } from '../../../src/emulator/links/traffic.js';
 import { TrafficPeer } from '../../../src/emulator/links/traffic-peer.js';
 import { readFrames } from '../../support/read-frames.js';
+import { suite } from '../../support/suite.js';
 import { BROADCAST, frame, memoryOf, R, Recorder, TestNic } from '../support.js';
 
 const directory = mkdtempSync(join(tmpdir(), 'barewire-receiving-'));

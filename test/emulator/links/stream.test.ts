@@ -5,13 +5,13 @@ import { connect as connectSocket, createServer, type Socket } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
-import { suite } from 'uvu';
 import * as assert from 'uvu/assert';
 import { connect, frameMemory } from '../../../src/emulator/link.js';
 import { StreamPort } from '../../../src/emulator/links/stream.js';
 import { NicError } from '../../../src/errors.js';
 import { DIST } from '../../support/child.js';
 import { until } from '../../support/hang.js';
+import { suite } from '../../support/suite.js';
 import { BROADCAST, frame, memoryOf, Recorder } from '../support.js';
 
 const directory = mkdtempSync(join(tmpdir(), 'barewire-stream-'));

@@ -2,13 +2,13 @@
 import { spawnSync } from 'node:child_process';
 import { existsSync, readFileSync } from 'node:fs';
 import { setTimeout as sleep } from 'node:timers/promises';
-import { suite } from 'uvu';
 import * as assert from 'uvu/assert';
 import { connect } from '../../../src/emulator/link.js';
 import { TapPort } from '../../../src/emulator/links/tap.js';
 import { buildEmulator } from '../../../src/emulator/topology.js';
 import { NicError } from '../../../src/errors.js';
 import { until } from '../../support/hang.js';
+import { suite } from '../../support/suite.js';
 import { BROADCAST, frame, memoryOf, Recorder } from '../support.js';
 
 const taps = suite('TAP');

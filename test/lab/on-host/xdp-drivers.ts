@@ -2,8 +2,8 @@
  * The host's half of the case: two 82599 models for Linux's ixgbe, joined by a cable, and the machine. The guest's half is
  * cases/xdp-drivers.ts.
  */
-import { suite } from 'uvu';
 import * as assert from 'uvu/assert';
+import { suite } from '../../support/suite.js';
 import { ModelProcess } from '../models/process.js';
 import { describeViolations } from '../models/report.js';
 import { runInGuest } from '../run-case.js';

@@ -1,9 +1,9 @@
 /** RFC 2544 in virtual time: on a cable with a rate, and with a device halfway that passes on 60 % of it. */
-import { suite } from 'uvu';
 import * as assert from 'uvu/assert';
 import type { CableOptions } from '../../../src/emulator/links/cable.js';
 import type { NicError } from '../../../src/errors.js';
 import { Rfc2544, type Rfc2544Options, type TrialReport } from '../../../src/traffic/rfc2544/benchmark.js';
+import { suite } from '../../support/suite.js';
 import { virtualLink } from '../../support/virtual-link.js';
 
 const SLOT = 68;

@@ -1,5 +1,4 @@
 /** The plan of RFC 2544 as it is: which trials it asks for, on outcomes that are made up. */
-import { suite } from 'uvu';
 import * as assert from 'uvu/assert';
 import {
   mostTrials,
@@ -9,6 +8,7 @@ import {
   type TrialOutcome,
   type TrialSpec,
 } from '../../../src/traffic/rfc2544/plan.js';
+import { suite } from '../../support/suite.js';
 
 const OPTIONS: PlanOptions = {
   sizesBytes: [64],

@@ -1,6 +1,5 @@
 /** The searches for a throughput, on devices that are functions: what they find is right, and in few trials. */
 import fc from 'fast-check';
-import { suite } from 'uvu';
 import * as assert from 'uvu/assert';
 import {
   binarySearch,
@@ -10,6 +9,7 @@ import {
   NDR,
   PDR,
 } from '../../../src/traffic/rfc2544/search.js';
+import { suite } from '../../support/suite.js';
 
 /** Runs a search on a device; counts the trials. */
 function run<Found>(

@@ -1,8 +1,8 @@
 /** What firmware would have done, on a config space that behaves as PCI 3.0 section 6.2.5.1 says. */
-import { suite } from 'uvu';
 import * as assert from 'uvu/assert';
 import { Region } from '../../../src/vfio/region.js';
 import { assignBars } from '../../../src/vfio/user/bar-assignment.js';
+import { suite } from '../../support/suite.js';
 
 const COMMAND = 0x04;
 const MEMORY_ON = 0x2;

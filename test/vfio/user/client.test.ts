@@ -2,7 +2,6 @@
 import { closeSync, existsSync, ftruncateSync, mkdtempSync, readFileSync, readSync, rmSync } from 'node:fs';
 import { constants, tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { suite } from 'uvu';
 import * as assert from 'uvu/assert';
 import { NicError } from '../../../src/errors.js';
 import { eventfd } from '../../../src/syscalls/descriptors.js';
@@ -17,6 +16,7 @@ import {
 import { type DmaBacking, PciIrq, PciRegion, type VfioDevice } from '../../../src/vfio/types.js';
 import { connectVfioUser, type VfioUserClientOptions } from '../../../src/vfio/user/client.js';
 import { HANG_MS } from '../../support/hang.js';
+import { suite } from '../../support/suite.js';
 import { countFds, fixtureSuite, startHost, type TestHost, until } from './support/harness.js';
 import { AREAS, BAR0_BYTES, BAR2_BYTES, IRQ_COUNTS, Op, Register } from './support/test-device.js';
 

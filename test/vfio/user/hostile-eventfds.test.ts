@@ -5,7 +5,6 @@
 import { closeSync, openSync, readSync, writeSync } from 'node:fs';
 import { constants } from 'node:os';
 import { setTimeout as delay } from 'node:timers/promises';
-import { suite } from 'uvu';
 import * as assert from 'uvu/assert';
 import { eventfd, setBlocking } from '../../../src/syscalls/descriptors.js';
 import { MFD_CLOEXEC, memfdCreate } from '../../../src/syscalls/memory.js';
@@ -13,6 +12,7 @@ import { unixSocket } from '../../../src/syscalls/unix-sockets.js';
 import { PciIrq } from '../../../src/vfio/types.js';
 import * as protocol from '../../../src/vfio/user/protocol.js';
 import { DIST, runScript } from '../../support/child.js';
+import { suite } from '../../support/suite.js';
 import { fixtureSuite, RawClient, startHost, type TestHost, until } from './support/harness.js';
 import { Op, Register } from './support/test-device.js';
 

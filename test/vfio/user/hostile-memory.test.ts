@@ -3,7 +3,6 @@ import { spawnSync } from 'node:child_process';
 import { closeSync, ftruncateSync, mkdtempSync, openSync, rmSync } from 'node:fs';
 import { constants, tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { suite } from 'uvu';
 import * as assert from 'uvu/assert';
 import { DmaRegion } from '../../../src/hugepage/dma-region.js';
 import { eventfd } from '../../../src/syscalls/descriptors.js';
@@ -17,6 +16,7 @@ import {
 } from '../../../src/syscalls/memory.js';
 import { unixSocket } from '../../../src/syscalls/unix-sockets.js';
 import * as protocol from '../../../src/vfio/user/protocol.js';
+import { suite } from '../../support/suite.js';
 import { fixtureSuite, RawClient, startHost, until } from './support/harness.js';
 import { lingeringSocket } from './support/lingering-socket.js';
 import { Op, Register } from './support/test-device.js';

@@ -3,12 +3,12 @@ import { closeSync, ftruncateSync, mkdtempSync, readFileSync, rmSync } from 'nod
 import { constants, tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { Worker } from 'node:worker_threads';
-import { suite } from 'uvu';
 import * as assert from 'uvu/assert';
 import { MFD_ALLOW_SEALING, MFD_CLOEXEC, memfdCreate } from '../../../src/syscalls/memory.js';
 import { MappingBudget } from '../../../src/vfio/user/mapping-budget.js';
 import * as protocol from '../../../src/vfio/user/protocol.js';
 import { DIST, runScript } from '../../support/child.js';
+import { suite } from '../../support/suite.js';
 import { fixtureSuite, RawClient, startHost } from './support/harness.js';
 
 const { ENOSPC } = constants.errno;

@@ -1,8 +1,8 @@
 /** Enabling MSI-X in a config space and a table that are plain memory. */
-import { suite } from 'uvu';
 import * as assert from 'uvu/assert';
 import { Region } from '../../../src/vfio/region.js';
 import { disableMsix, enableMsix } from '../../../src/vfio/user/msix.js';
+import { suite } from '../../support/suite.js';
 
 const CONTROL = 0x72;
 const TABLE_START = 0x100;

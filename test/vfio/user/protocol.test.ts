@@ -1,9 +1,9 @@
 /** The bytes of each message, against the tables of the vfio-user specification 0.9.1 and linux/vfio.h. */
 import fc from 'fast-check';
-import { suite } from 'uvu';
 import * as assert from 'uvu/assert';
 import { NicError } from '../../../src/errors.js';
 import * as protocol from '../../../src/vfio/user/protocol.js';
+import { suite } from '../../support/suite.js';
 
 const EINVAL = 22;
 

@@ -3,7 +3,6 @@ import { closeSync, ftruncateSync, mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { setTimeout as delay } from 'node:timers/promises';
-import { suite } from 'uvu';
 import * as assert from 'uvu/assert';
 import { NicError } from '../../../src/errors.js';
 import { ListeningSocket } from '../../../src/syscalls/listening-socket.js';
@@ -16,6 +15,7 @@ import { Connection } from '../../../src/vfio/user/connection.js';
 import { FREE_MS, Patience } from '../../../src/vfio/user/patience.js';
 import * as protocol from '../../../src/vfio/user/protocol.js';
 import { connectSocket, MessageSocket } from '../../../src/vfio/user/socket.js';
+import { suite } from '../../support/suite.js';
 import {
   connectRaw,
   countFds,

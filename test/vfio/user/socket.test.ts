@@ -3,13 +3,13 @@ import { closeSync, existsSync, mkdtempSync, openSync, rmSync, writeFileSync } f
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import fc from 'fast-check';
-import { suite } from 'uvu';
 import * as assert from 'uvu/assert';
 import { NicError } from '../../../src/errors.js';
 import { ListeningSocket } from '../../../src/syscalls/listening-socket.js';
 import { acceptConnection } from '../../../src/syscalls/unix-sockets.js';
 import { encodeCommand } from '../../../src/vfio/user/protocol.js';
 import { closeFds, connectSocket, MessageSocket } from '../../../src/vfio/user/socket.js';
+import { suite } from '../../support/suite.js';
 import { connectRaw, countFds, startHost, until } from './support/harness.js';
 
 const test = suite('vfio-user socket');

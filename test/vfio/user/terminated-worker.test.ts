@@ -1,7 +1,7 @@
 /** worker.terminate() with an open device: the process goes on, and the device is free again. */
-import { suite } from 'uvu';
 import * as assert from 'uvu/assert';
 import { DIST, runScript } from '../../support/child.js';
+import { suite } from '../../support/suite.js';
 import { startHost } from './support/harness.js';
 
 const test = suite('terminated workers');

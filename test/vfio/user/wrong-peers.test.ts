@@ -4,10 +4,10 @@ import { createServer as createHttpServer } from 'node:http';
 import { createServer, type Server, type Socket } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { suite } from 'uvu';
 import * as assert from 'uvu/assert';
 import { connectVfioUser } from '../../../src/vfio/user/client.js';
 import { expectRejection } from '../../support/expect-error.js';
+import { suite } from '../../support/suite.js';
 import { countFds } from './support/harness.js';
 
 const folder = mkdtempSync(join(tmpdir(), 'bw-peers-'));

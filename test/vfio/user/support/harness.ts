@@ -6,7 +6,6 @@ import { mkdtempSync, readdirSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { setTimeout as delay } from 'node:timers/promises';
-import { suite } from 'uvu';
 import { isErrno } from '../../../../src/errors.js';
 import { closeFd } from '../../../../src/syscalls/descriptors.js';
 import { unixConnect, unixSocket } from '../../../../src/syscalls/unix-sockets.js';
@@ -19,6 +18,7 @@ import {
 import type { VfioUserServerOptions } from '../../../../src/vfio/user/server.js';
 import { type Message, MessageSocket } from '../../../../src/vfio/user/socket.js';
 import { HANG_MS } from '../../../support/hang.js';
+import { suite } from '../../../support/suite.js';
 
 /** Long enough for a loaded machine; what is waited for comes at once otherwise. */
 const LIVENESS_MS = HANG_MS;
