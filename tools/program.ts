@@ -1,20 +1,26 @@
-/** The program behind `barewire`. Each subcommand is a file in `commands/`: one import and one line here. */
+/** The program behind `barewire`. Each subcommand is a file in `commands/` and one line here. */
 import { readFileSync } from 'node:fs';
 import { Command } from 'commander';
-import * as bind from './commands/bind.js';
-import * as capture from './commands/capture.js';
-import * as emulate from './commands/emulate.js';
-import * as extcap from './commands/extcap.js';
-import * as fwd from './commands/fwd.js';
-import * as list from './commands/list.js';
-import * as pktgen from './commands/pktgen.js';
-import * as replay from './commands/replay.js';
-import * as rfc2544 from './commands/rfc2544.js';
-import * as sink from './commands/sink.js';
-import * as stats from './commands/stats.js';
-import * as unbind from './commands/unbind.js';
 import { EXIT_FAILED, watchOutput } from './output.js';
 import { prepareProgram, run } from './run-command.js';
+
+/** In the order of the help. Only the one that is run is loaded: all of them take longer than most do. */
+const COMMANDS = {
+  list: () => import('./commands/list.js'),
+  bind: () => import('./commands/bind.js'),
+  unbind: () => import('./commands/unbind.js'),
+  fwd: () => import('./commands/fwd.js'),
+  pktgen: () => import('./commands/pktgen.js'),
+  capture: () => import('./commands/capture.js'),
+  replay: () => import('./commands/replay.js'),
+  sink: () => import('./commands/sink.js'),
+  rfc2544: () => import('./commands/rfc2544.js'),
+  stats: () => import('./commands/stats.js'),
+  emulate: () => import('./commands/emulate.js'),
+  extcap: () => import('./commands/extcap.js'),
+};
+
+type CommandName = keyof typeof COMMANDS;
 
 const manifest: { version: string } = JSON.parse(
   readFileSync(new URL('../../package.json', import.meta.url), 'utf8'),
@@ -29,20 +35,17 @@ export async function main(args: readonly string[]): Promise<number> {
     .description('Userspace network drivers: forward, generate and capture packets without the kernel')
     .version(manifest.version);
 
-  list.register(program);
-  bind.register(program);
-  unbind.register(program);
-  fwd.register(program);
-  pktgen.register(program);
-  capture.register(program);
-  replay.register(program);
-  sink.register(program);
-  rfc2544.register(program);
-  stats.register(program);
-  emulate.register(program);
-  extcap.register(program);
+  for (const name of commandsFor(args)) (await COMMANDS[name]()).register(program);
 
   const output = watchOutput();
   const status = await run(program, args);
   return status === 0 && output.failed ? EXIT_FAILED : status;
+}
+
+/** Those that have to be known: all, where the answer is about all, or the first argument is no command's name. */
+function commandsFor([first]: readonly string[]): CommandName[] {
+  if (first === '--version' || first === '-V') return [];
+  const names = Object.keys(COMMANDS) as CommandName[];
+  const named = names.filter((name) => name === first);
+  return named.length > 0 ? named : names;
 }

@@ -12,7 +12,7 @@ export interface RunOptions {
   /** For `start`: the program's input stays open for `Background.say`. Default: false. */
   readonly interactive?: boolean;
   readonly env?: Readonly<Record<string, string>>;
-  /** Default: 60000. */
+  /** Default: 150000. */
   readonly timeoutMs?: number;
 }
 
