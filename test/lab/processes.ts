@@ -69,6 +69,13 @@ export function start(program: string, args: readonly string[], options: RunOpti
   return new Background(`${program} ${args.join(' ')}`, child);
 }
 
+const running = new Set<Background>();
+
+/** What the programs in the background said last that a test which failed has left: `still running: NAME`, and up to 8 lines of each. */
+export function outputOfRunning(): string {
+  return [...running].map((program) => `still running: ${program.lastOutput()}\n\n`).join('');
+}
+
 /** A program in the background. */
 export class Background {
   stdout = '';
@@ -78,11 +85,11 @@ export class Background {
   readonly ended: Promise<Outcome>;
   readonly #name: string;
   readonly #child: ChildProcess;
-  #running = true;
 
   constructor(name: string, child: ChildProcess) {
     this.#name = name;
     this.#child = child;
+    running.add(this);
     this.pid = child.pid ?? -1;
     child.stdout?.setEncoding('utf8').on('data', (text: string) => {
       this.stdout += text;
@@ -91,9 +98,12 @@ export class Background {
       this.stderr += text;
     });
     this.ended = new Promise((resolve, reject) => {
-      child.once('error', reject);
+      child.once('error', (error) => {
+        running.delete(this);
+        reject(error);
+      });
       child.once('close', (status, signal) => {
-        this.#running = false;
+        running.delete(this);
         resolve({ status, signal, stdout: this.stdout, stderr: this.stderr });
       });
     });
@@ -107,13 +117,18 @@ export class Background {
     for (;;) {
       const match = this.stdout.match(pattern) ?? this.stderr.match(pattern);
       if (match) return match;
-      if (!this.#running)
+      if (!running.has(this))
         throw new Error(`${this.#name} ended before ${pattern}: ${describe(await this.ended)}`);
       if (Date.now() > deadline) {
         throw new Error(`${this.#name} did not print ${pattern}:\n${this.stdout}${this.stderr}`);
       }
       await sleep(20);
     }
+  }
+
+  lastOutput(): string {
+    const lines = `${this.stdout}\n${this.stderr}`.split('\n').filter((line) => line !== '');
+    return [this.#name, ...lines.slice(-8)].map((line) => line.slice(0, 400)).join('\n');
   }
 
   /** Types a line; the program was started with `interactive`. */

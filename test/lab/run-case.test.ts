@@ -73,6 +73,11 @@ reports('have what was wrong with a case that gave no result, and the end of its
   ]);
 });
 
+reports('have what the programs said that a failed test had left', () => {
+  const said = 'still running: barewire fwd a b\nport 0\nport 1';
+  assert.equal(failureReports(` • \n${said}\n\n    9.0 s  a test ✘\n\n${FAILED}\n`), [said, PLAIN]);
+});
+
 reports('are none where nothing failed', () => {
   assert.equal(failureReports(`a.test.js\n • •   (2 / 2)\n${summary(2, 2)}lab: 2 passed, 0 failed\n`), []);
 });

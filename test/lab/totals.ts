@@ -47,6 +47,7 @@ export function failureReports(output: string): string[] {
   const lines = stripVTControlCharacters(output).split('\n');
   return lines.flatMap((line, start) => {
     if (/^lab: \S+: .*\b[1-9]\d* failed/.test(line)) return [...caseProblem(lines.slice(0, start)), line];
+    if (line.startsWith('still running: ')) return [lines.slice(start, lines.indexOf('', start)).join('\n')];
     if (!/^ *FAIL /.test(line)) return [];
     // Ended by the next failure, suite, file or summary.
     const end = /^ *(FAIL |Total: )|^ \S|^\S+\.test\.js$/;

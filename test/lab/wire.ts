@@ -100,7 +100,7 @@ export function assertPings(count: number, to = ADDRESS_B, ...more: string[]): s
     [...stdout.matchAll(/icmp_seq=(\d+) ttl=/g)].map(([, sequence]) => Number(sequence)),
   );
   const lost = Array.from({ length: count }, (_, i) => i + 1).filter((sequence) => !answered.has(sequence));
-  assert.equal(lost, [], `pings without an answer: ${lost.join(', ')}\n${stdout}`);
+  assert.ok(lost.length === 0, `pings without an answer: ${lost.join(', ')}\n${stdout}`);
   return stdout.match(/rtt .*/)?.[0] ?? '';
 }
 

@@ -28,7 +28,7 @@ import * as reg from './registers.js';
 import { MadeUpRxQueue } from './rx-queue.js';
 import { MadeUpTxQueue } from './tx-queue.js';
 
-const MAIL_TIMEOUT_MS = 1000;
+const MAIL_TIMEOUT_MS = 10_000;
 const RING = { min: 3, max: 1000, multipleOf: 3, default: 99 } as const;
 
 export const LIMITS: DeviceLimits = {
