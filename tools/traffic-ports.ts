@@ -3,6 +3,7 @@ import type { NetDevice } from '../src/driver/device.js';
 import { open } from '../src/driver/registry.js';
 import { pageSizeFor } from './addresses.js';
 import { type InterfaceOptions, interfaceOptions } from './interface-options.js';
+import { warnOfMissingFrames } from './missing-frames.js';
 
 export interface TrafficPortOptions extends InterfaceOptions {
   /** Largest layer 3 packet. */
@@ -22,15 +23,16 @@ export function trafficPorts(
 ): ((signal: AbortSignal) => Promise<NetDevice>)[] {
   const { mtu, ring } = options;
   const ofInterface = interfaceOptions(addresses, options);
-  return addresses.map(
-    (address, i) => (signal) =>
-      open(address, {
-        pageSize: pageSizeFor(addresses),
-        signal,
-        ...ofInterface(address),
-        ...(checking.has(i) ? { promiscuous: true } : {}),
-        ...(checking.has(i) && ring !== undefined ? { rxRingSize: ring } : {}),
-        ...(mtu === undefined ? {} : { mtu }),
-      }),
-  );
+  return addresses.map((address, i) => async (signal) => {
+    const device = await open(address, {
+      pageSize: pageSizeFor(addresses),
+      signal,
+      ...ofInterface(address),
+      ...(checking.has(i) ? { promiscuous: true } : {}),
+      ...(checking.has(i) && ring !== undefined ? { rxRingSize: ring } : {}),
+      ...(mtu === undefined ? {} : { mtu }),
+    });
+    if (checking.has(i)) warnOfMissingFrames(device);
+    return device;
+  });
 }

@@ -10,9 +10,9 @@ import { describeFrame } from '../../src/packet/describe.js';
 import { deviceAddress, PORT_FORMS, pageSizeFor } from '../addresses.js';
 import { checkOutput, interfaceOf, type Output, openOutputs, TIMES_COMMENT } from '../capture-output.js';
 import { addInterfaceOptions, type InterfaceOptions, interfaceOptions } from '../interface-options.js';
+import { warnOfMissingFrames } from '../missing-frames.js';
 import { durationMs, integerBetween, positiveInteger, rate } from '../option-values.js';
 import { print } from '../output.js';
-import { warnOfMissingFrames } from '../promiscuous.js';
 import { runTraffic, type Traffic } from '../traffic-run.js';
 
 export interface CaptureOptions extends InterfaceOptions {

@@ -24,9 +24,9 @@ import {
 } from '../forward-queues.js';
 import { ForwardWorkers } from '../forward-workers.js';
 import { addInterfaceOptions, type InterfaceOptions, interfaceOptions } from '../interface-options.js';
+import { warnOfMissingFrames } from '../missing-frames.js';
 import { durationMs, integerBetween, positiveInteger, rate } from '../option-values.js';
 import { print, warn } from '../output.js';
-import { warnOfMissingFrames } from '../promiscuous.js';
 import { type Stop, stopOnSignals } from '../stop-signals.js';
 import type { Tap } from '../tap.js';
 import { addTapOptions, checkTap, isTapped, makeTap, type TapOptions } from '../tap-options.js';

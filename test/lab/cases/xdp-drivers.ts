@@ -146,14 +146,15 @@ mixed.after.each(() => {
   removeNamespace('A');
 });
 
-for (const [index, nic, kernelDriver] of [
-  [3, igb, 'igb'],
-  [4, virtio, 'virtio_net'],
+// The kernel's igb spreads flows over as many queues as there are processors.
+for (const [index, nic, kernelDriver, queues] of [
+  [3, igb, 'igb', 2],
+  [4, virtio, 'virtio_net', 1],
 ] as const) {
   mixed(`fwd from ${kernelDriver}, which stays with the kernel, to a port by VFIO, and back`, async () => {
     const name = await bringUp(nic);
     const peer = addNamespace('A', index, `${ADDRESS_A}/24`);
-    fwd = await startTraffic(['fwd', `xdp:${name}`, vfio]);
+    fwd = await startTraffic(['fwd', `xdp:${name}`, vfio, '--queues', `${queues}`]);
     assertPings(50);
     const frames = await assertAllLengthsPass([peer, `k${VFIO_INDEX}`]);
     const outcome = await fwd.stop();
@@ -165,5 +166,24 @@ for (const [index, nic, kernelDriver] of [
     assert.equal([interfaceMode, interfaceProgram], ['copy', 'native']);
   });
 }
+
+mixed('a port with more queues than are taken is named, with what to do', async () => {
+  const name = await bringUp(igb);
+  addNamespace('A', 3, `${ADDRESS_A}/24`);
+  fwd = await startTraffic(['fwd', `xdp:${name}`, vfio]);
+  assert.match(
+    fwd.stderr,
+    `warning: xdp:${name} has 2 receive queues, of which one is taken: flows on the others stay with the kernel`,
+  );
+  const told = /^hint: "ethtool (-L \S+ combined 1)" leaves no others; fwd takes all with --queues 2$/m.exec(
+    fwd.stderr,
+  );
+  await fwd.stop();
+  run('ethtool', told![1]!.split(' '));
+  await waitForCarrier(name);
+  fwd = await startTraffic(['fwd', `xdp:${name}`, vfio]);
+  assert.not.match(fwd.stderr, 'receive queues');
+  assertPings(50);
+});
 
 mixed.run();
