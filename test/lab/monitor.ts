@@ -1,21 +1,15 @@
 /**
- * QEMU's monitor, for tests in the guest: pulls cables and joins wires. Its other end is the machine's second serial port (`monitor`
+ * QEMU's monitor, for tests in the guest: pulls cables and joins wires. Its other end is a virtio-serial port of the machine (`monitor`
  * of `MachineOptions`).
  */
-import { closeSync, constants, openSync, readSync, writeSync } from 'node:fs';
-import { ioctl } from '../../src/syscalls/ioctl.js';
-import { run, sleep } from './processes.js';
+import { randomInt } from 'node:crypto';
+import { closeSync, constants, openSync, readdirSync, readSync, writeSync } from 'node:fs';
+import { sleep } from './processes.js';
 
-const PORT = '/dev/ttyS1';
-/** `<asm-generic/ioctls.h>`: what the kernel knows of a serial port, and what it is to take for that. */
-const TIOCGSERIAL = 0x541e;
-const TIOCSSERIAL = 0x541f;
-const SERIAL_STRUCT_BYTES = 72;
-/** `irq` of `struct serial_struct`; a port without an interrupt is looked at by a timer. */
-const IRQ_OFFSET = 12;
+/** Has the name of the one port, which the kernel numbers after its devices. */
+const PORTS = '/sys/class/virtio-ports';
 const PROMPT = '(qemu) ';
 const SOON_MS = 60_000;
-const QUIET_MS = 100;
 
 export class Monitor {
   readonly #fd: number;
@@ -25,33 +19,36 @@ export class Monitor {
   }
 
   static async open(): Promise<Monitor> {
-    run('stty', ['-F', PORT, 'raw', '-echo', '115200']);
-    const fd = openSync(PORT, constants.O_RDWR | constants.O_NOCTTY | constants.O_NONBLOCK);
-    const monitor = new Monitor(fd);
-    // An emulated processor loses an interrupt now and then (vm.ts), and this port's come one at a time.
-    const serial = new Uint8Array(new ArrayBuffer(SERIAL_STRUCT_BYTES));
-    ioctl(fd, TIOCGSERIAL, 'TIOCGSERIAL', serial);
-    new DataView(serial.buffer).setInt32(IRQ_OFFSET, 0, true);
-    ioctl(fd, TIOCSSERIAL, 'TIOCSSERIAL', serial);
-    // Its greeting may have been said before anybody listened.
-    await sleep(QUIET_MS);
-    monitor.#read();
-    await monitor.command('');
+    const [port] = readdirSync(PORTS);
+    const monitor = new Monitor(openSync(`/dev/${port}`, constants.O_RDWR | constants.O_NONBLOCK));
+    await monitor.#agree();
     return monitor;
   }
 
   /** Throws with what the monitor answers, if that is more than nothing. */
   async command(line: string): Promise<void> {
+    const text = await this.#ask(line, /\n.*\(qemu\) $/s);
+    const answer = text.slice(text.indexOf('\n') + 1, -PROMPT.length).trim();
+    if (answer !== '') throw new Error(`QEMU's monitor on "${line}": ${answer}`);
+  }
+
+  /** Passes over the greeting, which comes at some time: a number that nobody else says is asked for. */
+  async #agree(): Promise<void> {
+    const number = randomInt(1e8, 1e9);
+    await this.#ask(`print/d ${number}`, new RegExp(`\\n${number}\\s+\\(qemu\\) $`));
+  }
+
+  /** Returns what comes after a line, up to the end that is wanted. */
+  async #ask(line: string, end: RegExp): Promise<string> {
     writeSync(this.#fd, `${line}\n`);
     let text = '';
     const deadline = performance.now() + SOON_MS;
-    while (!text.includes('\n') || !text.endsWith(PROMPT)) {
+    while (!end.test(text)) {
       if (performance.now() > deadline) throw new Error(`QEMU's monitor did not answer "${line}": ${text}`);
       await sleep(5);
       text += this.#read();
     }
-    const answer = text.slice(text.indexOf('\n') + 1, -PROMPT.length).trim();
-    if (answer !== '' && line !== '') throw new Error(`QEMU's monitor on "${line}": ${answer}`);
+    return text;
   }
 
   /** Plugs the cable of device `u<i>`, or of the peer `k<i>`, in or out. */

@@ -159,7 +159,10 @@ export function ipxeArguments(nic: string, files: MachineFiles): string[] {
   ];
 }
 
-/** Joins the monitor and a serial port of the machine: QEMU connects to itself, by a name that no other machine has. */
+/**
+ * Joins the monitor and a port of the machine's that is no terminal: QEMU connects to itself, by a name that no other machine has. The kernel
+ * would type back to the monitor what comes on a terminal before it is told not to echo.
+ */
 function monitorArguments(outDir: string): string[] {
   const socket = `path=barewire-lab-${basename(outDir)}-${process.pid},abstract=on`;
   return [
@@ -169,7 +172,8 @@ function monitorArguments(outDir: string): string[] {
       '-mon',
       'chardev=monitor,mode=readline',
     ],
-    ...['-chardev', `socket,id=com2,${socket}`, '-device', 'isa-serial,chardev=com2,index=1'],
+    ...['-chardev', `socket,id=port,${socket}`],
+    ...['-device', 'virtio-serial-pci', '-device', 'virtserialport,chardev=port'],
   ];
 }
 
