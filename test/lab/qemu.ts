@@ -107,8 +107,7 @@ export function qemuArguments(options: MachineOptions, files: MachineFiles): str
     'console=ttyS0 quiet loglevel=4 panic=-1',
     // Emulated timers are late on a busy host: the kernel's checks would fail now and then.
     'no_timer_check tsc=reliable',
-    // One-shot timers, if one is lost on a busy host, leave a processor without ticks for good; periodic ones go on. And by its ticks
-    // vm.ts sees that a processor is well.
+    // One-shot timers, if one is lost on a busy host, leave a processor without ticks for good; periodic ones go on.
     'nohz=off highres=off',
     'random.trust_cpu=on nokaslr mitigations=off',
     // Or the kernel sends solicitations and reports of its own, at times that no test knows.

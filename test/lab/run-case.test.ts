@@ -1,5 +1,5 @@
 import { spawnSync } from 'node:child_process';
-import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { mkdtempSync, rmSync, utimesSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import * as assert from 'uvu/assert';
@@ -7,7 +7,7 @@ import { suite } from '../support/suite.js';
 import { byMachine } from './cases.js';
 import { isToRunAgain, judge, readEnds, sharedCommand } from './run-case.js';
 import { failureReports, formatTotals, parseTotals } from './totals.js';
-import { deathOf, hasLostTicks, KERNEL_DIED } from './vm.js';
+import { deathOf, isOneAsleep, KERNEL_DIED } from './vm.js';
 
 const summary = (total: number, passed: number, skipped = 0) =>
   ` • •   (${passed} / ${total})\n\n  Total:     ${total}\n  Passed:    ${passed}\n  Skipped:   ${skipped}\n  Duration:  1.00ms\n`;
@@ -195,16 +195,28 @@ deaths(
   },
 );
 
-deaths('has a processor without ticks', () => {
-  const stall = (ticks: string) =>
-    `[  297.6] rcu: INFO: rcu_preempt detected stalls on CPUs/tasks:\n[  297.6] rcu: \t1-...!: (${ticks}) idle=b1d8/0/0x0 softirq=13/13 fqs=0\n`;
-  assert.ok(hasLostTicks(stall('0 ticks this GP')));
-  assert.not(hasLostTicks(stall('5249 ticks this GP')));
-  assert.not(hasLostTicks('[    0.5] rcu: Hierarchical RCU implementation.\n'));
+deaths('has a processor that gave a sign of life, and then none for a minute', () => {
+  const folder = mkdtempSync(join(tmpdir(), 'barewire-alive-'));
+  const nowMs = Date.now();
+  const gave = (name: string, secondsAgo: number): void => {
+    writeFileSync(join(folder, name), '');
+    utimesSync(join(folder, name), (nowMs - secondsAgo * 1000) / 1000, (nowMs - secondsAgo * 1000) / 1000);
+  };
+  try {
+    gave('stdout', 600);
+    assert.not(isOneAsleep(folder, nowMs), 'none has begun');
+    gave('alive-cpu0', 8);
+    gave('alive-cpu1', 50);
+    assert.not(isOneAsleep(folder, nowMs));
+    gave('alive-cpu1', 65);
+    assert.ok(isOneAsleep(folder, nowMs));
+  } finally {
+    rmSync(folder, { recursive: true });
+  }
 });
 
 deaths('lost a processor; a command that does not end, or ends, is no death', () => {
-  assert.match(deathOf(NO_RESULT, 'asleep', '')!, 'slept on');
+  assert.match(deathOf(NO_RESULT, 'asleep', '')!, 'sleeps for good');
   assert.is(deathOf(HANG, 'timeout', ''), undefined);
   assert.is(deathOf(0, 1, ''), undefined);
   assert.is(deathOf(1, 3, 'Oops'), undefined);
