@@ -115,6 +115,10 @@ function runPair(
     const [a, b] = [new PacketSocket(`k${peerA}`, 'A'), new PacketSocket(`k${peerB}`, 'B')];
     try {
       await use(a, b);
+    } catch (error) {
+      const busy = fwd!.stdout.split('\n').filter((line) => /Mpps":(?!0[,}])/.test(line));
+      note([...busy.slice(-3), stations.counters()].join('\n'));
+      throw error;
     } finally {
       a.close();
       b.close();

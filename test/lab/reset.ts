@@ -7,7 +7,10 @@ import { bindDriver, driverOf, interfaceByMac, nicAddresses, removeNamespace } f
 import { run, waitFor } from './processes.js';
 import { peerMac } from './qemu.js';
 
-/** Processes with a program, which kernel threads have not, other than this one and those it descends from. */
+/** What `init` runs, and nobody else here: the signs of life. */
+const INIT_PROGRAM = '/bin/busybox';
+
+/** Processes with a program, which kernel threads have not, other than this one, those it descends from, and those of `init`. */
 function strangers(): string[] {
   const own = new Set<number>();
   for (let pid = process.pid; pid > 0; ) {
@@ -18,7 +21,8 @@ function strangers(): string[] {
     .filter((name) => /^\d+$/.test(name) && !own.has(Number(name)))
     .flatMap((pid) => {
       try {
-        return `${pid} ${readlinkSync(`/proc/${pid}/exe`)}`;
+        const program = readlinkSync(`/proc/${pid}/exe`);
+        return program === INIT_PROGRAM ? [] : `${pid} ${program}`;
       } catch {
         return []; // a kernel thread, or gone
       }

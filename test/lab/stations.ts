@@ -79,6 +79,13 @@ export class Stations {
     return Math.round((2 * sizeBytes * 8) / seconds / 1e5) / 10;
   }
 
+  /** What the kernel has counted at both ends. */
+  counters(): string {
+    return [...this.#places]
+      .map(([netns, index]) => run('ip', ['-n', netns, '-s', 'link', 'show', `k${index}`]))
+      .join('');
+  }
+
   /** Ends the programs, and gives all interfaces back. */
   async stop(): Promise<void> {
     for (const netns of NAMES) this.#remove(netns);
