@@ -2,12 +2,16 @@
 import type { NetDevice } from '../src/driver/device.js';
 import { warn } from './output.js';
 
-/** Says so where every frame was asked for and fewer come. */
+/**
+ * Says so where fewer frames come than were asked for.
+ * @param promiscuous false where only those to the port's own address were
+ */
 export function warnOfMissingFrames(
   device: Pick<NetDevice, 'address' | 'capabilities' | 'macAddress' | 'limits' | 'rxQueues'>,
+  promiscuous = true,
 ): void {
   const { address, capabilities, macAddress } = device;
-  if (capabilities.promiscuous === 'multicast') {
+  if (promiscuous && capabilities.promiscuous === 'multicast') {
     warn(
       `${address} is a virtual function: of unicast frames only those to ${macAddress} come`,
       'stations have to send there; a hook (fwd --on-packet) can put in for whom a frame is',

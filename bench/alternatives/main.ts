@@ -14,11 +14,13 @@ import { describeRow } from './describe.js';
 const file = process.argv[2] ?? RESULT_FILE;
 const before = existsSync(file) ? (JSON.parse(readFileSync(file, 'utf8')) as Partial<BenchResult>) : {};
 const alternatives = await measureAlternatives((row) => console.log(describeRow(row)));
+const date = new Date().toISOString();
 const result: BenchResult = {
   ...before,
   machine: describeMachine(),
   node: process.version,
-  date: new Date().toISOString(),
+  date: before.core === undefined ? date : before.date!,
+  alternativesDate: date,
   alternatives,
 };
 mkdirSync(dirname(file), { recursive: true });

@@ -17,6 +17,7 @@ export function parseResult(text: string): BenchResult {
     machine: parseMachine(root.at('machine')),
     node: root.at('node').string(),
     date: root.at('date').string(),
+    alternativesDate: root.at('alternativesDate').optional((date) => date.string()),
     core: root.at('core').optional((core) => ({ runs: core.at('runs').list(parseRun) })),
     alternatives: root.at('alternatives').optional((rows) => rows.list(parseRow)),
   });

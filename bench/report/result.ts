@@ -10,6 +10,8 @@ export interface BenchResult {
   readonly node: string;
   /** ISO 8601. */
   readonly date: string;
+  /** Of the alternatives, where they were measured by themselves. */
+  readonly alternativesDate?: string;
   readonly core?: CoreResult;
   readonly alternatives?: readonly AlternativeRow[];
 }

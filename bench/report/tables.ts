@@ -33,6 +33,8 @@ function chart(name: ChartName, alternative: string): string {
 }
 
 export function machineTable(result: BenchResult): string {
+  const { alternativesDate } = result;
+  const day = (date: string): string => date.slice(0, 10);
   const { cpu, cores, kernel, compiler, virtual } = result.machine;
   const versions = [...new Set([...(result.core?.runs.map(({ node }) => node) ?? []), result.node])];
   return table(
@@ -45,7 +47,10 @@ export function machineTable(result: BenchResult): string {
       ['kernel', `Linux ${kernel}`],
       ['Node.js', versions.join(', ')],
       ...(compiler === undefined ? [] : [['C compiler', compiler]]),
-      ['date', result.date.slice(0, 10)],
+      ['date', day(result.date)],
+      ...(alternativesDate === undefined
+        ? []
+        : [['date of what one would use instead', day(alternativesDate)]]),
     ],
   ).replaceAll('---:', '---');
 }

@@ -35,6 +35,8 @@ const sections = suite('sections');
 const expected: Readonly<Record<string, RegExp[]>> = {
   machine: [
     /Processor <1> & more, 4 cores, virtual machine/,
+    /\| date \| 2026-01-02 \|/,
+    /\| date of what one would use instead \| 2026-02-03 \|/,
     /Linux 6\.1\.2/,
     /v20\.1\.0, v24\.1\.0/,
     /2026-01-02 \|/,

@@ -55,6 +55,7 @@ export const RESULT: BenchResult = {
   machine: { cpu: 'Processor <1> & more', cores: 4, kernel: '6.1.2', compiler: 'gcc 12', virtual: true },
   node: 'v24.1.0',
   date: '2026-01-02T03:04:05.000Z',
+  alternativesDate: '2026-02-03T04:05:06.000Z',
   core: {
     runs: [
       {

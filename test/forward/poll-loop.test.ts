@@ -318,8 +318,8 @@ loop(
       return 0;
     };
     const times = await pollTurns(idle, true);
-    assert.ok(times >= MANY_TURNS - 1, `gives way once a turn: ${times}`);
-    assert.is(polls, times, 'one poll a turn');
+    assert.ok(times >= MANY_TURNS, `gives way once a turn: ${times}`);
+    assert.ok(polls <= MANY_TURNS + 1, `one poll a turn: ${polls}`);
     polls = 0;
     assert.is(await pollTurns(idle, false), 0, 'keeps the CPU');
     assert.ok(polls > 10 * MANY_TURNS, `polls on: ${polls}`);

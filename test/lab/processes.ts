@@ -126,6 +126,7 @@ export class Background {
     }
   }
 
+  /** Its name, and what it printed last. */
   lastOutput(): string {
     const lines = `${this.stdout}\n${this.stderr}`.split('\n').filter((line) => line !== '');
     return [this.#name, ...lines.slice(-8)].map((line) => line.slice(0, 400)).join('\n');

@@ -47,7 +47,7 @@ export function failureReports(output: string): string[] {
   const lines = stripVTControlCharacters(output).split('\n');
   return lines.flatMap((line, start) => {
     if (/^lab: \S+: .*\b[1-9]\d* failed/.test(line)) return [...caseProblem(lines.slice(0, start)), line];
-    if (line.startsWith('still running: ')) return [lines.slice(start, lines.indexOf('', start)).join('\n')];
+    if (line.startsWith('still running: ')) return [upToEmptyLine(lines.slice(start, start + REPORT_LINES))];
     if (!/^ *FAIL /.test(line)) return [];
     // Ended by the next failure, suite, file or summary.
     const end = /^ *(FAIL |Total: )|^ \S|^\S+\.test\.js$/;
@@ -55,6 +55,11 @@ export function failureReports(output: string): string[] {
     const report = lines.slice(start, start + Math.min(length || REPORT_LINES, REPORT_LINES));
     return [report.join('\n').trimEnd()];
   });
+}
+
+function upToEmptyLine(lines: readonly string[]): string {
+  const end = lines.indexOf('');
+  return lines.slice(0, end < 0 ? lines.length : end).join('\n');
 }
 
 /** What the lab said was wrong with a case that gave no result, and the end of the console, where these are the last lines. */

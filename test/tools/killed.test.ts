@@ -1,5 +1,4 @@
 /** Commands that are killed with SIGKILL, with and without their emulator: the next start finds nothing of them. */
-
 import { suite } from '../support/suite.js';
 import { KilledRuns, SCENARIOS } from './support/killed-runs.js';
 

@@ -12,6 +12,7 @@ function saidOf(
   capabilities: Partial<DeviceCapabilities>,
   open: number,
   all: number,
+  promiscuous?: boolean,
 ): string {
   const device = {
     ...{ address, capabilities, macAddress: '02:00:00:00:00:07' },
@@ -24,7 +25,7 @@ function saidOf(
     return true;
   }) as typeof write;
   try {
-    warnOfMissingFrames(device);
+    warnOfMissingFrames(device, promiscuous);
   } finally {
     process.stderr.write = write;
   }
@@ -58,5 +59,13 @@ missing('of a virtual function it is said which frames come', () => {
     'only those to 02:00:00:00:00:07 come',
   );
 });
+
+missing(
+  'where only frames to the port itself were asked for, those on other queues are missing all the same',
+  () => {
+    assert.match(saidOf('xdp:eth1', SHARED, 1, 4, false), 'of which one is taken');
+    assert.is(saidOf('0000:01:10.0', { promiscuous: 'multicast' }, 1, 1, false), '');
+  },
+);
 
 missing.run();

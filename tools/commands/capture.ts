@@ -95,7 +95,7 @@ export async function captureFrom(port: string, options: CaptureOptions): Promis
           }),
       ],
       ([device], clock) => {
-        if (options.promiscuous) warnOfMissingFrames(device!);
+        warnOfMissingFrames(device!, options.promiscuous);
         capture = new Capture(device!, options, filter, clock);
         return capture;
       },
