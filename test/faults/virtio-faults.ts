@@ -175,8 +175,29 @@ export const virtioFaults: readonly Fault[] = [
   {
     name: 'virtio packed: an offset of the lap before is taken for one of this',
     file: 'virtio/packed-tx-loop.js',
-    find: '& 1) === wrap ? 0 : size)',
-    replace: '& 1) === wrap ? 0 : 0)',
+    find: '(askedWrap === wrap ? 0 : size)',
+    replace: '0',
+    tests: PACKED,
+  },
+  {
+    name: 'virtio packed: a device that has passed the place at which it asked to be told is not told',
+    file: 'virtio/packed-tx-loop.js',
+    find: '(since < size &&',
+    replace: '(since < 0 &&',
+    tests: PACKED,
+  },
+  {
+    name: 'virtio packed: the loop for both halves does not tell a device that has passed the place of its wish',
+    file: 'virtio/packed-forward-loop.js',
+    find: 'isWanted(wanted, txPlace, txWrap, moved, txSize) || isPassed(wanted, txPlace, txWrap)',
+    replace: 'isWanted(wanted, txPlace, txWrap, moved, txSize)',
+    tests: FORWARD,
+  },
+  {
+    name: 'virtio packed: the long way does not tell a device that has passed the place of its wish',
+    file: 'virtio/packed-tx-ring.js',
+    find: '!isPassed(event, place, wrap, size, descriptors)',
+    replace: 'true',
     tests: PACKED,
   },
   {

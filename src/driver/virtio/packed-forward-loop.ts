@@ -43,6 +43,17 @@ export function makePackedForward(
     return ((place - at - 1) & IDX_MASK) < count;
   }
 
+  /** As in packed-event.ts: whether it has used the place at which it wants to be told. */
+  function isPassed(event: number, place: number, wrap: number): boolean {
+    const wish = (event >>> EVENT_FLAGS_SHIFT) & EVENT_FLAGS_MASK;
+    if (wish === EVENT_DISABLE || wish === EVENT_ENABLE) return false;
+    const asked = event & EVENT_OFFSET_MASK;
+    const askedWrap = (event >>> EVENT_WRAP_SHIFT) & 1;
+    const since = (place - asked - 1 + (askedWrap === wrap ? 0 : txSize)) & IDX_MASK;
+    if (asked >= txSize || since >= txSize) return false;
+    return (txTable[(asked << WORD_SHIFT) + FLAGS]! & PACKED_BOTH) === (askedWrap === 1 ? PACKED_BOTH : 0);
+  }
+
   return function poll(): number {
     if ((txTable[(txState[NEXT]! << WORD_SHIFT) + FLAGS]! & PACKED_BOTH) === txState[USED_LAP]) reclaim();
     const idle = txState[FREE]!;
@@ -117,7 +128,8 @@ export function makePackedForward(
         rxNotify[0] = rxQueue | (((rxPlace | (rxWrap << EVENT_WRAP_SHIFT)) & rxDataMask) << DATA_SHIFT);
       }
       const txWrap = txLap === PACKED_AVAIL ? 1 : 0;
-      if (isWanted(txEvent[0]!, txPlace, txWrap, moved, txSize)) {
+      const wanted = txEvent[0]!;
+      if (isWanted(wanted, txPlace, txWrap, moved, txSize) || isPassed(wanted, txPlace, txWrap)) {
         txNotify[0] = txQueue | (((txPlace | (txWrap << EVENT_WRAP_SHIFT)) & txDataMask) << DATA_SHIFT);
       }
     }

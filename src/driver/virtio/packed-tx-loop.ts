@@ -121,8 +121,18 @@ export function makePackedSend(
       if (wish !== EVENT_DISABLE) {
         // 2.8.10: at an offset, in this lap of the available side or in the one before.
         const wrap = lap === PACKED_AVAIL ? 1 : 0;
-        const at = (event & EVENT_OFFSET_MASK) - (((event >>> EVENT_WRAP_SHIFT) & 1) === wrap ? 0 : size);
-        if (wish === EVENT_ENABLE || ((place - at - 1) & IDX_MASK) < sent) {
+        const asked = event & EVENT_OFFSET_MASK;
+        const askedWrap = (event >>> EVENT_WRAP_SHIFT) & 1;
+        const since = (place - asked - 1 + (askedWrap === wrap ? 0 : size)) & IDX_MASK;
+        // As `isPassed` in packed-event.ts.
+        if (
+          wish === EVENT_ENABLE ||
+          since < sent ||
+          (since < size &&
+            asked < size &&
+            (descriptors[(asked << WORD_SHIFT) + FLAGS]! & PACKED_BOTH) ===
+              (askedWrap === 1 ? PACKED_BOTH : 0))
+        ) {
           notify[0] = queue | (((place | (wrap << EVENT_WRAP_SHIFT)) & dataMask) << DATA_SHIFT);
         }
       }

@@ -166,6 +166,26 @@ for (const [name, features] of [
     });
   });
 
+  forward(
+    'a device that asked for a notification, and has passed that place, is not left waiting',
+    async () => {
+      await withWays(features, ({ from, to, toB }) => {
+        const queue = to.queues[1]!;
+        for (let round = 0; round < 60; round++) {
+          // Split rings: such a device polls.
+          queue.forgetsToAsk = to.accepted.has(F.RING_PACKED);
+          for (let n = 0; n <= round % 5; n++) from.arrive(frame(n));
+          assert.is(poll(toB), 1 + (round % 5));
+          assert.is(to.transmit().length, 1 + (round % 5));
+          queue.forgetsToAsk = false;
+          from.arrive(frame(round));
+          assert.is(poll(toB), 1);
+          assert.equal(to.transmit(), [frame(round)]);
+        }
+      });
+    },
+  );
+
   forward('an id that the device does not have ends in an error or a count, never in a packet', async () => {
     await withWays(features, ({ a, from, to, toB }) => {
       from.queues[0]!.use(RING, 72);

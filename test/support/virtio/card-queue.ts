@@ -25,6 +25,8 @@ export class CardQueue {
   enabled = false;
   /** Uses packets in the opposite of the order in which they came, and the first of each batch some batches later. */
   isReversed = false;
+  /** Asked for one notification, it goes on after that without asking for the next. The test says when it asks again. */
+  forgetsToAsk = false;
   /** Notifications so far. */
   notifications = 0;
   readonly #card: VirtioCard;
@@ -61,7 +63,12 @@ export class CardQueue {
   notified(data: number | undefined): void {
     this.notifications++;
     if (this.#ring === undefined) this.#card.complain(`queue ${this.number} is notified and not enabled`);
+    else if (this.forgetsToAsk) this.#ring.notifiedInPassing();
     else this.#ring.notified(data);
+  }
+
+  askAt(place: number, wrap: 0 | 1): void {
+    this.#ring?.askAt(place, wrap);
   }
 
   /** 5.1.6.4: the header in front, and where MRG_RXBUF was accepted as many buffers as it takes, each full but the last. */

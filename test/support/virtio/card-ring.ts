@@ -18,6 +18,10 @@ export interface Taken {
 export interface CardRing {
   /** A notification: what is available now the card sees from now on. `data` where it carries a position. */
   notified(data: number | undefined): void;
+  /** As `notified`, but the card does not say anew at which position it wants to be told the next time. */
+  notifiedInPassing(): void;
+  /** Asks to be told at this position, true or not; packed rings alone have a counter of the lap. */
+  askAt(place: number, wrap: 0 | 1): void;
   /** Asks the driver not to notify: the card looks by itself from now on. */
   startPolling(): void;
   take(): Taken | undefined;

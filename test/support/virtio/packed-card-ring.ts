@@ -48,6 +48,10 @@ export class PackedCardRing implements CardRing {
     this.#askForNotification();
   }
 
+  notifiedInPassing(): void {
+    this.#see();
+  }
+
   startPolling(): void {
     this.#polls = true;
     this.#see();
@@ -129,6 +133,10 @@ export class PackedCardRing implements CardRing {
   /** 2.8.10: with EVENT_IDX at the first place that was not seen, else always; polling: never. */
   #askForNotification(): void {
     const { place, wrap } = this.#after(this.#next, this.#seen);
+    this.askAt(place, wrap);
+  }
+
+  askAt(place: number, wrap: 0 | 1): void {
     this.#deviceEvent.setUint16(0, place | (wrap << 15), true);
     const flags = this.#card.accepted.has(EVENT_IDX) ? AT_OFFSET : ENABLE;
     this.#deviceEvent.setUint16(2, this.#polls ? DISABLE : flags, true);

@@ -35,6 +35,10 @@ export class SplitCardRing implements CardRing {
     this.#askForNotification();
   }
 
+  notifiedInPassing(): void {
+    this.#seen = this.#avail.getUint16(2, true);
+  }
+
   startPolling(): void {
     this.#polls = true;
     this.#used.setUint16(0, 1, true);
@@ -91,7 +95,10 @@ export class SplitCardRing implements CardRing {
 
   /** 2.7.10: where the next notification is wanted. Polling: at a position that has passed. */
   #askForNotification(): void {
-    const event = this.#polls ? this.#seen - 1 : this.#seen;
-    this.#used.setUint16(4 + 8 * this.#size, event & 0xffff, true);
+    this.askAt(this.#polls ? this.#seen - 1 : this.#seen);
+  }
+
+  askAt(place: number): void {
+    this.#used.setUint16(4 + 8 * this.#size, place & 0xffff, true);
   }
 }

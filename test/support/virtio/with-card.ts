@@ -1,8 +1,9 @@
 /** What tests of virtio-net on the card of this folder share. */
 import * as assert from 'uvu/assert';
-import type { NetDevice, OpenOptions } from '../../../src/driver/device.js';
+import type { NetDevice, OpenOptions, TxQueue } from '../../../src/driver/device.js';
 import { openOn } from '../../../src/driver/registry.js';
 import { onHugepageWarning } from '../../../src/hugepage/dma-region.js';
+import type { PacketPool } from '../../../src/hugepage/packet-pool.js';
 import { ALL_FEATURES, type CardOptions, VirtioCard } from './card.js';
 
 onHugepageWarning(() => {});
@@ -62,7 +63,10 @@ export function received(nic: NetDevice, queue = 0): number[] {
 }
 
 /** Sends frames that are filled with 0, 1, ... Returns how many the ring took. */
-export function send(nic: NetDevice, count: number): number {
+export function send(
+  nic: { readonly pool: PacketPool; readonly txQueues: readonly [Pick<TxQueue, 'send'>, ...unknown[]] },
+  count: number,
+): number {
   const bufs = new Uint32Array(count);
   assert.is(nic.pool.allocate(bufs, count), count);
   for (const [i, packet] of bufs.entries()) {
