@@ -169,6 +169,66 @@ cables('a sender that asks for room is held to the rate and loses nothing', () =
   assert.ok(ahead >= 0 && ahead <= 32, `${ahead} frames ahead of the rate`);
 });
 
+for (const [pauseNs, lostNs] of [
+  [50_000, 0],
+  [1e6, 0],
+  [10e6, 8e6],
+] as const) {
+  cables(`a pause of ${pauseNs / 1e6} ms costs a line with waiting frames ${lostNs / 1e6} ms`, () => {
+    const clock = new ManualClock();
+    const cable = new Cable({ clock, rateBitsPerSecond: 1e9 });
+    const source = new TrafficSource({ sizeBytes: 101 });
+    const sink = new TrafficSink();
+    connect(source, cable.a);
+    connect(cable.b, sink);
+    for (let i = 0; i < 30_000; i++) {
+      source.poll(64);
+      clock.advanceNs(i === 9999 ? pauseNs : 1000);
+      cable.poll(64);
+    }
+    const wholeNs = 29_999 * 1000 + pauseNs - lostNs;
+    assert.ok(Math.abs(sink.counters.received - wholeNs / 1000) <= 25, `received ${sink.counters.received}`);
+    assert.is(cable.counters('ab').overflowed, 0);
+  });
+}
+
+cables('a line that was idle has no time to make up for', () => {
+  const clock = new ManualClock();
+  const cable = new Cable({ clock, rateBitsPerSecond: 1e9 });
+  const b = new Recorder();
+  connect(cable.b, b);
+  const memory = memoryOf(frame(BROADCAST, 101));
+  for (const idleNs of [1e6, 30_000, 1e9]) {
+    // The room that it is given is not used to its end.
+    assert.ok(cable.a.room() > 0);
+    clock.advanceNs(idleNs);
+    cable.poll(64);
+    const before = b.frames.length;
+    for (let i = 0; i < 100; i++) cable.a.deliver(memory, 0, 101);
+    clock.advanceNs(50_000);
+    cable.poll(64);
+    assert.is(b.frames.length - before, 50);
+    clock.advanceNs(60_000);
+    cable.poll(64);
+    assert.is(b.frames.length - before, 100);
+  }
+});
+
+cables('room is for as many frames as the line is ahead, by the length of the last one', () => {
+  const clock = new ManualClock();
+  const cable = new Cable({ clock, rateBitsPerSecond: 1e8 });
+  connect(cable.b, new Recorder());
+  assert.is(cable.a.room(), 1, 'no frame is known');
+  cable.a.deliver(memoryOf(frame(BROADCAST, 60)), 0, 60);
+  // A frame takes 6720 ns: 20 us less one.
+  assert.is(cable.a.room(), 1);
+  clock.advanceNs(6720);
+  cable.poll(64);
+  assert.is(cable.a.room(), 2);
+  cable.a.deliver(memoryOf(frame(BROADCAST, 1514)), 0, 1514);
+  assert.is(cable.a.room(), 0);
+});
+
 cables('a sender that asks for room waits while as much is under way as there is memory for', () => {
   const cable = new Cable({ clock: new ManualClock(), delayNs: 1e6 });
   const source = new TrafficSource();

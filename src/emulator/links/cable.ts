@@ -76,11 +76,17 @@ export interface LaneCounters {
 /** Preamble, start delimiter, FCS and inter-frame gap (IEEE 802.3): octets a frame takes besides its own. */
 const OVERHEAD_OCTETS = 24;
 const MAX_FRAME_BYTES = 16384;
-const FULL_FRAME_OCTETS = 1514 + OVERHEAD_OCTETS;
 const DEFAULT_BUFFER_BYTES = 1 << 20;
 const BOTTLENECK_BUFFER_BYTES = 32_768;
 /** How far a sender may be ahead of the rate; what it sends beyond waits in its own queue, as with a card. */
 const AHEAD_NS = 20_000;
+/** Most frames that a sender is given room for at once, where there is a rate. */
+const MOST_ROOM = 32;
+/**
+ * How long the line goes on without a gap where nobody polled it, with what had been waiting. After a longer time it was idle for the
+ * rest: the card that sends would have run empty.
+ */
+const CATCH_UP_NS = 2e6;
 /** How long a frame that is to be overtaken waits for another. */
 const REORDER_HOLD_NS = 1e6;
 /** What is to happen to a frame under way. */
@@ -103,7 +109,9 @@ export class Cable implements Pollable {
     this.#ba = new Lane(options, seed + 1);
     this.a = new End(this.#ab, this.#ba);
     this.b = new End(this.#ba, this.#ab);
-    this.#ab.nowNs = this.#ba.nowNs = this.#clock.nowNs();
+    const nowNs = this.#clock.nowNs();
+    this.#ab.begin(nowNs);
+    this.#ba.begin(nowNs);
   }
 
   /** Hands over what has arrived by now. */
@@ -126,8 +134,6 @@ export class Cable implements Pollable {
 /** One direction. */
 class Lane {
   out: Port | undefined;
-  /** Time of the last poll: frames that are sent between two polls count as sent then. */
-  nowNs = 0;
   readonly counters = {
     carried: 0,
     lost: 0,
@@ -153,6 +159,14 @@ class Lane {
   readonly #reorder: number;
   readonly #random: () => number;
   #lineFreeNs = 0;
+  /** Time of the last poll. */
+  #nowNs = 0;
+  /** Frames start on the line no earlier: those that are sent between two polls count as sent at the first of them. */
+  #fromNs = 0;
+  /** What is left of the room that the sender was told of since the last poll. Without any it may have more, which waits. */
+  #roomLeft = 1;
+  /** Time that the last frame took on the line. */
+  #lastFrameNs = Number.POSITIVE_INFINITY;
   /** Of the device halfway: time for an octet, time that a full buffer takes, and when it will have sent what it has. */
   readonly #slowNsPerOctet: number;
   readonly #slowBufferNs: number;
@@ -173,13 +187,16 @@ class Lane {
     this.#slowBufferNs = (options.bottleneckBufferBytes ?? BOTTLENECK_BUFFER_BYTES) * this.#slowNsPerOctet;
   }
 
+  begin(nowNs: number): void {
+    this.#nowNs = this.#fromNs = nowNs;
+  }
+
   get underWay(): number {
     return this.#queue.count + (this.#heldBytes > 0 ? 1 : 0);
   }
 
   send(memory: FrameMemory, offset: number, lengthBytes: number): boolean {
-    const startNs = Math.max(this.nowNs, this.#lineFreeNs);
-    const endNs = startNs + (lengthBytes + OVERHEAD_OCTETS) * this.#nsPerOctet;
+    const endNs = this.#endOnLine(lengthBytes);
     if (this.#loss > 0 && this.#random() < this.#loss) {
       // A lost frame took its time on the wire as well.
       this.#lineFreeNs = endNs;
@@ -206,11 +223,17 @@ class Lane {
     return true;
   }
 
+  /** When a frame that is sent now will have left the line. */
+  #endOnLine(lengthBytes: number): number {
+    this.#roomLeft--;
+    this.#lastFrameNs = (lengthBytes + OVERHEAD_OCTETS) * this.#nsPerOctet;
+    return Math.max(this.#fromNs, this.#lineFreeNs) + this.#lastFrameNs;
+  }
+
   /** A frame that comes with a wrong FCS: it is as bad as can be, so no fault is added to it. */
   sendDamaged(lengthBytes: number): void {
     this.counters.wrongFcs++;
-    const startNs = Math.max(this.nowNs, this.#lineFreeNs);
-    const endNs = startNs + (lengthBytes + OVERHEAD_OCTETS) * this.#nsPerOctet;
+    const endNs = this.#endOnLine(lengthBytes);
     const slot = this.#queue.nextSlot;
     if (this.#slowNsPerOctet === 0) {
       if (!this.#queue.push(NOTHING, 0, Math.min(lengthBytes, MAX_FRAME_BYTES))) {
@@ -231,16 +254,19 @@ class Lane {
   }
 
   room(): number {
-    if (this.#lineFreeNs > this.nowNs + AHEAD_NS) return 0;
     const frames = Math.min(this.#queue.freeBytes / (2 * MAX_FRAME_BYTES), MAX_FRAMES - this.#queue.count);
-    // Whole frames at the rate; one at least, however long it takes.
-    const due =
-      this.#nsPerOctet > 0 ? Math.max(1, AHEAD_NS / (FULL_FRAME_OCTETS * this.#nsPerOctet)) : frames;
-    return Math.floor(Math.min(frames, due));
+    if (this.#nsPerOctet === 0) return Math.floor(frames);
+    // As many as fit into the time, if they are like the last one; one at least, however long it takes.
+    const aheadNs = this.#nowNs + AHEAD_NS - Math.max(this.#fromNs, this.#lineFreeNs);
+    const due = aheadNs < 0 ? 0 : Math.floor(Math.max(1, Math.min(MOST_ROOM, aheadNs / this.#lastFrameNs)));
+    if (due <= frames) this.#roomLeft = due;
+    return Math.min(Math.floor(frames), due);
   }
 
   poll(nowNs: number, budget: number): number {
-    this.nowNs = nowNs;
+    this.#nowNs = nowNs;
+    this.#fromNs = this.#roomLeft > 0 ? nowNs : Math.max(this.#fromNs, nowNs - CATCH_UP_NS);
+    this.#roomLeft = 1;
     const queue = this.#queue;
     const out = this.out;
     let moved = 0;
