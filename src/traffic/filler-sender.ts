@@ -91,11 +91,11 @@ export class FillerSender implements FlowSender {
     this.#prepared = new Uint16Array(capacity);
   }
 
-  start(): void {
+  start(leadMs = 0): void {
     this.#started = true;
     this.#startNs = this.#clock.nowNs();
     this.#line.idleUntil(this.#startNs);
-    for (const { schedule } of this.flows) schedule.start(this.#startNs);
+    for (const { schedule } of this.flows) schedule.start(this.#startNs - leadMs * 1e6);
   }
 
   get done(): boolean {

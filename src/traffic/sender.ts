@@ -42,7 +42,8 @@ export interface FlowSender {
   readonly done: boolean;
   /** Whether nothing more is to be done: frames that the hardware spaces have left its ring. */
   readonly drained: boolean;
-  start(): void;
+  /** @param leadMs the schedules began so long ago: what is due by now is queued at once, up to what the ring takes */
+  start(leadMs?: number): void;
   /** Sends nothing more. */
   stop(): void;
   poll(): number;
@@ -144,11 +145,11 @@ export class TrafficSender implements FlowSender {
   }
 
   /** Begins the schedules; the first `poll` does, where this was not called. */
-  start(): void {
+  start(leadMs = 0): void {
     this.#started = true;
     const nowNs = this.#clock.nowNs();
     this.#lastLookNs = nowNs;
-    for (const { schedule } of this.flows) schedule.start(nowNs);
+    for (const { schedule } of this.flows) schedule.start(nowNs - leadMs * 1e6);
   }
 
   /** Whether all flows have sent what they had to send. */

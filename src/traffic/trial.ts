@@ -31,6 +31,11 @@ export interface TrialOptions {
   readonly batch?: number;
   /** How late frames may be and still be sent, in milliseconds. Default 10. */
   readonly catchUpMs?: number;
+  /**
+   * How long ago the schedules began, in milliseconds: so much is queued at once, and lies in the ring while this process is held up.
+   * Latencies count from the queueing, so they grow with it. Default 0.
+   */
+  readonly leadMs?: number;
   /** Bits a second, for rates in percent and for fillers; by default what each link says. */
   readonly lineBitsPerS?: number;
   /**
@@ -83,6 +88,7 @@ export class Trial {
     this.#clock = clock;
     this.#ports = ports;
     this.#settleNs = millisecondsOption('settleMs', options.settleMs ?? SETTLE_MS) * 1e6;
+    const leadMs = millisecondsOption('leadMs', options.leadMs ?? 0);
     const { batch, catchUpMs, lineBitsPerS, sharedClock = true, onFrame, observer } = options;
     const pacing = choiceOption('pacing', options.pacing ?? 'software', PACINGS);
     const first = options.firstFlow ?? 0;
@@ -120,7 +126,7 @@ export class Trial {
         }),
     );
     this.#before = ports.map(({ device }) => device.stats());
-    for (const sender of this.senders) sender.start();
+    for (const sender of this.senders) sender.start(leadMs);
   }
 
   /** Whether all has been sent and nothing is under way: the account is final. A trial without flows ends by `stop`. */

@@ -1,6 +1,6 @@
 /** Two made-up cards with a cable between them, in virtual time: each step moves the clock on, then cards and cable work. */
 import { ManualClock } from '../../src/clock.js';
-import type { NetDevice } from '../../src/driver/device.js';
+import type { NetDevice, OpenOptions } from '../../src/driver/device.js';
 import { open } from '../../src/driver/registry.js';
 import { connect, type FrameMemory, frameMemory, type Port } from '../../src/emulator/link.js';
 import { Cable, type CableOptions } from '../../src/emulator/links/cable.js';
@@ -19,13 +19,17 @@ export interface VirtualLink extends AsyncDisposable {
 }
 
 /** @param slot of the first card; the second has the next one */
-export async function virtualLink(slot: number, faults: Omit<CableOptions, 'clock'>): Promise<VirtualLink> {
+export async function virtualLink(
+  slot: number,
+  faults: Omit<CableOptions, 'clock'>,
+  options: OpenOptions = {},
+): Promise<VirtualLink> {
   const clock = new ManualClock();
   const cable = new Cable({ ...faults, clock });
   const cards = [plugIn(slot), plugIn(slot + 1)] as const;
   const devices = [
-    await open(`made-up:${slot}`, { promiscuous: true }),
-    await open(`made-up:${slot + 1}`, { promiscuous: true }),
+    await open(`made-up:${slot}`, { promiscuous: true, ...options }),
+    await open(`made-up:${slot + 1}`, { promiscuous: true, ...options }),
   ] as const;
   const memory = frameMemory(LONGEST_BYTES);
   for (const [card, end] of [

@@ -34,6 +34,7 @@ export interface TrialOutcome {
   readonly received: number;
   /** Frames that did not come, and that no port here lost. */
   readonly lost: number;
+  /** Absent where frames waited in the sender's ring, as they do at the whole line in all tests but that of latency. */
   readonly latency?: HistogramSummary & { readonly jitterNs: number };
 }
 

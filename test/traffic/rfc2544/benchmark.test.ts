@@ -88,6 +88,51 @@ for (const search of ['binary', 'mlr'] as const) {
   });
 }
 
+benchmarks(
+  'a sender that is held up for 3 ms now and then has the whole line, without another try',
+  async () => {
+    const rings = { rxRingSize: 999, txRingSize: 999 } as const;
+    await using link = await virtualLink(SLOT, { rateBitsPerSecond: LINE }, rings);
+    const trials: TrialReport[] = [];
+    const benchmark = new Rfc2544(...link.devices, {
+      lineBitsPerS: LINE,
+      trialMs: 100,
+      settleMs: 10,
+      tolerance: TOLERANCE,
+      sizesBytes: [64, 512],
+      tests: ['throughput', 'back-to-back'],
+      clock: link.clock,
+      onTrial: (trial) => trials.push(trial),
+    });
+    for (let steps = 0; !benchmark.done; steps++) {
+      if (steps === MOST_STEPS) throw new Error('it does not end');
+      // 30 ms apart: three times in a trial.
+      if (steps % 3000 >= 300) benchmark.poll();
+      link.step(STEP_NS);
+    }
+    for (const { throughput, backToBack } of benchmark.reports) {
+      assert.is(throughput!.load, 1);
+      assert.equal([throughput!.limit, backToBack!.isWhole, backToBack!.offered], ['line', true, 1]);
+    }
+    const kinds = trials.map(({ test, sizeBytes, again }) => `${test} ${sizeBytes}${again ? ' again' : ''}`);
+    assert.equal(kinds, [
+      'warm-up 64',
+      'throughput 64',
+      'back-to-back 64',
+      'throughput 512',
+      'back-to-back 512',
+    ]);
+  },
+);
+
+benchmarks('frames do not wait in the ring where their latency is measured', async () => {
+  const tests = ['throughput', 'latency'] as const;
+  const { reports, trials } = await measure({ rateBitsPerSecond: LINE }, { sizesBytes: [64], tests });
+  assert.ok(reports[0]!.latency!.p99Ns < 100_000, `${reports[0]!.latency!.p99Ns} ns`);
+  for (const { test, load, latency } of trials)
+    assert.is(latency === undefined, test === 'throughput' && load >= 1);
+});
+
 benchmarks('back-to-back: the burst that a buffer takes', async () => {
   const frames = 200;
   const faults = {
