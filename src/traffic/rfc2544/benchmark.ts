@@ -110,6 +110,8 @@ export class Rfc2544 {
   #reports: SizeReport[] | undefined;
   #number = 0;
   #again = 0;
+  /** Load that the sender reached at the try before; NaN at the first. */
+  #offeredBefore = Number.NaN;
   /** Trials of the size that is tried. */
   #ofSize = 0;
 
@@ -154,6 +156,7 @@ export class Rfc2544 {
     if (spec.test === 'warm-up' && outcome.received === 0) throw nothingCame(this.#devices);
     const again = heldUp && spec.test !== 'warm-up' && this.#again < MOST_AGAIN;
     this.#again = again ? this.#again + 1 : 0;
+    this.#offeredBefore = again ? outcome.offered : Number.NaN;
     if (!again) this.#ofSize++;
     this.#options.onTrial?.({
       ...spec,
@@ -181,8 +184,10 @@ export class Rfc2544 {
       // It would count the time in the ring.
       ...(flow?.latency === undefined || this.#leadMs(spec) > 0 ? {} : { latency: flow.latency }),
     };
-    // A load that was not offered, or frames that were lost here, say nothing of the device.
-    const isShort = spec.load * (1 - share) > this.#planned.tolerance / 2 && (flow?.leftOutLate ?? 0) > 0;
+    // A load that was not offered, or frames that were lost here, say nothing of the device. A line that takes no more does so twice.
+    const bound = this.#planned.tolerance / 2;
+    const isTheSame = Math.abs(outcome.offered - this.#offeredBefore) <= bound;
+    const isShort = spec.load - outcome.offered > bound && ((flow?.leftOutLate ?? 0) > 0 || !isTheSame);
     return { outcome, lostHere, heldUp: isShort || lostHere > 0 };
   }
 

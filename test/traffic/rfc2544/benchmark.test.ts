@@ -117,6 +117,7 @@ benchmarks(
     const kinds = trials.map(({ test, sizeBytes, again }) => `${test} ${sizeBytes}${again ? ' again' : ''}`);
     assert.equal(kinds, [
       'warm-up 64',
+      'warm-up 64',
       'throughput 64',
       'back-to-back 64',
       'throughput 512',
@@ -125,12 +126,48 @@ benchmarks(
   },
 );
 
+benchmarks('a line that lost time once is tried again; one that takes no more is not for long', async () => {
+  for (const [pauses, tries] of [
+    [true, 2],
+    [false, 2],
+  ] as const) {
+    await using link = await virtualLink(SLOT, { rateBitsPerSecond: pauses ? LINE : 0.9 * LINE });
+    const trials: TrialReport[] = [];
+    const benchmark = new Rfc2544(...link.devices, {
+      lineBitsPerS: LINE,
+      trialMs: 100,
+      settleMs: 10,
+      tolerance: TOLERANCE,
+      sizesBytes: [64],
+      tests: ['throughput'],
+      search: 'binary',
+      clock: link.clock,
+      onTrial: (trial) => trials.push(trial),
+    });
+    let paused = !pauses;
+    for (let steps = 0; !benchmark.done; steps++) {
+      if (steps === MOST_STEPS) throw new Error('it does not end');
+      benchmark.poll();
+      // Cards and cable are held up once, in the first trial that counts, for more than the cable makes up for.
+      const isTried = trials.length === 2 && steps % 5000 === 0;
+      link.step(isTried && !paused ? 30e6 : STEP_NS);
+      paused ||= isTried;
+    }
+    const ofLine = trials.filter(({ test, load }) => test === 'throughput' && load === 1);
+    assert.is(ofLine.length, tries);
+    const { load, limit } = benchmark.reports[0]!.throughput!;
+    if (pauses) assert.equal([load, limit], [1, 'line']);
+    // What may be late counts for the sender: 1.5 ms of 100.
+    else assert.ok(Math.abs(load - 0.9) < 0.02 && limit === 'sender', `${load} ${limit}`);
+  }
+});
+
 benchmarks('frames do not wait in the ring where their latency is measured', async () => {
   const tests = ['throughput', 'latency'] as const;
   const { reports, trials } = await measure({ rateBitsPerSecond: LINE }, { sizesBytes: [64], tests });
   assert.ok(reports[0]!.latency!.p99Ns < 100_000, `${reports[0]!.latency!.p99Ns} ns`);
   for (const { test, load, latency } of trials)
-    assert.is(latency === undefined, test === 'throughput' && load >= 1);
+    assert.is(latency === undefined, test !== 'latency' && load >= 1);
 });
 
 benchmarks('back-to-back: the burst that a buffer takes', async () => {

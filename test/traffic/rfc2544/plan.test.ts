@@ -42,6 +42,7 @@ plans('frame loss goes down by tenths until two loads in a row lose nothing', ()
     specs.map(({ test, load }) => [test, load]),
     [
       ['warm-up', 0.1],
+      ['warm-up', 1],
       ['loss', 1],
       ['loss', 0.9],
       ['loss', 0.8],
