@@ -214,6 +214,72 @@ cables('a line that was idle has no time to make up for', () => {
   }
 });
 
+for (const asks of [true, false]) {
+  for (const [load, everyNs, options] of [
+    ['no rate', 10_000, {}],
+    ['10 Gbit/s', 1000, { rateBitsPerSecond: 10e9 }],
+    ['more than the line', 500, { rateBitsPerSecond: 1e9 }],
+  ] as const) {
+    cables(`a frame takes its delay, ${load}, ${asks ? 'asking for room' : 'not asking'}`, () => {
+      const clock = new ManualClock();
+      const cable = new Cable({ ...options, clock, delayNs: 1e6, bufferBytes: 1 << 22 });
+      const b = new Recorder();
+      connect(cable.b, b);
+      const memory = memoryOf(frame(BROADCAST, 101));
+      const sentNs: number[] = [];
+      for (let i = 0; i < 6000; i++) {
+        if ((!asks || cable.a.room() > 0) && cable.a.deliver(memory, 0, 101)) sentNs.push(clock.nowNs());
+        clock.advanceNs(everyNs);
+        const before = b.frames.length;
+        cable.poll(64);
+        for (const sent of sentNs.splice(0, b.frames.length - before))
+          assert.ok(clock.nowNs() - sent >= 1e6, `${clock.nowNs() - sent} ns`);
+      }
+      assert.ok(b.frames.length > 100);
+    });
+  }
+}
+
+for (const asks of [true, false]) {
+  cables(`who was idle, and ${asks ? 'asks' : 'does not ask'} for room, has the line's rate`, () => {
+    const clock = new ManualClock();
+    const cable = new Cable({ clock, rateBitsPerSecond: 1e9, bufferBytes: 1 << 22 });
+    const b = new Recorder();
+    connect(cable.b, b);
+    const memory = memoryOf(frame(BROADCAST, 101));
+    for (let i = 0; i < 300; i++) {
+      if (!asks || cable.a.room() > 0) cable.a.deliver(memory, 0, 101);
+      clock.advanceNs(10_000);
+      cable.poll(64);
+    }
+    // Nobody polls for a millisecond; then as many as there is room for.
+    clock.advanceNs(1e6);
+    const before = b.frames.length;
+    const startNs = clock.nowNs();
+    for (let sent = 0; clock.nowNs() < startNs + 200_000; ) {
+      const most = asks ? cable.a.room() : sent === 0 ? 2000 : 0;
+      for (let i = 0; i < most; i++) cable.a.deliver(memory, 0, 101);
+      sent += most;
+      clock.advanceNs(1000);
+      cable.poll(64);
+    }
+    const arrived = b.frames.length - before;
+    // 200 frames of 1000 ns. Without a question for room they count as sent at the poll before, a millisecond ago.
+    assert.ok(arrived <= (asks ? 235 : 1205), `${arrived} frames in 200 us`);
+  });
+}
+
+cables('a line whose last frame is lost does not rest before it is free', () => {
+  const clock = new ManualClock();
+  const cable = new Cable({ clock, rateBitsPerSecond: 1e6, loss: 1 });
+  assert.ok(cable.resting);
+  cable.a.deliver(memoryOf(frame(BROADCAST, 101)), 0, 101);
+  assert.is(cable.resting, false, 'its sender may wait for room');
+  clock.advanceNs(1e6);
+  cable.poll(64);
+  assert.ok(cable.resting);
+});
+
 cables('room is for as many frames as the line is ahead, by the length of the last one', () => {
   const clock = new ManualClock();
   const cable = new Cable({ clock, rateBitsPerSecond: 1e8 });

@@ -31,27 +31,33 @@ export function makePackedForward(
   const spanBytes = maxBytes - minBytes;
   const { NEXT, AVAIL, FREE, USED_LAP, AVAIL_LAP, CALL, FENCE, SKIP, PACKETS, BYTES, WORD_SHIFT } = layout;
   const { LENGTH, FLAGS, HEADER_BYTES, PACKED_BOTH, PACKED_AVAIL, PACKED_WRITE, ID_MASK } = layout;
-  const { IDX_MASK, DATA_SHIFT, EVENT_FLAGS_SHIFT, EVENT_FLAGS_MASK, EVENT_ENABLE, EVENT_DISABLE } = layout;
+  const { DATA_SHIFT, EVENT_FLAGS_SHIFT, EVENT_FLAGS_MASK, EVENT_ENABLE, EVENT_DISABLE } = layout;
   const { EVENT_OFFSET_MASK, EVENT_WRAP_SHIFT } = layout;
   const bufferBytes = HEADER_BYTES + rx.maxBytes + 1;
+
+  /** As in packed-event.ts: places filled after the one asked for, of two laps. */
+  function placesSince(event: number, place: number, wrap: number, size: number): number {
+    const isThisLap = ((event >>> EVENT_WRAP_SHIFT) & 1) === wrap;
+    const since = place - (event & EVENT_OFFSET_MASK) - 1 + (isThisLap ? 0 : size);
+    return since < 0 ? since + 2 * size : since;
+  }
 
   /** 2.8.10: whether the device wants to be told, by its word. */
   function isWanted(event: number, place: number, wrap: number, count: number, size: number): boolean {
     const wish = (event >>> EVENT_FLAGS_SHIFT) & EVENT_FLAGS_MASK;
     if (wish === EVENT_DISABLE || wish === EVENT_ENABLE) return wish === EVENT_ENABLE;
-    const at = (event & EVENT_OFFSET_MASK) - (((event >>> EVENT_WRAP_SHIFT) & 1) === wrap ? 0 : size);
-    return ((place - at - 1) & IDX_MASK) < count;
+    return (event & EVENT_OFFSET_MASK) < size && placesSince(event, place, wrap, size) < count;
   }
 
   /** As in packed-event.ts: whether it has used the place at which it wants to be told. */
-  function isPassed(event: number, place: number, wrap: number): boolean {
+  function isPassed(event: number, place: number, wrap: number, count: number): boolean {
     const wish = (event >>> EVENT_FLAGS_SHIFT) & EVENT_FLAGS_MASK;
-    if (wish === EVENT_DISABLE || wish === EVENT_ENABLE) return false;
     const asked = event & EVENT_OFFSET_MASK;
-    const askedWrap = (event >>> EVENT_WRAP_SHIFT) & 1;
-    const since = (place - asked - 1 + (askedWrap === wrap ? 0 : txSize)) & IDX_MASK;
-    if (asked >= txSize || since >= txSize) return false;
-    return (txTable[(asked << WORD_SHIFT) + FLAGS]! & PACKED_BOTH) === (askedWrap === 1 ? PACKED_BOTH : 0);
+    if (wish === EVENT_DISABLE || wish === EVENT_ENABLE || asked >= txSize) return false;
+    const since = placesSince(event, place, wrap, txSize);
+    if (since >= txSize) return since < txSize + count;
+    const used = ((event >>> EVENT_WRAP_SHIFT) & 1) === 1 ? PACKED_BOTH : 0;
+    return (txTable[(asked << WORD_SHIFT) + FLAGS]! & PACKED_BOTH) === used;
   }
 
   return function poll(): number {
@@ -129,7 +135,7 @@ export function makePackedForward(
       }
       const txWrap = txLap === PACKED_AVAIL ? 1 : 0;
       const wanted = txEvent[0]!;
-      if (isWanted(wanted, txPlace, txWrap, moved, txSize) || isPassed(wanted, txPlace, txWrap)) {
+      if (isWanted(wanted, txPlace, txWrap, moved, txSize) || isPassed(wanted, txPlace, txWrap, moved)) {
         txNotify[0] = txQueue | (((txPlace | (txWrap << EVENT_WRAP_SHIFT)) & txDataMask) << DATA_SHIFT);
       }
     }

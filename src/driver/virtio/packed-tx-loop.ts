@@ -62,7 +62,7 @@ export function makePackedSend(
   var { lengths, capacity, size, shift, headerIovaLow, minBytes, spanBytes, reclaim, check, sendRest } =
     parts;
   var { NEXT, AVAIL, FREE, USED_LAP, AVAIL_LAP, FENCE, PACKETS, BYTES, WORD_SHIFT, LENGTH, FLAGS } = layout;
-  var { HEADER_BYTES, PACKED_BOTH, PACKED_AVAIL, IDX_MASK, DATA_SHIFT } = layout;
+  var { HEADER_BYTES, PACKED_BOTH, PACKED_AVAIL, DATA_SHIFT } = layout;
   var { EVENT_FLAGS_SHIFT, EVENT_FLAGS_MASK, EVENT_ENABLE, EVENT_DISABLE, EVENT_OFFSET_MASK } = layout;
   var { EVENT_WRAP_SHIFT } = layout;
   /** The array of the last call, which was checked: a comparison costs less than looking at its class each time. */
@@ -123,15 +123,17 @@ export function makePackedSend(
         const wrap = lap === PACKED_AVAIL ? 1 : 0;
         const asked = event & EVENT_OFFSET_MASK;
         const askedWrap = (event >>> EVENT_WRAP_SHIFT) & 1;
-        const since = (place - asked - 1 + (askedWrap === wrap ? 0 : size)) & IDX_MASK;
-        // As `isPassed` in packed-event.ts.
+        let since = place - asked - 1 + (askedWrap === wrap ? 0 : size);
+        if (since < 0) since += 2 * size;
+        // As `isEventWanted` and `isPassed` in packed-event.ts.
         if (
           wish === EVENT_ENABLE ||
-          since < sent ||
-          (since < size &&
-            asked < size &&
-            (descriptors[(asked << WORD_SHIFT) + FLAGS]! & PACKED_BOTH) ===
-              (askedWrap === 1 ? PACKED_BOTH : 0))
+          (asked < size &&
+            (since < sent ||
+              (since < size
+                ? (descriptors[(asked << WORD_SHIFT) + FLAGS]! & PACKED_BOTH) ===
+                  (askedWrap === 1 ? PACKED_BOTH : 0)
+                : since < size + sent)))
         ) {
           notify[0] = queue | (((place | (wrap << EVENT_WRAP_SHIFT)) & dataMask) << DATA_SHIFT);
         }

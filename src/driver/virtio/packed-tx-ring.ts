@@ -66,7 +66,10 @@ export class PackedTxRing implements TxRing {
     const place = state[AVAIL]!;
     const { deviceEvent, descriptors } = this.#ring;
     const event = deviceEvent[0]!;
-    if (!isEventWanted(event, place, wrap, count, size) && !isPassed(event, place, wrap, size, descriptors))
+    if (
+      !isEventWanted(event, place, wrap, count, size) &&
+      !isPassed(event, place, wrap, count, size, descriptors)
+    )
       return;
     notify[0] = queue | (((place | (wrap << EVENT_WRAP_SHIFT)) & dataMask) << DATA_SHIFT);
   }

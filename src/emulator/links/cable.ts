@@ -82,9 +82,11 @@ const BOTTLENECK_BUFFER_BYTES = 32_768;
 const AHEAD_NS = 20_000;
 /** Most frames that a sender is given room for at once, where there is a rate. */
 const MOST_ROOM = 32;
+/** Of the time that a frame takes on the line, what is reckoned with at the next one: room is for the longest of the last frames. */
+const FORGETTING = 0.98;
 /**
- * How long the line goes on without a gap where nobody polled it, with what had been waiting. After a longer time it was idle for the
- * rest: the card that sends would have run empty.
+ * How much time the line makes up for where nobody polled it, and its sender had more to send before and after. It was idle for the rest
+ * of a longer pause: what then comes at once must find room in a receiver's ring.
  */
 const CATCH_UP_NS = 2e6;
 /** How long a frame that is to be overtaken waits for another. */
@@ -114,11 +116,11 @@ export class Cable implements Pollable {
     this.#ba.begin(nowNs);
   }
 
-  /** Hands over what has arrived by now. */
   get resting(): boolean {
-    return this.#ab.underWay === 0 && this.#ba.underWay === 0;
+    return this.#ab.resting && this.#ba.resting;
   }
 
+  /** Hands over what has arrived by now. */
   poll(budget: number): number {
     const nowNs = this.#clock.nowNs();
     return this.#ab.poll(nowNs, budget) + this.#ba.poll(nowNs, budget);
@@ -161,12 +163,14 @@ class Lane {
   #lineFreeNs = 0;
   /** Time of the last poll. */
   #nowNs = 0;
-  /** Frames start on the line no earlier: those that are sent between two polls count as sent at the first of them. */
+  /** Frames start on the line no earlier: at the last poll, or before it where the line makes up for a pause. */
   #fromNs = 0;
-  /** What is left of the room that the sender was told of since the last poll. Without any it may have more, which waits. */
-  #roomLeft = 1;
-  /** Time that the last frame took on the line. */
-  #lastFrameNs = Number.POSITIVE_INFINITY;
+  /** What is left of the room that the sender was told of since the last poll. With 0 or less it is taken to have more waiting. */
+  #roomLeft = Number.POSITIVE_INFINITY;
+  /** Whether it had more waiting at the last poll. */
+  #waited = false;
+  /** Time on the line of the longest of the last frames; 0 before the first. */
+  #longFrameNs = 0;
   /** Of the device halfway: time for an octet, time that a full buffer takes, and when it will have sent what it has. */
   readonly #slowNsPerOctet: number;
   readonly #slowBufferNs: number;
@@ -189,6 +193,11 @@ class Lane {
 
   begin(nowNs: number): void {
     this.#nowNs = this.#fromNs = nowNs;
+  }
+
+  /** Nothing is under way, and no sender waits for the line. */
+  get resting(): boolean {
+    return this.underWay === 0 && this.#lineFreeNs <= this.#nowNs;
   }
 
   get underWay(): number {
@@ -218,7 +227,7 @@ class Lane {
     if (isSlow)
       this.#slowFreeNs =
         Math.max(endNs, this.#slowFreeNs) + (lengthBytes + OVERHEAD_OCTETS) * this.#slowNsPerOctet;
-    this.#arrivalNs[slot] = (isSlow ? this.#slowFreeNs : endNs) + this.#delayNs;
+    this.#arrivalNs[slot] = this.#arrivalAfter(isSlow ? this.#slowFreeNs : endNs);
     this.#fates[slot] = this.#chooseFate();
     return true;
   }
@@ -226,8 +235,14 @@ class Lane {
   /** When a frame that is sent now will have left the line. */
   #endOnLine(lengthBytes: number): number {
     this.#roomLeft--;
-    this.#lastFrameNs = (lengthBytes + OVERHEAD_OCTETS) * this.#nsPerOctet;
-    return Math.max(this.#fromNs, this.#lineFreeNs) + this.#lastFrameNs;
+    const frameNs = (lengthBytes + OVERHEAD_OCTETS) * this.#nsPerOctet;
+    this.#longFrameNs = Math.max(frameNs, FORGETTING * this.#longFrameNs);
+    return Math.max(this.#fromNs, this.#lineFreeNs) + frameNs;
+  }
+
+  /** Time that the line makes up for is none of the delay. */
+  #arrivalAfter(endNs: number): number {
+    return Math.max(this.#nowNs, endNs) + this.#delayNs;
   }
 
   /** A frame that comes with a wrong FCS: it is as bad as can be, so no fault is added to it. */
@@ -240,7 +255,7 @@ class Lane {
         this.counters.overflowed++;
         return;
       }
-      this.#arrivalNs[slot] = endNs + this.#delayNs;
+      this.#arrivalNs[slot] = this.#arrivalAfter(endNs);
       this.#fates[slot] = FATE.CAME_DAMAGED;
     }
     this.#lineFreeNs = endNs;
@@ -256,17 +271,25 @@ class Lane {
   room(): number {
     const frames = Math.min(this.#queue.freeBytes / (2 * MAX_FRAME_BYTES), MAX_FRAMES - this.#queue.count);
     if (this.#nsPerOctet === 0) return Math.floor(frames);
-    // As many as fit into the time, if they are like the last one; one at least, however long it takes.
+    // As many as fit into the time, if they are like the longest of the last; one at least, however long it takes.
     const aheadNs = this.#nowNs + AHEAD_NS - Math.max(this.#fromNs, this.#lineFreeNs);
-    const due = aheadNs < 0 ? 0 : Math.floor(Math.max(1, Math.min(MOST_ROOM, aheadNs / this.#lastFrameNs)));
-    if (due <= frames) this.#roomLeft = due;
-    return Math.min(Math.floor(frames), due);
+    const isKnown = this.#longFrameNs > 0;
+    const due =
+      aheadNs < 0
+        ? 0
+        : Math.max(1, isKnown ? Math.min(MOST_ROOM, Math.floor(aheadNs / this.#longFrameNs)) : 1);
+    const room = Math.min(Math.floor(frames), due);
+    // Where there is no memory, it is not the line that the sender waits for.
+    if (due === 0 || frames >= 1) this.#roomLeft = room;
+    return room;
   }
 
   poll(nowNs: number, budget: number): number {
     this.#nowNs = nowNs;
-    this.#fromNs = this.#roomLeft > 0 ? nowNs : Math.max(this.#fromNs, nowNs - CATCH_UP_NS);
-    this.#roomLeft = 1;
+    const waits = this.#roomLeft <= 0;
+    this.#fromNs = waits && this.#waited ? Math.max(this.#fromNs, nowNs - CATCH_UP_NS) : nowNs;
+    this.#waited = waits;
+    this.#roomLeft = Number.POSITIVE_INFINITY;
     const queue = this.#queue;
     const out = this.out;
     let moved = 0;

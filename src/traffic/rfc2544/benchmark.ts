@@ -110,6 +110,9 @@ export class Rfc2544 {
   #reports: SizeReport[] | undefined;
   #number = 0;
   #again = 0;
+  /** Whether the port's own line is what was said: frames wait for it. */
+  #linePaces = true;
+  #looked = false;
   /** Load that the sender reached at the try before; NaN at the first. */
   #offeredBefore = Number.NaN;
   /** Trials of the size that is tried. */
@@ -145,12 +148,13 @@ export class Rfc2544 {
     const [trial, spec] = [this.#trial, this.#spec];
     if (trial === undefined || spec === undefined) return 0;
     const moved = trial.poll();
-    if (trial.done) this.#ended(spec, trial.account());
+    this.#lookAtRing(trial, spec);
+    if (trial.done) this.#ended(spec, trial.account(), trial.senders[0]!.longestPauseNs);
     return moved;
   }
 
-  #ended(spec: TrialSpec, account: TrafficAccount): void {
-    const { outcome, lostHere, heldUp } = this.#outcomeOf(spec, account);
+  #ended(spec: TrialSpec, account: TrafficAccount, longestPauseNs: number): void {
+    const { outcome, lostHere, heldUp } = this.#outcomeOf(spec, account, longestPauseNs);
     this.lostHere += lostHere;
     this.#number++;
     if (spec.test === 'warm-up' && outcome.received === 0) throw nothingCame(this.#devices);
@@ -170,7 +174,7 @@ export class Rfc2544 {
     else this.#take(this.#plan.next(outcome));
   }
 
-  #outcomeOf(spec: TrialSpec, account: TrafficAccount) {
+  #outcomeOf(spec: TrialSpec, account: TrafficAccount, longestPauseNs: number) {
     const { sent = 0, received = 0, losses } = account;
     const [flow] = account.flows;
     const lostHere = Math.max(0, (losses?.atReceiverRing ?? 0) + (losses?.atSender ?? 0));
@@ -188,18 +192,33 @@ export class Rfc2544 {
     const bound = this.#planned.tolerance / 2;
     const isTheSame = Math.abs(outcome.offered - this.#offeredBefore) <= bound;
     const isShort = spec.load - outcome.offered > bound && ((flow?.leftOutLate ?? 0) > 0 || !isTheSame);
-    return { outcome, lostHere, heldUp: isShort || lostHere > 0 };
+    // What was late is sent, but a burst with a gap in it is none.
+    const hasGap =
+      spec.count !== undefined && longestPauseNs > 1e6 * Math.max(this.#leadMs(spec), CATCH_UP_MS);
+    return { outcome, lostHere, heldUp: isShort || hasGap || lostHere > 0 };
   }
 
   /**
-   * How far the sender is ahead of its schedule: at the whole line frames may wait in the ring, and the line has some while this process
-   * is held up. Not where their latency is measured. The ring does not become full of them: whatever finds no room does so for the line.
+   * How far the sender is ahead of its schedule: at the whole line frames may wait in the ring, so that the line does not run empty while
+   * this process is held up. Not where their latency is measured. A quarter of the ring stays free, so that a full one means that the
+   * line is slower than was said; and what comes during a pause finds room in the receiver's ring.
    */
   #leadMs({ load, test, sizeBytes }: TrialSpec): number {
-    if (load < 1 || test === 'latency') return 0;
-    const { size } = this.#devices[0].txQueues[0];
-    const framesPerMs = lineFramesPerS(this.#planned.lineBitsPerS, sizeBytes) / 1000;
-    return Math.min(LEAD_MS, (size * LEAD_SHARE) / framesPerMs);
+    if (load < 1 || test === 'latency' || !this.#linePaces) return 0;
+    const [tx, rx] = this.#devices;
+    const frames = LEAD_SHARE * Math.min(tx.txQueues[0].size, rx.rxQueues[0].size);
+    return Math.min(LEAD_MS, (1000 * frames) / lineFramesPerS(this.#planned.lineBitsPerS, sizeBytes));
+  }
+
+  /** At the end of sending as many frames must be in the ring as were queued ahead: else the port is faster than the line is said to be. */
+  #lookAtRing(trial: Trial, spec: TrialSpec): void {
+    if (spec.test !== 'warm-up' || spec.load < 1 || !trial.settling || this.#looked) return;
+    this.#looked = true;
+    const [tx] = this.#devices;
+    tx.txQueues[0].reclaim();
+    const { txInRing } = tx.stats();
+    const framesPerMs = lineFramesPerS(this.#planned.lineBitsPerS, spec.sizeBytes) / 1000;
+    this.#linePaces = txInRing !== undefined && txInRing > (framesPerMs * this.#leadMs(spec)) / 2;
   }
 
   #leftMs(spec: TrialSpec): number {

@@ -45,21 +45,32 @@ const WAYS = [
 
 for (const [way, sendSome] of WAYS) {
   asking(`${way}: a device that has used the place of its wish is told, in every lap`, async () => {
-    await withCard({ features: ALL_FEATURES }, {}, (card, nic) => {
-      const queue = card.queues[1]!;
-      for (let round = 0; round < 60; round++) {
-        // It was told of these, used them, and still asks for the first.
-        queue.forgetsToAsk = true;
-        const first = 1 + (round % 5);
-        assert.is(sendSome(nic, first), first);
-        assert.is(card.transmit().length, first);
-        queue.forgetsToAsk = false;
-        const before = queue.notifications;
-        assert.is(sendSome(nic, 1 + (round % 3)), 1 + (round % 3));
-        assert.is(queue.notifications - before, 1);
-        assert.is(card.transmit().length, 1 + (round % 3), 'nothing stays in the ring');
-      }
-    });
+    for (const [first, then] of [
+      [1, 1],
+      [3, 2],
+      [12, 8],
+      [8, 16],
+      [16, 16],
+      [16, 1],
+    ] as const) {
+      await withCard({ features: ALL_FEATURES }, {}, (card, nic) => {
+        const queue = card.queues[1]!;
+        for (let round = 0; round < 40; round++) {
+          // It was told of these, used them, and still asks for the first.
+          queue.forgetsToAsk = true;
+          assert.is(sendSome(nic, first), first);
+          assert.is(card.transmit().length, first);
+          queue.forgetsToAsk = false;
+          const before = queue.notifications;
+          assert.is(sendSome(nic, then), then);
+          assert.is(queue.notifications - before, 1, `${first} and ${then}, round ${round}`);
+          assert.is(card.transmit().length, then, 'nothing stays in the ring');
+          // The next wish is one place further.
+          assert.is(sendSome(nic, 1), 1);
+          assert.is(card.transmit().length, 1);
+        }
+      });
+    }
   });
 
   asking(`${way}: one that has not come to the place of its wish is told once`, async () => {

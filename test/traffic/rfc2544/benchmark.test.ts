@@ -162,6 +162,21 @@ benchmarks('a line that lost time once is tried again; one that takes no more is
   }
 });
 
+benchmarks('a port that is faster than the line is said to be sends no burst ahead', async () => {
+  // What is behind it passes on the whole line, and buffers 10 frames.
+  const faults = {
+    rateBitsPerSecond: 20 * LINE,
+    bottleneckBitsPerSecond: LINE,
+    bottleneckBufferBytes: 10 * 84,
+  };
+  const tests = ['throughput', 'loss', 'back-to-back'] as const;
+  const { reports } = await measure(faults, { sizesBytes: [64], tests });
+  const { throughput, losses, backToBack } = reports[0]!;
+  assert.equal([throughput!.load, throughput!.limit], [1, 'line']);
+  assert.is(losses![0]!.lossRatio, 0);
+  assert.ok(backToBack!.isWhole);
+});
+
 benchmarks('frames do not wait in the ring where their latency is measured', async () => {
   const tests = ['throughput', 'latency'] as const;
   const { reports, trials } = await measure({ rateBitsPerSecond: LINE }, { sizesBytes: [64], tests });
