@@ -88,7 +88,7 @@ const NOT_IN_FLOW = [
   'spacing',
 ] as const;
 /** How often a trial is tried again in which this process was held up. */
-const MOST_AGAIN = 3;
+const MOST_AGAIN = 5;
 const SETTLE_MS = 200;
 /** What is caught up after a pause is a burst: longer ones would fill a device's buffers, and the result be ours. */
 const CATCH_UP_MS = 1;
