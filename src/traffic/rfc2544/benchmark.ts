@@ -89,6 +89,7 @@ const NOT_IN_FLOW = [
 ] as const;
 /** How often a trial is tried again in which this process was held up. */
 const MOST_AGAIN = 5;
+const DOUBTFUL_LOSS = 0.005;
 const SETTLE_MS = 200;
 /** What is caught up after a pause is a burst: longer ones would fill a device's buffers, and the result be ours. */
 const CATCH_UP_MS = 1;
@@ -191,11 +192,14 @@ export class Rfc2544 {
     // A load that was not offered, or frames that were lost here, say nothing of the device. A line that takes no more does so twice.
     const bound = this.#planned.tolerance / 2;
     const isTheSame = Math.abs(outcome.offered - this.#offeredBefore) <= bound;
-    const isShort = spec.load - outcome.offered > bound && ((flow?.leftOutLate ?? 0) > 0 || !isTheSame);
+    const wasLate = (flow?.leftOutLate ?? 0) > 0;
+    const isShort = spec.load - outcome.offered > bound && (wasLate || !isTheSame);
+    // A few losses after a pause may be of the burst that made up for it.
+    const isDoubtful = wasLate && outcome.lost > 0 && outcome.lost < DOUBTFUL_LOSS * sent;
     // What was late is sent, but a burst with a gap in it is none.
     const hasGap =
       spec.count !== undefined && longestPauseNs > 1e6 * Math.max(this.#leadMs(spec), CATCH_UP_MS);
-    return { outcome, lostHere, heldUp: isShort || hasGap || lostHere > 0 };
+    return { outcome, lostHere, heldUp: isShort || isDoubtful || hasGap || lostHere > 0 };
   }
 
   /**
