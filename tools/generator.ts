@@ -152,21 +152,33 @@ export class Generator implements Traffic {
     for (const { phase, account } of accounts)
       printAccount(account, json, accounts.length > 1 ? phase : undefined);
     if (run.failure !== undefined) printError(run.failure, undefined);
-    const cases: JunitCase[] = accounts.map(({ phase, account }) =>
-      expectNoLoss && isLossy(account) ? { name: phase, failure: lossText(account) } : { name: phase },
-    );
+    const cases: JunitCase[] = accounts.map(({ phase, account }) => {
+      const failure = expectNoLoss ? this.#lossOf(account) : undefined;
+      if (failure === undefined) return { name: phase };
+      printError(failure, undefined);
+      return { name: phase, failure };
+    });
     if (run.failure !== undefined) cases.push({ name: 'script', failure: run.failure });
     writeReport?.('pktgen', cases);
     writePage?.(trafficPage(accounts, cases));
     if (cases.some(({ failure }) => failure !== undefined)) throw new AlreadyReported();
   }
+
+  /** Why it is not known that every frame came once; undefined where it is. */
+  #lossOf(account: TrafficAccount): string | undefined {
+    const { complete, flows, received = 0, duplicated = 0, notNumbered = 0 } = account;
+    const { receiveCount = 1 } = this.#options;
+    if (notNumbered > 0)
+      return `${notNumbered} frames have no number, so nothing proves that they came (UDP frames have one)`;
+    if (complete !== undefined) return complete ? undefined : lossText(account);
+    if (received < receiveCount) return `received ${received}, expected ${receiveCount} at least`;
+    return duplicated > 0 || flows.some(({ lost = 0 }) => lost > 0) ? lossText(account) : undefined;
+  }
 }
 
-function lossText({ sent, received, lost, duplicated, losses }: TrafficAccount): string {
+/** What the account says, where it does not prove that every frame came once. */
+function lossText({ flows, sent, received, lost, duplicated, losses }: TrafficAccount): string {
   const unexplained = losses === undefined ? '' : `, unexplained ${losses.unexplained}`;
-  return `sent ${sent ?? '?'}, received ${received}, lost ${lost ?? '?'}, duplicated ${duplicated}${unexplained}`;
-}
-
-function isLossy({ complete, flows }: TrafficAccount): boolean {
-  return complete === undefined ? flows.some(({ lost = 0 }) => lost > 0) : !complete;
+  const missing = lost ?? flows.reduce((sum, flow) => sum + (flow.lost ?? 0), 0);
+  return `${sent === undefined ? '' : `sent ${sent}, `}received ${received}, lost ${missing}, duplicated ${duplicated}${unexplained}`;
 }

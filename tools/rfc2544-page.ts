@@ -3,16 +3,13 @@ import type { SizeReport } from '../src/traffic/index.js';
 import { shortTime } from './gap-histogram.js';
 import { type BarChart, htmlPage } from './html-page.js';
 import type { JunitCase } from './junit.js';
-import { percentText, rfc2544Lines } from './rfc2544-report.js';
+import { percentText, type Rfc2544Results, rfc2544Lines } from './rfc2544-report.js';
 
-export function rfc2544Page(
-  reports: readonly SizeReport[],
-  lostHere: number,
-  cases: readonly JunitCase[],
-): string {
+export function rfc2544Page(results: Rfc2544Results, cases: readonly JunitCase[]): string {
+  const { reports } = results;
   const section = {
     heading: 'Results',
-    lines: rfc2544Lines(reports, lostHere),
+    lines: rfc2544Lines(results),
     charts: [throughput(reports), latency(reports), ...reports.map(losses)],
   };
   return htmlPage('RFC 2544', cases, [section]);

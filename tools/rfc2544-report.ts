@@ -1,5 +1,5 @@
 /** Prints what RFC 2544 measured: a line for each trial, and tables of less than 80 columns. */
-import type { SizeReport, ThroughputReport, TrialReport } from '../src/traffic/index.js';
+import type { Rfc2544, SizeReport, ThroughputReport, TrialReport } from '../src/traffic/index.js';
 import { shortTime } from './gap-histogram.js';
 import type { JunitCase } from './junit.js';
 import { scaled } from './traffic-report.js';
@@ -16,13 +16,17 @@ export function trialLine(trial: TrialReport): string {
   return `${sizeBytes} ${test}: ${percentText(load)}${reached}, sent ${sent}, lost ${lost}${here}${end}`;
 }
 
-export function rfc2544Lines(reports: readonly SizeReport[], lostHere: number): string[] {
+/** What a benchmark has by now. */
+export type Rfc2544Results = Pick<Rfc2544, 'reports' | 'lostHere' | 'heldUp'>;
+
+export function rfc2544Lines({ reports, lostHere, heldUp }: Rfc2544Results): string[] {
   return [
     ...throughputTable(reports),
     ...latencyTable(reports),
     ...lossTable(reports),
     ...burstTable(reports),
     ...(lostHere > 0 ? [`${lostHere} frames were lost by the ports here, not by the device`] : []),
+    ...(heldUp > 0 ? [`${heldUp} trials were held up here at every try: their results may be too low`] : []),
   ];
 }
 
@@ -120,7 +124,7 @@ export function percentText(share: number): string {
 function timeLeft(ms: number): string {
   if (ms === 0) return 'the last';
   const s = Math.ceil(ms / 1000);
-  return s < 120 ? `at most ${s} s left` : `at most ${Math.ceil(s / 60)} min left`;
+  return s < 120 ? `about ${s} s left` : `about ${Math.ceil(s / 60)} min left`;
 }
 
 function row(name: string, cells: readonly string[]): string {

@@ -95,7 +95,9 @@ pages('rfc2544: a bar for each size and load', () => {
   const report: SizeReport = { sizeBytes: 64, lineFramesPerS: 1, throughput };
   const whole = { ...report, sizeBytes: 128, throughput: { ...throughput, load: 1 } };
   const losses = [{ load: 1, offered: 1, lossRatio: 0.4 }];
-  const page = rfc2544Page([{ ...report, losses }, whole], 0, [{ name: '64 bytes' }]);
+  const page = rfc2544Page({ reports: [{ ...report, losses }, whole], lostHere: 0, heldUp: 0 }, [
+    { name: '64 bytes' },
+  ]);
   assert.match(page, /<p class="good">64 bytes: passed<\/p>/);
   const [first, second, loss] = widths(page);
   assert.equal([first! / second!, Math.round((loss! / second!) * 10)], [0.6, 4]);

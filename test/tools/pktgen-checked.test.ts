@@ -233,6 +233,35 @@ checked('sink in another process: counts, and latencies by the clock that both s
   });
 });
 
+checked('--expect-no-loss fails where nothing proves that the frames came, and says why', async () => {
+  await withCable({ loss: 0.3 }, async () => {
+    const args = ['--rx', PORT_B, '--count', '50', '--rate', '5k', '--proto', 'tcp', '--expect-no-loss'];
+    const result = await barewire(['pktgen', PORT_A, ...args]);
+    assert.is(result.status, 1);
+    assert.match(result.stderr, '50 frames have no number, so nothing proves that they came');
+  });
+});
+
+checked('sink --expect-no-loss fails where nothing came, too little, or a frame twice', async () => {
+  await withCable({ duplicate: 0.3 }, async () => {
+    const nothing = await barewire(['sink', PORT_B, '--duration', '300ms', '--expect-no-loss']);
+    assert.equal([nothing.status, nothing.stderr], [1, 'barewire: received 0, expected 1 at least\n']);
+    for (const [args, why] of [
+      [['--count', '500', '--duration', '3'], /^barewire: received \d+, expected 500 at least$/m],
+      [['--duration', '3'], /^barewire: received \d+, lost 0, duplicated [1-9]/m],
+    ] as const) {
+      let started: Promise<Result> | undefined;
+      const sink = barewire(['sink', PORT_B, ...args, '--expect-no-loss', '--json'], () => {
+        started ??= barewire(['pktgen', PORT_A, '--count', '100', '--rate', '5k', '--json']);
+      });
+      const { status, stderr } = await sink;
+      await started;
+      assert.is(status, 1);
+      assert.match(stderr, why);
+    }
+  });
+});
+
 checked('text: rows of less than 80 columns, the sum, the precision', async () => {
   await withCable({ loss: 0.05 }, async (counters) => {
     const result = await barewire(['pktgen', PORT_A, '--rx', PORT_B, '--count', '1000', '--rate', '5k']);

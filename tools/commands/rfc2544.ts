@@ -16,13 +16,16 @@ import { addAddressOptions, type FlowArguments, flowOf } from '../flow-options.j
 import { addInterfaceOptions, type InterfaceOptions } from '../interface-options.js';
 import { type JunitCase, openJunit } from '../junit.js';
 import { durationMs, integerBetween, positiveInteger, rate } from '../option-values.js';
-import { print } from '../output.js';
+import { print, printError } from '../output.js';
 import { openReportFile } from '../report-file.js';
 import { rfc2544Page } from '../rfc2544-page.js';
-import { junitCases, rfc2544Lines, trialLine } from '../rfc2544-report.js';
+import { junitCases, percentText, rfc2544Lines, trialLine } from '../rfc2544-report.js';
 import { AlreadyReported } from '../run-command.js';
 import { trafficPorts } from '../traffic-ports.js';
 import { runTraffic, type Traffic } from '../traffic-run.js';
+
+/** A share of the line that is so low is none of a busy machine's. */
+const SLOW_LINE = 0.5;
 
 interface Options extends FlowArguments, InterfaceOptions {
   readonly sizes?: readonly number[];
@@ -134,16 +137,20 @@ class Rfc2544Traffic implements Traffic {
 
   afterTotals(): void {
     const { json, expect = 0 } = this.#options;
-    const { reports, lostHere, done } = this.#benchmark;
+    const { reports, lostHere, heldUp, done } = this.#benchmark;
+    if (json) print(JSON.stringify({ type: 'rfc2544', lostHere, heldUp, sizes: reports }));
+    else for (const line of rfc2544Lines(this.#benchmark)) print(line);
+    const cases: JunitCase[] = junitCases(reports, expect);
+    for (const { name, failure } of cases)
+      if (failure !== undefined) printError(`${name}: ${failure}`, undefined);
+    const ended = 'the benchmark was ended before it had all results';
+    if (!done) cases.push({ name: 'all sizes', failure: ended });
+    this.#write.junit?.('rfc2544', cases);
+    this.#write.page?.(rfc2544Page(this.#benchmark, cases));
     if (!done)
-      throw new NicError('DEVICE_STATE', 'the benchmark was ended before it had a result', {
+      throw new NicError('DEVICE_STATE', ended, {
         hint: 'Let it run to its end; fewer --sizes, other --tests and a shorter --trial make it shorter.',
       });
-    if (json) print(JSON.stringify({ type: 'rfc2544', lostHere, sizes: reports }));
-    else for (const line of rfc2544Lines(reports, lostHere)) print(line);
-    const cases = junitCases(reports, expect);
-    this.#write.junit?.('rfc2544', cases);
-    this.#write.page?.(rfc2544Page(reports, lostHere, cases));
     if (cases.some(({ failure }) => failure !== undefined)) throw new AlreadyReported();
   }
 }
@@ -153,8 +160,19 @@ function benchmarkOptions(options: Options): Rfc2544Options {
   return {
     search,
     flow: flowOf(options, true),
-    onTrial: (report: TrialReport) =>
-      print(json ? JSON.stringify({ type: 'trial', ...report }) : trialLine(report)),
+    onTrial: (report: TrialReport) => {
+      print(json ? JSON.stringify({ type: 'trial', ...report }) : trialLine(report));
+      if (
+        report.test === 'warm-up' &&
+        report.load >= 1 &&
+        report.offered < SLOW_LINE &&
+        lineRate === undefined
+      )
+        printError(
+          `the line took ${percentText(report.offered)} of what the link says it carries`,
+          'Give what it carries (--line-rate 100M), else loads are shares of a line that there is not.',
+        );
+    },
     ...(sizes === undefined ? {} : { sizesBytes: sizes }),
     ...(tests === undefined ? {} : { tests }),
     ...(trial === undefined ? {} : { trialMs: trial }),

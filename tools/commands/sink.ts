@@ -25,7 +25,7 @@ export function register(program: Command): void {
     .option('--count <n>', 'stop when so many have come, each counted once', positiveInteger)
     .option('--duration <time>', 'stop after this time: 10 (seconds), 250ms, 5m', durationMs)
     .option('--latency', 'the sender is on this machine and sends time stamps: tell latencies')
-    .option('--expect-no-loss', 'exit with status 1 where a number is missing below the highest')
+    .option('--expect-no-loss', 'exit with status 1 where a number is missing, came twice, or nothing came')
     .option('--mtu <bytes>', 'largest layer 3 packet (default: what 2 KiB buffers hold)', positiveInteger)
     .option(
       '--ring <n>',

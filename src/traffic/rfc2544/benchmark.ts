@@ -60,7 +60,9 @@ export interface TrialReport extends TrialSpec, TrialOutcome {
   readonly leftMs: number;
   /** Frames that a port here lost: the ring was full, or the link down. They are no losses of the device. */
   readonly lostHere: number;
-  /** Tried again, since this process was held up. */
+  /** This process, or the line, was held up in it. */
+  readonly heldUp: boolean;
+  /** Tried again for that. */
   readonly again: boolean;
 }
 
@@ -100,6 +102,8 @@ const LEAD_SHARE = 0.75;
 export class Rfc2544 {
   /** Frames that ports here lost, in all trials. */
   lostHere = 0;
+  /** Trials that were held up at each try: what they gave may be too low. */
+  heldUp = 0;
   readonly #devices: readonly [NetDevice, NetDevice];
   readonly #clock: Clock;
   readonly #options: Rfc2544Options;
@@ -108,7 +112,7 @@ export class Rfc2544 {
   readonly #settleMs: number;
   #spec: TrialSpec | undefined;
   #trial: Trial | undefined;
-  #reports: SizeReport[] | undefined;
+  readonly #reports: SizeReport[] = [];
   #number = 0;
   #again = 0;
   /** Whether the port's own line is what was said: frames wait for it. */
@@ -131,17 +135,17 @@ export class Rfc2544 {
     this.#settleMs = millisecondsOption('settleMs', options.settleMs ?? SETTLE_MS);
     this.#planned = planned(options, tx);
     checkTemplate(options.flow ?? {});
-    this.#plan = rfc2544Plan(this.#planned);
+    this.#plan = rfc2544Plan(this.#planned, this.#reports);
     this.#take(this.#plan.next());
   }
 
   get done(): boolean {
-    return this.#reports !== undefined;
+    return this.#trial === undefined;
   }
 
-  /** By size, when all is done. */
+  /** Of the sizes that are done. */
   get reports(): readonly SizeReport[] {
-    return this.#reports ?? [];
+    return this.#reports;
   }
 
   /** One batch of each port. @throws NicError `NO_LINK` where not one frame comes */
@@ -163,12 +167,14 @@ export class Rfc2544 {
     this.#again = again ? this.#again + 1 : 0;
     this.#offeredBefore = again ? outcome.offered : Number.NaN;
     if (!again) this.#ofSize++;
+    if (heldUp && !again && spec.test !== 'warm-up') this.heldUp++;
     this.#options.onTrial?.({
       ...spec,
       ...outcome,
       number: this.#number,
       leftMs: this.#leftMs(spec),
       lostHere,
+      heldUp,
       again,
     });
     if (again) this.#begin(spec);
@@ -235,7 +241,6 @@ export class Rfc2544 {
 
   #take(step: IteratorResult<TrialSpec, SizeReport[]>): void {
     if (step.done) {
-      this.#reports = step.value;
       this.#trial = undefined;
       return;
     }

@@ -109,8 +109,8 @@ export function lineFramesPerS(lineBitsPerS: number, sizeBytes: number): number 
   return lineBitsPerS / wireBits(sizeBytes - FCS_BYTES);
 }
 
-export function* rfc2544Plan(options: PlanOptions): Rfc2544Plan {
-  const reports: SizeReport[] = [];
+/** @param reports takes the report of each size as soon as there is one */
+export function* rfc2544Plan(options: PlanOptions, reports: SizeReport[] = []): Rfc2544Plan {
   // Not counted.
   const [sizeBytes = 64] = options.sizesBytes;
   for (const { load, trials, mostMs } of WARM_UPS)
