@@ -200,5 +200,5 @@ function percent(text: string): number {
   const value = /^([0-9]+(?:\.[0-9]+)?)%?$/.exec(text)?.[1];
   const share = Number(value) / 100;
   if (share > 0 && share <= 1) return share;
-  throw new InvalidArgumentError('It must be a percentage above 0, such as 0.5%.');
+  throw new InvalidArgumentError('It must be a percentage above 0 and at most 100, such as 0.5%.');
 }
