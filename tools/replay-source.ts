@@ -22,7 +22,7 @@ export interface SourceOptions extends RewriteOptions {
   readonly loops: number;
   /** When frames leave: as captured (times `speed`), at a rate, or at once. */
   readonly pace: { readonly speed: number } | { readonly framesPerSecond: number } | 'burst';
-  /** Part of the capture, in seconds from its first frame. */
+  /** Part of the capture, in seconds from its first frame. With 0 frames that are older than the first are in it. */
   readonly fromS: number;
   readonly toS: number;
   readonly filter: FrameFilter | undefined;
@@ -156,7 +156,7 @@ export class ReplaySource {
     const { lengthBytes, originalBytes, offsetBytes, bytes } = frame;
     const { filter, fromS, toS, maxFrameBytes } = this.#options;
     const timeNs = this.#timeOf(frame);
-    if (timeNs < fromS * 1e9 || timeNs >= toS * 1e9) leftOut.outside++;
+    if ((fromS > 0 && timeNs < fromS * 1e9) || timeNs >= toS * 1e9) leftOut.outside++;
     else if (frame.linkType !== LINKTYPE_ETHERNET) {
       this.#foreignType ??= frame.linkType;
       leftOut.notEthernet++;

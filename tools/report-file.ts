@@ -1,21 +1,75 @@
 /** Files that a run's report is written to. */
-import { closeSync, openSync, writeFileSync } from 'node:fs';
+import {
+  closeSync,
+  constants,
+  existsSync,
+  fstatSync,
+  ftruncateSync,
+  openSync,
+  realpathSync,
+  rmSync,
+  statSync,
+  writeFileSync,
+} from 'node:fs';
+import { basename, dirname, join, resolve } from 'node:path';
 import { isErrno, NicError } from '../src/errors.js';
 
 /**
- * Makes the file, so that a long run does not end with a report that cannot be written.
+ * Makes the file, so that a long run does not end with a report that cannot be written. What a run leaves that has none to write is what
+ * was there before.
  * @param overwrite replace a file that is there
  * @returns writes the report to it
  * @throws NicError `BAD_OPTION` where there is one already; `SYSCALL` where it cannot be made
  */
 export function openReportFile(path: string, overwrite: boolean): (text: string) => void {
-  attempted(path, () => closeSync(openSync(path, overwrite ? 'w' : 'wx')));
-  return (text) => attempted(path, () => writeFileSync(path, text));
+  const isNew = !existsSync(path);
+  // A pipe without a reader is an error at once, and no wait.
+  const flags = constants.O_WRONLY | constants.O_CREAT | constants.O_NONBLOCK;
+  const fd = attempted(path, () => openSync(path, flags | (overwrite ? 0 : constants.O_EXCL), 0o666));
+  const forget = (): void => {
+    if (isNew) rmSync(path, { force: true });
+  };
+  process.once('exit', forget);
+  return (text) => {
+    process.off('exit', forget);
+    attempted(path, () => {
+      if (fstatSync(fd).isFile()) ftruncateSync(fd);
+      writeFileSync(fd, text);
+      closeSync(fd);
+    });
+  };
 }
 
-function attempted(path: string, write: () => void): void {
+/**
+ * @param files by the option that names them
+ * @throws NicError `BAD_OPTION` where two are one file
+ */
+export function differentFiles(files: Readonly<Record<string, string | undefined>>): void {
+  const seen = new Map<string, string>();
+  for (const [option, path] of Object.entries(files)) {
+    if (path === undefined || path === '-') continue;
+    const found = statSync(path, { throwIfNoEntry: false });
+    if (found !== undefined && !found.isFile()) continue;
+    const key = found === undefined ? placeOf(path) : `${found.dev} ${found.ino}`;
+    const other = seen.get(key);
+    if (other !== undefined)
+      throw new NicError('BAD_OPTION', `${other} and ${option} name one file`, {
+        path,
+        hint: 'Give each a file of its own.',
+      });
+    seen.set(key, option);
+  }
+}
+
+/** Where a file will be, whatever links lead to its folder. */
+function placeOf(path: string): string {
+  const folder = dirname(resolve(path));
+  return join(existsSync(folder) ? realpathSync(folder) : folder, basename(path));
+}
+
+function attempted<T>(path: string, write: () => T): T {
   try {
-    write();
+    return write();
   } catch (error) {
     if (isErrno(error, 'EEXIST'))
       throw new NicError('BAD_OPTION', `${path} is there already`, {

@@ -3,6 +3,7 @@
  * later run TypeScript as it is; elsewhere `jiti` does, where the script's project has it.
  */
 import { spawnSync } from 'node:child_process';
+import { statSync } from 'node:fs';
 import { createRequire } from 'node:module';
 import { resolve } from 'node:path';
 import { fileURLToPath, pathToFileURL } from 'node:url';
@@ -17,6 +18,12 @@ const CHECK_TIMEOUT_MS = 10_000;
  */
 export async function loadScript(path: string): Promise<TrafficScript> {
   const file = resolve(path);
+  // Reading one that is a pipe would wait for ever.
+  if (statSync(file, { throwIfNoEntry: false })?.isFile() === false)
+    throw new NicError('BAD_FILE', `${path} is not a file`, {
+      path,
+      hint: 'Name a module of JavaScript or TypeScript.',
+    });
   const module = await importScript(path, file);
   const found = module.default;
   if (typeof found !== 'object' || found === null)

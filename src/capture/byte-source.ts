@@ -118,6 +118,11 @@ export class UnpackSource implements ByteSource {
   readonly #packed = new Uint8Array(PACKED_BYTES);
   #pieces: Uint8Array[] = [];
   #ended = false;
+  /** Packed bytes that the source gave, all and the last time. */
+  #fedBytes = 0;
+  #lastBytes = 0;
+  /** The source has no more. */
+  #isWhole = false;
   #error: unknown;
   #wake: (() => void) | undefined;
 
@@ -141,6 +146,7 @@ export class UnpackSource implements ByteSource {
   async read(into: Uint8Array): Promise<number> {
     while (this.#pieces.length === 0) {
       if (this.#error !== undefined) throw this.#error;
+      if (this.#ended) await this.#checkRest();
       if (this.#ended || this.#unpacker.destroyed) return 0;
       await this.#feed();
     }
@@ -155,11 +161,32 @@ export class UnpackSource implements ByteSource {
   /** Unpacks the next bytes, or finds that there are none. */
   async #feed(): Promise<void> {
     const count = await this.#source.read(this.#packed);
+    this.#fedBytes += count;
+    this.#lastBytes = count;
+    this.#isWhole = count === 0;
     await new Promise<void>((resolve) => {
       this.#wake = resolve;
       if (count === 0) this.#unpacker.end();
       else this.#unpacker.write(this.#packed.subarray(0, count), () => resolve());
     });
+  }
+
+  /**
+   * zlib takes whatever follows the last member for the end where its first byte is 0. Zeros up to the end of the file are padding;
+   * before other bytes they are a hole, as a disk leaves it that lost its power. @throws Error where there is one
+   */
+  async #checkRest(): Promise<void> {
+    if (this.#isWhole) return;
+    this.#isWhole = true;
+    const leftBytes = this.#fedBytes - (this.#unpacker as zlib.Gunzip).bytesWritten;
+    let rest = this.#packed.subarray(Math.max(0, this.#lastBytes - leftBytes), this.#lastBytes);
+    while (rest.every((byte) => byte === 0)) {
+      const count = await this.#source.read(this.#packed);
+      if (count === 0) return;
+      rest = this.#packed.subarray(0, count);
+    }
+    this.#error = Object.assign(new Error('a hole of zeros'), { code: 'Z_DATA_ERROR' });
+    throw this.#error;
   }
 
   readNow(): undefined {}

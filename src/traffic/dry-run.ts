@@ -15,22 +15,31 @@ export interface DryRunOptions {
   readonly packing?: 'gzip';
   /** Where a flow names no source address. */
   readonly sourceMac?: string | Uint8Array;
+  /** Ends it early, after a whole frame. */
+  readonly signal?: AbortSignal;
 }
 
 const DEFAULT_LINE_BITS_PER_S = 10e9;
+
+/** After so many frames signals and timers have their turn, and a pipe's reader is waited for. */
+const TURN_FRAMES = 512;
+/** A reader is looked for, and asked, so often at least. */
+const LOOK_MS = 100;
 
 /** Every frame begins at the start of its flow's memory. */
 const START = new Int32Array(1);
 
 /**
+ * Into a pipe it writes as fast as its reader takes it, and waits for one.
  * @returns how many frames were written
- * @throws NicError `BAD_OPTION` for a flow without an end, and as `CaptureWriter.open`; `SYSCALL` where the disk is full
+ * @throws NicError `BAD_OPTION` for a flow without an end, and as `CaptureWriter.open`; `SYSCALL` where the disk is full, or a
+ *   pipe's reader has left
  */
-export function writeDryRun(
+export async function writeDryRun(
   path: string,
   flows: readonly FlowOptions[],
   options: DryRunOptions = {},
-): number {
+): Promise<number> {
   const lineBitsPerS = options.lineBitsPerS ?? DEFAULT_LINE_BITS_PER_S;
   const sourceMac = options.sourceMac ?? TEST_FRAME_DEFAULTS.sourceMac;
   const sending = flows.map((given, i) => {
@@ -45,11 +54,29 @@ export function writeDryRun(
     writer.prepare(frame, 0);
     return { schedule, writer, frame };
   });
-  const { overwrite = false, packing } = options;
+  const { overwrite = false, packing, signal } = options;
   using capture = CaptureWriter.open(path, { overwrite, ...(packing === undefined ? {} : { packing }) });
   const lengths = new Uint16Array(1);
   let count = 0;
+  const allTaken = async (): Promise<boolean> => {
+    while (signal?.aborted !== true) {
+      await capture.drain(LOOK_MS);
+      const { written, unread } = capture.counters;
+      if (capture.error !== undefined) throw capture.error;
+      if (unread > 0)
+        throw new NicError('SYSCALL', `${path}: its reader left after ${written} frames`, {
+          path,
+          hint: 'Let it read to the end.',
+        });
+      if (written === count) return true;
+    }
+    return false;
+  };
   for (;;) {
+    if (count > 0 && count % TURN_FRAMES === 0) {
+      await new Promise<void>((resolve) => void setImmediate(resolve));
+      if (!(await allTaken())) break;
+    }
     let next = sending[0]!;
     for (const one of sending) if (one.schedule.dueNs < next.schedule.dueNs) next = one;
     const { schedule, writer, frame } = next;
@@ -67,7 +94,6 @@ export function writeDryRun(
     schedule.advance(lengthBytes);
     count++;
   }
-  capture.flush();
-  if (capture.error !== undefined) throw capture.error;
-  return count;
+  if (!(await allTaken())) capture.flush();
+  return capture.counters.written;
 }

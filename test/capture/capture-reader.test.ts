@@ -198,6 +198,28 @@ reading('gzip that ends early or is damaged: all that came out of it, then where
   }
 });
 
+reading('zeros behind the last member are padding; between two they are a hole', async () => {
+  const bytes = pcapFile(RECORDS);
+  const expected = await readFrames(file('whole.pcap', bytes));
+  const [first, second] = [gzipSync(bytes.subarray(0, 100)), gzipSync(bytes.subarray(100))];
+  for (const zeros of [1, 20_000]) {
+    const padded = Buffer.concat([first, second, Buffer.alloc(zeros)]);
+    assert.equal(await readFrames(file('padded.gz', padded)), expected, `${zeros} zeros`);
+    const hole = Buffer.concat([gzipSync(bytes), Buffer.alloc(zeros), second]);
+    for (const from of [file('hole.gz', hole), inPieces(hole, [50, 7, 3000])]) {
+      const reader = await CaptureReader.open(from);
+      let count = 0;
+      const error = await failure(
+        (async () => {
+          for await (const _ of reader) count++;
+        })(),
+      );
+      assert.is(count, expected.length, 'what comes before it');
+      assert.match(error.message, 'has damaged gzip data');
+    }
+  }
+});
+
 reading('a pipe: read as it is written, from a writer that comes later', async () => {
   const pipe = join(directory, 'pipe');
   execFileSync('mkfifo', [pipe]);

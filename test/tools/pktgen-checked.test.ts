@@ -1,9 +1,10 @@
 /** `pktgen --rx`, `sink` and `--dry-run`: what they say is what the cable and the file say. */
-import { spawn } from 'node:child_process';
+import { execFileSync, spawn } from 'node:child_process';
 import { once } from 'node:events';
-import { mkdtempSync, readFileSync, rmSync } from 'node:fs';
+import { existsSync, mkdtempSync, readFileSync, rmSync, statSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
-import { join } from 'node:path';
+import { basename, join } from 'node:path';
+import { setTimeout as sleep } from 'node:timers/promises';
 import * as assert from 'uvu/assert';
 import { CaptureReader } from '../../src/capture/capture-reader.js';
 import { startEmulator } from '../../src/emulator/index.js';
@@ -323,5 +324,84 @@ checked('a dry run: the frames, their checksums, and the times they are due at',
   await reader.close();
   assert.equal(await readFrames(packed), frames);
 });
+
+checked('a dry run into a pipe waits for its reader, and says when that leaves', async () => {
+  const pipe = join(folder, 'pipe');
+  execFileSync('mkfifo', [pipe]);
+  const args = ['pktgen', '--dry-run', pipe, '--count', '20000', '--size', '512'];
+  const writing = barewire(args);
+  await sleep(300);
+  const reader = spawn('sh', ['-c', `{ sleep 0.5; cat; } < ${pipe} | wc -c`], {
+    stdio: ['ignore', 'pipe', 'ignore'],
+  });
+  let bytes = '';
+  reader.stdout.setEncoding('utf8').on('data', (text: string) => {
+    bytes += text;
+  });
+  const [result] = await Promise.all([writing, once(reader, 'close')]);
+  assert.equal([result.status, result.lines], [0, [`20000 frames written to ${pipe}`]]);
+  assert.ok(Number(bytes) > 20_000 * 512, `${bytes} bytes`);
+  const left = barewire(args);
+  execFileSync('sh', ['-c', `head -c 1000 < ${pipe} > /dev/null`]);
+  const { status, stderr } = await left;
+  assert.is(status, 1);
+  assert.match(stderr, /its reader left after \d+ frames/);
+});
+
+checked('a dry run ends at a signal, after a whole frame', async () => {
+  const path = join(folder, 'endless.pcap');
+  const child = spawn(
+    process.execPath,
+    [CLI, 'pktgen', '--dry-run', path, '--count', '1000000000', '--json'],
+    {
+      env: PLAIN_ENV,
+      stdio: ['ignore', 'pipe', 'pipe'],
+      timeout: HANG_MS,
+      killSignal: 'SIGKILL',
+    },
+  );
+  let stdout = '';
+  child.stdout.setEncoding('utf8').on('data', (text: string) => {
+    stdout += text;
+  });
+  while (!existsSync(path) || statSync(path).size < 100_000) await sleep(5);
+  child.kill('SIGINT');
+  const [status] = (await once(child, 'close')) as [number | null];
+  assert.is(status, 0);
+  assert.is((await readFrames(path)).length, JSON.parse(stdout).frames);
+});
+
+checked(
+  'reports: one file for two is refused; a run that fails leaves none, and what was there',
+  async () => {
+    const [junit, page] = [join(folder, 'r.xml'), join(folder, 'r.html')];
+    writeFileSync(page, 'mine');
+    const args = ['pktgen', `vfio-user:${folder}/none.sock`, '--rx', PORT_B, '--count', '5', '--force'];
+    const result = await barewire([...args, '--junit', junit, '--report', page]);
+    assert.is(result.status, 1, result.stderr);
+    assert.equal([existsSync(junit), readFileSync(page, 'utf8')], [false, 'mine']);
+    for (const [one, other] of [
+      ['--junit', '--report'],
+      ['--junit', '--capture'],
+      ['--report', '--capture'],
+    ] as const) {
+      const same = await barewire([
+        ...args,
+        one,
+        junit,
+        other,
+        join(folder, '..', basename(folder), 'r.xml'),
+      ]);
+      assert.is(same.status, 2);
+      assert.match(same.stderr, `${one} and ${other} name one file`);
+    }
+    const pipe = join(folder, 'nobody');
+    execFileSync('mkfifo', [pipe]);
+    assert.is((await barewire([...args, '--junit', pipe])).status, 1, 'nobody reads it');
+    const script = await barewire(['pktgen', '--script', pipe, PORT_A]);
+    assert.is(script.status, 1);
+    assert.match(script.stderr, 'is not a file');
+  },
+);
 
 checked.run();

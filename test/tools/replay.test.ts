@@ -194,6 +194,23 @@ replay('--from and --to: a part of the capture, without the time before it', asy
   );
 });
 
+replay('frames that are older than the first are sent, in their order', async () => {
+  const nanoseconds = option(9, Uint8Array.of(9));
+  const file = Buffer.concat([
+    sectionHeader(),
+    interfaceBlock({ options: [nanoseconds] }),
+    ...[5_000_000n, 1n, 4_000_000n, 7_000_000n].map((timeNs, i) => packetBlock(someFrame(60 + i), timeNs)),
+  ]);
+  for (const options of [{}, { burst: true }, { speed: 2 }] as const) {
+    const { sent, report } = await run(file, options);
+    assert.equal([report.sent, report.outside], [4, 0]);
+    assert.equal(
+      sent.map(({ bytes }) => bytes.length),
+      [60, 61, 62, 63],
+    );
+  }
+});
+
 replay('what is left out is counted by its reason, and the sum is right', async () => {
   const nanoseconds = option(9, Uint8Array.of(9));
   const udp = buildUdp({ ...ENDS, sourcePort: 1, destinationPort: 53 });

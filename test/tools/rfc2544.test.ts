@@ -128,6 +128,8 @@ for (const [args, message] of [
   [[...PORTS, '--tolerance', '0'], 'a percentage above 0'],
   [[...PORTS, '--expect', '101%'], 'a percentage above 0'],
   [[...PORTS, '--search', 'linear'], 'mlr, binary'],
+  [[...PORTS, '--expect', '95%', '--tests', 'loss'], '--expect is about throughput'],
+  [[...PORTS, '--junit', '/tmp/bw-r', '--report', '/tmp/bw-r'], '--junit and --report name one file'],
   [[...PORTS, '--force'], '--force is for files that are written'],
 ] as const) {
   printing(`barewire rfc2544 ${args.join(' ')}`, async () => {

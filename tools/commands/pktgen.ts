@@ -12,8 +12,9 @@ import { addInterfaceOptions, type InterfaceOptions } from '../interface-options
 import { openJunit } from '../junit.js';
 import { durationMs, integerBetween, positiveInteger, rate } from '../option-values.js';
 import { print } from '../output.js';
-import { openReportFile } from '../report-file.js';
+import { differentFiles, openReportFile } from '../report-file.js';
 import { loadScript } from '../script-file.js';
+import { stopOnSignals } from '../stop-signals.js';
 import { addCopyOptions, type CopyOptions, checkCopies, openCopies } from '../tap-options.js';
 import { TrafficCapture } from '../traffic-capture.js';
 import { trafficPorts } from '../traffic-ports.js';
@@ -88,7 +89,7 @@ export function register(program: Command): void {
 
 async function run(ports: readonly string[], options: Options, command: Command): Promise<void> {
   if (options.dryRun !== undefined) {
-    dryRun(options.dryRun, ports, options);
+    await dryRun(options.dryRun, ports, options);
     return;
   }
   checkCopies(options);
@@ -195,6 +196,7 @@ async function generate(
 ): Promise<void> {
   const ports = trafficPorts(addresses, checking, options);
   const { junit, report, force = false, capture: file, captureFilter, snapLength } = options;
+  differentFiles({ '--junit': junit, '--report': report, '--capture': file });
   const writeReport = junit === undefined ? undefined : openJunit(junit, force);
   const writePage = report === undefined ? undefined : openReportFile(report, force);
   let capture: TrafficCapture | undefined;
@@ -233,7 +235,7 @@ async function generate(
   }
 }
 
-function dryRun(path: string, ports: readonly string[], options: Options): void {
+async function dryRun(path: string, ports: readonly string[], options: Options): Promise<void> {
   const given = Object.entries({
     PORT: ports[0],
     '--script': options.script,
@@ -257,11 +259,14 @@ function dryRun(path: string, ports: readonly string[], options: Options): void 
   if (given.length > 0) throw refused(`${given[0]![0]} does nothing with --dry-run`, 'Leave it out.');
   const flow = flowOf(options, options.timeStamps === true);
   const timed = options.duration === undefined ? flow : { ...flow, durationMs: options.duration };
-  const frames = writeDryRun(path, [timed], {
+  const stop = stopOnSignals();
+  const written = writeDryRun(path, [timed], {
+    signal: stop.signal,
     overwrite: options.force ?? false,
     ...(options.gzip === undefined ? {} : { packing: 'gzip' }),
     ...(options.lineRate === undefined ? {} : { lineBitsPerS: options.lineRate }),
   });
+  const frames = await written.finally(() => stop.dispose());
   print(
     options.json ? JSON.stringify({ type: 'dry-run', path, frames }) : `${frames} frames written to ${path}`,
   );

@@ -250,6 +250,8 @@ export class Replay implements Traffic {
 
   /** What was sent, what was left out and why, and how exact the gaps were. @throws NicError what is wrong with the file */
   afterTotals(): void {
+    // Else it was ended before.
+    const isWhole = this.#source.done;
     this.#source.end();
     const { leftOut, frames, damage } = this.#source;
     const gaps = this.#gaps;
@@ -267,7 +269,7 @@ export class Replay implements Traffic {
       }
     }
     if (damage !== undefined) throw damage;
-    if (this.#sent === 0 && this.#source.done) throw this.#source.nothingToSend();
+    if (this.#sent === 0 && isWhole) throw this.#source.nothingToSend();
   }
 
   close(): Promise<void> {

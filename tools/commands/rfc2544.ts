@@ -17,7 +17,7 @@ import { addInterfaceOptions, type InterfaceOptions } from '../interface-options
 import { type JunitCase, openJunit } from '../junit.js';
 import { durationMs, integerBetween, positiveInteger, rate } from '../option-values.js';
 import { print, printError } from '../output.js';
-import { openReportFile } from '../report-file.js';
+import { differentFiles, openReportFile } from '../report-file.js';
 import { rfc2544Page } from '../rfc2544-page.js';
 import { junitCases, percentText, rfc2544Lines, trialLine } from '../rfc2544-report.js';
 import { AlreadyReported } from '../run-command.js';
@@ -97,6 +97,12 @@ async function run(tx: string, rx: string, options: Options): Promise<void> {
     throw new NicError('BAD_OPTION', '--force is for files that are written', {
       hint: 'Leave it out, or give --junit or --report.',
     });
+  const { tests = RFC2544_TESTS, expect } = options;
+  if (expect !== undefined && !tests.includes('throughput') && !tests.includes('latency'))
+    throw new NicError('BAD_OPTION', `--expect is about throughput, and --tests ${tests} measures none`, {
+      hint: 'Leave it out, or give --tests throughput as well.',
+    });
+  differentFiles({ '--junit': junit, '--report': report });
   const addresses = tx === rx ? [tx] : [tx, rx];
   const ports = trafficPorts(addresses, new Set([addresses.length - 1]), options);
   const write = {

@@ -162,6 +162,7 @@ export class Rfc2544 {
     const { outcome, lostHere, heldUp } = this.#outcomeOf(spec, account, longestPauseNs);
     this.lostHere += lostHere;
     this.#number++;
+    if (spec.test === 'warm-up' && outcome.sent === 0) throw nothingSent(spec);
     if (spec.test === 'warm-up' && outcome.received === 0) throw nothingCame(this.#devices);
     const again = heldUp && spec.test !== 'warm-up' && this.#again < MOST_AGAIN;
     this.#again = again ? this.#again + 1 : 0;
@@ -321,6 +322,12 @@ function checkTemplate(flow: FlowOptions): void {
     throw new NicError('BAD_OPTION', 'a benchmark with frames that have no number', {
       hint: 'Give UDP without a payload of its own.',
     });
+}
+
+function nothingSent({ sizeBytes, durationMs }: TrialSpec): NicError {
+  return new NicError('BAD_OPTION', `no frame of ${sizeBytes} bytes was sent in ${durationMs} ms`, {
+    hint: 'Make the trials longer (--trial), or check the line (--line-rate).',
+  });
 }
 
 function nothingCame([tx, rx]: readonly [NetDevice, NetDevice]): NicError {
