@@ -37,9 +37,9 @@ export interface SocketFolder {
   remove(): void;
 }
 
-/** XDG_RUNTIME_DIR, or the folder for temporary files. */
+/** XDG_RUNTIME_DIR, or where that is not set, or empty, the folder for temporary files. */
 function runtimeFolder(): string {
-  return process.env.XDG_RUNTIME_DIR ?? tmpdir();
+  return process.env.XDG_RUNTIME_DIR || tmpdir();
 }
 
 /** Paths of the sockets that processes of this user serve in folders of one kind, in order. */

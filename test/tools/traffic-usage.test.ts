@@ -81,6 +81,7 @@ for (const [args, message] of [
   [['emulate', '--link', 'cable', '--ports', '3'], '3 ports cannot be joined in pairs'],
   [['emulate', '--ports', '1', '--socket', 'a', '--socket', 'b'], '2 sockets for 1 ports'],
   [['emulate', '--device', '10c9'], 'one of 10fb'],
+  [['emulate', '--device', '10fbzz'], 'one of 10fb'],
   [['emulate', '--mac', '02:00:00'], 'MAC address such as'],
   [['emulate', '--mac', '01:00:5e:00:00:01'], 'the address of one station'],
   [['emulate', '--bandwidth', '0'], 'a number above 0'],

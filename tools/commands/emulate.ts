@@ -261,7 +261,7 @@ function describeNics(options: Options, sockets: readonly string[]): EmulatorDes
 }
 
 function deviceId(text: string): number {
-  const id = Number.parseInt(text, 16);
+  const id = /^(0x)?[0-9a-f]{1,4}$/i.test(text) ? Number.parseInt(text, 16) : Number.NaN;
   if (!DEVICES.some((device) => device.deviceId === id))
     throw new InvalidArgumentError(`It must be one of ${DEVICE_IDS}.`);
   return id;
