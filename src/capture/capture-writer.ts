@@ -39,8 +39,10 @@ const FILE_PERIOD_MS = 1000;
 const PIPE_PERIOD_MS = 20;
 /** In place of a descriptor while a sink takes what is written. */
 const SINK_FD = 0x7fff_ffff;
-/** How long `drain` looks at a pipe again. */
+/** How often `drain` and `ready` look at a pipe again. */
 const DRAIN_STEP_MS = 5;
+/** More than the record of any frame takes. */
+const ROOM_BYTES = BUFFER_BYTES / 2;
 
 export interface CaptureWriterOptions extends OutputOptions {
   /** Told once when the recording has to end: the disk is full, or the like. Also in `error`. */
@@ -309,9 +311,23 @@ export class CaptureWriter {
   }
 
   /** Waits until all is written: at most `timeoutMs`, where the reader of a pipe does not take it. */
-  async drain(timeoutMs: number): Promise<void> {
+  drain(timeoutMs: number): Promise<void> {
+    return this.#flushUntil(() => this.#output.frames === 0, timeoutMs);
+  }
+
+  /** Whether a frame of any length is taken now: a pipe has a reader, and there is room. */
+  get isReady(): boolean {
+    return this.#fd >= 0 && this.#output.end <= BUFFER_BYTES - ROOM_BYTES;
+  }
+
+  /** Waits until `isReady`, or the recording has ended: at most `timeoutMs`. */
+  ready(timeoutMs: number): Promise<void> {
+    return this.#flushUntil(() => this.isReady || this.#error !== undefined, timeoutMs);
+  }
+
+  async #flushUntil(isEnough: () => boolean, timeoutMs: number): Promise<void> {
     const deadlineNs = this.#clock.nowNs() + timeoutMs * 1e6;
-    for (this.flush(); this.#output.frames > 0 && this.#clock.nowNs() < deadlineNs; this.flush())
+    for (this.flush(); !isEnough() && this.#clock.nowNs() < deadlineNs; this.flush())
       await new Promise<void>((resolve) => this.#clock.after(DRAIN_STEP_MS, resolve));
   }
 

@@ -1,5 +1,6 @@
 /** Writes what flows would send to a capture (pcap where the file's name ends so, else pcapng; packed where it ends in `.gz`), each frame with the time at which it would be due: no port, no waiting. */
 import { CaptureWriter } from '../capture/capture-writer.js';
+import { nextTurn } from '../clock.js';
 import { NicError } from '../errors.js';
 import { TEST_FRAME_DEFAULTS } from '../packet/test-frame.js';
 import { checkFlow, type FlowOptions } from './flow.js';
@@ -21,9 +22,9 @@ export interface DryRunOptions {
 
 const DEFAULT_LINE_BITS_PER_S = 10e9;
 
-/** After so many frames signals and timers have their turn, and a pipe's reader is waited for. */
+/** After so many frames signals and timers have their turn. */
 const TURN_FRAMES = 512;
-/** A reader is looked for, and asked, so often at least. */
+/** How long a pipe's reader is waited for at a time. */
 const LOOK_MS = 100;
 
 /** Every frame begins at the start of its flow's memory. */
@@ -55,28 +56,31 @@ export async function writeDryRun(
     return { schedule, writer, frame };
   });
   const { overwrite = false, packing, signal } = options;
-  using capture = CaptureWriter.open(path, { overwrite, ...(packing === undefined ? {} : { packing }) });
+  let readerLeft = false;
+  using capture = CaptureWriter.open(path, {
+    overwrite,
+    ...(packing === undefined ? {} : { packing }),
+    onReaderLeft: () => {
+      readerLeft = true;
+    },
+  });
   const lengths = new Uint16Array(1);
   let count = 0;
-  const allTaken = async (): Promise<boolean> => {
-    while (signal?.aborted !== true) {
-      await capture.drain(LOOK_MS);
-      const { written, unread } = capture.counters;
-      if (capture.error !== undefined) throw capture.error;
-      if (unread > 0)
-        throw new NicError('SYSCALL', `${path}: its reader left after ${written} frames`, {
-          path,
-          hint: 'Let it read to the end.',
-        });
-      if (written === count) return true;
-    }
-    return false;
+  const check = (): void => {
+    if (capture.error !== undefined) throw capture.error;
+    if (!readerLeft) return;
+    throw new NicError('SYSCALL', `${path}: its reader left after ${capture.counters.written} frames`, {
+      path,
+      hint: 'Let it read to the end.',
+    });
   };
   for (;;) {
-    if (count > 0 && count % TURN_FRAMES === 0) {
-      await new Promise<void>((resolve) => void setImmediate(resolve));
-      if (!(await allTaken())) break;
+    if (count % TURN_FRAMES === 0) await nextTurn();
+    while (!capture.isReady && signal?.aborted !== true) {
+      await capture.ready(LOOK_MS);
+      check();
     }
+    if (signal?.aborted === true) break;
     let next = sending[0]!;
     for (const one of sending) if (one.schedule.dueNs < next.schedule.dueNs) next = one;
     const { schedule, writer, frame } = next;
@@ -94,6 +98,8 @@ export async function writeDryRun(
     schedule.advance(lengthBytes);
     count++;
   }
-  if (!(await allTaken())) capture.flush();
+  for (capture.flush(); capture.counters.written < count && signal?.aborted !== true; check())
+    await capture.drain(LOOK_MS);
+  check();
   return capture.counters.written;
 }

@@ -1,5 +1,5 @@
 /** `pktgen --rx`, `sink` and `--dry-run`: what they say is what the cable and the file say. */
-import { execFileSync, spawn } from 'node:child_process';
+import { type ChildProcess, execFileSync, spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { existsSync, mkdtempSync, readFileSync, rmSync, statSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
@@ -24,10 +24,10 @@ interface Result {
 }
 
 /** @param onOutput told of what was printed so far */
-async function barewire(
+function start(
   args: readonly string[],
   onOutput: (text: string) => void = () => {},
-): Promise<Result> {
+): { readonly child: ChildProcess; readonly result: Promise<Result> } {
   const child = spawn(process.execPath, [CLI, ...args], {
     env: PLAIN_ENV,
     stdio: ['ignore', 'pipe', 'pipe'],
@@ -42,8 +42,14 @@ async function barewire(
   child.stderr.setEncoding('utf8').on('data', (text: string) => {
     stderr += text;
   });
-  const [status] = (await once(child, 'close')) as [number | null];
-  return { status, lines: stdout.split('\n').slice(0, -1), stderr };
+  const result = once(child, 'close').then(([status]): Result => {
+    return { status: status as number | null, lines: stdout.split('\n').slice(0, -1), stderr };
+  });
+  return { child, result };
+}
+
+function barewire(args: readonly string[], onOutput?: (text: string) => void): Promise<Result> {
+  return start(args, onOutput).result;
 }
 
 /** The last line of a run with `--json`. */
@@ -325,50 +331,50 @@ checked('a dry run: the frames, their checksums, and the times they are due at',
   assert.equal(await readFrames(packed), frames);
 });
 
-checked('a dry run into a pipe waits for its reader, and says when that leaves', async () => {
+checked('a dry run into a pipe waits for a reader, and for a slow one, and says when it leaves', async () => {
   const pipe = join(folder, 'pipe');
   execFileSync('mkfifo', [pipe]);
-  const args = ['pktgen', '--dry-run', pipe, '--count', '20000', '--size', '512'];
-  const writing = barewire(args);
-  await sleep(300);
-  const reader = spawn('sh', ['-c', `{ sleep 0.5; cat; } < ${pipe} | wc -c`], {
-    stdio: ['ignore', 'pipe', 'ignore'],
-  });
-  let bytes = '';
-  reader.stdout.setEncoding('utf8').on('data', (text: string) => {
-    bytes += text;
-  });
-  const [result] = await Promise.all([writing, once(reader, 'close')]);
-  assert.equal([result.status, result.lines], [0, [`20000 frames written to ${pipe}`]]);
-  assert.ok(Number(bytes) > 20_000 * 512, `${bytes} bytes`);
-  const left = barewire(args);
+  for (const [size, packing, unpack] of [
+    ['512', [], 'cat'],
+    ['1518', [], 'cat'],
+    ['9000', ['--gzip'], 'zcat'],
+  ] as const) {
+    const args = ['pktgen', '--dry-run', pipe, '--count', '5000', '--size', size, ...packing];
+    const { child, result: writing } = start(args);
+    await sleep(1500);
+    assert.equal([child.exitCode, child.signalCode], [null, null], 'waits for a reader');
+    const reader = spawn('sh', ['-c', `{ sleep 0.5; cat; } < ${pipe} | ${unpack} | wc -c`], {
+      stdio: ['ignore', 'pipe', 'ignore'],
+    });
+    let bytes = '';
+    reader.stdout.setEncoding('utf8').on('data', (text: string) => {
+      bytes += text;
+    });
+    const [result] = await Promise.all([writing, once(reader, 'close')]);
+    assert.equal([result.status, result.lines], [0, [`5000 frames written to ${pipe}`]], result.stderr);
+    assert.ok(Number(bytes) > 5000 * (Number(size) - 4), `${bytes} bytes`);
+  }
+  const left = barewire(['pktgen', '--dry-run', pipe, '--count', '20000', '--size', '512']);
   execFileSync('sh', ['-c', `head -c 1000 < ${pipe} > /dev/null`]);
   const { status, stderr } = await left;
   assert.is(status, 1);
   assert.match(stderr, /its reader left after \d+ frames/);
 });
 
-checked('a dry run ends at a signal, after a whole frame', async () => {
+checked('a dry run ends at a signal, after a whole frame; also while it waits for a reader', async () => {
   const path = join(folder, 'endless.pcap');
-  const child = spawn(
-    process.execPath,
-    [CLI, 'pktgen', '--dry-run', path, '--count', '1000000000', '--json'],
-    {
-      env: PLAIN_ENV,
-      stdio: ['ignore', 'pipe', 'pipe'],
-      timeout: HANG_MS,
-      killSignal: 'SIGKILL',
-    },
-  );
-  let stdout = '';
-  child.stdout.setEncoding('utf8').on('data', (text: string) => {
-    stdout += text;
-  });
+  const endless = start(['pktgen', '--dry-run', path, '--count', '1000000000', '--json']);
   while (!existsSync(path) || statSync(path).size < 100_000) await sleep(5);
-  child.kill('SIGINT');
-  const [status] = (await once(child, 'close')) as [number | null];
+  endless.child.kill('SIGINT');
+  const { status, lines } = await endless.result;
   assert.is(status, 0);
-  assert.is((await readFrames(path)).length, JSON.parse(stdout).frames);
+  assert.is((await readFrames(path)).length, JSON.parse(lines[0]!).frames);
+  const pipe = join(folder, 'unread');
+  execFileSync('mkfifo', [pipe]);
+  const waiting = start(['pktgen', '--dry-run', pipe, '--count', '5']);
+  await sleep(1000);
+  waiting.child.kill('SIGTERM');
+  assert.is((await waiting.result).status, 0);
 });
 
 checked(
