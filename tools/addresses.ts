@@ -1,5 +1,4 @@
 /** The devices that a command line names, and where the machine lists its own. */
-import { resolve } from 'node:path';
 import { addressForms, normalizeAddress } from '../src/driver/registry.js';
 import { NicError } from '../src/errors.js';
 import type { PageSize } from '../src/hugepage/dma-region.js';
@@ -7,16 +6,12 @@ import { type DeviceAddress, parseDeviceAddress } from '../src/pci/device-addres
 import { report } from './output.js';
 import { AlreadyReported } from './run-command.js';
 
-const SOCKET = 'vfio-user:';
-
 /** What a port may be, for the help of commands. */
 export const PORT_FORMS: string = addressForms();
 
 /** Argument: any address of a device, in its normal spelling. @throws NicError `BAD_ADDRESS` */
 export function deviceAddress(text: string): string {
-  const address = normalizeAddress(text, sysfsRoot());
-  // As the port itself says it, wherever the command was started.
-  return address.startsWith(SOCKET) ? SOCKET + resolve(address.slice(SOCKET.length)) : address;
+  return normalizeAddress(text, sysfsRoot());
 }
 
 /** Arguments `<address...>`: one more. */

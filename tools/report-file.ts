@@ -6,12 +6,11 @@ import {
   fstatSync,
   ftruncateSync,
   openSync,
-  realpathSync,
   rmSync,
   statSync,
   writeFileSync,
 } from 'node:fs';
-import { basename, dirname, join, resolve } from 'node:path';
+import { pathKey } from '../src/capture/path-key.js';
 import { isErrno, NicError } from '../src/errors.js';
 
 /**
@@ -48,9 +47,8 @@ export function differentFiles(files: Readonly<Record<string, string | undefined
   const seen = new Map<string, string>();
   for (const [option, path] of Object.entries(files)) {
     if (path === undefined || path === '-') continue;
-    const found = statSync(path, { throwIfNoEntry: false });
-    if (found !== undefined && !found.isFile()) continue;
-    const key = found === undefined ? placeOf(path) : `${found.dev} ${found.ino}`;
+    const key = pathKey(path);
+    if (statSync(path, { throwIfNoEntry: false })?.isFile() === false) continue;
     const other = seen.get(key);
     if (other !== undefined)
       throw new NicError('BAD_OPTION', `${other} and ${option} name one file`, {
@@ -59,12 +57,6 @@ export function differentFiles(files: Readonly<Record<string, string | undefined
       });
     seen.set(key, option);
   }
-}
-
-/** Where a file will be, whatever links lead to its folder. */
-function placeOf(path: string): string {
-  const folder = dirname(resolve(path));
-  return join(existsSync(folder) ? realpathSync(folder) : folder, basename(path));
 }
 
 function attempted<T>(path: string, write: () => T): T {

@@ -2,7 +2,7 @@
  * Device addresses as people type them, and what to say to somebody who typed something else: the name of an interface,
  * the path of a socket, an address without its function.
  */
-import { join } from 'node:path';
+import { join, resolve } from 'node:path';
 import { NicError } from '../errors.js';
 import { describeValue } from '../options.js';
 import { UNIX_PATH_MAX_BYTES } from '../syscalls/unix-sockets.js';
@@ -41,6 +41,11 @@ export function parseDeviceAddress(text: string, sysfsRoot = SYSFS_ROOT): Device
 /** The text that `parseDeviceAddress` makes the same address of. */
 export function formatDeviceAddress(address: DeviceAddress): string {
   return address.kind === 'pci' ? address.bdf : `${VFIO_USER}${address.path}`;
+}
+
+/** How a device that is open says its address: the same wherever the path of its socket is read. */
+export function openAddress(address: DeviceAddress): string {
+  return address.kind === 'pci' ? address.bdf : `${VFIO_USER}${resolve(address.path)}`;
 }
 
 function socketPath(text: string): string {

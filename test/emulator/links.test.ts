@@ -280,7 +280,7 @@ cables('a line whose last frame is lost does not rest before it is free', () => 
   assert.ok(cable.resting);
 });
 
-cables('room is for as many frames as the line is ahead, by the length of the last one', () => {
+cables('room is for as many frames as the line is ahead, by the longest of the last ones', () => {
   const clock = new ManualClock();
   const cable = new Cable({ clock, rateBitsPerSecond: 1e8 });
   connect(cable.b, new Recorder());

@@ -196,15 +196,15 @@ export const virtioFaults: readonly Fault[] = [
   {
     name: 'virtio packed: the loop for both halves does not tell a device that has passed the place of its wish',
     file: 'virtio/packed-forward-loop.js',
-    find: 'isWanted(wanted, txPlace, txWrap, moved, txSize) || isPassed(wanted, txPlace, txWrap, moved)',
-    replace: 'isWanted(wanted, txPlace, txWrap, moved, txSize)',
+    find: 'txWrap, moved, txSize, txTable)',
+    replace: 'txWrap, moved, txSize, undefined)',
     tests: FORWARD,
   },
   {
     name: 'virtio packed: the long way does not tell a device that has passed the place of its wish',
     file: 'virtio/packed-tx-ring.js',
-    find: '!isPassed(event, place, wrap, count, size, descriptors)',
-    replace: 'true',
+    find: 'place, wrap, count, size, descriptors)',
+    replace: 'place, wrap, count, size)',
     tests: PACKED,
   },
   {

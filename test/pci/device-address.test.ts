@@ -1,7 +1,7 @@
 import fc from 'fast-check';
 import * as assert from 'uvu/assert';
 import { NicError } from '../../src/errors.js';
-import { formatDeviceAddress, parseDeviceAddress } from '../../src/pci/device-address.js';
+import { formatDeviceAddress, openAddress, parseDeviceAddress } from '../../src/pci/device-address.js';
 import {
   formatPciAddress,
   isPciAddress,
@@ -138,6 +138,15 @@ device('a path without vfio-user: and an address without a function: what was me
   for (const text of ['03:00', '0000:03:00', 'a:1F'])
     assert.match(hintFor(text), `${text}.0 is the first one`);
   assert.match(hintFor('03:00.8'), '0000:03:00.0 or 03:00.0');
+});
+
+device('one that is open says the same from every folder', () => {
+  for (const [text, open] of [
+    ['03:00.0', '0000:03:00.0'],
+    ['vfio-user:/y/../x/./z', 'vfio-user:/x/z'],
+    ['vfio-user:x', `vfio-user:${process.cwd()}/x`],
+  ] as const)
+    assert.is(openAddress(parseDeviceAddress(text)), open);
 });
 
 device('any text either parses and keeps its meaning, or is BAD_ADDRESS', () => {

@@ -10,8 +10,6 @@ const addresses = suite('addresses');
 addresses('addresses are normalised; the same one twice is one', () => {
   assert.is(deviceAddress('03:00.0'), '0000:03:00.0');
   assert.is(deviceAddress('vfio-user:/x'), 'vfio-user:/x');
-  assert.is(deviceAddress('vfio-user:/y/../x/./z'), 'vfio-user:/x/z', 'as the port says it');
-  assert.is(deviceAddress('vfio-user:x'), `vfio-user:${process.cwd()}/x`);
   assert.equal(pciAddresses(['03:00.0', '0000:04:00.0', '0000:03:00.0']), ['0000:03:00.0', '0000:04:00.0']);
   expectError('BAD_ADDRESS', () => pciAddresses(['vfio-user:/x']));
 });

@@ -16,7 +16,7 @@ import { addAddressOptions, type FlowArguments, flowOf } from '../flow-options.j
 import { addInterfaceOptions, type InterfaceOptions } from '../interface-options.js';
 import { type JunitCase, openJunit } from '../junit.js';
 import { durationMs, integerBetween, positiveInteger, rate } from '../option-values.js';
-import { print, printError } from '../output.js';
+import { print, printError, warn } from '../output.js';
 import { differentFiles, openReportFile } from '../report-file.js';
 import { rfc2544Page } from '../rfc2544-page.js';
 import { junitCases, percentText, rfc2544Lines, trialLine } from '../rfc2544-report.js';
@@ -174,7 +174,7 @@ function benchmarkOptions(options: Options): Rfc2544Options {
         report.offered < SLOW_LINE &&
         lineRate === undefined
       )
-        printError(
+        warn(
           `the line took ${percentText(report.offered)} of what the link says it carries`,
           'Give what it carries (--line-rate 100M), else loads are shares of a line that there is not.',
         );

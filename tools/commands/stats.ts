@@ -12,6 +12,7 @@ import { every, systemClock } from '../../src/clock.js';
 import type { NetDevice } from '../../src/driver/device.js';
 import { isSharedInterface, open } from '../../src/driver/registry.js';
 import { NicError, type NicErrorCode } from '../../src/errors.js';
+import { openAddress, parseDeviceAddress } from '../../src/pci/device-address.js';
 import { deviceAddress, PORT_FORMS, pageSizeFor, sysfsRoot } from '../addresses.js';
 import type { RunningCommand } from '../line-client.js';
 import { durationMs } from '../option-values.js';
@@ -45,10 +46,12 @@ export function register(program: Command): void {
     .action(run);
 }
 
-async function run(port: string, options: Options): Promise<void> {
+async function run(given: string, options: Options): Promise<void> {
+  // The command that has the port was perhaps started in another folder.
+  const port = given.startsWith('vfio-user:') ? openAddress(parseDeviceAddress(given)) : given;
   const owner = (await runningPorts()).find(({ ports }) => ports.includes(port));
   if (owner === undefined && !isSharedInterface(port)) {
-    await listen(port, options);
+    await listen(given, options);
     return;
   }
   if (options.duration !== undefined && options.interval === undefined) {

@@ -7,6 +7,9 @@ const { EVENT_OFFSET_MASK, EVENT_WRAP_SHIFT, WORD_SHIFT, FLAGS, PACKED_BOTH } = 
 /**
  * Whether the other side wants to be told, by its word: always, never, or once a certain place is passed.
  * @param place next to be filled, in a lap with this wrap counter; `count` places were filled since it was asked last
+ * @param descriptors of a ring that is sent from: it is told as well where it has used the place that it asked for. It went on past it
+ *   without asking anew, so no later packet would come to its wish. QEMU's network device does so, where its own network was full for a
+ *   while.
  */
 export function isEventWanted(
   word: number,
@@ -14,40 +17,19 @@ export function isEventWanted(
   wrap: number,
   count: number,
   size: number,
+  descriptors?: Int32Array,
 ): boolean {
   const wish = (word >>> EVENT_FLAGS_SHIFT) & EVENT_FLAGS_MASK;
   if (wish === EVENT_DISABLE) return false;
   if (wish === EVENT_ENABLE) return true;
-  return (word & EVENT_OFFSET_MASK) < size && placesSince(word, place, wrap, size) < count;
-}
-
-/**
- * Whether the other side, which asked to be told at a certain place, has used that place already: it went on past it without asking anew,
- * so no later packet would come to its wish. QEMU's network device does so, where its own network was full for a while.
- * @param descriptors of the ring; `place`, `wrap` and `count` as for `isEventWanted`
- */
-export function isPassed(
-  word: number,
-  place: number,
-  wrap: number,
-  count: number,
-  size: number,
-  descriptors: Int32Array,
-): boolean {
-  const wish = (word >>> EVENT_FLAGS_SHIFT) & EVENT_FLAGS_MASK;
-  if (wish === EVENT_DISABLE || wish === EVENT_ENABLE) return false;
   const asked = word & EVENT_OFFSET_MASK;
+  const askedWrap = (word >>> EVENT_WRAP_SHIFT) & 1;
   if (asked >= size) return false;
-  const since = placesSince(word, place, wrap, size);
+  // Places that were filled after it, of two laps: at least a ring's also for one that is still to come.
+  let since = place - asked - 1 + (askedWrap === wrap ? 0 : size);
+  if (since < 0) since += 2 * size;
+  if (since < count || descriptors === undefined) return since < count;
   // A place that was filled again had been used.
   if (since >= size) return since < size + count;
-  const used = ((word >>> EVENT_WRAP_SHIFT) & 1) === 1 ? PACKED_BOTH : 0;
-  return (descriptors[(asked << WORD_SHIFT) + FLAGS]! & PACKED_BOTH) === used;
-}
-
-/** Places that were filled after the one asked for, of two laps: at least a ring's also for one that is still to come. */
-function placesSince(word: number, place: number, wrap: number, size: number): number {
-  const isThisLap = ((word >>> EVENT_WRAP_SHIFT) & 1) === wrap;
-  const since = place - (word & EVENT_OFFSET_MASK) - 1 + (isThisLap ? 0 : size);
-  return since < 0 ? since + 2 * size : since;
+  return (descriptors[(asked << WORD_SHIFT) + FLAGS]! & PACKED_BOTH) === (askedWrap === 1 ? PACKED_BOTH : 0);
 }

@@ -35,29 +35,25 @@ export function makePackedForward(
   const { EVENT_OFFSET_MASK, EVENT_WRAP_SHIFT } = layout;
   const bufferBytes = HEADER_BYTES + rx.maxBytes + 1;
 
-  /** As in packed-event.ts: places filled after the one asked for, of two laps. */
-  function placesSince(event: number, place: number, wrap: number, size: number): number {
-    const isThisLap = ((event >>> EVENT_WRAP_SHIFT) & 1) === wrap;
-    const since = place - (event & EVENT_OFFSET_MASK) - 1 + (isThisLap ? 0 : size);
-    return since < 0 ? since + 2 * size : since;
-  }
-
-  /** 2.8.10: whether the device wants to be told, by its word. */
-  function isWanted(event: number, place: number, wrap: number, count: number, size: number): boolean {
+  /** As `isEventWanted` in packed-event.ts. */
+  function isWanted(
+    event: number,
+    place: number,
+    wrap: number,
+    count: number,
+    size: number,
+    table: Int32Array | undefined,
+  ): boolean {
     const wish = (event >>> EVENT_FLAGS_SHIFT) & EVENT_FLAGS_MASK;
     if (wish === EVENT_DISABLE || wish === EVENT_ENABLE) return wish === EVENT_ENABLE;
-    return (event & EVENT_OFFSET_MASK) < size && placesSince(event, place, wrap, size) < count;
-  }
-
-  /** As in packed-event.ts: whether it has used the place at which it wants to be told. */
-  function isPassed(event: number, place: number, wrap: number, count: number): boolean {
-    const wish = (event >>> EVENT_FLAGS_SHIFT) & EVENT_FLAGS_MASK;
     const asked = event & EVENT_OFFSET_MASK;
-    if (wish === EVENT_DISABLE || wish === EVENT_ENABLE || asked >= txSize) return false;
-    const since = placesSince(event, place, wrap, txSize);
-    if (since >= txSize) return since < txSize + count;
-    const used = ((event >>> EVENT_WRAP_SHIFT) & 1) === 1 ? PACKED_BOTH : 0;
-    return (txTable[(asked << WORD_SHIFT) + FLAGS]! & PACKED_BOTH) === used;
+    const askedWrap = (event >>> EVENT_WRAP_SHIFT) & 1;
+    if (asked >= size) return false;
+    let since = place - asked - 1 + (askedWrap === wrap ? 0 : size);
+    if (since < 0) since += 2 * size;
+    if (since < count || table === undefined) return since < count;
+    if (since >= size) return since < size + count;
+    return (table[(asked << WORD_SHIFT) + FLAGS]! & PACKED_BOTH) === (askedWrap === 1 ? PACKED_BOTH : 0);
   }
 
   return function poll(): number {
@@ -130,12 +126,11 @@ export function makePackedForward(
       // 2.8.21.3.1, as in `receive` and `send`.
       Atomics.store(rxState, FENCE, 0);
       const rxWrap = rxLap === 0 ? 1 : 0;
-      if (isWanted(rxEvent[0]!, rxPlace, rxWrap, moved, rxSize)) {
+      if (isWanted(rxEvent[0]!, rxPlace, rxWrap, moved, rxSize, undefined)) {
         rxNotify[0] = rxQueue | (((rxPlace | (rxWrap << EVENT_WRAP_SHIFT)) & rxDataMask) << DATA_SHIFT);
       }
       const txWrap = txLap === PACKED_AVAIL ? 1 : 0;
-      const wanted = txEvent[0]!;
-      if (isWanted(wanted, txPlace, txWrap, moved, txSize) || isPassed(wanted, txPlace, txWrap, moved)) {
+      if (isWanted(txEvent[0]!, txPlace, txWrap, moved, txSize, txTable)) {
         txNotify[0] = txQueue | (((txPlace | (txWrap << EVENT_WRAP_SHIFT)) & txDataMask) << DATA_SHIFT);
       }
     }

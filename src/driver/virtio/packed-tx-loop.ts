@@ -125,7 +125,7 @@ export function makePackedSend(
         const askedWrap = (event >>> EVENT_WRAP_SHIFT) & 1;
         let since = place - asked - 1 + (askedWrap === wrap ? 0 : size);
         if (since < 0) since += 2 * size;
-        // As `isEventWanted` and `isPassed` in packed-event.ts.
+        // As `isEventWanted` in packed-event.ts.
         if (
           wish === EVENT_ENABLE ||
           (asked < size &&

@@ -2,7 +2,7 @@
 import type { TxQueue } from '../device.js';
 import { instantiate } from '../instantiate.js';
 import { LAYOUT, type PackedRing } from './layout.js';
-import { isEventWanted, isPassed } from './packed-event.js';
+import { isEventWanted } from './packed-event.js';
 import { makePackedReclaim, makePackedSend } from './packed-tx-loop.js';
 import type { TxParts, TxRing } from './queue-parts.js';
 import { NET_HEADER_BYTES } from './registers.js';
@@ -65,12 +65,7 @@ export class PackedTxRing implements TxRing {
     const wrap = state[AVAIL_LAP] === PACKED_AVAIL ? 1 : 0;
     const place = state[AVAIL]!;
     const { deviceEvent, descriptors } = this.#ring;
-    const event = deviceEvent[0]!;
-    if (
-      !isEventWanted(event, place, wrap, count, size) &&
-      !isPassed(event, place, wrap, count, size, descriptors)
-    )
-      return;
+    if (!isEventWanted(deviceEvent[0]!, place, wrap, count, size, descriptors)) return;
     notify[0] = queue | (((place | (wrap << EVENT_WRAP_SHIFT)) & dataMask) << DATA_SHIFT);
   }
 

@@ -273,11 +273,8 @@ class Lane {
     if (this.#nsPerOctet === 0) return Math.floor(frames);
     // As many as fit into the time, if they are like the longest of the last; one at least, however long it takes.
     const aheadNs = this.#nowNs + AHEAD_NS - Math.max(this.#fromNs, this.#lineFreeNs);
-    const isKnown = this.#longFrameNs > 0;
-    const due =
-      aheadNs < 0
-        ? 0
-        : Math.max(1, isKnown ? Math.min(MOST_ROOM, Math.floor(aheadNs / this.#longFrameNs)) : 1);
+    const fitting = this.#longFrameNs > 0 ? Math.floor(aheadNs / this.#longFrameNs) : 1;
+    const due = aheadNs < 0 ? 0 : Math.max(1, Math.min(MOST_ROOM, fitting));
     const room = Math.min(Math.floor(frames), due);
     // Where there is no memory, it is not the line that the sender waits for.
     if (due === 0 || frames >= 1) this.#roomLeft = room;

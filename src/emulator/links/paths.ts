@@ -3,11 +3,9 @@
  * recordings in one file, a recording over a file that is played, two sockets at one path. Names are compared by what
  * they lead to, not by their letters.
  */
-import { lstatSync, readlinkSync, statSync } from 'node:fs';
-import { basename, dirname, resolve } from 'node:path';
-import { fileKey } from '../../capture/file-key.js';
-import { explainOpen } from '../../capture/files.js';
+import { statSync } from 'node:fs';
 import { checkWritable } from '../../capture/output-file.js';
+import { pathKey } from '../../capture/path-key.js';
 import { NicError } from '../../errors.js';
 import type { EmulatorDescription } from '../topology.js';
 
@@ -19,9 +17,6 @@ interface Claim {
   /** For messages: `port 0`, `the capture of link 1`. */
   readonly by: string;
 }
-
-/** As many links to links as the kernel follows (path_resolution(7)). */
-const MAX_LINKS = 40;
 
 /** @throws NicError `BAD_OPTION` */
 export function checkPaths(description: EmulatorDescription): void {
@@ -62,23 +57,6 @@ function isDevice(path: string): boolean {
     return statSync(path, { throwIfNoEntry: false })?.isCharacterDevice() === true;
   } catch {
     return false;
-  }
-}
-
-/** The same for all paths that lead to the same file, also to one that does not exist yet. */
-function pathKey(path: string): string {
-  let at = resolve(path);
-  try {
-    for (let links = 0; links < MAX_LINKS; links++) {
-      const key = fileKey(at);
-      if (key !== undefined) return key;
-      if (lstatSync(at, { throwIfNoEntry: false })?.isSymbolicLink() !== true) break;
-      at = resolve(dirname(at), readlinkSync(at));
-    }
-    const folder = fileKey(dirname(at));
-    return folder === undefined ? at : `${folder}/${basename(at)}`;
-  } catch (error) {
-    throw explainOpen(error, path, 'read');
   }
 }
 

@@ -10,7 +10,6 @@ import {
   knownOptions,
   millisecondsOption,
 } from '../../options.js';
-import type { TrafficAccount } from '../account.js';
 import { MAX_FLOWS } from '../checker.js';
 import { checkFlow, type FlowOptions } from '../flow.js';
 import { DEFAULT_CATCH_UP_MS } from '../schedule.js';
@@ -91,6 +90,7 @@ const NOT_IN_FLOW = [
 ] as const;
 /** How often a trial is tried again in which this process was held up. */
 const MOST_AGAIN = 5;
+/** Share of the frames up to which a loss after a pause may be of the burst that made up for it. */
 const DOUBTFUL_LOSS = 0.005;
 const SETTLE_MS = 200;
 /** What is caught up after a pause is a burst: longer ones would fill a device's buffers, and the result be ours. */
@@ -115,9 +115,8 @@ export class Rfc2544 {
   readonly #reports: SizeReport[] = [];
   #number = 0;
   #again = 0;
-  /** Whether the port's own line is what was said: frames wait for it. */
-  #linePaces = true;
-  #looked = false;
+  /** Whether the port's own line is what was said, and frames wait for it; undefined until the warm-up has shown it. */
+  #linePaces: boolean | undefined;
   /** Load that the sender reached at the try before; NaN at the first. */
   #offeredBefore = Number.NaN;
   /** Trials of the size that is tried. */
@@ -154,12 +153,12 @@ export class Rfc2544 {
     if (trial === undefined || spec === undefined) return 0;
     const moved = trial.poll();
     this.#lookAtRing(trial, spec);
-    if (trial.done) this.#ended(spec, trial.account(), trial.senders[0]!.longestPauseNs);
+    if (trial.done) this.#ended(spec, trial);
     return moved;
   }
 
-  #ended(spec: TrialSpec, account: TrafficAccount, longestPauseNs: number): void {
-    const { outcome, lostHere, heldUp } = this.#outcomeOf(spec, account, longestPauseNs);
+  #ended(spec: TrialSpec, trial: Trial): void {
+    const { outcome, lostHere, heldUp } = this.#outcomeOf(spec, trial);
     this.lostHere += lostHere;
     this.#number++;
     if (spec.test === 'warm-up' && outcome.sent === 0) throw nothingSent(spec);
@@ -182,9 +181,14 @@ export class Rfc2544 {
     else this.#take(this.#plan.next(outcome));
   }
 
-  #outcomeOf(spec: TrialSpec, account: TrafficAccount, longestPauseNs: number) {
-    const { sent = 0, received = 0, losses } = account;
-    const [flow] = account.flows;
+  #outcomeOf(spec: TrialSpec, trial: Trial) {
+    const {
+      sent = 0,
+      received = 0,
+      losses,
+      flows: [flow],
+    } = trial.account();
+    const { longestPauseNs } = trial.senders[0]!;
     const lostHere = Math.max(0, (losses?.atReceiverRing ?? 0) + (losses?.atSender ?? 0));
     const leftOut = (flow?.leftOutLate ?? 0) + (flow?.leftOutNoRoom ?? 0);
     const share = sent + leftOut === 0 ? 0 : sent / (sent + leftOut);
@@ -201,7 +205,6 @@ export class Rfc2544 {
     const isTheSame = Math.abs(outcome.offered - this.#offeredBefore) <= bound;
     const wasLate = (flow?.leftOutLate ?? 0) > 0;
     const isShort = spec.load - outcome.offered > bound && (wasLate || !isTheSame);
-    // A few losses after a pause may be of the burst that made up for it.
     const isDoubtful = wasLate && outcome.lost > 0 && outcome.lost < DOUBTFUL_LOSS * sent;
     // What was late is sent, but a burst with a gap in it is none.
     const hasGap =
@@ -215,7 +218,7 @@ export class Rfc2544 {
    * line is slower than was said; and what comes during a pause finds room in the receiver's ring.
    */
   #leadMs({ load, test, sizeBytes }: TrialSpec): number {
-    if (load < 1 || test === 'latency' || !this.#linePaces) return 0;
+    if (load < 1 || test === 'latency' || this.#linePaces === false) return 0;
     const [tx, rx] = this.#devices;
     const frames = LEAD_SHARE * Math.min(tx.txQueues[0].size, rx.rxQueues[0].size);
     return Math.min(LEAD_MS, (1000 * frames) / lineFramesPerS(this.#planned.lineBitsPerS, sizeBytes));
@@ -223,8 +226,7 @@ export class Rfc2544 {
 
   /** At the end of sending as many frames must be in the ring as were queued ahead: else the port is faster than the line is said to be. */
   #lookAtRing(trial: Trial, spec: TrialSpec): void {
-    if (spec.test !== 'warm-up' || spec.load < 1 || !trial.settling || this.#looked) return;
-    this.#looked = true;
+    if (this.#linePaces !== undefined || spec.load < 1 || !trial.settling) return;
     const [tx] = this.#devices;
     tx.txQueues[0].reclaim();
     const { txInRing } = tx.stats();

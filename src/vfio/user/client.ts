@@ -11,10 +11,10 @@
  *
  * Specification: vfio-user protocol 0.9.1.
  */
-import { resolve } from 'node:path';
 import { setImmediate as nextTurn } from 'node:timers/promises';
 import { NicError } from '../../errors.js';
 import { ConfigSpace } from '../../pci/config-space.js';
+import { openAddress } from '../../pci/device-address.js';
 import { BAR_COUNT, Command as PciCommand } from '../../pci/registers.js';
 import { canReadWithoutWaiting } from '../../syscalls/event-counters.js';
 import { Region, type RegionAccess } from '../region.js';
@@ -127,7 +127,7 @@ class VfioUserDevice implements VfioDevice {
 
   /** Knows nothing of the device before `setUp`. */
   constructor(path: string, connection: Connection, options: VfioUserClientOptions) {
-    this.address = `vfio-user:${resolve(path)}`;
+    this.address = openAddress({ kind: 'vfio-user', path });
     this.#options = options;
     this.#connection = connection;
     this.mapper = connection.dma;

@@ -1,5 +1,6 @@
 /** RFC 2544 in virtual time: on a cable with a rate, and with a device halfway that passes on 60 % of it. */
 import * as assert from 'uvu/assert';
+import type { OpenOptions } from '../../../src/driver/device.js';
 import type { CableOptions } from '../../../src/emulator/links/cable.js';
 import type { NicError } from '../../../src/errors.js';
 import { Rfc2544, type Rfc2544Options, type TrialReport } from '../../../src/traffic/rfc2544/benchmark.js';
@@ -12,12 +13,22 @@ const LINE = 100e6;
 const TOLERANCE = 0.005;
 const MOST_STEPS = 2_000_000;
 
+interface Held {
+  /** Of both cards. */
+  readonly rings?: OpenOptions;
+  /** Whether the sender is held up in this step. */
+  readonly sender?: (step: number) => boolean;
+  /** How long cards and cable take for this step. */
+  readonly stepNs?: (step: number, trials: readonly TrialReport[]) => number;
+}
+
+/** Runs a benchmark over a cable with these faults, where nothing or what `held` says is held up. */
 async function measure(
   faults: Omit<CableOptions, 'clock'>,
   options: Omit<Rfc2544Options, 'clock' | 'onTrial'>,
-  stepNs = STEP_NS,
+  { rings = {}, sender = () => false, stepNs = () => STEP_NS }: Held = {},
 ) {
-  await using link = await virtualLink(SLOT, faults);
+  await using link = await virtualLink(SLOT, faults, rings);
   const trials: TrialReport[] = [];
   const benchmark = new Rfc2544(...link.devices, {
     lineBitsPerS: LINE,
@@ -30,8 +41,8 @@ async function measure(
   });
   for (let steps = 0; !benchmark.done; steps++) {
     if (steps === MOST_STEPS) throw new Error('it does not end');
-    benchmark.poll();
-    link.step(stepNs);
+    if (!sender(steps)) benchmark.poll();
+    link.step(stepNs(steps, trials));
   }
   return { reports: benchmark.reports, trials };
 }
@@ -91,26 +102,13 @@ for (const search of ['binary', 'mlr'] as const) {
 benchmarks(
   'a sender that is held up for 3 ms now and then has the whole line, without another try',
   async () => {
-    const rings = { rxRingSize: 999, txRingSize: 999 } as const;
-    await using link = await virtualLink(SLOT, { rateBitsPerSecond: LINE }, rings);
-    const trials: TrialReport[] = [];
-    const benchmark = new Rfc2544(...link.devices, {
-      lineBitsPerS: LINE,
-      trialMs: 100,
-      settleMs: 10,
-      tolerance: TOLERANCE,
-      sizesBytes: [64, 512],
-      tests: ['throughput', 'back-to-back'],
-      clock: link.clock,
-      onTrial: (trial) => trials.push(trial),
-    });
-    for (let steps = 0; !benchmark.done; steps++) {
-      if (steps === MOST_STEPS) throw new Error('it does not end');
+    const { reports, trials } = await measure(
+      { rateBitsPerSecond: LINE },
+      { trialMs: 100, sizesBytes: [64, 512], tests: ['throughput', 'back-to-back'] },
       // 30 ms apart: three times in a trial.
-      if (steps % 3000 >= 300) benchmark.poll();
-      link.step(STEP_NS);
-    }
-    for (const { throughput, backToBack } of benchmark.reports) {
+      { rings: { rxRingSize: 999, txRingSize: 999 }, sender: (step) => step % 3000 < 300 },
+    );
+    for (const { throughput, backToBack } of reports) {
       assert.is(throughput!.load, 1);
       assert.equal([throughput!.limit, backToBack!.isWhole, backToBack!.offered], ['line', true, 1]);
     }
@@ -126,40 +124,31 @@ benchmarks(
   },
 );
 
-benchmarks('a line that lost time once is tried again; one that takes no more is not for long', async () => {
-  for (const [pauses, tries] of [
-    [true, 2],
-    [false, 2],
-  ] as const) {
-    await using link = await virtualLink(SLOT, { rateBitsPerSecond: pauses ? LINE : 0.9 * LINE });
-    const trials: TrialReport[] = [];
-    const benchmark = new Rfc2544(...link.devices, {
-      lineBitsPerS: LINE,
-      trialMs: 100,
-      settleMs: 10,
-      tolerance: TOLERANCE,
-      sizesBytes: [64],
-      tests: ['throughput'],
-      search: 'binary',
-      clock: link.clock,
-      onTrial: (trial) => trials.push(trial),
-    });
-    let paused = !pauses;
-    for (let steps = 0; !benchmark.done; steps++) {
-      if (steps === MOST_STEPS) throw new Error('it does not end');
-      benchmark.poll();
-      // Cards and cable are held up once, in the first trial that counts, for more than the cable makes up for.
-      const isTried = trials.length === 2 && steps % 5000 === 0;
-      link.step(isTried && !paused ? 30e6 : STEP_NS);
-      paused ||= isTried;
-    }
-    const ofLine = trials.filter(({ test, load }) => test === 'throughput' && load === 1);
-    assert.is(ofLine.length, tries);
-    const { load, limit } = benchmark.reports[0]!.throughput!;
-    if (pauses) assert.equal([load, limit], [1, 'line']);
-    // What may be late counts for the sender: 1.5 ms of 100.
-    else assert.ok(Math.abs(load - 0.9) < 0.02 && limit === 'sender', `${load} ${limit}`);
-  }
+const THROUGHPUT = { trialMs: 100, sizesBytes: [64], tests: ['throughput'], search: 'binary' } as const;
+const triesOfLine = (trials: readonly TrialReport[]): number =>
+  trials.filter(({ test, load }) => test === 'throughput' && load === 1).length;
+
+benchmarks('a line that lost time once is tried again', async () => {
+  let paused = false;
+  const { reports, trials } = await measure({ rateBitsPerSecond: LINE }, THROUGHPUT, {
+    // Once, in the first trial that counts, for more than the cable makes up for.
+    stepNs: (step, before) => {
+      if (paused || before.length !== 2 || step % 5000 !== 0) return STEP_NS;
+      paused = true;
+      return 30e6;
+    },
+  });
+  assert.is(triesOfLine(trials), 2);
+  const { load, limit } = reports[0]!.throughput!;
+  assert.equal([load, limit], [1, 'line']);
+});
+
+benchmarks('a line that takes no more is tried again once', async () => {
+  const { reports, trials } = await measure({ rateBitsPerSecond: 0.9 * LINE }, THROUGHPUT);
+  assert.is(triesOfLine(trials), 2);
+  const { load, limit } = reports[0]!.throughput!;
+  // What may be late counts for the sender: 1.5 ms of 100.
+  assert.ok(Math.abs(load - 0.9) < 0.02 && limit === 'sender', `${load} ${limit}`);
 });
 
 benchmarks('a port that is faster than the line is said to be sends no burst ahead', async () => {
@@ -200,7 +189,7 @@ benchmarks('back-to-back: the burst that a buffer takes', async () => {
   const whole = await measure(
     { rateBitsPerSecond: 1e6 },
     { lineBitsPerS: 1e6, sizesBytes: [64], tests: ['back-to-back'] },
-    20_000,
+    { stepNs: () => 20_000 },
   );
   assert.equal(whole.reports[0]!.backToBack, {
     frames: Math.floor((1e6 / 672) * 2),
